@@ -1,0 +1,420 @@
+"""The functions an edge is made of: B-splines on a grid, and a base function.
+
+A `BSplineBasis` holds one grid per input and gives values and derivatives of all
+its functions from one kernel. It knows nothing of coefficients, layers or data
+scaling. `spline_order` is the polynomial degree throughout: 3 is cubic.
+"""
+
+import torch
+from torch import nn
+
+POINTS_PER_DEGREE = 2  # dense points per interval and coefficient of a projection
+
+
+def _silu(x):
+    sigmoid = torch.sigmoid(x)
+    return x * sigmoid, sigmoid * (1 + x * (1 - sigmoid))
+
+
+def _identity(x):
+    return x, torch.ones_like(x)
+
+
+def _zero(x):
+    return torch.zeros_like(x), torch.zeros_like(x)
+
+
+BASE_ACTIVATIONS = {"silu": _silu, "identity": _identity, "zero": _zero}
+EXTRAPOLATIONS = ("constant", "linear")
+
+
+class BSplineBasis(nn.Module):
+    """B-splines of one degree on one grid per input, and optionally a base function.
+
+    A grid of G intervals t_0 < ... < t_G is extended by k = `spline_order` steps of
+    (t_G - t_0) / G on both sides, which gives G + k splines of degree k on G + 2k + 1
+    knots. Outside of [t_0, t_G] every function, the base function included, is
+    continued by its boundary value ("constant") or its tangent ("linear").
+
+    Parameters
+    ----------
+    grid : Tensor of shape (n_inputs, grid_size + 1)
+        Finite, strictly increasing knots of each input.
+    spline_order : int, default=3
+        Polynomial degree of the splines; 3 is cubic.
+    base_activation : {"silu", "identity", "zero"} or None, default=None
+        Function appended as the last column; None appends nothing.
+    extrapolation : {"constant", "linear"}, default="constant"
+        Continuation outside of the grid.
+
+    References
+    ----------
+    C. de Boor, A Practical Guide to Splines, 1978, chapter X (the recurrence).
+    """
+
+    def __init__(
+        self, grid, spline_order=3, *, base_activation=None, extrapolation="constant"
+    ):
+        super().__init__()
+        grid = torch.as_tensor(grid)
+        if grid.ndim != 2 or grid.shape[1] < 2:
+            raise ValueError(
+                "grid must have shape (n_inputs, grid_size + 1) with grid_size >= 1, "
+                f"got shape {tuple(grid.shape)}: pass one row of knots per input."
+            )
+        if not (torch.isfinite(grid).all() and (grid.diff(dim=1) > 0).all()):
+            raise ValueError(
+                "grid must be finite and strictly increasing along each row: "
+                "merge repeated knots, or build it with grid_from_samples."
+            )
+        if spline_order < 0:
+            raise ValueError(
+                f"spline_order must be at least 0, got {spline_order}: "
+                "it is the polynomial degree, 3 is cubic."
+            )
+        if extrapolation not in EXTRAPOLATIONS:
+            raise ValueError(
+                f"extrapolation must be one of {EXTRAPOLATIONS}, got {extrapolation!r}."
+            )
+        if base_activation is not None and base_activation not in BASE_ACTIVATIONS:
+            raise ValueError(
+                f"base_activation must be one of {sorted(BASE_ACTIVATIONS)} or None, "
+                f"got {base_activation!r}."
+            )
+        self.spline_order = spline_order
+        self.base_activation = base_activation
+        self.extrapolation = extrapolation
+        self.register_buffer("knots", extend_grid(grid, spline_order))
+
+    @property
+    def grid(self):
+        """Knots without their extension, Tensor of shape (n_inputs, grid_size + 1)."""
+        return self.knots[:, self.spline_order : self.spline_order + self.grid_size + 1]
+
+    @property
+    def n_inputs(self):
+        return self.knots.shape[0]
+
+    @property
+    def grid_size(self):
+        return self.knots.shape[1] - 1 - 2 * self.spline_order
+
+    @property
+    def n_splines(self):
+        return self.grid_size + self.spline_order
+
+    @property
+    def n_functions(self):
+        """Number of columns: the splines and, if there is one, the base function."""
+        return self.n_splines + (self.base_activation is not None)
+
+    def with_grid(self, grid):
+        """The same kind of basis on another grid."""
+        return BSplineBasis(
+            grid,
+            self.spline_order,
+            base_activation=self.base_activation,
+            extrapolation=self.extrapolation,
+        )
+
+    def refined(self, grid_size):
+        """Basis with `grid_size` intervals whose knots interpolate the present ones.
+
+        The grids nest, and the spline spaces with them, when `grid_size` is a
+        multiple of the present one.
+        """
+        if grid_size < self.grid_size:
+            raise ValueError(
+                f"grid_size must not shrink, got {grid_size} after {self.grid_size}: "
+                "a coarser grid cannot represent the fitted curves."
+            )
+        position = torch.arange(grid_size + 1, device=self.knots.device)
+        position = position * self.grid_size  # in units of 1 / grid_size
+        left = (position // grid_size).clamp(max=self.grid_size - 1)
+        fraction = (position - left * grid_size).to(self.knots) / grid_size
+        grid = self.grid
+        return self.with_grid(torch.lerp(grid[:, left], grid[:, left + 1], fraction))
+
+    def forward(self, x):
+        """Values of all functions, differentiable once with respect to `x`.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_inputs)
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_inputs, n_functions)
+        """
+        return _Evaluation.apply(x, self)
+
+    def values_and_derivatives(self, x, *, with_derivatives=True):
+        """Values and first derivatives of all functions, from one kernel.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_inputs)
+        with_derivatives : bool, default=True
+            Whether to spend time on the derivatives.
+
+        Returns
+        -------
+        values : Tensor of shape (n_samples, n_inputs, n_functions)
+        derivatives : Tensor of the same shape, or None
+        """
+        grid = self.grid
+        inside = x.clamp(grid[:, 0], grid[:, -1])
+        linear = self.extrapolation == "linear"
+        interval, local = self._local(inside.T.contiguous())
+        values = self._dense(interval, local[0])
+        derivatives = None
+        if with_derivatives or linear:
+            derivatives = self._dense(interval, local[1])
+        if self.base_activation is not None:
+            base, base_slope = BASE_ACTIVATIONS[self.base_activation](inside)
+            values[..., -1] = base
+            if derivatives is not None:
+                derivatives[..., -1] = base_slope
+        if linear:
+            values.addcmul_(derivatives, (x - inside).unsqueeze(-1))
+        elif derivatives is not None:
+            derivatives *= (x == inside).unsqueeze(-1)
+        return values, derivatives
+
+    def _local(self, x):
+        """The k + 1 splines that live in the interval of each sample.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_inputs, n_samples), inside of the grid
+
+        Returns
+        -------
+        interval : Tensor of shape (n_inputs, n_samples), index of the first spline
+        (values, derivatives) : lists of k + 1 Tensors of shape (n_inputs, n_samples)
+        """
+        k = self.spline_order
+        interval = torch.searchsorted(self.grid.contiguous(), x, right=True) - 1
+        interval.clamp_(0, self.grid_size - 1)
+        # de Boor's left_j = x - t_{i+1-j} and right_j = t_{i+j} - x, where t_i is the
+        # last knot not after x; j counts from 1.
+        left = [x - self.knots.gather(1, interval + k + 1 - j) for j in range(1, k + 1)]
+        right = [self.knots.gather(1, interval + k + j) - x for j in range(1, k + 1)]
+        values, ratios = [torch.ones_like(x)], []
+        for degree in range(1, k + 1):
+            ratios = [
+                values[r] / (right[r] + left[degree - 1 - r]) for r in range(degree)
+            ]
+            values = [
+                _sum(
+                    left[degree - r] * ratios[r - 1] if r > 0 else None,
+                    right[r] * ratios[r] if r < degree else None,
+                )
+                for r in range(degree + 1)
+            ]
+        # B'_{r,k} = k (ratio_{r-1} - ratio_r), the ratios being those of degree k - 1.
+        derivatives = [
+            _sum(
+                k * ratios[r - 1] if r > 0 else None,
+                -k * ratios[r] if r < k else None,
+            )
+            for r in range(k + 1)
+        ]
+        if k == 0:
+            derivatives = [torch.zeros_like(x)]
+        return interval, (values, derivatives)
+
+    def _dense(self, interval, local):
+        """Scatter local values into a block with one column per function."""
+        n_inputs, n_samples = interval.shape
+        width = self.n_functions
+        block = local[0].new_zeros(n_samples * n_inputs * width)
+        # Column (sample s, input i, function f) lies at (s n_inputs + i) width + f.
+        rows = torch.arange(n_samples, device=interval.device) * (n_inputs * width)
+        start = torch.arange(n_inputs, device=interval.device).unsqueeze(1) * width
+        index = (interval + start + rows).flatten()
+        for shift, value in enumerate(local):
+            block.scatter_(0, index + shift, value.flatten())
+        return block.view(n_samples, n_inputs, width)
+
+    def transfer_matrix(self, new):
+        """Coefficients on a new grid of every function of this basis.
+
+        Each function, with its continuation and less the new base function, is
+        projected onto the splines of the new grid by least squares at dense points of
+        that grid; no data is involved. The projection is exact when the new grid
+        contains the present one.
+
+        Parameters
+        ----------
+        new : BSplineBasis
+            Basis of the same degree, base function and number of inputs.
+
+        Returns
+        -------
+        Tensor of shape (n_inputs, new.n_functions, n_functions)
+            Maps old coefficients to new ones; the base weight is kept.
+        """
+        points = new._dense_points()
+        design, _ = new.values_and_derivatives(points, with_derivatives=False)
+        target, _ = self.values_and_derivatives(points, with_derivatives=False)
+        if self.base_activation is not None:
+            target[..., -1] -= design[..., -1]
+            design = design[..., :-1]
+        splines = _least_squares(design.transpose(0, 1), target.transpose(0, 1))
+        if self.base_activation is None:
+            return splines
+        keep = splines.new_zeros(self.n_inputs, 1, self.n_functions)
+        keep[..., -1] = 1
+        return torch.cat([splines, keep], dim=1)
+
+    def _dense_points(self):
+        """Equidistant interior points of every interval, (n_points, n_inputs)."""
+        n_points = POINTS_PER_DEGREE * (self.spline_order + 1)
+        fraction = (torch.arange(n_points).to(self.knots) + 0.5) / n_points
+        start, width = self.grid[:, :-1], self.grid.diff(dim=1)
+        points = start.unsqueeze(-1) + width.unsqueeze(-1) * fraction
+        return points.flatten(1).T.contiguous()
+
+
+class _Evaluation(torch.autograd.Function):
+    """Basis values whose backward pass uses the derivatives of the same kernel."""
+
+    @staticmethod
+    def forward(ctx, x, basis):
+        needed = ctx.needs_input_grad[0]
+        values, slopes = basis.values_and_derivatives(x, with_derivatives=needed)
+        if needed:
+            ctx.save_for_backward(slopes)
+        return values
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        (slopes,) = ctx.saved_tensors
+        return torch.einsum("nif,nif->ni", grad, slopes), None
+
+
+def _sum(a, b):
+    if a is None:
+        return b
+    return a if b is None else a + b
+
+
+def _least_squares(design, target):
+    """Least squares of each batch element by QR.
+
+    The columns are brought to unit length first: the outermost splines have only a
+    tail inside of the grid and would look dependent otherwise.
+    """
+    length = torch.linalg.vector_norm(design, dim=-2)
+    q, r = torch.linalg.qr(design / length.unsqueeze(-2))
+    solution = torch.linalg.solve_triangular(r, q.mT @ target, upper=True)
+    return solution / length.unsqueeze(-1)
+
+
+def extend_grid(grid, n_steps):
+    """Grid with `n_steps` steps of (last - first) / grid_size on both sides.
+
+    Parameters
+    ----------
+    grid : Tensor of shape (n_inputs, grid_size + 1)
+    n_steps : int
+
+    Returns
+    -------
+    Tensor of shape (n_inputs, grid_size + 1 + 2 * n_steps)
+    """
+    first, last = grid[:, :1], grid[:, -1:]
+    step = (last - first) / (grid.shape[1] - 1)
+    count = torch.arange(1, n_steps + 1, device=grid.device).to(grid)
+    return torch.cat([first - step * count.flip(0), grid, last + step * count], dim=1)
+
+
+def grid_from_samples(x, grid_size, *, grid_eps=1.0, margin=0.0, sample_weight=None):
+    """Grid of each input column: grid_eps * uniform + (1 - grid_eps) * adaptive.
+
+    The uniform grid divides the range of the samples, the adaptive one goes through
+    their quantiles (equal weight in every interval; tied quantiles are spread evenly
+    up to the next distinct one). A column without a range gets one of its own
+    magnitude, at least 1 to both sides.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_samples, n_inputs)
+        Finite samples.
+    grid_size : int
+        Number of intervals.
+    grid_eps : float, default=1.0
+        1 is uniform, 0 is adaptive.
+    margin : float, default=0.0
+        Widening at both ends, as a fraction of the range.
+    sample_weight : Tensor of shape (n_samples,), default=None
+        Positive weights, which count as repetitions; None is one each.
+
+    Returns
+    -------
+    Tensor of shape (n_inputs, grid_size + 1)
+        Finite and strictly increasing along each row.
+
+    References
+    ----------
+    Z. Liu et al., KAN: Kolmogorov-Arnold Networks, 2024, section 2.2 and the
+    accompanying implementation (the rule of the two grids).
+    """
+    if sample_weight is None:
+        sample_weight = x.new_ones(x.shape[0])
+    ordered, order = x.T.sort(dim=1)
+    # Sample number p of the repeated, sorted column is the first whose cumulative
+    # weight exceeds p.
+    cumulative = sample_weight[order].cumsum(1)
+    share = torch.arange(grid_size, device=x.device).to(x) / grid_size
+    share = cumulative[:, -1:] * share
+    index = torch.searchsorted(cumulative, share, right=True).clamp(max=len(x) - 1)
+    adaptive = torch.cat([ordered.gather(1, index), ordered[:, -1:]], dim=1)
+
+    low, high, resolution = _ranges(ordered[:, 0], ordered[:, -1], grid_size, margin)
+    adaptive[:, 0], adaptive[:, -1] = low, high
+    adaptive = _spread_ties(adaptive.clamp(low[:, None], high[:, None]), resolution)
+    step = (high - low).unsqueeze(1) / grid_size
+    count = torch.arange(grid_size + 1, device=x.device).to(x)
+    uniform = low.unsqueeze(1) + step * count
+    uniform[:, -1] = high
+    grid = grid_eps * uniform + (1 - grid_eps) * adaptive
+    grid[:, 0], grid[:, -1] = low, high
+    return grid
+
+
+def _ranges(low, high, grid_size, margin):
+    """Ends of each grid, and the distance below which knots count as tied."""
+    magnitude = torch.maximum(low.abs(), high.abs())
+    # 2^8 representable numbers per interval, so that knots stay apart after rounding.
+    resolution = 2.0**8 * torch.finfo(low.dtype).eps * magnitude
+    flat = high - low <= grid_size * resolution
+    half = torch.where(flat, magnitude.clamp(min=1.0), margin * (high - low))
+    low, high = low - half, high + half
+    if not torch.isfinite(high - low).all():
+        raise ValueError(
+            "The range of the samples exceeds the largest floating-point number: "
+            "scale the input first."
+        )
+    return low, high, torch.where(flat, 2 * half * 1e-9, resolution)
+
+
+def _spread_ties(knots, resolution):
+    """Spread runs of tied knots evenly up to the next distinct knot.
+
+    Every knot that stands clear of the one before it, and the last one, is kept.
+    """
+    n_knots = knots.shape[1]
+    clear = knots.diff(dim=1) > resolution.unsqueeze(1)
+    if clear.all():
+        return knots
+    position = torch.arange(n_knots, device=knots.device)
+    below_last = knots[:, -1:] - knots[:, 1:-1] > resolution.unsqueeze(1)
+    kept = torch.ones_like(knots, dtype=torch.bool)
+    kept[:, 1:-1] = clear[:, :-1] & below_last
+    before = torch.where(kept, position, 0).cummax(1).values
+    after = torch.where(kept, position, n_knots - 1).flip(1).cummin(1).values.flip(1)
+    fraction = (position - before).to(knots) / (after - before).clamp(min=1)
+    return torch.lerp(knots.gather(1, before), knots.gather(1, after), fraction)

@@ -1,0 +1,140 @@
+"""Checks of what users hand to the estimators, each with a remedy in its message."""
+
+import warnings
+from contextlib import contextmanager
+from itertools import pairwise
+from numbers import Integral
+
+import numpy as np
+import torch
+from sklearn.exceptions import DataConversionWarning
+from sklearn.utils.validation import _check_sample_weight
+
+REMEDIES = {
+    "Input y contains": "Drop those rows, or impute their target.",
+    "could not convert string to float": (
+        "Encode text columns as numbers first, for instance by OneHotEncoder or "
+        "OrdinalEncoder in a ColumnTransformer."
+    ),
+}
+
+
+@contextmanager
+def remedies():
+    """Add a remedy to those messages of scikit-learn and numpy that lack one."""
+    try:
+        yield
+    except ValueError as error:
+        for beginning, remedy in REMEDIES.items():
+            if beginning in str(error):
+                raise ValueError(f"{error} {remedy}") from error
+        raise
+
+
+@contextmanager
+def earlier_fit_kept(estimator):
+    """Undo what a failed fit did to the fitted attributes."""
+    before = {name: value for name, value in vars(estimator).items() if _fitted(name)}
+    try:
+        yield
+    except BaseException:
+        for name in [name for name in vars(estimator) if _fitted(name)]:
+            del vars(estimator)[name]
+        vars(estimator).update(before)
+        raise
+
+
+def _fitted(name):
+    return name.endswith("_") and not name.startswith("__")
+
+
+def checked_weights(sample_weight, X, fewest):
+    """Non-negative float64 weights, at least `fewest` of them positive."""
+    weight = _check_sample_weight(
+        sample_weight, X, dtype=np.float64, ensure_non_negative=True
+    )
+    if not weight.any():
+        raise ValueError(
+            "Sample weights must contain at least one non-zero number, got only zeros."
+        )
+    n_samples = np.count_nonzero(weight)
+    if n_samples < fewest:
+        raise ValueError(
+            f"sample_weight leaves n_samples={n_samples}, but at least {fewest} are "
+            "required: give more rows a positive weight."
+        )
+    return weight
+
+
+def checked_layer_sizes(hidden_layer_sizes):
+    """Tuple of positive ints; a single int counts as one layer."""
+    sizes = np.atleast_1d(np.asarray(hidden_layer_sizes, dtype=object)).tolist()
+    if not all(_is_count(size) for size in sizes):
+        raise ValueError(
+            "hidden_layer_sizes must hold integers of at least 1, got "
+            f"{hidden_layer_sizes!r}: for an additive model without hidden layers "
+            "pass ()."
+        )
+    return tuple(int(size) for size in sizes)
+
+
+def checked_grid_sizes(grid_size, grid_schedule):
+    """All grid sizes in the order in which they are visited."""
+    schedule = () if grid_schedule is None else tuple(grid_schedule)
+    if not all(_is_count(size) for size in schedule):
+        raise ValueError(
+            f"grid_schedule must hold integers of at least 1, got {grid_schedule!r}."
+        )
+    sizes = (int(grid_size), *(int(size) for size in schedule))
+    if any(after <= before for before, after in pairwise(sizes)):
+        raise ValueError(
+            "grid_schedule must increase strictly from grid_size, got grid_size="
+            f"{grid_size} and grid_schedule={grid_schedule!r}: a coarser grid cannot "
+            "represent the fitted curves. Sort it and leave grid_size out."
+        )
+    return sizes
+
+
+def _is_count(value):
+    return isinstance(value, Integral) and not isinstance(value, bool) and value > 0
+
+
+def checked_device(device):
+    """torch.device that exists on this machine."""
+    try:
+        device = torch.device(device)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"device must name a device of this machine such as 'cpu', got {device!r} "
+            f"({str(error).splitlines()[0]})."
+        ) from error
+    return device
+
+
+def checked_regression_target(y):
+    """float64 target of shape (n_samples,) or (n_samples, n_outputs)."""
+    y = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
+    if y.dtype.kind not in "fiub":
+        try:
+            return y.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"y must be numeric for regression, got dtype {y.dtype} ({error}): "
+                "convert it to numbers, or use KANClassifier for class labels."
+            ) from error
+    return y.astype(np.float64)
+
+
+def checked_labels(y):
+    """Class labels of shape (n_samples,), or an indicator matrix of labels."""
+    y = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
+    if y.ndim == 2 and y.shape[1] == 1:
+        warnings.warn(
+            "A column-vector y was passed when a 1d array was expected. Please change "
+            "the shape of y to (n_samples,), for example using ravel().",
+            DataConversionWarning,
+            stacklevel=5,
+        )
+        y = y.ravel()
+    return y

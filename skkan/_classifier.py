@@ -1,0 +1,424 @@
+"""KANClassifier."""
+
+import numpy as np
+import torch
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.metrics import accuracy_score
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+from torch.nn import functional
+
+from skkan._checks import checked_labels, earlier_fit_kept
+from skkan._estimator import BaseKAN
+from skkan._losses import BinaryLogLoss, MultinomialLogLoss
+from skkan._scaling import AffineScaling
+from skkan._threads import single_thread
+
+
+class KANClassifier(ClassifierMixin, BaseKAN):
+    """Kolmogorov-Arnold network for classification.
+
+    Every edge of the network carries a learnable curve
+    phi(x) = scale_base * b(x) + scale_spline * sum_m c_m B_m(x) of B-splines B_m and a
+    base function b; nodes only add. The outputs are logits: one for two classes, one
+    per class for more, one per label for an indicator matrix of labels. Inputs are
+    scaled inside by median and interquartile range, so that they can come in any units.
+
+    The fit minimises sum(w l) / sum(w) + (alpha / 2) c^T S c + penalty, where l is the
+    negative log-likelihood of a row, w are the sample weights times the class weights
+    and c^T S c is the size and roughness of the curves.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : array-like of int or int, default=(5,)
+        Number of nodes of each hidden layer. Without hidden layers, (), the model is
+        additive: a sum of one curve per feature.
+    grid_size : int, default=5
+        Number of grid intervals of every edge.
+    spline_order : int, default=3
+        Polynomial degree of the splines; 3 is cubic.
+    grid_eps : float, default=0.1
+        Mix of the grids, grid_eps * uniform + (1 - grid_eps) * adaptive: 1 divides the
+        range of the samples evenly, 0 follows their quantiles.
+    grid_schedule : array-like of int, default=None
+        Strictly increasing grid sizes, visited after `grid_size`. Each stage starts
+        from the curves of the one before it.
+    n_grid_updates : int, default=5
+        How often the grids of hidden layers follow their activations, in the first
+        half of each stage. An update that raises the objective is undone.
+    base_activation : {"silu", "identity", "zero"}, default="silu"
+        Base function b of every edge.
+    extrapolation : {"constant", "linear"}, default="constant"
+        How edges continue outside of their grid: by their value at its end, or by
+        their tangent.
+    additive_skip : bool, default=False
+        Whether to add edges from every input straight to every output. No effect
+        without hidden layers.
+    loss : {"log_loss"}, default="log_loss"
+        Negative log-likelihood of a row, summed over the labels.
+    solver : {"auto", "lbfgs", "adam"} or Solver, default="auto"
+        "lbfgs" uses all rows in every step, "adam" mini-batches; "auto" is "lbfgs" up
+        to 20,000 rows and "adam" above. An object from `skkan.solvers` sets the
+        solver's own parameters.
+    alpha : float, default=0.003
+        Strength of the quadratic penalty on size and roughness of the curves. Small
+        tables with much noise want 0.03 to 0.3, functions without noise 0.
+    penalty : SparsityPenalty, default=None
+        Further penalty, which drives unneeded edges to zero.
+    max_iter : int, default=500
+        Largest number of iterations in each stage: steps of "lbfgs", passes over the
+        rows of "adam".
+    tol : float, default=1e-3
+        A search ends when the objective (with `early_stopping`, the validation loss)
+        has not fallen by this fraction within `n_iter_no_change` iterations.
+    early_stopping : bool, default=False
+        Whether to keep the network with the best loss on validation rows: `X_val` of
+        `fit`, or a share of the training rows (stratified by class where possible).
+    validation_fraction : float, default=0.1
+        Share of the rows that validate when `early_stopping` is set without `X_val`.
+    n_iter_no_change : int, default=10
+        See `tol`.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the earlier fit, with its scaling and grids. With a
+        larger `grid_size` the fitted curves are first carried over to finer grids.
+    random_state : int, RandomState instance or None, default=None
+        Source of the starting weights, of a validation split and of mini-batches. An
+        int makes fits identical bit by bit.
+    verbose : int, default=0
+        1 shows one progress line with grid size, loss, validation loss and penalty.
+    device : str or torch.device, default="cpu"
+        Where to fit and predict. Fitted models move between devices freely.
+    class_weight : dict, "balanced" or None, default=None
+        Weight of each class, by which sample weights are multiplied. "balanced" gives
+        all classes the same total weight. Not for indicator matrices.
+
+    Attributes
+    ----------
+    network_ : KANNetwork
+        The fitted network as a torch module in scaled units, built on access.
+    feature_importances_ : ndarray of shape (n_features_in_,)
+        Share of each feature in the variation of the output, by the attribution score
+        of the KAN 2.0 paper: a node's score is handed down to its edges in proportion
+        to the standard deviation of their values over the training rows,
+        edge_ij = std(phi_ij) node_i / (std(node_i) + 1e-4). Sums to 1.
+    loss_curve_ : list of float
+        Penalised training loss after each iteration (for "adam" its mean during the
+        pass), in nats per row.
+    loss_ : float
+        The last value of `loss_curve_`.
+    validation_loss_curve_ : list of float or None
+        Validation loss after each iteration, without penalties.
+    validation_scores_ : list of float or None
+        Accuracy on the validation rows after each iteration.
+    best_validation_score_ : float or None
+        Its value for the network that was kept, with `early_stopping`.
+    n_iter_ : int
+        Total number of iterations.
+    stage_ends_ : list of int
+        Number of iterations done at the end of each grid stage.
+    grid_size_ : int
+        Number of grid intervals of the fitted network.
+    n_outputs_ : int
+        Number of outputs of the network.
+    classes_ : ndarray of shape (n_classes,)
+        Class labels; for an indicator matrix the numbers of its columns.
+    n_features_in_ : int
+        Number of features seen during fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if X had names that are all strings.
+
+    See Also
+    --------
+    KANRegressor : The same network for continuous targets.
+    skkan.solvers : Solvers and their own parameters.
+
+    Notes
+    -----
+    Equal rows are merged and sorted before a fit of up to 100,000 rows, so that neither
+    the order of the rows nor the way in which weights are given changes the result.
+    A fit uses one thread; fit several models at a time with `n_jobs`.
+
+    References
+    ----------
+    Z. Liu et al., KAN: Kolmogorov-Arnold Networks, 2024; KAN 2.0: Kolmogorov-Arnold
+    Networks Meet Science, 2024.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.model_selection import train_test_split
+    >>> from skkan import KANClassifier
+    >>> X, y = load_breast_cancer(return_X_y=True, as_frame=True)
+    >>> X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+    >>> model = KANClassifier(random_state=0).fit(X_train, y_train)
+    >>> model.score(X_test, y_test) > 0.9
+    True
+    """
+
+    _target_names = ("classes_", "_multilabel")
+
+    _parameter_constraints: dict = {  # noqa: RUF012
+        **BaseKAN._parameter_constraints,
+        "loss": [StrOptions({"log_loss"})],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(5,),
+        *,
+        grid_size=5,
+        spline_order=3,
+        grid_eps=0.1,
+        grid_schedule=None,
+        n_grid_updates=5,
+        base_activation="silu",
+        extrapolation="constant",
+        additive_skip=False,
+        loss="log_loss",
+        class_weight=None,
+        solver="auto",
+        alpha=0.003,
+        penalty=None,
+        max_iter=500,
+        tol=1e-3,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+        device="cpu",
+    ):
+        super().__init__(
+            hidden_layer_sizes,
+            grid_size=grid_size,
+            spline_order=spline_order,
+            grid_eps=grid_eps,
+            grid_schedule=grid_schedule,
+            n_grid_updates=n_grid_updates,
+            base_activation=base_activation,
+            extrapolation=extrapolation,
+            additive_skip=additive_skip,
+            loss=loss,
+            solver=solver,
+            alpha=alpha,
+            penalty=penalty,
+            max_iter=max_iter,
+            tol=tol,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+            device=device,
+        )
+        self.class_weight = class_weight
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    def decision_function(self, X):
+        """Raw output before the link: logits.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+            For two classes one column, positive for the second of `classes_`;
+            otherwise one column per class or label.
+        """
+        raw = self._raw(X)
+        return raw[:, 0] if raw.shape[1] == 1 and not self._multilabel else raw
+
+    def predict(self, X):
+        """Predict the most probable class, or all labels of probability above 1/2.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), or (n_samples, n_labels) of 0 and 1
+        """
+        raw = self._raw(X)
+        if self._multilabel:
+            return (raw > 0).astype(int)
+        return self.classes_[_most_probable(raw)]
+
+    def predict_proba(self, X):
+        """Predict probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Rows sum to one, in the order of `classes_`; with several labels, the
+            probability of each.
+        """
+        check_is_fitted(self)
+        loss = self._make_loss(vars(self))
+        share = loss.inverse_link(torch.from_numpy(self._raw(X))).numpy()
+        if share.shape[1] == 1 and not self._multilabel:
+            return np.hstack([1 - share, share])
+        return share
+
+    def predict_log_proba(self, X):
+        """Predict logarithms of probabilities, exact also where they are tiny.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+        """
+        raw = torch.from_numpy(self._raw(X))
+        if self._multilabel:
+            return functional.logsigmoid(raw).numpy()
+        if raw.shape[1] == 1:
+            raw = torch.cat([torch.zeros_like(raw), raw], dim=1)
+        return torch.log_softmax(raw, dim=1).numpy()
+
+    @available_if(BaseKAN._solver_streams)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Take one pass of Adam over a batch of rows.
+
+        The first call fixes the classes, the scaling of the inputs and the grids, on
+        `grid_size` intervals; make its batch representative. Calls after `fit` go on
+        from there.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+        classes : array-like of shape (n_classes,), default=None
+            All classes that may come; required in the first call, except for
+            indicator matrices.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        self : object
+            The estimator after the pass.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data are not as described.
+        """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' cannot be known from one batch in "
+                "partial_fit: pass a dict of weights, or sample_weight."
+            )
+
+        def coding(y):
+            if y.ndim == 2:
+                return self._target_attributes(y, None)
+            if classes is None:
+                raise ValueError(
+                    "classes must be passed on the first call to partial_fit: later "
+                    "batches may hold classes that this one lacks."
+                )
+            return self._target_attributes(np.asarray(classes), None)
+
+        with earlier_fit_kept(self), single_thread:
+            self._partial_fit(X, y, sample_weight, coding)
+        return self
+
+    def _check_target(self, y):
+        y = checked_labels(y)
+        check_classification_targets(y)
+        return y
+
+    def _target_attributes(self, y, earlier):
+        if y.ndim == 2:
+            return {"classes_": np.arange(y.shape[1]), "_multilabel": True}
+        classes = np.unique(y)
+        if len(classes) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs at least 2 classes in y, got 1 class: "
+                f"{classes[0]!r}. Check how y was made, or leave this fit out."
+            )
+        if earlier is not None and not np.array_equal(
+            classes, earlier.target_attributes["classes_"]
+        ):
+            raise ValueError(
+                "warm_start can only be used where classes_ stays the same, got "
+                f"{classes} after {earlier.target_attributes['classes_']}: set "
+                "warm_start=False to start afresh."
+            )
+        return {"classes_": classes, "_multilabel": False}
+
+    def _encode(self, y, attributes):
+        classes, multilabel = attributes["classes_"], attributes["_multilabel"]
+        if multilabel:
+            return y.astype(np.float64)
+        unknown = np.setdiff1d(y, classes)
+        if len(unknown):
+            raise ValueError(
+                f"y holds classes that the fit does not know: {unknown}; known are "
+                f"{classes}."
+            )
+        indicator = (y[:, None] == classes).astype(np.float64)
+        return indicator[:, 1:] if len(classes) == 2 else indicator
+
+    def _weigh(self, y, sample_weight, attributes):
+        if self.class_weight is None:
+            return sample_weight
+        if attributes["_multilabel"]:
+            raise ValueError(
+                "class_weight is not defined for an indicator matrix of labels, got "
+                f"{self.class_weight!r}: pass sample_weight instead."
+            )
+        classes = attributes["classes_"]
+        by_class = compute_class_weight(
+            self.class_weight, classes=classes, y=y, sample_weight=sample_weight
+        )
+        return sample_weight * by_class[np.searchsorted(classes, y)]
+
+    def _make_loss(self, attributes):
+        if attributes["_multilabel"] or len(attributes["classes_"]) == 2:
+            return BinaryLogLoss()
+        return MultinomialLogLoss()
+
+    def _scale_target(self, target, sample_weight):
+        n_outputs = target.shape[1]
+        return AffineScaling(np.zeros(n_outputs), np.ones(n_outputs))
+
+    def _strata(self, target, attributes):
+        return None if attributes["_multilabel"] else _most_probable(target - 0.5)
+
+    def _scorer(self, attributes):
+        def decide(raw):
+            return raw > 0 if attributes["_multilabel"] else _most_probable(raw)
+
+        def accuracy(raw, target, sample_weight):
+            return accuracy_score(
+                decide(target.cpu().numpy() - 0.5),
+                decide(raw.cpu().numpy()),
+                sample_weight=sample_weight.cpu().numpy(),
+            )
+
+        return accuracy
+
+
+def _most_probable(raw):
+    """Index of the class of each row of a raw output or of an indicator less 1/2."""
+    return (raw[:, 0] > 0).astype(int) if raw.shape[1] == 1 else raw.argmax(axis=1)

@@ -1,0 +1,146 @@
+"""One layer of a Kolmogorov-Arnold network: a curve on every edge, sums at the nodes.
+
+A `KANLayer` owns the coefficients and the mask of its edges and shares the functions
+they multiply with its basis. It knows nothing of other layers or of training.
+"""
+
+import numpy as np
+import torch
+from torch import nn
+
+from skkan._basis import BSplineBasis
+
+START_SPREAD = 0.1  # of the base weights around their mean
+SMALLEST_VARIANCE = 1e-24  # below it, an edge is constant and its deviation is flat
+
+
+class KANLayer(nn.Module):
+    """Layer whose output o is sum_i phi_oi(x_i), phi_oi(x) = sum_f weight_oif B_f(x).
+
+    In the papers' terms phi(x) = scale_base b(x) + scale_spline sum_m c_m B_m(x):
+    the weight holds the products scale_spline c_m, then scale_base in its last column.
+
+    Parameters
+    ----------
+    basis : BSplineBasis
+        Functions of each input.
+    weight : Tensor of shape (n_outputs, n_inputs, n_functions)
+        Coefficients of every edge.
+    mask : Tensor of shape (n_outputs, n_inputs), default=None
+        1 for an edge that exists and 0 for one that is removed; None keeps all.
+
+    References
+    ----------
+    Z. Liu et al., KAN: Kolmogorov-Arnold Networks, 2024, equations 2.5 and 2.10.
+    """
+
+    def __init__(self, basis, weight, mask=None):
+        super().__init__()
+        self.basis = basis
+        self.weight = nn.Parameter(weight)
+        if mask is None:
+            mask = weight.new_ones(weight.shape[:2])
+        self.register_buffer("mask", mask)
+
+    @classmethod
+    def at_random(cls, basis, n_outputs, generator):
+        """Layer to start from: splines at zero, base weights near 1 / sqrt(n_inputs).
+
+        Base weights of one sign keep the start away from the local minima in which
+        most starts of random sign end. They are drawn on the CPU, so that a seed means
+        the same on all devices.
+        """
+        knots = basis.knots
+        weight = knots.new_zeros(n_outputs, basis.n_inputs, basis.n_functions)
+        draw = torch.randn(
+            n_outputs, basis.n_inputs, generator=generator, dtype=knots.dtype
+        )
+        weight[..., -1] = (1 + START_SPREAD * draw.to(knots)) / basis.n_inputs**0.5
+        return cls(basis, weight)
+
+    @property
+    def spline_coef(self):
+        """Spline coefficients, Tensor of shape (n_outputs, n_inputs, n_splines)."""
+        return self.weight[..., : self.basis.n_splines]
+
+    @property
+    def base_weight(self):
+        """Weights of the base function, Tensor of shape (n_outputs, n_inputs)."""
+        return self.weight[..., self.basis.n_splines]
+
+    def forward(self, x):
+        """Node values, Tensor of shape (n_samples, n_outputs)."""
+        return self.combine(self.basis(x), self.weight)
+
+    def combine(self, features, weight):
+        """Node values from basis values and a weight of one's own."""
+        weight = weight * self.mask.unsqueeze(-1)
+        return features.flatten(1) @ weight.flatten(1).T
+
+    def activations(self, x):
+        """Value of every edge, Tensor of shape (n_samples, n_outputs, n_inputs)."""
+        weight = self.weight * self.mask.unsqueeze(-1)
+        return torch.einsum("nif,oif->noi", self.basis(x), weight)
+
+    def edge_std(self, features, weight, sample_share):
+        """Standard deviation over the samples of every edge.
+
+        It comes from the covariance of the basis functions, std_oi^2 = w_oi^T C_i w_oi,
+        so that the values of the edges are never held.
+
+        Parameters
+        ----------
+        features : Tensor of shape (n_samples, n_inputs, n_functions)
+            Basis values.
+        weight : Tensor of shape (n_outputs, n_inputs, n_functions)
+        sample_share : Tensor of shape (n_samples,)
+            Sample weights that sum to one.
+
+        Returns
+        -------
+        Tensor of shape (n_outputs, n_inputs)
+            Population deviations, as sample weights have no degrees of freedom.
+        """
+        centred = features - torch.einsum("n,nif->if", sample_share, features)
+        covariance = torch.einsum(
+            "nif,nig->ifg", centred * sample_share[:, None, None], centred
+        )
+        weight = weight * self.mask.unsqueeze(-1)
+        variance = torch.einsum("oif,ifg,oig->oi", weight, covariance, weight)
+        return variance.clamp(min=SMALLEST_VARIANCE).sqrt()
+
+    def with_weight(self, weight):
+        """The same layer with another weight."""
+        return KANLayer(self.basis, weight, self.mask)
+
+    def with_basis(self, basis):
+        """The same curves on another grid, as well as that grid can represent them."""
+        transfer = self.basis.transfer_matrix(basis)
+        weight = torch.einsum("igf,oif->oig", transfer, self.weight.detach())
+        return KANLayer(basis, weight, self.mask)
+
+    def to_arrays(self):
+        """Numpy arrays and plain values from which `from_arrays` rebuilds the layer."""
+        return {
+            "grid": self.basis.grid.cpu().numpy().copy(),
+            "spline_order": self.basis.spline_order,
+            "base_activation": self.basis.base_activation,
+            "extrapolation": self.basis.extrapolation,
+            "weight": self.weight.detach().cpu().numpy().copy(),
+            "mask": self.mask.cpu().numpy().copy(),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays, device="cpu"):
+        """Layer from the dict that `to_arrays` made, on a device."""
+
+        def tensor(name):
+            return torch.tensor(np.asarray(arrays[name]), device=device)
+
+        basis = BSplineBasis(
+            tensor("grid"),
+            arrays["spline_order"],
+            base_activation=arrays["base_activation"],
+            extrapolation=arrays["extrapolation"],
+        )
+        return cls(basis, tensor("weight"), tensor("mask"))

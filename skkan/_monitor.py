@@ -1,0 +1,141 @@
+"""What is watched during training: curves, stopping rules, observers.
+
+A `Monitor` is what solvers call after every iteration. It knows the objective's value
+and the validation rows, and nothing of grids, solvers or scikit-learn.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+
+class Validation(NamedTuple):
+    """Rows that are scored but not fitted."""
+
+    X: torch.Tensor  # (n_samples, n_inputs)
+    target: torch.Tensor  # (n_samples, n_outputs)
+    sample_weight: torch.Tensor  # (n_samples,)
+    score: Callable  # of (raw output, target, sample_weight), higher is better
+
+
+@dataclass(frozen=True)
+class IterationReport:
+    """State of a fit after an iteration, as observers see it."""
+
+    n_iter: int
+    grid_size: int
+    loss: float
+    penalty: Callable  # () -> float
+    validation_loss: float | None
+    network: Callable  # () -> KANNetwork
+
+
+class Observer:
+    """Follows a fit. Its methods do nothing unless a subclass says otherwise."""
+
+    def begin_stage(self, grid_size):
+        """Called before the first iteration on a grid size."""
+
+    def end_iteration(self, report):
+        """Called after every iteration; True ends the stage."""
+        return False
+
+    def end_stage(self, network):
+        """Called after the last iteration on a grid size; True ends the fit."""
+        return False
+
+
+class Monitor:
+    """Records the curves and decides when a search is over.
+
+    Parameters
+    ----------
+    tol : float
+        Relative decrease of the watched loss that counts as progress.
+    n_iter_no_change : int
+        Iterations in a row without progress that end a search.
+    early_stopping : bool
+        Whether the validation loss is watched and its best network kept, rather than
+        the training objective.
+    validation : Validation or None
+    observers : sequence of Observer
+    """
+
+    def __init__(self, *, tol, n_iter_no_change, early_stopping, validation, observers):
+        self.loss_curve = []
+        self.validation_loss_curve = []
+        self.validation_scores = []
+        self.best_network = None
+        self.best_iteration = None
+        self._tol = tol
+        self._n_iter_no_change = n_iter_no_change
+        self._early_stopping = early_stopping
+        self._validation = validation
+        self._observers = observers
+
+    def begin_stage(self, network):
+        """Forget why the last stage ended."""
+        self.stage_ended = False
+        for observer in self._observers:
+            observer.begin_stage(network.grid_size)
+
+    def end_stage(self):
+        """True when an observer wants no further stage."""
+        # A list, since every observer must be told.
+        wishes = [observer.end_stage(self.network) for observer in self._observers]
+        return any(wishes)
+
+    def begin_search(self, objective):
+        """Start watching a solver on an objective."""
+        self._objective, self._theta = objective, objective.start
+        self._reference, self._n_stalled = math.inf, 0
+        self._validation_objective = None
+        if self._validation is not None:
+            self._validation_objective = objective.on_rows(*self._validation[:3])
+
+    @property
+    def network(self):
+        """The network after the last iteration."""
+        return self._objective.network_at(self._theta)
+
+    def __call__(self, theta, value):
+        """Record an iteration; True ends the search."""
+        self._theta = theta
+        self.loss_curve.append(value)
+        if self._validation is not None:
+            self._validate(theta)
+        report = IterationReport(
+            n_iter=len(self.loss_curve),
+            grid_size=self._objective.grid_size,
+            loss=value,
+            validation_loss=(self.validation_loss_curve or [None])[-1],
+            penalty=lambda: self._objective.penalty(theta),
+            network=lambda: self.network,
+        )
+        wishes = [observer.end_iteration(report) for observer in self._observers]
+        self.stage_ended = any(wishes)
+        if self._early_stopping:
+            value = self.validation_loss_curve[-1]
+        return self._stalls(value) or self.stage_ended
+
+    def _validate(self, theta):
+        raw = self._validation_objective.raw(theta)
+        loss = self._validation_objective.loss_of(raw)
+        if self._early_stopping and loss < min(
+            self.validation_loss_curve, default=math.inf
+        ):
+            self.best_network, self.best_iteration = self.network, len(self.loss_curve)
+        self.validation_loss_curve.append(loss)
+        score = self._validation.score
+        self.validation_scores.append(score(raw, *self._validation[1:3]))
+
+    def _stalls(self, value):
+        progress = value < self._reference - self._tol * abs(self._reference)
+        if progress or self._reference == math.inf:
+            self._reference, self._n_stalled = value, 0
+        else:
+            self._n_stalled += 1
+        return self._n_stalled >= self._n_iter_no_change

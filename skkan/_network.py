@@ -1,0 +1,322 @@
+"""A Kolmogorov-Arnold network: a stack of layers and, optionally, an additive skip.
+
+Changing a network returns a new one. It works in scaled units and knows nothing of
+losses, solvers or scikit-learn.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from skkan._basis import BSplineBasis, grid_from_samples
+from skkan._layers import KANLayer
+
+NODE_FLOOR = 1e-4  # of the KAN 2.0 attribution, so that a dead node scores zero
+CONSTANT_SCORE = 1e-6  # sum of scores below which all outputs are constant
+
+
+class LayerPass(NamedTuple):
+    """What went into a layer during one pass through the network."""
+
+    layer: KANLayer
+    weight: torch.Tensor  # (n_outputs, n_inputs, n_functions)
+    inputs: torch.Tensor  # (n_samples, n_inputs)
+    features: torch.Tensor  # (n_samples, n_inputs, n_functions)
+
+
+class KANNetwork(nn.Module):
+    """Composition of KAN layers, plus `skip(x)` when there is a skip layer.
+
+    Parameters
+    ----------
+    layers : sequence of KANLayer
+        Layer l maps width l to width l + 1.
+    skip : KANLayer, default=None
+        Edges from every input straight to every output. It shares the basis of the
+        first layer.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skkan import KANNetwork
+    >>> x = torch.linspace(-1, 1, 50, dtype=torch.float64).reshape(25, 2)
+    >>> network = KANNetwork.from_samples(
+    ...     [2, 3, 1], x, generator=torch.Generator().manual_seed(0)
+    ... )
+    >>> network(x).shape
+    torch.Size([25, 1])
+    >>> [a.shape for a in network.activations(x)]
+    [torch.Size([25, 3, 2]), torch.Size([25, 1, 3])]
+    >>> finer = network.refined(10)  # exact, as 10 is a multiple of 5
+    >>> torch.allclose(finer(x), network(x), rtol=0, atol=1e-12)
+    True
+    """
+
+    def __init__(self, layers, skip=None):
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.skip = skip
+
+    @classmethod
+    def from_samples(
+        cls,
+        widths,
+        x,
+        *,
+        grid_size=5,
+        spline_order=3,
+        grid_eps=1.0,
+        margin=0.0,
+        base_activation="silu",
+        extrapolation="constant",
+        additive_skip=False,
+        sample_weight=None,
+        generator=None,
+    ):
+        """Network to start from, whose grids fit what passes through them.
+
+        Parameters
+        ----------
+        widths : sequence of int
+            Number of inputs, nodes of each hidden layer, number of outputs.
+        x : Tensor of shape (n_samples, n_inputs)
+        grid_size, spline_order, base_activation, extrapolation
+            As for `BSplineBasis`.
+        grid_eps, margin, sample_weight
+            As for `grid_from_samples`.
+        additive_skip : bool, default=False
+            Whether to add edges from the inputs to the outputs.
+        generator : torch.Generator, default=None
+            Source of the base weights, on the CPU.
+
+        Returns
+        -------
+        KANNetwork
+        """
+        layers, inputs = [], x
+        for n_outputs in widths[1:]:
+            basis = BSplineBasis(
+                grid_from_samples(
+                    inputs,
+                    grid_size,
+                    grid_eps=grid_eps,
+                    margin=margin,
+                    sample_weight=sample_weight,
+                ),
+                spline_order,
+                base_activation=base_activation,
+                extrapolation=extrapolation,
+            )
+            layers.append(KANLayer.at_random(basis, n_outputs, generator))
+            with torch.no_grad():
+                inputs = layers[-1](inputs)
+        skip = None
+        if additive_skip:
+            skip = KANLayer.at_random(layers[0].basis, widths[-1], generator)
+        return cls(layers, skip)
+
+    @property
+    def all_layers(self):
+        """The layers in order, then the skip layer if there is one."""
+        return [*self.layers] + ([] if self.skip is None else [self.skip])
+
+    @property
+    def weights(self):
+        """The weight of each of `all_layers`, without gradient."""
+        return [layer.weight.detach() for layer in self.all_layers]
+
+    @property
+    def grid_size(self):
+        return self.layers[0].basis.grid_size
+
+    @property
+    def widths(self):
+        """Number of inputs, of nodes of each hidden layer, of outputs."""
+        return [
+            self.layers[0].basis.n_inputs,
+            *(len(layer.weight) for layer in self.layers),
+        ]
+
+    def forward(self, x):
+        """Network output.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_inputs)
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_outputs)
+        """
+        return self.propagate(x)[0]
+
+    def propagate(self, x, weights=None, features=None):
+        """Output, and what passed through each layer on the way.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_inputs)
+        weights : list of Tensor, default=None
+            One weight per layer of `all_layers`; None takes the network's own.
+        features : Tensor of shape (n_samples, n_inputs, n_functions), default=None
+            Basis values of the first layer, where the caller keeps them.
+
+        Returns
+        -------
+        output : Tensor of shape (n_samples, n_outputs)
+        passes : list of LayerPass, one per layer of `all_layers`
+        """
+        if weights is None:
+            weights = [layer.weight for layer in self.all_layers]
+        passes, inputs = [], x
+        for layer, weight in zip(self.layers, weights, strict=False):
+            if features is None:
+                features = layer.basis(inputs)
+            passes.append(LayerPass(layer, weight, inputs, features))
+            inputs, features = layer.combine(features, weight), None
+        output = inputs
+        if self.skip is not None:
+            features = passes[0].features
+            passes.append(LayerPass(self.skip, weights[-1], x, features))
+            output = output + self.skip.combine(features, weights[-1])
+        return output, passes
+
+    def activations(self, x):
+        """Values of every edge.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_inputs)
+
+        Returns
+        -------
+        list of Tensor of shape (n_samples, n_outputs, n_inputs)
+            One per layer of `all_layers`.
+        """
+        return [step.layer.activations(step.inputs) for step in self.propagate(x)[1]]
+
+    def with_weights(self, weights):
+        """The same network with other weights, one per layer of `all_layers`."""
+        layers = [
+            layer.with_weight(weight)
+            for layer, weight in zip(self.all_layers, weights, strict=True)
+        ]
+        return self._from_all_layers(layers)
+
+    def refined(self, grid_size):
+        """The same function on grids of `grid_size` intervals.
+
+        It is a projection of the curves, independent of data, and exact when
+        `grid_size` is a multiple of the present one.
+        """
+        bases = {
+            layer.basis: layer.basis.refined(grid_size) for layer in self.all_layers
+        }
+        return self._from_all_layers(
+            [layer.with_basis(bases[layer.basis]) for layer in self.all_layers]
+        )
+
+    def with_grids_from_samples(
+        self, x, *, grid_eps, margin=0.0, sample_weight=None, hidden_only=False
+    ):
+        """The same function, as nearly as can be, on grids that fit the samples.
+
+        The layers are updated in turn, so that each sees the activations of the
+        updated ones before it.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_inputs)
+        grid_eps, margin, sample_weight
+            As for `grid_from_samples`.
+        hidden_only : bool, default=False
+            Whether the first layer keeps its grid.
+        """
+        layers, inputs = [], x
+        for layer in self.layers:
+            if layers or not hidden_only:
+                grid = grid_from_samples(
+                    inputs,
+                    layer.basis.grid_size,
+                    grid_eps=grid_eps,
+                    margin=margin,
+                    sample_weight=sample_weight,
+                )
+                layer = layer.with_basis(layer.basis.with_grid(grid))
+            layers.append(layer)
+            with torch.no_grad():
+                inputs = layer(inputs)
+        if self.skip is not None:
+            layers.append(self.skip.with_basis(layers[0].basis))
+        return self._from_all_layers(layers)
+
+    def _from_all_layers(self, layers):
+        if self.skip is None:
+            return KANNetwork(layers)
+        return KANNetwork(layers[:-1], layers[-1])
+
+    @torch.no_grad()
+    def attribution(self, x, sample_share):
+        """Share of each input in the variation of the outputs.
+
+        Every output node starts with the same score. A node hands its score down to
+        its edges in proportion to their standard deviation,
+        edge_ij = std(phi_ij) node_i / (std(node_i) + 1e-4),
+        and a node below collects the scores of the edges that leave it.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_inputs)
+        sample_share : Tensor of shape (n_samples,)
+            Sample weights that sum to one.
+
+        Returns
+        -------
+        Tensor of shape (n_inputs,)
+            Non-negative; they sum to one unless the network is constant.
+
+        References
+        ----------
+        Z. Liu et al., KAN 2.0: Kolmogorov-Arnold Networks Meet Science, 2024,
+        section 4.1.
+        """
+        output, passes = self.propagate(x)
+        stds = [
+            step.layer.edge_std(step.features, step.weight, sample_share)
+            * step.layer.mask
+            for step in passes
+        ]
+        score = output.new_ones(output.shape[1]) / output.shape[1]
+        score = score / (_node_std(output, sample_share) + NODE_FLOOR)
+        through_skip = 0 if self.skip is None else stds.pop().T @ score
+        stacked = list(zip(passes, stds, strict=False))
+        for step, std in reversed(stacked):
+            score = std.T @ score
+            if step.layer is not self.layers[0]:
+                score = score / (_node_std(step.inputs, sample_share) + NODE_FLOOR)
+        score = score + through_skip
+        total = score.sum()
+        return score / total if total > CONSTANT_SCORE else torch.zeros_like(score)
+
+    def to_arrays(self):
+        """Numpy arrays and plain values from which `from_arrays` rebuilds it."""
+        return {
+            "layers": [layer.to_arrays() for layer in self.layers],
+            "skip": None if self.skip is None else self.skip.to_arrays(),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays, device="cpu"):
+        """Network from the dict that `to_arrays` made, on a device."""
+        layers = [KANLayer.from_arrays(layer, device) for layer in arrays["layers"]]
+        skip = None
+        if arrays["skip"] is not None:
+            skip = KANLayer.from_arrays(arrays["skip"], device)
+            skip = KANLayer(layers[0].basis, skip.weight.detach(), skip.mask)
+        return cls(layers, skip)
+
+
+def _node_std(values, sample_share):
+    centred = values - sample_share @ values
+    return (sample_share @ centred.square()).sqrt()

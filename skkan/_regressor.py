@@ -1,0 +1,288 @@
+"""KANRegressor."""
+
+from sklearn.base import RegressorMixin, _fit_context
+from sklearn.metrics import r2_score
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.metaestimators import available_if
+
+from skkan._checks import checked_regression_target, earlier_fit_kept
+from skkan._estimator import BaseKAN
+from skkan._losses import REGRESSION_LOSSES
+from skkan._scaling import AffineScaling
+from skkan._threads import single_thread
+
+
+class KANRegressor(RegressorMixin, BaseKAN):
+    """Kolmogorov-Arnold network for regression.
+
+    Every edge of the network carries a learnable curve
+    phi(x) = scale_base * b(x) + scale_spline * sum_m c_m B_m(x) of B-splines B_m and a
+    base function b; nodes only add. Inputs and target are scaled inside, so that they
+    can come in any units: inputs by median and interquartile range, the target by mean
+    and standard deviation.
+
+    The fit minimises sum(w l) / sum(w) + (alpha / 2) c^T S c + penalty, where l is half
+    the squared error of the standardised target, w are the sample weights and c^T S c
+    is the size and roughness of the curves.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : array-like of int or int, default=(5,)
+        Number of nodes of each hidden layer. Without hidden layers, (), the model is
+        additive: a sum of one curve per feature.
+    grid_size : int, default=5
+        Number of grid intervals of every edge.
+    spline_order : int, default=3
+        Polynomial degree of the splines; 3 is cubic.
+    grid_eps : float, default=0.1
+        Mix of the grids, grid_eps * uniform + (1 - grid_eps) * adaptive: 1 divides the
+        range of the samples evenly, 0 follows their quantiles.
+    grid_schedule : array-like of int, default=None
+        Strictly increasing grid sizes, visited after `grid_size`. Each stage starts
+        from the curves of the one before it.
+    n_grid_updates : int, default=5
+        How often the grids of hidden layers follow their activations, in the first
+        half of each stage. An update that raises the objective is undone.
+    base_activation : {"silu", "identity", "zero"}, default="silu"
+        Base function b of every edge.
+    extrapolation : {"constant", "linear"}, default="constant"
+        How edges continue outside of their grid: by their value at its end, or by
+        their tangent.
+    additive_skip : bool, default=False
+        Whether to add edges from every input straight to every output. No effect
+        without hidden layers.
+    loss : {"squared_error"}, default="squared_error"
+        Loss of a row, summed over the outputs.
+    solver : {"auto", "lbfgs", "adam"} or Solver, default="auto"
+        "lbfgs" uses all rows in every step, "adam" mini-batches; "auto" is "lbfgs" up
+        to 20,000 rows and "adam" above. An object from `skkan.solvers` sets the
+        solver's own parameters.
+    alpha : float, default=0.003
+        Strength of the quadratic penalty on size and roughness of the curves. Small
+        tables with much noise want 0.03 to 0.3, functions without noise 0.
+    penalty : SparsityPenalty, default=None
+        Further penalty, which drives unneeded edges to zero.
+    max_iter : int, default=500
+        Largest number of iterations in each stage: steps of "lbfgs", passes over the
+        rows of "adam".
+    tol : float, default=1e-3
+        A search ends when the objective (with `early_stopping`, the validation loss)
+        has not fallen by this fraction within `n_iter_no_change` iterations.
+    early_stopping : bool, default=False
+        Whether to keep the network with the best loss on validation rows: `X_val` of
+        `fit`, or a share of the training rows (stratified by class where possible).
+    validation_fraction : float, default=0.1
+        Share of the rows that validate when `early_stopping` is set without `X_val`.
+    n_iter_no_change : int, default=10
+        See `tol`.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the earlier fit, with its scaling and grids. With a
+        larger `grid_size` the fitted curves are first carried over to finer grids.
+    random_state : int, RandomState instance or None, default=None
+        Source of the starting weights, of a validation split and of mini-batches. An
+        int makes fits identical bit by bit.
+    verbose : int, default=0
+        1 shows one progress line with grid size, loss, validation loss and penalty.
+    device : str or torch.device, default="cpu"
+        Where to fit and predict. Fitted models move between devices freely.
+
+    Attributes
+    ----------
+    network_ : KANNetwork
+        The fitted network as a torch module in scaled units, built on access.
+    feature_importances_ : ndarray of shape (n_features_in_,)
+        Share of each feature in the variation of the output, by the attribution score
+        of the KAN 2.0 paper: a node's score is handed down to its edges in proportion
+        to the standard deviation of their values over the training rows,
+        edge_ij = std(phi_ij) node_i / (std(node_i) + 1e-4). Sums to 1.
+    loss_curve_ : list of float
+        Penalised training loss after each iteration (for "adam" its mean during the
+        pass), in units of the variance of y.
+    loss_ : float
+        The last value of `loss_curve_`.
+    validation_loss_curve_ : list of float or None
+        Validation loss after each iteration, without penalties.
+    validation_scores_ : list of float or None
+        R2 score on the validation rows after each iteration.
+    best_validation_score_ : float or None
+        Its value for the network that was kept, with `early_stopping`.
+    n_iter_ : int
+        Total number of iterations.
+    stage_ends_ : list of int
+        Number of iterations done at the end of each grid stage.
+    grid_size_ : int
+        Number of grid intervals of the fitted network.
+    n_outputs_ : int
+        Number of outputs of the network.
+    n_features_in_ : int
+        Number of features seen during fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if X had names that are all strings.
+
+    See Also
+    --------
+    KANClassifier : The same network for class labels.
+    skkan.solvers : Solvers and their own parameters.
+
+    Notes
+    -----
+    Equal rows are merged and sorted before a fit of up to 100,000 rows, so that neither
+    the order of the rows nor the way in which weights are given changes the result.
+    A fit uses one thread; fit several models at a time with `n_jobs`.
+
+    References
+    ----------
+    Z. Liu et al., KAN: Kolmogorov-Arnold Networks, 2024; KAN 2.0: Kolmogorov-Arnold
+    Networks Meet Science, 2024.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.model_selection import train_test_split
+    >>> from skkan import KANRegressor
+    >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+    >>> X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+    >>> model = KANRegressor(hidden_layer_sizes=(), alpha=0.1, random_state=0)
+    >>> model.fit(X_train, y_train).score(X_test, y_test) > 0.3
+    True
+    """
+
+    _target_names = ("_y_is_vector",)
+
+    _parameter_constraints: dict = {  # noqa: RUF012
+        **BaseKAN._parameter_constraints,
+        "loss": [StrOptions(set(REGRESSION_LOSSES))],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(5,),
+        *,
+        grid_size=5,
+        spline_order=3,
+        grid_eps=0.1,
+        grid_schedule=None,
+        n_grid_updates=5,
+        base_activation="silu",
+        extrapolation="constant",
+        additive_skip=False,
+        loss="squared_error",
+        solver="auto",
+        alpha=0.003,
+        penalty=None,
+        max_iter=500,
+        tol=1e-3,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+        device="cpu",
+    ):
+        super().__init__(
+            hidden_layer_sizes,
+            grid_size=grid_size,
+            spline_order=spline_order,
+            grid_eps=grid_eps,
+            grid_schedule=grid_schedule,
+            n_grid_updates=n_grid_updates,
+            base_activation=base_activation,
+            extrapolation=extrapolation,
+            additive_skip=additive_skip,
+            loss=loss,
+            solver=solver,
+            alpha=alpha,
+            penalty=penalty,
+            max_iter=max_iter,
+            tol=tol,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+            device=device,
+        )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def predict(self, X):
+        """Predict the target.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            In the units of y, in the shape that y had.
+        """
+        raw = self._raw(X)
+        y = AffineScaling(self._y_centre, self._y_scale).inverse_transform(raw)
+        return y[:, 0] if self._y_is_vector else y
+
+    @available_if(BaseKAN._solver_streams)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None):
+        """Take one pass of Adam over a batch of rows.
+
+        The first call fixes the scaling of inputs and target and the grids, on
+        `grid_size` intervals; make its batch representative. Calls after `fit` go on
+        from there.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        self : object
+            The estimator after the pass.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data are not as described.
+        """
+        with earlier_fit_kept(self), single_thread:
+            self._partial_fit(
+                X, y, sample_weight, lambda y: self._target_attributes(y, None)
+            )
+        return self
+
+    def _check_target(self, y):
+        return checked_regression_target(y)
+
+    def _target_attributes(self, y, earlier):
+        return {"_y_is_vector": y.ndim == 1}
+
+    def _encode(self, y, attributes):
+        return y.reshape(len(y), -1)
+
+    def _weigh(self, y, sample_weight, attributes):
+        return sample_weight
+
+    def _make_loss(self, attributes):
+        return REGRESSION_LOSSES[self.loss]()
+
+    def _scale_target(self, target, sample_weight):
+        return AffineScaling.standard(target, sample_weight)
+
+    def _strata(self, target, attributes):
+        return None
+
+    def _scorer(self, attributes):
+        def r2(raw, target, sample_weight):
+            raw, target, weight = (
+                part.cpu().numpy() for part in (raw, target, sample_weight)
+            )
+            return r2_score(target, raw, sample_weight=weight)
+
+        return r2

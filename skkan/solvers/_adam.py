@@ -1,0 +1,137 @@
+"""Adam on mini-batches, for large data and for streams."""
+
+import math
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+import torch
+from sklearn.utils._param_validation import Interval
+
+from skkan._fields import check_fields
+from skkan.solvers._base import DivergenceError, Solver, SolverResult
+
+SHRINK = 0.5  # of the learning rate after an epoch that is not finite
+
+
+@dataclass(frozen=True)
+class Adam(Solver):
+    """Adam: steps of about `learning_rate` per parameter, on shuffled mini-batches.
+
+    One iteration is one pass over the rows. After a pass whose objective is not finite
+    the parameters return to where it began and the learning rate is halved.
+
+    Parameters
+    ----------
+    learning_rate : float, default=0.01
+        Length of a step in each parameter.
+    batch_size : int, default=256
+        Rows of a mini-batch; all rows where there are fewer.
+    beta_1, beta_2 : float, default=0.9, 0.999
+        Decay of the running mean of the gradient and of its square.
+    epsilon : float, default=1e-8
+        Keeps the step finite where the gradient vanishes.
+    max_backoff : int, default=10
+        How often the learning rate may be halved before the fit is given up.
+
+    Raises
+    ------
+    ValueError
+        If a field is out of its range.
+
+    References
+    ----------
+    D. Kingma and J. Ba, Adam: A Method for Stochastic Optimization, 2015.
+
+    Examples
+    --------
+    >>> from skkan.solvers import Adam
+    >>> Adam(learning_rate=0.003).batch_size
+    256
+    """
+
+    learning_rate: float = 1e-2
+    batch_size: int = 256
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    max_backoff: int = 10
+
+    def __post_init__(self):
+        check_fields(
+            self,
+            learning_rate=Interval(Real, 0, None, closed="neither"),
+            batch_size=Interval(Integral, 1, None, closed="left"),
+            beta_1=Interval(Real, 0, 1, closed="left"),
+            beta_2=Interval(Real, 0, 1, closed="left"),
+            epsilon=Interval(Real, 0, None, closed="neither"),
+            max_backoff=Interval(Integral, 0, None, closed="left"),
+        )
+
+    def minimize(self, objective, theta, *, max_iter, monitor, generator, state=None):
+        moments = _Moments.from_arrays(state, theta)
+        learning_rate, n_backoff = self.learning_rate, 0
+        theta, n_iter = theta.detach().clone(), 0
+        while n_iter < max_iter:
+            candidate, value, after = self._epoch(
+                objective, theta, moments, learning_rate, generator
+            )
+            if not (math.isfinite(value) and torch.isfinite(candidate).all()):
+                learning_rate, n_backoff = SHRINK * learning_rate, n_backoff + 1
+                if n_backoff > self.max_backoff:
+                    raise DivergenceError(
+                        "the objective is not finite, even at a learning rate of "
+                        f"{learning_rate / SHRINK:.1e}"
+                    )
+                continue
+            theta, moments, n_iter = candidate, after, n_iter + 1
+            if monitor(theta, value):
+                message = "stopped by the monitor"
+                return SolverResult(theta, n_iter, True, message, moments.to_arrays())
+        message = "budget spent"
+        return SolverResult(theta, n_iter, False, message, moments.to_arrays())
+
+    def _epoch(self, objective, theta, moments, learning_rate, generator):
+        """One pass: new parameters, mean objective on the way, new moments."""
+        n_rows = objective.n_rows
+        order = torch.randperm(n_rows, generator=generator).to(theta.device)
+        total = 0.0
+        for rows in order.split(self.batch_size):
+            value, grad = objective.value_and_grad(theta, rows)
+            total += value * len(rows) / n_rows
+            moments = moments.updated(grad, self.beta_1, self.beta_2)
+            mean = moments.mean / (1 - self.beta_1**moments.n_steps)
+            square = moments.square / (1 - self.beta_2**moments.n_steps)
+            theta = theta - learning_rate * mean / (square.sqrt() + self.epsilon)
+        return theta, total, moments
+
+
+@dataclass(frozen=True, eq=False)
+class _Moments:
+    """Running means of the gradient and of its square."""
+
+    n_steps: int
+    mean: torch.Tensor
+    square: torch.Tensor
+
+    @classmethod
+    def from_arrays(cls, arrays, theta):
+        if arrays is None:
+            return cls(0, torch.zeros_like(theta), torch.zeros_like(theta))
+        mean, square = (
+            torch.as_tensor(arrays[name]).to(theta) for name in ("mean", "square")
+        )
+        return cls(arrays["n_steps"], mean, square)
+
+    def to_arrays(self):
+        return {
+            "n_steps": self.n_steps,
+            "mean": self.mean.cpu().numpy(),
+            "square": self.square.cpu().numpy(),
+        }
+
+    def updated(self, grad, beta_1, beta_2):
+        return _Moments(
+            self.n_steps + 1,
+            torch.lerp(self.mean, grad, 1 - beta_1),
+            torch.lerp(self.square, grad.square(), 1 - beta_2),
+        )

@@ -1,0 +1,73 @@
+"""The interface between training and the solvers."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+
+class DivergenceError(ArithmeticError):
+    """The objective is not finite and no smaller step makes it so."""
+
+
+@dataclass(frozen=True)
+class SolverResult:
+    """Where a solver stopped, and why.
+
+    Attributes
+    ----------
+    theta : Tensor of shape (n_parameters,)
+    n_iter : int
+    converged : bool
+        Whether it stopped before its budget because no progress was left.
+    message : str
+        The reason in words.
+    state : dict of numpy arrays and numbers, or None
+        What the solver needs to go on where it stopped; None if it starts afresh.
+    """
+
+    theta: torch.Tensor
+    n_iter: int
+    converged: bool
+    message: str
+    state: Any = None
+
+
+class Solver(ABC):
+    """A way to minimise an objective; its fields are its mechanics.
+
+    Implementations are frozen dataclasses, which makes them hashable, comparable and
+    fit for a parameter grid. The budget belongs to the caller. A call keeps nothing of
+    earlier calls except through `state`.
+    """
+
+    @abstractmethod
+    def minimize(self, objective, theta, *, max_iter, monitor, generator, state=None):
+        """Minimise from a starting point.
+
+        Parameters
+        ----------
+        objective : Objective
+            Offers `n_rows` and `value_and_grad(theta, rows=None)`.
+        theta : Tensor of shape (n_parameters,)
+            Starting point.
+        max_iter : int
+            Number of iterations allowed.
+        monitor : callable
+            `monitor(theta, value)` is called after every iteration and returns True to
+            end the search.
+        generator : torch.Generator
+            The only source of randomness.
+        state : dict, default=None
+            `SolverResult.state` of an earlier call on the same parameters.
+
+        Returns
+        -------
+        SolverResult
+
+        Raises
+        ------
+        DivergenceError
+            If the objective is not finite and backing off does not help.
+        """
