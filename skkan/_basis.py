@@ -165,11 +165,11 @@ class BSplineBasis(nn.Module):
         grid = self.grid
         inside = x.clamp(grid[:, 0], grid[:, -1])
         linear = self.extrapolation == "linear"
-        interval, local = self._local(inside.T.contiguous())
-        values = self._dense(interval, local[0])
-        derivatives = None
+        interval, local_values, local_derivatives = self._local(inside.T.contiguous())
+        index = self._dense_index(interval)
+        values, derivatives = self._dense(local_values, index), None
         if with_derivatives or linear:
-            derivatives = self._dense(interval, local[1])
+            derivatives = self._dense(local_derivatives, index)
         if self.base_activation is not None:
             base, base_slope = BASE_ACTIVATIONS[self.base_activation](inside)
             values[..., -1] = base
@@ -191,51 +191,49 @@ class BSplineBasis(nn.Module):
         Returns
         -------
         interval : Tensor of shape (n_inputs, n_samples), index of the first spline
-        (values, derivatives) : lists of k + 1 Tensors of shape (n_inputs, n_samples)
+        values, derivatives : Tensors of shape (k + 1, n_inputs, n_samples)
         """
         k = self.spline_order
         interval = torch.searchsorted(self.grid.contiguous(), x, right=True) - 1
         interval.clamp_(0, self.grid_size - 1)
-        # de Boor's left_j = x - t_{i+1-j} and right_j = t_{i+j} - x, where t_i is the
-        # last knot not after x; j counts from 1.
-        left = [x - self.knots.gather(1, interval + k + 1 - j) for j in range(1, k + 1)]
-        right = [self.knots.gather(1, interval + k + j) - x for j in range(1, k + 1)]
-        values, ratios = [torch.ones_like(x)], []
+        # The 2k knots around x, from t_{i+1-k} to t_{i+k} with t_i <= x < t_{i+1}.
+        shift = torch.arange(1, 2 * k + 1, device=x.device).view(-1, 1, 1)
+        n_inputs, n_samples = x.shape
+        near = (interval + shift).transpose(0, 1).reshape(n_inputs, 2 * k * n_samples)
+        near = self.knots.gather(1, near).view(n_inputs, 2 * k, n_samples)
+        near = near.transpose(0, 1)
+        left, right = x - near[:k], near[k:] - x
+        values, derivatives = x.new_ones(1, *x.shape), x.new_zeros(k + 1, *x.shape)
         for degree in range(1, k + 1):
-            ratios = [
-                values[r] / (right[r] + left[degree - 1 - r]) for r in range(degree)
-            ]
-            values = [
-                _sum(
-                    left[degree - r] * ratios[r - 1] if r > 0 else None,
-                    right[r] * ratios[r] if r < degree else None,
-                )
-                for r in range(degree + 1)
-            ]
-        # B'_{r,k} = k (ratio_{r-1} - ratio_r), the ratios being those of degree k - 1.
-        derivatives = [
-            _sum(
-                k * ratios[r - 1] if r > 0 else None,
-                -k * ratios[r] if r < k else None,
-            )
-            for r in range(k + 1)
-        ]
-        if k == 0:
-            derivatives = [torch.zeros_like(x)]
-        return interval, (values, derivatives)
+            to_left, to_right = left[k - degree :], right[:degree]
+            ratio = values / (to_left + to_right)
+            values = x.new_zeros(degree + 1, *x.shape)
+            torch.mul(to_right, ratio, out=values[:-1])
+            values[1:].addcmul_(to_left, ratio)
+        if k > 0:  # B'_{r,k} = k (ratio_{r-1} - ratio_r)
+            derivatives[:-1].sub_(ratio, alpha=k)
+            derivatives[1:].add_(ratio, alpha=k)
+        return interval, values, derivatives
 
-    def _dense(self, interval, local):
-        """Scatter local values into a block with one column per function."""
+    def _dense_index(self, interval):
+        """Where the local splines of each sample stand in the flattened dense block.
+
+        Column (sample s, input i, function f) stands at (s n_inputs + i) width + f.
+        """
         n_inputs, n_samples = interval.shape
         width = self.n_functions
-        block = local[0].new_zeros(n_samples * n_inputs * width)
-        # Column (sample s, input i, function f) lies at (s n_inputs + i) width + f.
-        rows = torch.arange(n_samples, device=interval.device) * (n_inputs * width)
-        start = torch.arange(n_inputs, device=interval.device).unsqueeze(1) * width
-        index = (interval + start + rows).flatten()
-        for shift, value in enumerate(local):
-            block.scatter_(0, index + shift, value.flatten())
-        return block.view(n_samples, n_inputs, width)
+        device = interval.device
+        sample = torch.arange(n_samples, device=device) * (n_inputs * width)
+        input_ = torch.arange(n_inputs, device=device).unsqueeze(1) * width
+        local = torch.arange(self.spline_order + 1, device=device).view(-1, 1, 1)
+        return (interval + (sample + input_) + local).flatten()
+
+    def _dense(self, local, index):
+        """Local values in a block with one column per function, zero elsewhere."""
+        _, n_inputs, n_samples = local.shape
+        block = local.new_zeros(n_samples * n_inputs * self.n_functions)
+        block.scatter_(0, index, local.flatten())
+        return block.view(n_samples, n_inputs, self.n_functions)
 
     def transfer_matrix(self, new):
         """Coefficients on a new grid of every function of this basis.
@@ -293,12 +291,6 @@ class _Evaluation(torch.autograd.Function):
     def backward(ctx, grad):
         (slopes,) = ctx.saved_tensors
         return torch.einsum("nif,nif->ni", grad, slopes), None
-
-
-def _sum(a, b):
-    if a is None:
-        return b
-    return a if b is None else a + b
 
 
 def _least_squares(design, target):

@@ -33,19 +33,16 @@ def remedies():
 
 @contextmanager
 def earlier_fit_kept(estimator):
-    """Undo what a failed fit did to the fitted attributes."""
-    before = {name: value for name, value in vars(estimator).items() if _fitted(name)}
+    """Undo what a failed fit did to the estimator."""
+    before = dict(vars(estimator))
     try:
         yield
     except BaseException:
-        for name in [name for name in vars(estimator) if _fitted(name)]:
+        # scikit-learn still needs what its callbacks left on the estimator.
+        for name in [name for name in vars(estimator) if "callback" not in name]:
             del vars(estimator)[name]
         vars(estimator).update(before)
         raise
-
-
-def _fitted(name):
-    return name.endswith("_") and not name.startswith("__")
 
 
 def checked_weights(sample_weight, X, fewest):

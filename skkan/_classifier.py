@@ -294,7 +294,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
             raw = torch.cat([torch.zeros_like(raw), raw], dim=1)
         return torch.log_softmax(raw, dim=1).numpy()
 
-    @available_if(BaseKAN._solver_streams)
+    @available_if(BaseKAN._can_stream)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Take one pass of Adam over a batch of rows.

@@ -285,18 +285,13 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             **self._report(result, data),
             "_solver_state": None,
         }
-        vars(self).update(fitted)
         for observer in observers:
             observer.end_fit(result.network)
+        vars(self).update(fitted)
         self._warn(result)
 
     def _partial_fit(self, X, y, sample_weight, first_coding):
         """One pass over a batch; the first batch fixes scaling and grids."""
-        if self.early_stopping:
-            raise ValueError(
-                "partial_fit does not support early_stopping=True, since it sees one "
-                "batch at a time: set early_stopping=False."
-            )
         grid_sizes, device = self._check_settings()
         earlier = self._earlier_fit()
         X, y, weight = self._check_rows(
@@ -314,9 +309,10 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         else:
             network = KANNetwork.from_arrays(self._network_arrays, device)
         plan = self._plan(loss, len(data.X), grid_sizes[:1])
+        solver = Adam() if self.solver == "auto" else plan.solver
         objective = make_objective(network, data, plan)
         curve = []
-        outcome = plan.solver.minimize(
+        outcome = solver.minimize(
             objective,
             objective.start,
             max_iter=1,
@@ -350,7 +346,6 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 "None."
             )
         with remedies():
-            y = self._check_target(y)
             X, y = validate_data(
                 self,
                 X,
@@ -360,6 +355,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 multi_output=True,
                 ensure_min_samples=fewest,
             )
+        y = self._check_target(y)
         weight = checked_weights(sample_weight, X, fewest)
         if not weight.all():
             used = weight > 0
@@ -543,14 +539,19 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 stacklevel=4,
             )
 
-    def _solver_streams(self):
+    def _can_stream(self):
         """Whether partial_fit is to be had; raises AttributeError otherwise."""
-        if self.solver in ("auto", "adam") or isinstance(self.solver, Adam):
-            return True
-        raise AttributeError(
-            f"partial_fit needs a solver that works on mini-batches, got "
-            f"solver={self.solver!r}: set solver='adam'."
-        )
+        if self.early_stopping:
+            raise AttributeError(
+                "partial_fit sees one batch at a time and cannot validate, got "
+                "early_stopping=True: set early_stopping=False."
+            )
+        if self.solver not in ("auto", "adam") and not isinstance(self.solver, Adam):
+            raise AttributeError(
+                "partial_fit needs a solver that works on mini-batches, got "
+                f"solver={self.solver!r}: set solver='adam'."
+            )
+        return True
 
     # Predicting.
 

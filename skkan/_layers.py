@@ -41,6 +41,7 @@ class KANLayer(nn.Module):
         if mask is None:
             mask = weight.new_ones(weight.shape[:2])
         self.register_buffer("mask", mask)
+        self._is_whole = bool((mask == 1).all())
 
     @classmethod
     def at_random(cls, basis, n_outputs, generator):
@@ -72,14 +73,17 @@ class KANLayer(nn.Module):
         """Node values, Tensor of shape (n_samples, n_outputs)."""
         return self.combine(self.basis(x), self.weight)
 
+    def masked(self, weight):
+        """A weight of the layer's shape with removed edges at zero."""
+        return weight if self._is_whole else weight * self.mask.unsqueeze(-1)
+
     def combine(self, features, weight):
         """Node values from basis values and a weight of one's own."""
-        weight = weight * self.mask.unsqueeze(-1)
-        return features.flatten(1) @ weight.flatten(1).T
+        return features.flatten(1) @ self.masked(weight).flatten(1).T
 
     def activations(self, x):
         """Value of every edge, Tensor of shape (n_samples, n_outputs, n_inputs)."""
-        weight = self.weight * self.mask.unsqueeze(-1)
+        weight = self.masked(self.weight)
         return torch.einsum("nif,oif->noi", self.basis(x), weight)
 
     def edge_std(self, features, weight, sample_share):
@@ -105,7 +109,7 @@ class KANLayer(nn.Module):
         covariance = torch.einsum(
             "nif,nig->ifg", centred * sample_share[:, None, None], centred
         )
-        weight = weight * self.mask.unsqueeze(-1)
+        weight = self.masked(weight)
         variance = torch.einsum("oif,ifg,oig->oi", weight, covariance, weight)
         return variance.clamp(min=SMALLEST_VARIANCE).sqrt()
 

@@ -35,7 +35,8 @@ class Objective:
         self._target = target
         self._share = sample_weight / sample_weight.sum()
         self._baseline = baseline
-        self._sizes = [weight.numel() for weight in network.weights]
+        self._shapes = [weight.shape for weight in network.weights]
+        self._sizes = [shape.numel() for shape in self._shapes]
         self._features = None
         if len(X) * network.weights[0][0].numel() <= LARGEST_CACHE:
             with torch.no_grad():
@@ -131,9 +132,5 @@ class Objective:
         return loss, penalty if self._penalties else loss.new_zeros(())
 
     def _unflatten(self, theta):
-        return [
-            part.view(weight.shape)
-            for part, weight in zip(
-                theta.split(self._sizes), self._network.weights, strict=True
-            )
-        ]
+        parts = theta.split(self._sizes)
+        return [part.view(s) for part, s in zip(parts, self._shapes, strict=True)]

@@ -52,8 +52,8 @@ class QuadraticPenalty(Penalty):
             form = quadratic_form(
                 basis.grid_size, basis.spline_order, basis.base_activation is not None
             ).to(step.weight)
-            weight = step.weight * step.layer.mask.unsqueeze(-1)
-            total = total + ((weight @ form) * weight).sum()
+            weight = step.layer.masked(step.weight).flatten(0, 1)
+            total = total + torch.vdot((weight @ form).flatten(), weight.flatten())
         return 0.5 * self.alpha * total
 
 
@@ -141,10 +141,11 @@ class SparsityPenalty(Penalty):
         return self.lamb * sum(self._of_layer(step, sample_share) for step in passes)
 
     def _of_layer(self, step, sample_share):
-        layer, mask = step.layer, step.layer.mask
+        layer = step.layer
         deviation = layer.edge_std(step.features, step.weight, sample_share)
-        activity = mask * deviation / (_std(step.inputs, sample_share) + INPUT_FLOOR)
-        coef = step.weight[..., : layer.basis.n_splines] * mask.unsqueeze(-1)
+        activity = deviation / (_std(step.inputs, sample_share) + INPUT_FLOOR)
+        activity = activity * layer.mask
+        coef = layer.masked(step.weight)[..., : layer.basis.n_splines]
         return (
             self.lamb_l1 * activity.sum()
             + self.lamb_entropy * (_entropy(activity, 1) + _entropy(activity, 0))

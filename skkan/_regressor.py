@@ -226,7 +226,7 @@ class KANRegressor(RegressorMixin, BaseKAN):
         y = AffineScaling(self._y_centre, self._y_scale).inverse_transform(raw)
         return y[:, 0] if self._y_is_vector else y
 
-    @available_if(BaseKAN._solver_streams)
+    @available_if(BaseKAN._can_stream)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None):
         """Take one pass of Adam over a batch of rows.

@@ -82,6 +82,8 @@ def train(network, data, plan, *, generator, monitor):
             if monitor.end_stage():
                 break
     except KeyboardInterrupt:
+        if not monitor.loss_curve:  # there is nothing to keep yet
+            raise
         result.network, result.interrupted = monitor.network, True
         result.stage_ends.append(len(monitor.loss_curve))
     if monitor.best_network is not None:
@@ -102,6 +104,8 @@ def _run_stage(result, data, plan, generator):
             monitor=monitor,
             generator=generator,
         )
+        if not monitor.loss_curve:  # the start cannot be improved
+            monitor(outcome.theta, objective.value(outcome.theta))
         budget -= outcome.n_iter
         result.network = objective.network_at(outcome.theta)
         result.converged, result.message = outcome.converged, outcome.message

@@ -1,0 +1,51 @@
+"""scikit-learn's own checks, with the defaults and with one factor changed at a time.
+
+Nothing is exempt: there is no expected failure, and a check that skips itself fails.
+"""
+
+from unittest import SkipTest
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skkan import KANClassifier, KANRegressor, SparsityPenalty
+from skkan.solvers import LBFGS, Adam
+
+BUDGET = 20  # iterations; enough for the accuracy that the checks ask for
+
+FACTORS = [
+    {"solver": "lbfgs"},
+    {"solver": "adam", "max_iter": 60},
+    {"solver": LBFGS(history_size=3)},
+    {"solver": Adam(learning_rate=0.03, batch_size=32)},
+    {"hidden_layer_sizes": ()},
+    {"hidden_layer_sizes": (3,)},
+    {"hidden_layer_sizes": (4, 3)},
+    {"spline_order": 1},
+    {"spline_order": 2},
+    {"spline_order": 5},
+    {"grid_eps": 0.0},
+    {"grid_eps": 1.0},
+    {"grid_schedule": (8,), "max_iter": BUDGET // 2},
+    {"early_stopping": True},
+    {"extrapolation": "linear"},
+    {"base_activation": "identity"},
+    {"additive_skip": True},
+    {"penalty": SparsityPenalty(lamb=1e-3)},
+]
+
+ESTIMATORS = [
+    make(**{"max_iter": BUDGET, **factor})
+    for factor in FACTORS
+    for make in (KANRegressor, KANClassifier)
+]
+
+
+# The small budgets end fits early, which is what the warning is for.
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@parametrize_with_checks([KANRegressor(), KANClassifier(), *ESTIMATORS])
+def test_passes_the_checks_of_scikit_learn(estimator, check):
+    try:
+        check(estimator)
+    except SkipTest as reason:
+        pytest.fail(f"the check skipped itself: {reason}")

@@ -1,0 +1,374 @@
+"""Bad input is told by name, with what was expected, what came and what to do."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.exceptions import DataConversionWarning, NotFittedError
+
+from skkan import KANClassifier, KANRegressor
+from skkan.solvers import Adam
+
+both = pytest.mark.parametrize("make", [KANRegressor, KANClassifier])
+
+
+@pytest.fixture
+def table(rng):
+    X = rng.normal(size=(30, 3))
+    return X, (X[:, 0] > 0).astype(int)
+
+
+def spoiled(values, cell, value):
+    values = np.array(values, dtype=float)
+    values[cell] = value
+    return values
+
+
+@both
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_non_finite_X(make, value, table):
+    X, y = table
+    bad = spoiled(X, (3, 1), value)
+    with pytest.raises(ValueError, match="Input X contains (NaN|infinity)"):
+        make().fit(bad, y)
+    model = make(max_iter=1, tol=2.0, n_iter_no_change=1).fit(X, y)
+    with pytest.raises(ValueError, match="Input X contains (NaN|infinity)"):
+        model.predict(bad)
+
+
+@both
+def test_nan_in_X_says_what_to_do(make, table):
+    X, y = table
+    with pytest.raises(ValueError, match=r"(?s)does not accept missing.*imputer"):
+        make().fit(spoiled(X, (0, 0), np.nan), y)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_non_finite_y(value, table):
+    X, y = table
+    with pytest.raises(ValueError, match=r"Input y contains.*Drop those rows"):
+        KANRegressor().fit(X, spoiled(y, 2, value))
+    with pytest.raises(ValueError, match=r"Input y contains.*Drop those rows"):
+        KANClassifier().fit(X, spoiled(y, 2, value))
+
+
+@both
+def test_wrong_shapes(make, table):
+    X, y = table
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        make().fit(X, y[:-1])
+    with pytest.raises(ValueError, match="Expected 2D array, got 1D array"):
+        make().fit(X[:, 0], y)
+    with pytest.raises(ValueError, match="Found array with dim 3"):
+        make().fit(X[None], y)
+    with pytest.raises(ValueError, match="minimum of 1 is required"):
+        make().fit(X[:, :0], y)
+    model = make(max_iter=1, tol=2.0, n_iter_no_change=1).fit(X, y)
+    with pytest.raises(ValueError, match="X has 2 features, but KAN.* expecting 3"):
+        model.predict(X[:, :2])
+
+
+@both
+def test_unseen_feature_names_or_order(make, table):
+    X, y = table
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    model = make(max_iter=1, tol=2.0, n_iter_no_change=1).fit(frame, y)
+    with pytest.raises(ValueError, match=r"(?s)unseen at fit time.*d"):
+        model.predict(frame.rename(columns={"c": "d"}))
+    with pytest.raises(ValueError, match="must be in the same order"):
+        model.predict(frame[["b", "a", "c"]])
+
+
+def test_one_class(table):
+    X, _ = table
+    with pytest.raises(ValueError, match="at least 2 classes in y, got 1 class: 'a'"):
+        KANClassifier().fit(X, ["a"] * 30)
+
+
+@both
+@pytest.mark.parametrize("n_rows", [0, 1])
+def test_too_few_rows(make, n_rows, table):
+    X, y = table
+    with pytest.raises(ValueError, match=rf"{n_rows} sample\(s\).*minimum of 2"):
+        make().fit(X[:n_rows], y[:n_rows])
+
+
+@both
+def test_text_columns(make, table):
+    X, y = table
+    frame = pd.DataFrame(X, columns=["a", "b", "c"]).assign(b="blue")
+    with pytest.raises(ValueError, match=r"convert string to float.*OneHotEncoder"):
+        make().fit(frame, y)
+
+
+@both
+def test_complex_numbers(make, table):
+    X, y = table
+    with pytest.raises(ValueError, match="Complex data not supported"):
+        make().fit(X + 1j, y)
+    with pytest.raises(ValueError, match="Complex data not supported"):
+        make().fit(X, y + 1j)
+
+
+@both
+def test_sparse_X(make, table):
+    from scipy.sparse import csr_array
+
+    X, y = table
+    with pytest.raises(TypeError, match="dense data is required"):
+        make().fit(csr_array(X), y)
+
+
+@both
+def test_bad_weights(make, table):
+    X, y = table
+    with pytest.raises(ValueError, match="Negative values in data passed to"):
+        make().fit(X, y, sample_weight=-np.ones(30))
+    with pytest.raises(ValueError, match="at least one non-zero number"):
+        make().fit(X, y, sample_weight=np.zeros(30))
+    with pytest.raises(ValueError, match="n_samples=1, but at least 2 are required"):
+        make().fit(X, y, sample_weight=np.eye(30)[0])
+    with pytest.raises(ValueError, match=r"sample_weight.shape == \(29,\)"):
+        make().fit(X, y, sample_weight=np.ones(29))
+    with pytest.raises(ValueError, match="Input sample_weight contains NaN"):
+        make().fit(X, y, sample_weight=np.full(30, np.nan))
+
+
+@both
+@pytest.mark.parametrize("schedule", [(5,), (10, 8), (10, 10), (3, 20)])
+def test_grid_schedule_that_does_not_increase(make, schedule, table):
+    with pytest.raises(ValueError, match=r"must increase strictly.*got grid_size=5"):
+        make(grid_schedule=schedule).fit(*table)
+
+
+@both
+@pytest.mark.parametrize("schedule", [(7.5,), ("a",), (0,), (True,)])
+def test_grid_schedule_of_other_things(make, schedule, table):
+    with pytest.raises(ValueError, match="grid_schedule must hold integers"):
+        make(grid_schedule=schedule).fit(*table)
+
+
+@both
+@pytest.mark.parametrize("sizes", [(0,), (2.5,), (-1,), ("a",), ((2, 3),)])
+def test_impossible_layers(make, sizes, table):
+    with pytest.raises(ValueError, match="hidden_layer_sizes must hold integers"):
+        make(hidden_layer_sizes=sizes).fit(*table)
+
+
+@both
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("hidden_layer_sizes", 0, "array-like or an int in the range"),
+        ("hidden_layer_sizes", None, "array-like or an int in the range"),
+        ("grid_size", 0, r"an int in the range \[1, inf\)"),
+        ("grid_size", 2.0, r"an int in the range \[1, inf\)"),
+        ("spline_order", -1, r"an int in the range \[0, inf\)"),
+        ("grid_eps", 1.5, r"a float in the range \[0.0, 1.0\]"),
+        ("grid_schedule", 10, "an array-like or None"),
+        ("n_grid_updates", -1, r"an int in the range \[0, inf\)"),
+        ("base_activation", "relu", "a str among"),
+        ("extrapolation", "zero", "a str among"),
+        ("additive_skip", "yes", "'bool'"),
+        ("loss", "absolute_error", "a str among"),
+        ("solver", "sgd", "a str among.*Solver"),
+        ("alpha", -1.0, r"a float in the range \[0.0, inf\)"),
+        ("penalty", 0.1, "Penalty"),
+        ("max_iter", 0, r"an int in the range \[1, inf\)"),
+        ("tol", -1e-3, r"a float in the range \[0.0, inf\)"),
+        ("early_stopping", "yes", "'bool'"),
+        ("validation_fraction", 0.0, r"a float in the range \(0.0, 1.0\)"),
+        ("n_iter_no_change", 0, r"an int in the range \[1, inf\)"),
+        ("warm_start", "yes", "'bool'"),
+        ("random_state", "seed", "RandomState"),
+        ("verbose", "loud", "int"),
+        ("device", 3, "str"),
+    ],
+)
+def test_impossible_parameters(make, name, value, expected, table):
+    message = rf"(?s)'{name}' parameter of {make.__name__} must be.*{expected}.*Got"
+    with pytest.raises(ValueError, match=message):
+        make(**{name: value}).fit(*table)
+
+
+def test_impossible_class_weight(table):
+    with pytest.raises(ValueError, match="'class_weight' parameter of KANClassifier"):
+        KANClassifier(class_weight="even").fit(*table)
+
+
+@both
+@pytest.mark.parametrize("device", ["tpu9", "cuda:99"])
+def test_device_that_is_not_there(make, device, table):
+    with pytest.raises(ValueError, match=r"device must name a device of this machine"):
+        make(device=device).fit(*table)
+
+
+@both
+def test_predict_before_fit(make, table):
+    for method in ("predict", "score"):
+        with pytest.raises(NotFittedError, match=f"This {make.__name__} instance"):
+            getattr(make(), method)(*table[: 1 + (method == "score")])
+    with pytest.raises(NotFittedError, match=f"This {make.__name__} instance"):
+        _ = make().network_
+
+
+@pytest.mark.parametrize(
+    "method", ["predict_proba", "predict_log_proba", "decision_function"]
+)
+def test_probabilities_before_fit(method, table):
+    with pytest.raises(NotFittedError, match="This KANClassifier instance"):
+        getattr(KANClassifier(), method)(table[0])
+
+
+def test_text_target_in_regression(table):
+    X, y = table
+    with pytest.raises(ValueError, match=r"must be numeric for regression.*Classifier"):
+        KANRegressor().fit(X, np.where(y, "yes", "no"))
+
+
+def test_continuous_target_in_classification(table):
+    X, _ = table
+    with pytest.raises(ValueError, match="Unknown label type: continuous"):
+        KANClassifier().fit(X, X[:, 0])
+
+
+def test_column_of_labels_is_taken_with_a_warning(table):
+    X, y = table
+    with pytest.warns(DataConversionWarning, match="column-vector y was passed"):
+        model = KANClassifier(random_state=0).fit(X, y[:, None])
+    assert model.predict(X).shape == (30,)
+
+
+@both
+def test_missing_target(make, table):
+    with pytest.raises(ValueError, match="requires y to be passed"):
+        make().fit(table[0], None)
+
+
+@both
+def test_half_a_validation_set(make, table):
+    X, y = table
+    with pytest.raises(ValueError, match="go together, but y_val is missing"):
+        make().fit(X, y, X_val=X)
+    with pytest.raises(ValueError, match="go together, but X_val is missing"):
+        make().fit(X, y, y_val=y)
+
+
+def test_validation_labels_that_the_fit_does_not_know(table):
+    X, y = table
+    with pytest.raises(ValueError, match=r"classes that the fit does not know: \[7\]"):
+        KANClassifier().fit(X, y, X_val=X, y_val=y + 7 * (y == 1) - (y == 1))
+
+
+@both
+def test_too_few_rows_to_validate(make):
+    X, y = np.arange(6.0).reshape(3, 2), [0, 1, 1]
+    with pytest.raises(ValueError, match="at least 2 distinct rows to fit and 2 to"):
+        make(early_stopping=True).fit(X, y)
+
+
+@both
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hidden_layer_sizes": (4,)}, r"hidden_layer_sizes=\(3,\), got \(4,\)"),
+        ({"spline_order": 2}, "spline_order=3, got 2"),
+        ({"base_activation": "zero"}, "base_activation='silu', got 'zero'"),
+        ({"extrapolation": "linear"}, "extrapolation='constant', got 'linear'"),
+        ({"additive_skip": True}, "additive_skip=False, got True"),
+        ({"grid_size": 4}, "grid_size must not shrink, got 4 after .* ended at 5"),
+    ],
+)
+def test_warm_start_of_another_network(make, change, message, table):
+    settings = {"warm_start": True, "max_iter": 1, "tol": 2.0, "n_iter_no_change": 1}
+    model = make(hidden_layer_sizes=(3,), **settings).fit(*table)
+    with pytest.raises(ValueError, match=message):
+        model.set_params(**change).fit(*table)
+
+
+@both
+def test_warm_start_on_other_features(make, table):
+    X, y = table
+    settings = {"warm_start": True, "max_iter": 1, "tol": 2.0, "n_iter_no_change": 1}
+    model = make(**settings).fit(X, y)
+    with pytest.raises(ValueError, match="n_features=3, got 2"):
+        model.fit(X[:, :2], y)
+
+
+def test_warm_start_on_other_classes(table):
+    X, y = table
+    settings = {"warm_start": True, "max_iter": 1, "tol": 2.0, "n_iter_no_change": 1}
+    model = KANClassifier(**settings).fit(X, y)
+    with pytest.raises(ValueError, match="classes_ stays the same"):
+        model.fit(X, 2 * y)
+
+
+@both
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"solver": "lbfgs"}, "partial_fit needs a solver that works on mini-batches"),
+        ({"early_stopping": True}, "partial_fit sees one batch at a time"),
+    ],
+)
+def test_partial_fit_where_it_cannot_be(make, settings, message, table):
+    model = make(**settings)
+    assert not hasattr(model, "partial_fit")
+    with pytest.raises(AttributeError) as error:
+        model.partial_fit(*table)
+    assert message in str(error.value.__cause__)
+
+
+def test_partial_fit_without_classes(table):
+    with pytest.raises(ValueError, match="classes must be passed on the first call"):
+        KANClassifier(solver="adam").partial_fit(*table)
+
+
+def test_partial_fit_with_balanced_weights(table):
+    model = KANClassifier(solver="adam", class_weight="balanced")
+    with pytest.raises(ValueError, match="'balanced' cannot be known from one batch"):
+        model.partial_fit(*table, classes=[0, 1])
+
+
+def test_class_weight_of_an_indicator_matrix(table):
+    X, y = table
+    with pytest.raises(
+        ValueError, match="class_weight is not defined for an indicator"
+    ):
+        KANClassifier(class_weight="balanced").fit(X, np.column_stack([y, 1 - y]))
+
+
+def test_divergence_says_what_to_do(table):
+    X, y = table
+    model = KANRegressor(solver=Adam(learning_rate=1e300, max_backoff=2))
+    with pytest.raises(ValueError, match=r"KANRegressor diverged.*lower the solver's"):
+        model.fit(X, y)
+
+
+@both
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda X, y: (spoiled(X, (0, 0), np.nan), y),
+        lambda X, y: (X[:, :2], spoiled(y, 0, np.nan)),
+        lambda X, y: (X, y[:-1]),
+    ],
+)
+def test_failed_refit_leaves_the_earlier_model_whole(make, spoil, table):
+    X, y = table
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    model = make(max_iter=1, tol=2.0, n_iter_no_change=1).fit(frame, y)
+    before, expected = dict(vars(model)), model.predict(frame)
+    with pytest.raises(ValueError):  # noqa: PT011 - which one is tested above
+        model.fit(*spoil(X, y))
+    assert vars(model).keys() == before.keys()
+    np.testing.assert_array_equal(model.predict(frame), expected)
+
+
+@both
+def test_failed_first_fit_leaves_it_unfitted(make, table):
+    X, y = table
+    model = make(grid_schedule=(2,))
+    with pytest.raises(ValueError, match="must increase strictly"):
+        model.fit(X, y)
+    with pytest.raises(NotFittedError):
+        model.predict(X)
