@@ -82,6 +82,8 @@ def train(network, data, plan, *, generator, monitor):
             if monitor.end_stage():
                 break
     except KeyboardInterrupt:
+        if not monitor.loss_curve:  # nothing to keep
+            raise
         result.network, result.interrupted = monitor.network, True
         result.stage_ends.append(len(monitor.loss_curve))
     if monitor.best_network is not None:
