@@ -220,7 +220,8 @@ def test_gradient_is_that_of_the_value(penalty, rng):
         return penalty.value(network.propagate(x, list(weights))[1], share)
 
     weights = [weight.clone().requires_grad_() for weight in network.weights]
-    assert torch.autograd.gradcheck(value, weights)
+    # The fast mode compares random projections of the 234 x 1 Jacobian.
+    assert torch.autograd.gradcheck(value, weights, fast_mode=True)
 
 
 def test_gradient_at_zero_is_finite(rng):

@@ -31,7 +31,7 @@ SOLVERS = [
     Promise(LBFGS(), max_iter=200, atol=1e-7),
     # A constant learning rate circles around the minimum, and Rosenbrock's valley has
     # a condition number of 2500.
-    Promise(Adam(learning_rate=0.02, batch_size=8), max_iter=4000, atol=1e-3),
+    Promise(Adam(learning_rate=0.05, batch_size=12), max_iter=2200, atol=1e-3),
 ]
 
 
