@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.optimize import approx_fprime
 from sklearn.base import clone
 
 from skkan import KANRegressor, solvers
 from skkan.solvers import LBFGS, Adam, Solver, SolverResult
 from skkan.solvers._base import DivergenceError
+from skkan.solvers._lbfgs import _Search
 
 
 @dataclass(frozen=True)
@@ -329,6 +331,20 @@ def test_lbfgs_never_rises():
     run(LBFGS(), objective, monitor=lambda theta, value: values.append(value))
     assert len(values) > 10
     assert (np.diff(values) <= 0).all()
+
+
+def test_lbfgs_shortens_steps_by_a_change_of_units():
+    """After backing off scipy sees another function, with the gradient of that one."""
+    objective, _ = rosenbrock()
+    search = _Search(objective, objective.start, monitor=None)
+    search.restart(0.01)
+    step = np.array([3.0, -7.0])
+    value, gradient = search.value_and_grad(step)
+    there = objective.start + 0.01 * torch.from_numpy(step)
+    assert value == objective.value_and_grad(there)[0]
+    expected = approx_fprime(step, lambda s: search.value_and_grad(s)[0], 1e-6)
+    # One-sided differences: curvature times the step, 0.1 * 1e-6.
+    assert_allclose(gradient, expected, rtol=1e-5)
 
 
 def test_lbfgs_reports_the_value_of_its_iterate():
