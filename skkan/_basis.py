@@ -81,10 +81,16 @@ class BSplineBasis(nn.Module):
                 f"base_activation must be one of {sorted(BASE_ACTIVATIONS)} or None, "
                 f"got {base_activation!r}."
             )
+        knots = extend_grid(grid, spline_order)
+        if not torch.isfinite(knots).all():
+            raise ValueError(
+                f"The grid extended by {spline_order} steps exceeds the largest "
+                "floating-point number: scale the input first."
+            )
         self.spline_order = spline_order
         self.base_activation = base_activation
         self.extrapolation = extrapolation
-        self.register_buffer("knots", extend_grid(grid, spline_order))
+        self.register_buffer("knots", knots)
 
     @property
     def grid(self):
@@ -380,8 +386,11 @@ def grid_from_samples(x, grid_size, *, grid_eps=1.0, margin=0.0, sample_weight=N
 def _ranges(low, high, grid_size, margin):
     """Ends of each grid, and the distance below which knots count as tied."""
     magnitude = torch.maximum(low.abs(), high.abs())
-    # 2^8 representable numbers per interval, so that knots stay apart after rounding.
-    resolution = 2.0**8 * torch.finfo(low.dtype).eps * magnitude
+    # Room for 2^8 representable numbers, or for all knots with 4 to each, so that they
+    # stay apart after rounding when they are spread; one over it must be finite, too.
+    limits = torch.finfo(low.dtype)
+    resolution = max(2.0**8, 4.0 * grid_size) * limits.eps * magnitude
+    resolution = resolution.clamp(min=2.0**8 * limits.tiny)
     flat = high - low <= grid_size * resolution
     half = torch.where(flat, magnitude.clamp(min=1.0), margin * (high - low))
     low, high = low - half, high + half

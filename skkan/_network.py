@@ -13,7 +13,7 @@ from skkan._basis import BSplineBasis, grid_from_samples
 from skkan._layers import KANLayer
 
 NODE_FLOOR = 1e-4  # of the KAN 2.0 attribution, so that a dead node scores zero
-CONSTANT_SCORE = 1e-6  # sum of scores below which all outputs are constant
+CONSTANT_STD = 1e-8  # of an output, in units of a standardised target
 
 
 class LayerPass(NamedTuple):
@@ -282,13 +282,18 @@ class KANNetwork(nn.Module):
         section 4.1.
         """
         output, passes = self.propagate(x)
+        output_std = _node_std(output, sample_share)
+        # The edges' deviations would not tell: they are precise to 1e-8 of the weights,
+        # the root of rounding, and the floor of the nodes makes that a score of 1e-4.
+        if output_std.max() < CONSTANT_STD:
+            return x.new_zeros(x.shape[1])
         stds = [
             step.layer.edge_std(step.features, step.weight, sample_share)
             * step.layer.mask
             for step in passes
         ]
         score = output.new_ones(output.shape[1]) / output.shape[1]
-        score = score / (_node_std(output, sample_share) + NODE_FLOOR)
+        score = score / (output_std + NODE_FLOOR)
         through_skip = 0 if self.skip is None else stds.pop().T @ score
         stacked = list(zip(passes, stds, strict=False))
         for step, std in reversed(stacked):
@@ -296,8 +301,7 @@ class KANNetwork(nn.Module):
             if step.layer is not self.layers[0]:
                 score = score / (_node_std(step.inputs, sample_share) + NODE_FLOOR)
         score = score + through_skip
-        total = score.sum()
-        return score / total if total > CONSTANT_SCORE else torch.zeros_like(score)
+        return score / score.sum()
 
     def to_arrays(self):
         """Numpy arrays and plain values from which `from_arrays` rebuilds it."""

@@ -73,9 +73,10 @@ def quadratic_form(grid_size, spline_order, has_base):
     """
     n_splines = grid_size + spline_order
     form = torch.zeros(n_splines + has_base, n_splines + has_base, dtype=torch.float64)
-    order = min(2, n_splines - 1)
+    order = 1 if n_splines == 2 else 2
     differences = torch.eye(n_splines, dtype=torch.float64).diff(n=order, dim=0)
-    rough = grid_size ** (2 * order) * differences.T @ differences / len(differences)
+    rough = grid_size ** (2 * order) * differences.T @ differences
+    rough = rough / max(len(differences), 1)  # one spline alone has no differences
     size = torch.eye(n_splines, dtype=torch.float64) / n_splines
     form[:n_splines, :n_splines] = size + ROUGHNESS * rough
     if has_base:
@@ -123,9 +124,10 @@ class SparsityPenalty(Penalty):
     Examples
     --------
     >>> from skkan import KANRegressor, SparsityPenalty
-    >>> KANRegressor(penalty=SparsityPenalty(lamb=0.001))
-    KANRegressor(penalty=SparsityPenalty(lamb=0.001, lamb_l1=1.0, lamb_entropy=2.0, lamb_coef=0.0, lamb_coefdiff=0.0))
-    """  # noqa: E501
+    >>> model = KANRegressor(penalty=SparsityPenalty(lamb=0.001))
+    >>> model.penalty.lamb_entropy
+    2.0
+    """
 
     lamb: float = 0.01
     lamb_l1: float = 1.0

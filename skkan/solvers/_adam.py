@@ -102,7 +102,10 @@ class Adam(Solver):
             mean = moments.mean / (1 - self.beta_1**moments.n_steps)
             square = moments.square / (1 - self.beta_2**moments.n_steps)
             theta = theta - learning_rate * mean / (square.sqrt() + self.epsilon)
-        return theta, total, moments
+        # No batch has seen the last step yet. One that went too far has to be undone
+        # now: the next pass would begin, and return to, where nothing is finite.
+        after, _ = objective.value_and_grad(theta, rows)
+        return theta, total if math.isfinite(after) else after, moments
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,249 @@
+"""How the modules hang together, read from their source."""
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import skkan
+from skkan import solvers
+
+PACKAGE = Path(skkan.__file__).parent
+
+# Each module may import only from those above it.
+ORDER = [
+    "_fields",
+    "_threads",
+    "_rows",
+    "_scaling",
+    "_basis",
+    "_layers",
+    "_network",
+    "_losses",
+    "_penalties",
+    "_objective",
+    "solvers._base",
+    "solvers._adam",
+    "solvers._lbfgs",
+    "solvers",
+    "_monitor",
+    "_training",
+    "_progress",
+    "_callbacks",
+    "_checks",
+    "_estimator",
+    "_regressor",
+    "_classifier",
+    "",  # skkan itself
+]
+MODEL = {"_basis", "_layers", "_network"}
+OPTIMISATION = {
+    "_losses",
+    "_penalties",
+    "_objective",
+    "solvers._base",
+    "solvers._adam",
+    "solvers._lbfgs",
+    "solvers",
+    "_monitor",
+}
+ESTIMATORS = {"_callbacks", "_checks", "_estimator", "_regressor", "_classifier"}
+OPTIONAL = {"matplotlib", "pandas", "polars", "sympy", "rich", "skops"}
+
+
+def module_name(path):
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+SOURCES = {
+    module_name(path): ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")
+}
+every_module = pytest.mark.parametrize("name", sorted(SOURCES))
+
+
+def imports(name):
+    """(module, imported name or None) of every import, wherever it stands."""
+    for node in ast.walk(SOURCES[name]):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+def own_imports(name):
+    """(module of this package, imported name) of every import, without `skkan.`."""
+    for module, imported in imports(name):
+        if module == "skkan" or module.startswith("skkan."):
+            inner = module.removeprefix("skkan").removeprefix(".")
+            if f"{inner}.{imported}".lstrip(".") in SOURCES:  # from skkan import _rows
+                yield f"{inner}.{imported}".lstrip("."), None
+            else:
+                yield inner, imported
+
+
+def top_level_imports(name):
+    """Modules that are imported when this one is: not those inside of functions."""
+    todo = list(SOURCES[name].body)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            todo += ast.iter_child_nodes(node)
+
+
+def test_order_names_every_module():
+    """A new module has its place decided here."""
+    assert set(SOURCES) == set(ORDER)
+
+
+@every_module
+def test_imports_run_one_way(name):
+    """Each module may be read, and changed, knowing only those above it."""
+    above = ORDER[: ORDER.index(name)]
+    assert [module for module, _ in own_imports(name) if module not in above] == []
+
+
+@every_module
+def test_imports_are_absolute_and_explicit(name):
+    """So that a name can be searched for."""
+    for node in ast.walk(SOURCES[name]):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            assert all(alias.name != "*" for alias in node.names)
+
+
+@pytest.mark.parametrize("name", sorted(MODEL))
+def test_model_does_not_know_how_it_is_fitted(name):
+    """Networks are built, refined and evaluated without losses or solvers."""
+    assert {module for module, _ in own_imports(name)} <= MODEL
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMISATION))
+def test_optimisation_does_not_import_the_model(name):
+    """It takes networks, and what passed through them, as arguments.
+
+    The penalties share one constant with the layers, whose deviations they take: the
+    floor of a variance. They and the objective do call methods of the network and its
+    layers; what is kept apart is the construction.
+    """
+    known = {
+        (module, imported)
+        for module, imported in own_imports(name)
+        if module not in OPTIMISATION | {"_fields"}
+    }
+    allowed = {("_layers", "SMALLEST_VARIANCE")} if name == "_penalties" else set()
+    assert known == allowed
+
+
+def test_columns_meet_in_training():
+    """It is the only module of the core that imports the optimisation as a whole.
+
+    It gets the network to start from as an argument; the estimators make it.
+    """
+    known = {module for module, _ in own_imports("_training")}
+    assert known == {"_losses", "_monitor", "_objective", "solvers"}
+    made_by = {n for n in SOURCES if ("_network", "KANNetwork") in own_imports(n)}
+    assert made_by == {"_estimator", ""}
+
+
+@pytest.mark.parametrize("name", sorted(set(SOURCES) - ESTIMATORS))
+def test_only_estimators_know_scikit_learn(name):
+    """The core takes from it the wording of range checks, and nothing else."""
+    known = {module for module, _ in imports(name) if module.split(".")[0] == "sklearn"}
+    assert known <= {"sklearn.utils._param_validation"}
+
+
+@pytest.mark.parametrize("name", ["_rows", "_scaling"])
+def test_units_are_a_matter_of_numpy(name):
+    """Tensors begin where units end."""
+    assert {module.split(".")[0] for module, _ in imports(name)} <= {
+        "numpy",
+        "dataclasses",
+    }
+
+
+@every_module
+def test_optional_packages_are_imported_where_needed(name):
+    """They are extras: skkan must import without them."""
+    top_level = {module.split(".")[0] for module in top_level_imports(name)}
+    assert not top_level & OPTIONAL
+
+
+def test_import_is_light():
+    """In a fresh process nothing imports the slow ones indirectly, either.
+
+    scikit-learn itself imports pandas where it finds it.
+    """
+    code = "import sys, skkan; assert not {'matplotlib', 'sympy'} & set(sys.modules)"
+    done = subprocess.run(  # the same interpreter, with the same path
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(PACKAGE.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@every_module
+def test_no_global_is_changed(name):
+    """Not a seed, not a default, not a module variable.
+
+    The number of threads is changed, and restored, in one place.
+    """
+    banned = {"manual_seed", "seed", "set_default_dtype", "set_default_device"}
+    banned |= {"use_deterministic_algorithms", "setattr", "eval", "exec"}
+    if name != "_threads":
+        banned |= {"set_num_threads"}
+    for node in ast.walk(SOURCES[name]):
+        assert not isinstance(node, ast.Global)
+        if isinstance(node, ast.Call):
+            called = getattr(node.func, "attr", getattr(node.func, "id", None))
+            of_generator = "Generator" in ast.unparse(node.func)
+            assert of_generator or called not in banned, ast.unparse(node)
+
+
+# Public names
+
+
+@pytest.mark.parametrize("module", [skkan, solvers], ids=lambda module: module.__name__)
+def test_public_names_are_complete_and_sorted(module):
+    """`__all__` is what the module holds, constants, classes and functions in order."""
+    public = {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
+    assert set(module.__all__) == public
+    assert len(module.__all__) == len(public)
+    assert module.__all__ == sorted(
+        module.__all__, key=lambda name: (not name.isupper(), name)
+    )
+
+
+@pytest.mark.parametrize("module", [skkan, solvers], ids=lambda module: module.__name__)
+def test_public_objects_are_documented(module):
+    """With a docstring of their own, and so are their public methods."""
+    for name in module.__all__:
+        thing = getattr(module, name)
+        assert thing.__doc__
+        assert thing.__doc__.splitlines()[0].strip().endswith((".", "]."))
+        if not inspect.isclass(thing):
+            continue
+        assert "__doc__" in vars(thing)
+        for method, value in vars(thing).items():
+            if inspect.isfunction(value) and not method.startswith("_"):
+                assert inspect.getdoc(getattr(thing, method)), f"{name}.{method}"
+
+
+@every_module
+def test_module_says_what_it_is(name):
+    """Its first lines name its nouns."""
+    assert ast.get_docstring(SOURCES[name])
