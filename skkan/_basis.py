@@ -20,11 +20,7 @@ def _identity(x):
     return x, torch.ones_like(x)
 
 
-def _zero(x):
-    return torch.zeros_like(x), torch.zeros_like(x)
-
-
-BASE_ACTIVATIONS = {"silu": _silu, "identity": _identity, "zero": _zero}
+BASE_ACTIVATIONS = {"silu": _silu, "identity": _identity}
 EXTRAPOLATIONS = ("constant", "linear")
 
 
@@ -42,7 +38,7 @@ class BSplineBasis(nn.Module):
         Finite, strictly increasing knots of each input.
     spline_order : int, default=3
         Polynomial degree of the splines; 3 is cubic.
-    base_activation : {"silu", "identity", "zero"} or None, default=None
+    base_activation : {"silu", "identity"} or None, default=None
         Function appended as the last column; None appends nothing.
     extrapolation : {"constant", "linear"}, default="constant"
         Continuation outside of the grid.

@@ -63,6 +63,15 @@ def checked_weights(sample_weight, X, fewest):
     return weight
 
 
+def checked_pair(X_val, y_val):
+    """Raise unless a validation set is whole or absent."""
+    if (X_val is None) != (y_val is None):
+        missing = "X_val" if X_val is None else "y_val"
+        raise ValueError(
+            f"X_val and y_val go together, but {missing} is missing: pass both or none."
+        )
+
+
 def checked_layer_sizes(hidden_layer_sizes):
     """Tuple of positive ints; a single int counts as one layer."""
     sizes = np.atleast_1d(np.asarray(hidden_layer_sizes, dtype=object)).tolist()

@@ -25,6 +25,7 @@ from skkan._checks import (
     checked_device,
     checked_grid_sizes,
     checked_layer_sizes,
+    checked_pair,
     checked_weights,
     earlier_fit_kept,
     remedies,
@@ -37,8 +38,7 @@ from skkan._rows import canonical_rows
 from skkan._scaling import AffineScaling
 from skkan._threads import single_thread
 from skkan._training import TrainingData, TrainingPlan, make_objective, train
-from skkan.solvers import LBFGS, Adam, Solver
-from skkan.solvers._base import DivergenceError
+from skkan.solvers import LBFGS, Adam, DivergenceError, Solver
 
 SOLVERS = {"lbfgs": LBFGS, "adam": Adam}
 MOST_LBFGS_ROWS = 20_000  # above, "auto" takes mini-batches
@@ -229,14 +229,15 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     def _fit(self, X, y, sample_weight, X_val, y_val):
         given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
         grid_sizes, device = self._check_settings()
-        if (X_val is None) != (y_val is None):
-            missing = "X_val" if X_val is None else "y_val"
-            raise ValueError(f"X_val and y_val go together, but {missing} is missing.")
+        checked_pair(X_val, y_val)
         earlier = self._earlier_fit() if self.warm_start else None
         X, y, weight = self._check_rows(X, y, sample_weight)
         coding = self._target_attributes(y, earlier)
         weight = self._weigh(y, weight, coding)
         rows = canonical_rows(X, self._encode(y, coding), weight)
+        if earlier is not None:
+            network = KANNetwork.from_arrays(self._network_arrays, device)
+            grid_sizes = self._remaining_grid_sizes(network, rows, grid_sizes)
         held_out = None
         if X_val is not None:
             X_val, y_val, weight_val = self._check_rows(X_val, y_val, None, reset=False)
@@ -250,8 +251,6 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         generator = self._generator()
         if earlier is None:
             network = self._new_network(data, grid_sizes[0], generator)
-        else:
-            network, grid_sizes = self._earlier_network(data, grid_sizes, device)
         plan = self._plan(loss, len(data.X), grid_sizes)
 
         def attributes(network):
@@ -327,7 +326,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             "_solver_state": outcome.state,
             **frame.attributes(),
             **self._describe(network, data),
-            **_curve_attributes(curve, [len(curve)]),
+            **_curve_attributes(curve, [len(curve)], getattr(self, "n_iter_", 0) + 1),
         }
         vars(self).update(fitted)
 
@@ -369,14 +368,16 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         names = [name for name in self._target_names if hasattr(self, name)]
         return Frame.of(self, {name: getattr(self, name) for name in names})
 
-    def _earlier_network(self, data, grid_sizes, device):
-        """Network of the earlier fit, and the grid sizes still to visit."""
-        network = KANNetwork.from_arrays(self._network_arrays, device)
+    def _remaining_grid_sizes(self, network, rows, grid_sizes):
+        """Grid sizes that the earlier fit's network has still to visit.
+
+        Raises a ValueError if that network is not of the kind that is asked for.
+        """
         basis = network.layers[0].basis
         asked = {
-            "n_features": data.X.shape[1],
+            "n_features": rows[0].shape[1],
             "hidden_layer_sizes": checked_layer_sizes(self.hidden_layer_sizes),
-            "n_outputs": data.target.shape[1],
+            "n_outputs": rows[1].shape[1],
             "spline_order": self.spline_order,
             "base_activation": self.base_activation,
             "extrapolation": self.extrapolation,
@@ -404,7 +405,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 f"that ended at {network.grid_size}: a coarser grid cannot represent "
                 "the fitted curves. Raise it, or set warm_start=False."
             )
-        return network, tuple(g for g in grid_sizes if g >= network.grid_size)
+        return tuple(g for g in grid_sizes if g >= network.grid_size)
 
     def _new_frame(self, rows, coding, loss):
         X, target, weight = rows
@@ -508,7 +509,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         best = monitor.best_iteration
         return {
             **self._describe(result.network, data),
-            **_curve_attributes(monitor.loss_curve, result.stage_ends),
+            **_curve_attributes(monitor.loss_curve, result.stage_ends, monitor.n_iter),
             "validation_loss_curve_": monitor.validation_loss_curve or None,
             "validation_scores_": scores or None,
             "best_validation_score_": None if best is None else scores[best - 1],
@@ -602,10 +603,10 @@ def _training_data(rows, frame, device):
     )
 
 
-def _curve_attributes(loss_curve, stage_ends):
+def _curve_attributes(loss_curve, stage_ends, n_iter):
     return {
         "loss_curve_": loss_curve,
         "loss_": loss_curve[-1],
-        "n_iter_": len(loss_curve),
+        "n_iter_": n_iter,
         "stage_ends_": stage_ends,
     }

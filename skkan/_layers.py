@@ -41,7 +41,6 @@ class KANLayer(nn.Module):
         if mask is None:
             mask = weight.new_ones(weight.shape[:2])
         self.register_buffer("mask", mask)
-        self._is_whole = bool((mask == 1).all())
 
     @classmethod
     def at_random(cls, basis, n_outputs, generator):
@@ -75,7 +74,7 @@ class KANLayer(nn.Module):
 
     def masked(self, weight):
         """A weight of the layer's shape with removed edges at zero."""
-        return weight if self._is_whole else weight * self.mask.unsqueeze(-1)
+        return weight * self.mask.unsqueeze(-1)
 
     def combine(self, features, weight):
         """Node values from basis values and a weight of one's own."""

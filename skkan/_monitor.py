@@ -65,6 +65,7 @@ class Monitor:
     """
 
     def __init__(self, *, tol, n_iter_no_change, early_stopping, validation, observers):
+        self.n_iter = 0
         self.loss_curve = []
         self.validation_loss_curve = []
         self.validation_scores = []
@@ -104,11 +105,12 @@ class Monitor:
     def __call__(self, theta, value):
         """Record an iteration; True ends the search."""
         self._theta = theta
+        self.n_iter += 1
         self.loss_curve.append(value)
         if self._validation is not None:
             self._validate(theta)
         report = IterationReport(
-            n_iter=len(self.loss_curve),
+            n_iter=self.n_iter,
             grid_size=self._objective.grid_size,
             loss=value,
             validation_loss=(self.validation_loss_curve or [None])[-1],

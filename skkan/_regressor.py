@@ -42,8 +42,9 @@ class KANRegressor(RegressorMixin, BaseKAN):
         from the curves of the one before it.
     n_grid_updates : int, default=5
         How often the grids of hidden layers follow their activations, in the first
-        half of each stage. An update that raises the objective is undone.
-    base_activation : {"silu", "identity", "zero"}, default="silu"
+        half of each stage. Ten iterations settle an update; if the objective is then
+        not below what it was before, all of it is undone.
+    base_activation : {"silu", "identity"}, default="silu"
         Base function b of every edge.
     extrapolation : {"constant", "linear"}, default="constant"
         How edges continue outside of their grid: by their value at its end, or by
@@ -97,7 +98,7 @@ class KANRegressor(RegressorMixin, BaseKAN):
         edge_ij = std(phi_ij) node_i / (std(node_i) + 1e-4). Sums to 1.
     loss_curve_ : list of float
         Penalised training loss after each iteration (for "adam" its mean during the
-        pass), in units of the variance of y.
+        pass), grid updates left out, in units of the variance of y.
     loss_ : float
         The last value of `loss_curve_`.
     validation_loss_curve_ : list of float or None
@@ -107,9 +108,9 @@ class KANRegressor(RegressorMixin, BaseKAN):
     best_validation_score_ : float or None
         Its value for the network that was kept, with `early_stopping`.
     n_iter_ : int
-        Total number of iterations.
+        Total number of iterations, those that settle grid updates included.
     stage_ends_ : list of int
-        Number of iterations done at the end of each grid stage.
+        Length of `loss_curve_` at the end of each grid stage.
     grid_size_ : int
         Number of grid intervals of the fitted network.
     n_outputs_ : int

@@ -4,7 +4,6 @@ Here the two columns meet: the model (basis, layers, network) and its optimisati
 (losses, penalties, objective, solvers).
 """
 
-import math
 from dataclasses import dataclass, field
 
 import torch
@@ -12,7 +11,9 @@ import torch
 from skkan._losses import Loss
 from skkan._monitor import Monitor
 from skkan._objective import Objective
-from skkan.solvers import Solver
+from skkan.solvers import DivergenceError, Solver
+
+MOST_SETTLING = 10  # iterations after a grid update, before it is judged
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class TrainingResult:
     converged: bool = True
     interrupted: bool = False
     message: str = ""
-    stage_ends: list = field(default_factory=list)  # iterations done after each stage
+    stage_ends: list = field(default_factory=list)  # length of the curve at each end
 
 
 def train(network, data, plan, *, generator, monitor):
@@ -93,7 +94,7 @@ def train(network, data, plan, *, generator, monitor):
 
 def _run_stage(result, data, plan, generator):
     monitor, budget = result.monitor, plan.max_iter
-    legs = _leg_lengths(plan, result.network)
+    legs, settling = _leg_lengths(plan, result.network)
     while budget > 0:
         objective = make_objective(result.network, data, plan)
         monitor.begin_search(objective)
@@ -109,20 +110,30 @@ def _run_stage(result, data, plan, generator):
         budget -= outcome.n_iter
         result.network = objective.network_at(outcome.theta)
         result.converged, result.message = outcome.converged, outcome.message
-        if monitor.stage_ended or budget <= 0:
+        if monitor.stage_ended or budget <= 0 or (outcome.converged and not legs):
             return
-        updated = _with_better_grids(objective, outcome.theta, data, plan)
-        if outcome.converged and (updated is None or not legs):
+        updated, n_iter = _try_better_grids(
+            objective, outcome.theta, data, plan, generator, min(settling, budget)
+        )
+        monitor.n_iter += n_iter
+        budget -= n_iter
+        if updated is not None:
+            result.network = updated
+        elif outcome.converged:
             return
-        result.network = updated or result.network
 
 
 def _leg_lengths(plan, network):
-    """Iterations before each grid update; what is left of the budget follows."""
-    if len(network.layers) == 1:  # the inputs never move
-        return []
+    """Iterations before and after each grid update.
+
+    They fill the first half of the budget; what is left of it follows.
+    """
     n_updates = min(plan.n_grid_updates, plan.max_iter // 2)
-    return [plan.max_iter // 2 // n_updates] * n_updates if n_updates else []
+    if n_updates == 0 or len(network.layers) == 1:  # the inputs never move
+        return [], 0
+    share = plan.max_iter // 2 // n_updates
+    settling = min(MOST_SETTLING, share // 2)
+    return [share - settling] * n_updates, settling
 
 
 def make_objective(network, data, plan):
@@ -138,17 +149,37 @@ def make_objective(network, data, plan):
     )
 
 
-def _with_better_grids(objective, theta, data, plan):
-    """Network on grids that follow the hidden activations; None if that is worse."""
-    network = objective.network_at(theta)
-    updated = network.with_grids_from_samples(
+def _try_better_grids(objective, theta, data, plan, generator, settling):
+    """Let the grids of hidden layers follow their activations.
+
+    A moved grid cannot hold the fitted curves exactly, so that the objective rises at
+    first. A few iterations settle the new coefficients; if the objective is then not
+    below what it was, grids and coefficients stay as they were.
+
+    Returns
+    -------
+    network : KANNetwork or None
+        None if the update is undone.
+    n_iter : int
+        Iterations spent.
+    """
+    updated = objective.network_at(theta).with_grids_from_samples(
         data.X,
         grid_eps=plan.grid_eps,
         sample_weight=data.sample_weight,
         hidden_only=True,
     )
     after = make_objective(updated, data, plan)
-    value = after.value(after.start)
-    if not math.isfinite(value) or value > objective.value(theta):
-        return None
-    return updated
+    try:
+        outcome = plan.solver.minimize(
+            after,
+            after.start,
+            max_iter=settling,
+            monitor=lambda theta, value: False,
+            generator=generator,
+        )
+    except DivergenceError:
+        return None, 0
+    if not after.value(outcome.theta) < objective.value(theta):
+        return None, outcome.n_iter
+    return after.network_at(outcome.theta), outcome.n_iter

@@ -8,6 +8,8 @@ from sklearn.exceptions import DataConversionWarning, NotFittedError
 from skkan import KANClassifier, KANRegressor
 from skkan.solvers import Adam
 
+# Models that need to be fitted are fitted in one iteration.
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 both = pytest.mark.parametrize("make", [KANRegressor, KANClassifier])
 
 
@@ -25,18 +27,18 @@ def spoiled(values, cell, value):
 
 @both
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_non_finite_X(make, value, table):
+def test_non_finite_features(make, value, table):
     X, y = table
     bad = spoiled(X, (3, 1), value)
-    with pytest.raises(ValueError, match="Input X contains (NaN|infinity)"):
+    with pytest.raises(ValueError, match=r"Input X contains (NaN|infinity)"):
         make().fit(bad, y)
-    model = make(max_iter=1, tol=2.0, n_iter_no_change=1).fit(X, y)
-    with pytest.raises(ValueError, match="Input X contains (NaN|infinity)"):
+    model = make(max_iter=1).fit(X, y)
+    with pytest.raises(ValueError, match=r"Input X contains (NaN|infinity)"):
         model.predict(bad)
 
 
 @both
-def test_nan_in_X_says_what_to_do(make, table):
+def test_missing_values_say_what_to_do(make, table):
     X, y = table
     with pytest.raises(ValueError, match=r"(?s)does not accept missing.*imputer"):
         make().fit(spoiled(X, (0, 0), np.nan), y)
@@ -62,8 +64,8 @@ def test_wrong_shapes(make, table):
         make().fit(X[None], y)
     with pytest.raises(ValueError, match="minimum of 1 is required"):
         make().fit(X[:, :0], y)
-    model = make(max_iter=1, tol=2.0, n_iter_no_change=1).fit(X, y)
-    with pytest.raises(ValueError, match="X has 2 features, but KAN.* expecting 3"):
+    model = make(max_iter=1).fit(X, y)
+    with pytest.raises(ValueError, match=r"X has 2 features, but KAN.* expecting 3"):
         model.predict(X[:, :2])
 
 
@@ -71,7 +73,7 @@ def test_wrong_shapes(make, table):
 def test_unseen_feature_names_or_order(make, table):
     X, y = table
     frame = pd.DataFrame(X, columns=["a", "b", "c"])
-    model = make(max_iter=1, tol=2.0, n_iter_no_change=1).fit(frame, y)
+    model = make(max_iter=1).fit(frame, y)
     with pytest.raises(ValueError, match=r"(?s)unseen at fit time.*d"):
         model.predict(frame.rename(columns={"c": "d"}))
     with pytest.raises(ValueError, match="must be in the same order"):
@@ -80,7 +82,7 @@ def test_unseen_feature_names_or_order(make, table):
 
 def test_one_class(table):
     X, _ = table
-    with pytest.raises(ValueError, match="at least 2 classes in y, got 1 class: 'a'"):
+    with pytest.raises(ValueError, match="at least 2 classes in y, got 1 class:"):
         KANClassifier().fit(X, ["a"] * 30)
 
 
@@ -110,7 +112,7 @@ def test_complex_numbers(make, table):
 
 
 @both
-def test_sparse_X(make, table):
+def test_sparse_features(make, table):
     from scipy.sparse import csr_array
 
     X, y = table
@@ -272,14 +274,14 @@ def test_too_few_rows_to_validate(make):
     [
         ({"hidden_layer_sizes": (4,)}, r"hidden_layer_sizes=\(3,\), got \(4,\)"),
         ({"spline_order": 2}, "spline_order=3, got 2"),
-        ({"base_activation": "zero"}, "base_activation='silu', got 'zero'"),
+        ({"base_activation": "identity"}, "='silu', got 'identity'"),
         ({"extrapolation": "linear"}, "extrapolation='constant', got 'linear'"),
         ({"additive_skip": True}, "additive_skip=False, got True"),
-        ({"grid_size": 4}, "grid_size must not shrink, got 4 after .* ended at 5"),
+        ({"grid_size": 4}, r"grid_size must not shrink, got 4 after .* ended at 5"),
     ],
 )
 def test_warm_start_of_another_network(make, change, message, table):
-    settings = {"warm_start": True, "max_iter": 1, "tol": 2.0, "n_iter_no_change": 1}
+    settings = {"warm_start": True, "max_iter": 1}
     model = make(hidden_layer_sizes=(3,), **settings).fit(*table)
     with pytest.raises(ValueError, match=message):
         model.set_params(**change).fit(*table)
@@ -288,7 +290,7 @@ def test_warm_start_of_another_network(make, change, message, table):
 @both
 def test_warm_start_on_other_features(make, table):
     X, y = table
-    settings = {"warm_start": True, "max_iter": 1, "tol": 2.0, "n_iter_no_change": 1}
+    settings = {"warm_start": True, "max_iter": 1}
     model = make(**settings).fit(X, y)
     with pytest.raises(ValueError, match="n_features=3, got 2"):
         model.fit(X[:, :2], y)
@@ -296,7 +298,7 @@ def test_warm_start_on_other_features(make, table):
 
 def test_warm_start_on_other_classes(table):
     X, y = table
-    settings = {"warm_start": True, "max_iter": 1, "tol": 2.0, "n_iter_no_change": 1}
+    settings = {"warm_start": True, "max_iter": 1}
     model = KANClassifier(**settings).fit(X, y)
     with pytest.raises(ValueError, match="classes_ stays the same"):
         model.fit(X, 2 * y)
@@ -356,7 +358,7 @@ def test_divergence_says_what_to_do(table):
 def test_failed_refit_leaves_the_earlier_model_whole(make, spoil, table):
     X, y = table
     frame = pd.DataFrame(X, columns=["a", "b", "c"])
-    model = make(max_iter=1, tol=2.0, n_iter_no_change=1).fit(frame, y)
+    model = make(max_iter=1).fit(frame, y)
     before, expected = dict(vars(model)), model.predict(frame)
     with pytest.raises(ValueError):  # noqa: PT011 - which one is tested above
         model.fit(*spoil(X, y))

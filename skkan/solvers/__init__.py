@@ -1,7 +1,7 @@
 """Solvers: ways to minimise an objective. A new one is one class in one file."""
 
 from skkan.solvers._adam import Adam
-from skkan.solvers._base import Solver, SolverResult
+from skkan.solvers._base import DivergenceError, Solver, SolverResult
 from skkan.solvers._lbfgs import LBFGS
 
-__all__ = ["LBFGS", "Adam", "Solver", "SolverResult"]
+__all__ = ["LBFGS", "Adam", "DivergenceError", "Solver", "SolverResult"]

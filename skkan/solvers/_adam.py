@@ -1,7 +1,7 @@
 """Adam on mini-batches, for large data and for streams."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 
 import torch
@@ -18,7 +18,8 @@ class Adam(Solver):
     """Adam: steps of about `learning_rate` per parameter, on shuffled mini-batches.
 
     One iteration is one pass over the rows. After a pass whose objective is not finite
-    the parameters return to where it began and the learning rate is halved.
+    the parameters return to where it began, the moments to zero, and the learning rate
+    is halved.
 
     Parameters
     ----------
@@ -69,29 +70,28 @@ class Adam(Solver):
 
     def minimize(self, objective, theta, *, max_iter, monitor, generator, state=None):
         moments = _Moments.from_arrays(state, theta)
-        learning_rate, n_backoff = self.learning_rate, 0
-        theta, n_iter = theta.detach().clone(), 0
-        while n_iter < max_iter:
-            candidate, value, after = self._epoch(
-                objective, theta, moments, learning_rate, generator
-            )
+        theta, n_iter, converged = theta.detach().clone(), 0, False
+        while n_iter < max_iter and not converged:
+            candidate, value, after = self._pass(objective, theta, moments, generator)
             if not (math.isfinite(value) and torch.isfinite(candidate).all()):
-                learning_rate, n_backoff = SHRINK * learning_rate, n_backoff + 1
-                if n_backoff > self.max_backoff:
+                if moments.n_backoff == self.max_backoff:
                     raise DivergenceError(
                         "the objective is not finite, even at a learning rate of "
-                        f"{learning_rate / SHRINK:.1e}"
+                        f"{self._learning_rate(moments):.1e}"
                     )
+                # What led here is forgotten, or it would lead here again.
+                moments = _Moments.start(theta, moments.n_backoff + 1)
                 continue
             theta, moments, n_iter = candidate, after, n_iter + 1
-            if monitor(theta, value):
-                message = "stopped by the monitor"
-                return SolverResult(theta, n_iter, True, message, moments.to_arrays())
-        message = "budget spent"
-        return SolverResult(theta, n_iter, False, message, moments.to_arrays())
+            converged = monitor(theta, value)
+        message = "stopped by the monitor" if converged else "budget spent"
+        return SolverResult(theta, n_iter, converged, message, moments.to_arrays())
 
-    def _epoch(self, objective, theta, moments, learning_rate, generator):
-        """One pass: new parameters, mean objective on the way, new moments."""
+    def _learning_rate(self, moments):
+        return self.learning_rate * SHRINK**moments.n_backoff
+
+    def _pass(self, objective, theta, moments, generator):
+        """Parameters after one pass, mean objective on the way, moments after it."""
         n_rows = objective.n_rows
         order = torch.randperm(n_rows, generator=generator).to(theta.device)
         total = 0.0
@@ -101,7 +101,8 @@ class Adam(Solver):
             moments = moments.updated(grad, self.beta_1, self.beta_2)
             mean = moments.mean / (1 - self.beta_1**moments.n_steps)
             square = moments.square / (1 - self.beta_2**moments.n_steps)
-            theta = theta - learning_rate * mean / (square.sqrt() + self.epsilon)
+            step = mean / (square.sqrt() + self.epsilon)
+            theta = theta - self._learning_rate(moments) * step
         # No batch has seen the last step yet. One that went too far has to be undone
         # now: the next pass would begin, and return to, where nothing is finite.
         after, _ = objective.value_and_grad(theta, rows)
@@ -110,31 +111,38 @@ class Adam(Solver):
 
 @dataclass(frozen=True, eq=False)
 class _Moments:
-    """Running means of the gradient and of its square."""
+    """Running means of the gradient and of its square, and what was learnt of steps."""
 
-    n_steps: int
     mean: torch.Tensor
     square: torch.Tensor
+    n_steps: int
+    n_backoff: int  # how often the learning rate was halved
+
+    @classmethod
+    def start(cls, theta, n_backoff=0):
+        return cls(torch.zeros_like(theta), torch.zeros_like(theta), 0, n_backoff)
 
     @classmethod
     def from_arrays(cls, arrays, theta):
         if arrays is None:
-            return cls(0, torch.zeros_like(theta), torch.zeros_like(theta))
+            return cls.start(theta)
         mean, square = (
-            torch.as_tensor(arrays[name]).to(theta) for name in ("mean", "square")
+            torch.tensor(arrays[name]).to(theta) for name in ("mean", "square")
         )
-        return cls(arrays["n_steps"], mean, square)
+        return cls(mean, square, arrays["n_steps"], arrays["n_backoff"])
 
     def to_arrays(self):
         return {
-            "n_steps": self.n_steps,
             "mean": self.mean.cpu().numpy(),
             "square": self.square.cpu().numpy(),
+            "n_steps": self.n_steps,
+            "n_backoff": self.n_backoff,
         }
 
     def updated(self, grad, beta_1, beta_2):
-        return _Moments(
-            self.n_steps + 1,
-            torch.lerp(self.mean, grad, 1 - beta_1),
-            torch.lerp(self.square, grad.square(), 1 - beta_2),
+        return replace(
+            self,
+            mean=torch.lerp(self.mean, grad, 1 - beta_1),
+            square=torch.lerp(self.square, grad.square(), 1 - beta_2),
+            n_steps=self.n_steps + 1,
         )
