@@ -123,9 +123,10 @@ class SparsityPenalty(Penalty):
     Examples
     --------
     >>> from skkan import KANRegressor, SparsityPenalty
-    >>> KANRegressor(penalty=SparsityPenalty(lamb=0.001))
-    KANRegressor(penalty=SparsityPenalty(lamb=0.001, lamb_l1=1.0, lamb_entropy=2.0, lamb_coef=0.0, lamb_coefdiff=0.0))
-    """  # noqa: E501
+    >>> model = KANRegressor(penalty=SparsityPenalty(lamb=0.001))
+    >>> model.penalty.lamb_entropy
+    2.0
+    """
 
     lamb: float = 0.01
     lamb_l1: float = 1.0
