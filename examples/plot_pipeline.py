@@ -25,7 +25,7 @@ from skkan import KANRegressor
 # centre and depends on the quarter. One value in ten of two columns is missing.
 
 rng = np.random.default_rng(0)
-n_flats = 600
+n_flats = 400
 flats = pd.DataFrame(
     {
         "area [m²]": rng.gamma(8, 9, n_flats).clip(18, 160).round(),

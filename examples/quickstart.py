@@ -45,10 +45,10 @@ kan = make_pipeline(
     encoder(), KANRegressor(hidden_layer_sizes=(), alpha=0.1, random_state=0)
 )
 kan_grid = {
-    "kanregressor__grid_size": [3, 5, 8],
+    "kanregressor__grid_size": [4, 8],
     "kanregressor__spline_order": [2, 3],
     "kanregressor__grid_eps": [0.1, 1.0],
-    "kanregressor__grid_schedule": [None, (10, 20)],
+    "kanregressor__grid_schedule": [None, (16,)],
 }
 
 mlp = TransformedTargetRegressor(
