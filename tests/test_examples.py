@@ -1,0 +1,79 @@
+"""The examples and the README run as a reader would run them."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _font_cache():
+    """matplotlib announces on stderr that it builds its cache, once per machine."""
+    import matplotlib.font_manager  # noqa: F401
+
+
+def run_headless(arguments, cwd):
+    """Standard output of a Python process that must neither fail nor warn."""
+    environment = {**os.environ, "MPLBACKEND": "Agg"}
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_an_example_runs_silently_and_writes_no_file(path, tmp_path):
+    """Examples are what users copy: a warning in them is a warning everywhere."""
+    output = run_headless([path], tmp_path)
+    assert not list(tmp_path.iterdir())
+    if path.name == "quickstart.py":
+        check_table(output)
+    if path.name == "plot_grid.py":
+        check_grids(output)
+
+
+def check_table(output):
+    """The quickstart's table holds three models with sensible scores."""
+    assert "Best parameters of KANRegressor" in output
+    rows = [line.split() for line in output.splitlines() if "Regressor  " in line]
+    assert [row[0] for row in rows] == [
+        "KANRegressor",
+        "MLPRegressor",
+        "HistGradientBoostingRegressor",
+    ]
+    scores = np.array([row[1:3] for row in rows], dtype=float)
+    assert np.isfinite(scores).all()
+    assert (scores > 0.2).all()
+
+
+def check_grids(output):
+    """The figures are those that the authors of KAN print in their documentation."""
+    uniform = " ".join(f"{knot:8.4f}" for knot in range(-22, 23, 4))
+    assert output.count(uniform) == 3
+    assert "-3.3793  -0.8336  -0.2805   0.2751   0.8132   3.3837" in output
+    difference = re.search(r"phi and its formula: (\S+)", output)[1]
+    assert float(difference) < 1e-14
+
+
+def test_the_example_of_the_readme_runs_and_has_twelve_lines(tmp_path):
+    """It is the first thing that anybody tries."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    example = re.search(r"```python\n(.*?)```", readme, re.DOTALL)[1]
+    assert len(example.splitlines()) == 12
+    scores = re.findall(r"R2: (\S+)", run_headless(["-c", example], tmp_path))
+    assert len(scores) == 2
+    assert min(map(float, scores)) > 0.8
