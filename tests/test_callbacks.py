@@ -1,0 +1,125 @@
+"""scikit-learn's callbacks: the task tree, stopping, and searches in two processes."""
+
+import numpy as np
+import pytest
+from sklearn.model_selection import GridSearchCV
+
+from skkan import KANClassifier, KANRegressor
+
+# scikit-learn has callbacks since 1.9.
+callback = pytest.importorskip("sklearn.callback")
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+SHORT = {"max_iter": 6, "tol": 0.0, "n_grid_updates": 0, "random_state": 0}
+both = pytest.mark.parametrize("make", [KANRegressor, KANClassifier])
+
+
+class Recorder:
+    """Remembers the tasks, and stops a level where it is told to."""
+
+    def __init__(self, stop=lambda context: False):
+        self.begun, self.ended, self.scores = [], [], []
+        self.stop, self.calls = stop, []
+
+    def setup(self, estimator, context):
+        self.calls.append("setup")
+
+    def teardown(self, estimator, context):
+        self.calls.append("teardown")
+
+    def on_fit_task_begin(self, estimator, context):
+        self.begun.append(path(context))
+
+    def on_fit_task_end(self, estimator, context, *, X, y, fitted_estimator):
+        self.ended.append(path(context))
+        self.scores.append(fitted_estimator.score(X, y))
+        return self.stop(context)
+
+
+def path(context):
+    above = () if context.parent is None else path(context.parent)
+    return (*above, context.task_name)
+
+
+@pytest.fixture
+def table(rng):
+    X = rng.normal(size=(60, 3))
+    return X, (X[:, 0] > 0).astype(int)
+
+
+@both
+def test_tree_is_fit_then_grid_stage_then_iteration(make, table):
+    recorder = Recorder()
+    model = make(grid_schedule=(10,), **SHORT).set_callbacks(recorder)
+    model.fit(*table)
+    stages = [("fit", "grid 5"), ("fit", "grid 10")]
+    expected = [("fit",)]
+    for stage in stages:
+        expected += [stage, *[(*stage, "iteration")] * 6]
+    assert recorder.begun == expected
+    assert sorted(recorder.ended) == sorted(expected)
+    assert recorder.ended[-1] == ("fit",)
+    assert recorder.calls == ["setup", "teardown"]
+    assert recorder.scores[-1] == model.score(*table)
+
+
+@both
+def test_hooks_can_end_a_stage(make, table):
+    """Three iterations of the first stage, all of the second."""
+    recorder = Recorder(
+        lambda context: (
+            context.task_name == "iteration"
+            and context.parent.task_name == "grid 5"
+            and context.task_id == 2
+        )
+    )
+    model = make(grid_schedule=(10,), **SHORT).set_callbacks(recorder).fit(*table)
+    assert model.stage_ends_ == [3, 9]
+
+
+@both
+def test_hooks_can_end_the_fit_after_a_stage(make, table):
+    recorder = Recorder(lambda context: context.task_name == "grid 5")
+    model = make(grid_schedule=(10,), **SHORT).set_callbacks(recorder).fit(*table)
+    assert model.stage_ends_ == [6]
+    assert model.grid_size_ == 5
+
+
+def test_failing_hook_leaves_the_earlier_model_and_is_torn_down(table):
+    class Failing(Recorder):
+        def on_fit_task_end(self, estimator, context):
+            raise RuntimeError("no more")
+
+    X, y = table
+    model = KANRegressor(**SHORT).fit(X, y)
+    before, attributes = model.predict(X), set(vars(model))
+    failing = Failing()
+    model.set_callbacks(failing)
+    with pytest.raises(RuntimeError, match="no more"):
+        model.fit(X, -y)
+    assert failing.calls == ["setup", "teardown"]
+    assert set(vars(model)) - {"_skl_callbacks"} == attributes
+    np.testing.assert_array_equal(model.predict(X), before)
+
+
+@both
+def test_bar_and_monitor_work_in_a_search_of_two_processes(make, table, capsys):
+    """Scores of every iteration of every fit come back from the workers."""
+    scoring = "r2" if make is KANRegressor else "accuracy"
+    monitor = callback.ScoringMonitor(scoring=scoring)
+    model = make(**SHORT).set_callbacks(monitor)
+    search = GridSearchCV(model, {"grid_size": [3, 5]}, cv=2, n_jobs=2)
+    search.set_callbacks(callback.ProgressBar()).fit(*table)
+    (log,) = monitor.get_logs(select="all")
+    log = log.data_as_pandas()
+    names = log["task_name"].value_counts()
+    assert names["iteration"] == 5 * 6  # four candidate fits and the refit
+    assert names["grid 3"] + names["grid 5"] == names["fit"] == 5
+    assert np.isfinite(log[scoring]).all()
+    assert search.best_estimator_.n_iter_ == 6
+
+
+def test_sub_tasks_cost_nothing_without_callbacks(table):
+    """The tree has its stages, but no leaf for each iteration."""
+    model = KANRegressor(**SHORT).fit(*table)
+    assert not any("callback" in name for name in vars(model))
