@@ -111,7 +111,7 @@ def test_bar_and_monitor_work_in_a_search_of_two_processes(make, table, capsys):
     search = GridSearchCV(model, {"grid_size": [3, 5]}, cv=2, n_jobs=2)
     search.set_callbacks(callback.ProgressBar()).fit(*table)
     (log,) = monitor.get_logs(select="all")
-    log = log.data_as_pandas()
+    log = log.data_as_pandas
     names = log["task_name"].value_counts()
     assert names["iteration"] == 5 * 6  # four candidate fits and the refit
     assert names["grid 3"] + names["grid 5"] == names["fit"] == 5
