@@ -10,6 +10,8 @@ import torch
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.validation import _check_sample_weight
 
+from skkan.solvers import DivergenceError
+
 REMEDIES = {
     "Input y contains": "Drop those rows, or impute their target.",
     "could not convert string to float": (
@@ -43,6 +45,31 @@ def earlier_fit_kept(estimator):
             del vars(estimator)[name]
         vars(estimator).update(before)
         raise
+
+
+@contextmanager
+def divergence_explained(estimator):
+    """Turn a solver's DivergenceError into a ValueError that says what to do."""
+    try:
+        yield
+    except DivergenceError as error:
+        raise ValueError(
+            f"{type(estimator).__name__} diverged: {error}. Scale or clip extreme "
+            "values of X and y, raise alpha, or lower the solver's learning rate."
+        ) from error
+
+
+def checked_continuation(asked):
+    """Raise unless what is asked for is what the earlier fit has.
+
+    `asked` maps names to pairs of values: asked for, and fitted.
+    """
+    for name, (value, fitted) in asked.items():
+        if value != fitted:
+            raise ValueError(
+                f"The earlier fit, which is to be continued, has {name}={fitted!r}, "
+                f"got {value!r}: keep it, or start afresh by fit with warm_start=False."
+            )
 
 
 def checked_weights(sample_weight, X, fewest):

@@ -159,7 +159,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
     True
     """
 
-    _target_names = ("classes_", "_multilabel")
+    _coding_names = ("classes_", "_multilabel")
 
     _parameter_constraints: dict = {  # noqa: RUF012
         **BaseKAN._parameter_constraints,
@@ -328,19 +328,8 @@ class KANClassifier(ClassifierMixin, BaseKAN):
                 "class_weight='balanced' cannot be known from one batch in "
                 "partial_fit: pass a dict of weights, or sample_weight."
             )
-
-        def coding(y):
-            if y.ndim == 2:
-                return self._target_attributes(y, None)
-            if classes is None:
-                raise ValueError(
-                    "classes must be passed on the first call to partial_fit: later "
-                    "batches may hold classes that this one lacks."
-                )
-            return self._target_attributes(np.asarray(classes), None)
-
         with earlier_fit_kept(self), single_thread:
-            self._partial_fit(X, y, sample_weight, coding)
+            self._partial_fit(X, y, sample_weight, classes)
         return self
 
     def _check_target(self, y):
@@ -348,54 +337,68 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         check_classification_targets(y)
         return y
 
-    def _target_attributes(self, y, earlier):
+    def _code_target(self, y, earlier, *, classes, streaming):
+        if streaming and classes is None:
+            if earlier is not None:
+                return earlier.coding
+            if y.ndim == 1:
+                raise ValueError(
+                    "classes must be passed on the first call to partial_fit: later "
+                    "batches may hold classes that this one lacks."
+                )
         if y.ndim == 2:
             return {"classes_": np.arange(y.shape[1]), "_multilabel": True}
-        classes = np.unique(y)
+        classes = np.unique(y if classes is None else classes)
         if len(classes) < 2:
             raise ValueError(
                 f"{type(self).__name__} needs at least 2 classes in y, got 1 class: "
-                f"{classes[0]!r}. Check how y was made, or leave this fit out."
+                f"{classes.tolist()}. Check how y was made, or leave this fit out."
             )
-        if earlier is not None and not np.array_equal(
-            classes, earlier.target_attributes["classes_"]
-        ):
-            raise ValueError(
-                "warm_start can only be used where classes_ stays the same, got "
-                f"{classes} after {earlier.target_attributes['classes_']}: set "
-                "warm_start=False to start afresh."
-            )
+        if earlier is not None:
+            fitted = earlier.coding["classes_"]
+            if not np.array_equal(classes, fitted):
+                raise ValueError(
+                    "A fit can only be continued while classes_ stays the same, got "
+                    f"{classes.tolist()} after {fitted.tolist()}: start afresh by fit "
+                    "with warm_start=False."
+                )
         return {"classes_": classes, "_multilabel": False}
 
-    def _encode(self, y, attributes):
-        classes, multilabel = attributes["classes_"], attributes["_multilabel"]
-        if multilabel:
+    def _encode(self, y, coding):
+        if (y.ndim == 2) != coding["_multilabel"]:
+            known = "a matrix of labels" if coding["_multilabel"] else "one label a row"
+            raise ValueError(
+                f"y must be {known} as in the earlier fit, got shape {y.shape}: start "
+                "afresh by fit with warm_start=False."
+            )
+        if coding["_multilabel"]:
             return y.astype(np.float64)
+        classes = coding["classes_"]
         unknown = np.setdiff1d(y, classes)
         if len(unknown):
             raise ValueError(
                 f"y holds classes that the fit does not know: {unknown}; known are "
-                f"{classes}."
+                f"{classes}. Leave these rows out, or fit with all classes."
             )
         indicator = (y[:, None] == classes).astype(np.float64)
         return indicator[:, 1:] if len(classes) == 2 else indicator
 
-    def _weigh(self, y, sample_weight, attributes):
+    def _weigh(self, y, sample_weight, coding):
         if self.class_weight is None:
             return sample_weight
-        if attributes["_multilabel"]:
+        if coding["_multilabel"]:
             raise ValueError(
                 "class_weight is not defined for an indicator matrix of labels, got "
                 f"{self.class_weight!r}: pass sample_weight instead."
             )
-        classes = attributes["classes_"]
+        classes = coding["classes_"]
         by_class = compute_class_weight(
             self.class_weight, classes=classes, y=y, sample_weight=sample_weight
         )
         return sample_weight * by_class[np.searchsorted(classes, y)]
 
-    def _make_loss(self, attributes):
-        if attributes["_multilabel"] or len(attributes["classes_"]) == 2:
+    def _make_loss(self, coding):
+        if coding["_multilabel"] or len(coding["classes_"]) == 2:
             return BinaryLogLoss()
         return MultinomialLogLoss()
 
@@ -403,12 +406,12 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         n_outputs = target.shape[1]
         return AffineScaling(np.zeros(n_outputs), np.ones(n_outputs))
 
-    def _strata(self, target, attributes):
-        return None if attributes["_multilabel"] else _most_probable(target - 0.5)
+    def _strata(self, target, coding):
+        return None if coding["_multilabel"] else _most_probable(target - 0.5)
 
-    def _scorer(self, attributes):
+    def _scorer(self, coding):
         def decide(raw):
-            return raw > 0 if attributes["_multilabel"] else _most_probable(raw)
+            return raw > 0 if coding["_multilabel"] else _most_probable(raw)
 
         def accuracy(raw, target, sample_weight):
             return accuracy_score(

@@ -7,14 +7,13 @@ know scikit-learn's estimator conventions.
 
 import warnings
 from abc import ABCMeta, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -22,23 +21,27 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skkan._basis import BASE_ACTIVATIONS, EXTRAPOLATIONS
 from skkan._callbacks import CallbackObserver, CallbackSupportMixin, with_callbacks
 from skkan._checks import (
+    checked_continuation,
     checked_device,
     checked_grid_sizes,
     checked_layer_sizes,
     checked_pair,
     checked_weights,
+    divergence_explained,
     earlier_fit_kept,
     remedies,
 )
+from skkan._frame import Frame
 from skkan._monitor import Monitor, Validation
 from skkan._network import KANNetwork
 from skkan._penalties import Penalty, QuadraticPenalty
 from skkan._progress import ProgressLine
 from skkan._rows import canonical_rows
 from skkan._scaling import AffineScaling
+from skkan._split import split_rows
 from skkan._threads import single_thread
 from skkan._training import TrainingData, TrainingPlan, make_objective, train
-from skkan.solvers import LBFGS, Adam, DivergenceError, Solver
+from skkan.solvers import LBFGS, Adam, Solver
 
 SOLVERS = {"lbfgs": LBFGS, "adam": Adam}
 MOST_LBFGS_ROWS = 20_000  # above, "auto" takes mini-batches
@@ -47,34 +50,15 @@ CHUNK = 2**18  # basis values held at a time by a prediction (2 MB)
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
-    """What a prediction needs besides the network."""
+class Start:
+    """All that a training starts from."""
 
-    x_scaling: AffineScaling
-    y_scaling: AffineScaling
-    baseline: np.ndarray  # (n_outputs,) raw output to which the network adds
-    target_attributes: dict = field(default_factory=dict)  # classes_ and the like
-
-    def attributes(self):
-        """The frame as fitted attributes of an estimator."""
-        return {
-            "_x_centre": self.x_scaling.centre,
-            "_x_scale": self.x_scaling.scale,
-            "_y_centre": self.y_scaling.centre,
-            "_y_scale": self.y_scaling.scale,
-            "_baseline": self.baseline,
-            **self.target_attributes,
-        }
-
-    @classmethod
-    def of(cls, estimator, target_attributes):
-        """The frame that a fitted estimator holds."""
-        return cls(
-            AffineScaling(estimator._x_centre, estimator._x_scale),
-            AffineScaling(estimator._y_centre, estimator._y_scale),
-            estimator._baseline,
-            target_attributes,
-        )
+    frame: Frame
+    data: TrainingData
+    held_out: TrainingData | None
+    network: KANNetwork
+    plan: TrainingPlan
+    generator: torch.Generator
 
 
 class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
@@ -163,19 +147,23 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         """y as an array of the right kind; raises if it is of another."""
 
     @abstractmethod
-    def _target_attributes(self, y, earlier):
-        """Fitted attributes that say how y is coded, from y or the earlier fit."""
+    def _code_target(self, y, earlier, *, classes, streaming):
+        """Fitted attributes that say how y is coded.
+
+        They come from y, from all `classes` that a stream may hold, or from the frame
+        of the earlier fit; raises if these disagree.
+        """
 
     @abstractmethod
-    def _encode(self, y, attributes):
+    def _encode(self, y, coding):
         """y as a float64 matrix of shape (n_samples, n_outputs)."""
 
     @abstractmethod
-    def _weigh(self, y, sample_weight, attributes):
+    def _weigh(self, y, sample_weight, coding):
         """Sample weights times class weights."""
 
     @abstractmethod
-    def _make_loss(self, attributes):
+    def _make_loss(self, coding):
         """The loss of this target."""
 
     @abstractmethod
@@ -183,11 +171,11 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         """AffineScaling of the encoded target."""
 
     @abstractmethod
-    def _strata(self, target, attributes):
+    def _strata(self, target, coding):
         """Labels by which to stratify a validation split, or None."""
 
     @abstractmethod
-    def _scorer(self, attributes):
+    def _scorer(self, coding):
         """Function score(raw, target, sample_weight), where higher is better."""
 
     # Fitting.
@@ -228,107 +216,111 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _fit(self, X, y, sample_weight, X_val, y_val):
         given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
-        grid_sizes, device = self._check_settings()
         checked_pair(X_val, y_val)
         earlier = self._earlier_fit() if self.warm_start else None
-        X, y, weight = self._check_rows(X, y, sample_weight)
-        coding = self._target_attributes(y, earlier)
-        weight = self._weigh(y, weight, coding)
-        rows = canonical_rows(X, self._encode(y, coding), weight)
-        if earlier is not None:
-            network = KANNetwork.from_arrays(self._network_arrays, device)
-            grid_sizes = self._remaining_grid_sizes(network, rows, grid_sizes)
+        rows = self._check_rows(X, y, sample_weight)
         held_out = None
         if X_val is not None:
-            X_val, y_val, weight_val = self._check_rows(X_val, y_val, None, reset=False)
-            held_out = X_val, self._encode(y_val, coding), weight_val
-        elif self.early_stopping:
-            rows, held_out = self._split(rows, coding)
-
-        loss = self._make_loss(coding)
-        frame = earlier or self._new_frame(rows, coding, loss)
-        data = _training_data(rows, frame, device)
-        generator = self._generator()
-        if earlier is None:
-            network = self._new_network(data, grid_sizes[0], generator)
-        plan = self._plan(loss, len(data.X), grid_sizes)
+            held_out = self._check_rows(X_val, y_val, None, reset=False)
+        start = self._start(rows, earlier, held_out=held_out)
+        grid_sizes = start.plan.grid_sizes
 
         def attributes(network):
-            return {"_network_arrays": network.to_arrays(), **frame.attributes()}
+            return {"_network_arrays": network.to_arrays(), **start.frame.attributes}
 
-        observers = CallbackObserver.create(
+        callbacks = CallbackObserver.create(
             self, given, attributes, len(grid_sizes), self.max_iter
         )
         progress = []
         if self.verbose:
             progress.append(ProgressLine(len(grid_sizes), self.max_iter))
-        monitor = Monitor(
-            tol=self.tol,
-            n_iter_no_change=self.n_iter_no_change,
-            early_stopping=self.early_stopping,
-            validation=self._validation(held_out, frame, device),
-            observers=[*observers, *progress],
-        )
+        monitor = self._monitor(start, [*callbacks, *progress])
         try:
-            result = train(network, data, plan, generator=generator, monitor=monitor)
-        except DivergenceError as error:
-            raise ValueError(
-                f"{type(self).__name__} diverged: {error}. Scale or clip extreme "
-                "values of X and y, raise alpha, or lower the solver's learning rate."
-            ) from error
+            with divergence_explained(self):
+                result = train(
+                    start.network,
+                    start.data,
+                    start.plan,
+                    generator=start.generator,
+                    monitor=monitor,
+                )
         finally:
             for line in progress:
                 line.close()
         fitted = {
             **attributes(result.network),
-            **self._report(result, data),
+            **self._report(result, start.data),
             "_solver_state": None,
         }
-        for observer in observers:
+        for observer in callbacks:
             observer.end_fit(result.network)
         vars(self).update(fitted)
         self._warn(result)
 
-    def _partial_fit(self, X, y, sample_weight, first_coding):
+    def _partial_fit(self, X, y, sample_weight, classes=None):
         """One pass over a batch; the first batch fixes scaling and grids."""
-        grid_sizes, device = self._check_settings()
         earlier = self._earlier_fit()
-        X, y, weight = self._check_rows(
+        rows = self._check_rows(
             X, y, sample_weight, reset=earlier is None, fewest=1 if earlier else 2
         )
-        coding = earlier.target_attributes if earlier else first_coding(y)
-        weight = self._weigh(y, weight, coding)
-        rows = canonical_rows(X, self._encode(y, coding), weight)
-        loss = self._make_loss(coding)
-        frame = earlier or self._new_frame(rows, coding, loss)
-        data = _training_data(rows, frame, device)
-        generator = self._generator(getattr(self, "n_iter_", 0))
-        if earlier is None:
-            network = self._new_network(data, grid_sizes[0], generator)
-        else:
-            network = KANNetwork.from_arrays(self._network_arrays, device)
-        plan = self._plan(loss, len(data.X), grid_sizes[:1])
-        solver = Adam() if self.solver == "auto" else plan.solver
-        objective = make_objective(network, data, plan)
-        curve = []
-        outcome = solver.minimize(
-            objective,
-            objective.start,
-            max_iter=1,
-            monitor=lambda theta, value: curve.append(value),
-            generator=generator,
-            state=getattr(self, "_solver_state", None),
-        )
+        start = self._start(rows, earlier, classes=classes, streaming=True)
+        objective = make_objective(start.network, start.data, start.plan)
+        curve = [*getattr(self, "loss_curve_", [])]
+        with divergence_explained(self):
+            outcome = start.plan.solver.minimize(
+                objective,
+                objective.start,
+                max_iter=1,
+                monitor=lambda theta, value: curve.append(value),
+                generator=start.generator,
+                state=getattr(self, "_solver_state", None),
+            )
         network = objective.network_at(outcome.theta)
-        curve = [*getattr(self, "loss_curve_", []), *curve]
         fitted = {
             "_network_arrays": network.to_arrays(),
             "_solver_state": outcome.state,
-            **frame.attributes(),
-            **self._describe(network, data),
+            **start.frame.attributes,
+            **self._describe(network, start.data),
             **_curve_attributes(curve, [len(curve)], getattr(self, "n_iter_", 0) + 1),
         }
         vars(self).update(fitted)
+
+    def _start(self, rows, earlier, *, held_out=None, classes=None, streaming=False):
+        """Rows and settings, checked and scaled, and a network to start from."""
+        grid_sizes, device = self._check_settings()
+        X, y, weight = rows
+        coding = self._code_target(y, earlier, classes=classes, streaming=streaming)
+        weight = self._weigh(y, weight, coding)
+        rows = canonical_rows(X, self._encode(y, coding), weight)
+        network = None
+        if earlier is not None:
+            network = KANNetwork.from_arrays(self._network_arrays, device)
+            grid_sizes = self._remaining_grid_sizes(
+                network, rows, grid_sizes, streaming
+            )
+        if held_out is not None:
+            X_val, y_val, weight_val = held_out
+            held_out = X_val, self._encode(y_val, coding), weight_val
+        elif self.early_stopping:
+            strata = self._strata(rows[1], coding)
+            rows, held_out = split_rows(
+                rows, self.validation_fraction, strata, self._seed()
+            )
+        loss = self._make_loss(coding)
+        if earlier is None:
+            frame = self._new_frame(rows, coding, loss)
+        else:
+            frame = replace(earlier, coding=coding)
+        data = frame.tensors(rows, device)
+        generator = self._generator(streaming)
+        return Start(
+            frame=frame,
+            data=data,
+            held_out=held_out and frame.tensors(held_out, device),
+            network=network or self._new_network(data, grid_sizes[0], generator),
+            plan=self._plan(loss, len(X), grid_sizes, streaming),
+            generator=generator,
+        )
 
     def _check_settings(self):
         checked_layer_sizes(self.hidden_layer_sizes)
@@ -365,47 +357,41 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         """Frame of the earlier fit, or None."""
         if not hasattr(self, "_network_arrays"):
             return None
-        names = [name for name in self._target_names if hasattr(self, name)]
-        return Frame.of(self, {name: getattr(self, name) for name in names})
+        return Frame.of(
+            self, {name: getattr(self, name) for name in self._coding_names}
+        )
 
-    def _remaining_grid_sizes(self, network, rows, grid_sizes):
+    def _remaining_grid_sizes(self, network, rows, grid_sizes, streaming):
         """Grid sizes that the earlier fit's network has still to visit.
 
         Raises a ValueError if that network is not of the kind that is asked for.
         """
         basis = network.layers[0].basis
         asked = {
-            "n_features": rows[0].shape[1],
-            "hidden_layer_sizes": checked_layer_sizes(self.hidden_layer_sizes),
-            "n_outputs": rows[1].shape[1],
-            "spline_order": self.spline_order,
-            "base_activation": self.base_activation,
-            "extrapolation": self.extrapolation,
-            "additive_skip": self._has_skip(),
+            "n_features": (rows[0].shape[1], network.widths[0]),
+            "n_outputs": (rows[1].shape[1], network.widths[-1]),
         }
-        fitted = {
-            "n_features": network.widths[0],
-            "hidden_layer_sizes": tuple(network.widths[1:-1]),
-            "n_outputs": network.widths[-1],
-            "spline_order": basis.spline_order,
-            "base_activation": basis.base_activation,
-            "extrapolation": basis.extrapolation,
-            "additive_skip": network.skip is not None,
-        }
-        for name, value in asked.items():
-            if value != fitted[name]:
-                raise ValueError(
-                    f"warm_start continues the earlier fit, which has {name}="
-                    f"{fitted[name]!r}, got {value!r}: keep it, or set "
-                    "warm_start=False to start afresh."
-                )
+        if not streaming:
+            asked |= {
+                "hidden_layer_sizes": (
+                    checked_layer_sizes(self.hidden_layer_sizes),
+                    tuple(network.widths[1:-1]),
+                ),
+                "spline_order": (self.spline_order, basis.spline_order),
+                "base_activation": (self.base_activation, basis.base_activation),
+                "extrapolation": (self.extrapolation, basis.extrapolation),
+                "additive_skip": (self._has_skip(), network.skip is not None),
+            }
+        checked_continuation(asked)
+        if streaming:
+            return (network.grid_size,)
         if grid_sizes[-1] < network.grid_size:
             raise ValueError(
                 f"grid_size must not shrink, got {grid_sizes[-1]} after an earlier fit "
                 f"that ended at {network.grid_size}: a coarser grid cannot represent "
                 "the fitted curves. Raise it, or set warm_start=False."
             )
-        return tuple(g for g in grid_sizes if g >= network.grid_size)
+        return tuple(size for size in grid_sizes if size >= network.grid_size)
 
     def _new_frame(self, rows, coding, loss):
         X, target, weight = rows
@@ -441,66 +427,49 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         sizes = checked_layer_sizes(self.hidden_layer_sizes)
         return bool(self.additive_skip and sizes)
 
-    def _generator(self, n_iter=0):
-        """Generator from `random_state`, another one for each number of iterations."""
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
-        return torch.Generator().manual_seed(int(seed) + n_iter)
+    def _seed(self):
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
 
-    def _make_solver(self, n_rows):
-        if isinstance(self.solver, Solver):
-            return self.solver
-        if self.solver == "auto":
-            return LBFGS() if n_rows <= MOST_LBFGS_ROWS else Adam()
-        return SOLVERS[self.solver]()
+    def _generator(self, streaming):
+        """Generator from `random_state`; each batch of a stream gets another one."""
+        n_before = getattr(self, "n_iter_", 0) if streaming else 0
+        return torch.Generator().manual_seed(self._seed() + n_before)
 
-    def _plan(self, loss, n_rows, grid_sizes):
+    def _plan(self, loss, n_rows, grid_sizes, streaming):
         penalties = (QuadraticPenalty(self.alpha),) if self.alpha > 0 else ()
         if self.penalty is not None:
             penalties = (*penalties, self.penalty)
         return TrainingPlan(
             loss=loss,
             penalties=penalties,
-            solver=self._make_solver(n_rows),
+            solver=self._make_solver(n_rows, streaming),
             grid_sizes=grid_sizes,
             n_grid_updates=self.n_grid_updates,
             grid_eps=self.grid_eps,
             max_iter=self.max_iter,
         )
 
-    def _split(self, rows, coding):
-        """Training and validation rows."""
-        n_rows = len(rows[0])
-        n_val = max(2, int(np.ceil(self.validation_fraction * n_rows)))
-        if n_rows - n_val < 2:
-            raise ValueError(
-                "early_stopping needs at least 2 distinct rows to fit and 2 to "
-                f"validate on, got {n_rows} in all with validation_fraction="
-                f"{self.validation_fraction}: give more rows, pass X_val and y_val, or "
-                "set early_stopping=False."
-            )
-        strata = self._strata(rows[1], coding)
-        if strata is not None:
-            counts = np.unique(strata, return_counts=True)[1]
-            # Stratified if every class can be on both sides.
-            if counts.min() < 2 or min(n_val, n_rows - n_val) < len(counts):
-                strata = None
-        seed = check_random_state(self.random_state).randint(2**31 - 1)
-        fitted, held_out = train_test_split(
-            np.arange(n_rows), test_size=n_val, random_state=seed, stratify=strata
-        )
-        fitted.sort()
-        held_out.sort()
-        return (
-            tuple(part[fitted] for part in rows),
-            tuple(part[held_out] for part in rows),
-        )
+    def _make_solver(self, n_rows, streaming=False):
+        if isinstance(self.solver, Solver):
+            return self.solver
+        if self.solver == "auto":
+            many = streaming or n_rows > MOST_LBFGS_ROWS
+            return Adam() if many else LBFGS()
+        return SOLVERS[self.solver]()
 
-    def _validation(self, held_out, frame, device):
-        if held_out is None:
-            return None
-        data = _training_data(held_out, frame, device)
-        score = self._scorer(frame.target_attributes)
-        return Validation(data.X, data.target, data.sample_weight, score)
+    def _monitor(self, start, observers):
+        validation = None
+        if start.held_out is not None:
+            rows = start.held_out
+            score = self._scorer(start.frame.coding)
+            validation = Validation(rows.X, rows.target, rows.sample_weight, score)
+        return Monitor(
+            tol=self.tol,
+            n_iter_no_change=self.n_iter_no_change,
+            early_stopping=self.early_stopping,
+            validation=validation,
+            observers=observers,
+        )
 
     def _report(self, result, data):
         """Fitted attributes about the course of a fit."""
@@ -586,21 +555,6 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 scaled = torch.from_numpy(scaling.transform(X[rows])).to(device)
                 raw[rows] = network(scaled).cpu().numpy()
         return self._baseline + raw
-
-
-def _training_data(rows, frame, device):
-    X, target, weight = rows
-    return TrainingData(
-        *(
-            torch.tensor(part, device=device)
-            for part in (
-                frame.x_scaling.transform(X),
-                frame.y_scaling.transform(target),
-                weight,
-                frame.baseline,
-            )
-        )
-    )
 
 
 def _curve_attributes(loss_curve, stage_ends, n_iter):

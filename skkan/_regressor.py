@@ -148,7 +148,7 @@ class KANRegressor(RegressorMixin, BaseKAN):
     True
     """
 
-    _target_names = ("_y_is_vector",)
+    _coding_names = ("_y_is_vector",)
 
     _parameter_constraints: dict = {  # noqa: RUF012
         **BaseKAN._parameter_constraints,
@@ -253,33 +253,31 @@ class KANRegressor(RegressorMixin, BaseKAN):
             If a parameter or the data are not as described.
         """
         with earlier_fit_kept(self), single_thread:
-            self._partial_fit(
-                X, y, sample_weight, lambda y: self._target_attributes(y, None)
-            )
+            self._partial_fit(X, y, sample_weight)
         return self
 
     def _check_target(self, y):
         return checked_regression_target(y)
 
-    def _target_attributes(self, y, earlier):
+    def _code_target(self, y, earlier, *, classes, streaming):
         return {"_y_is_vector": y.ndim == 1}
 
-    def _encode(self, y, attributes):
+    def _encode(self, y, coding):
         return y.reshape(len(y), -1)
 
-    def _weigh(self, y, sample_weight, attributes):
+    def _weigh(self, y, sample_weight, coding):
         return sample_weight
 
-    def _make_loss(self, attributes):
+    def _make_loss(self, coding):
         return REGRESSION_LOSSES[self.loss]()
 
     def _scale_target(self, target, sample_weight):
         return AffineScaling.standard(target, sample_weight)
 
-    def _strata(self, target, attributes):
+    def _strata(self, target, coding):
         return None
 
-    def _scorer(self, attributes):
+    def _scorer(self, coding):
         def r2(raw, target, sample_weight):
             raw, target, weight = (
                 part.cpu().numpy() for part in (raw, target, sample_weight)

@@ -34,6 +34,8 @@ ORDER = [
     "_progress",
     "_callbacks",
     "_checks",
+    "_split",
+    "_frame",
     "_estimator",
     "_regressor",
     "_classifier",
@@ -50,7 +52,15 @@ OPTIMISATION = {
     "solvers",
     "_monitor",
 }
-ESTIMATORS = {"_callbacks", "_checks", "_estimator", "_regressor", "_classifier"}
+ESTIMATORS = {
+    "_callbacks",
+    "_checks",
+    "_split",
+    "_frame",
+    "_estimator",
+    "_regressor",
+    "_classifier",
+}
 OPTIONAL = {"matplotlib", "pandas", "polars", "sympy", "rich", "skops"}
 
 

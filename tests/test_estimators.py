@@ -18,6 +18,7 @@ from sklearn.metrics import accuracy_score, log_loss, r2_score
 
 from skkan import KANClassifier, KANRegressor, SparsityPenalty
 from skkan._penalties import quadratic_form
+from skkan._split import split_rows
 from skkan.solvers import LBFGS, Adam
 
 # Small budgets end fits early, which is what the warning is for.
@@ -352,14 +353,16 @@ def test_early_stopping_keeps_the_best_network(make, rng):
 
 
 def test_validation_split_is_stratified():
-    y = np.repeat([0, 1], [180, 20])
-    X = np.random.default_rng(0).normal(size=(200, 2))
-    model = KANClassifier(early_stopping=True, validation_fraction=0.2, **SHORT)
-    rows = X, y[:, None].astype(float), np.ones(200)
-    _, held_out = model._split(
-        rows, {"classes_": np.array([0, 1]), "_multilabel": False}
+    """Of 180 and 20 rows, 36 and 4 validate; a class of one row stays out of it."""
+    rows = (
+        np.arange(200.0)[:, None],
+        np.repeat([0, 1], [180, 20])[:, None],
+        np.ones(200),
     )
+    fitted, held_out = split_rows(rows, 0.2, rows[1][:, 0], seed=0)
     assert held_out[1].sum() == 4
+    assert_array_equal(np.sort(np.r_[fitted[0], held_out[0]], axis=0), rows[0])
+    split_rows(rows, 0.2, np.r_[7, rows[1][1:, 0]], seed=0)
 
 
 @both
@@ -463,3 +466,28 @@ def test_partial_fit_accepts_a_single_row_after_the_first_batch(table):
     X, y = table
     model = KANRegressor(solver="adam").partial_fit(X, y).partial_fit(X[:1], y[:1])
     assert np.isfinite(model.predict(X)).all()
+
+
+def test_batches_of_another_kind_are_refused(table):
+    """Nothing is broadcast to the shape of the first batch."""
+    X, y = table
+    model = KANRegressor(solver="adam").partial_fit(X, np.column_stack([y, y]))
+    with pytest.raises(ValueError, match="n_outputs=2, got 1"):
+        model.partial_fit(X, y)
+    model = KANClassifier(solver="adam").partial_fit(X, y, classes=[0, 1])
+    with pytest.raises(ValueError, match="y must be one label a row"):
+        model.partial_fit(X, np.column_stack([y, 1 - y]))
+    with pytest.raises(ValueError, match="classes_ stays the same"):
+        model.partial_fit(X, y, classes=[0, 1, 2])
+    with pytest.raises(ValueError, match=r"classes that the fit does not know: \[5\]"):
+        model.partial_fit(X, 5 * y)
+    many = KANClassifier(solver="adam").partial_fit(X, np.column_stack([y, 1 - y]))
+    with pytest.raises(ValueError, match="y must be a matrix of labels"):
+        many.partial_fit(X, y)
+
+
+def test_warm_start_follows_the_shape_of_y(table):
+    X, y = table
+    model = KANRegressor(warm_start=True, **SHORT).fit(X, y)
+    assert model.predict(X).shape == (80,)
+    assert model.fit(X, y[:, None]).predict(X).shape == (80, 1)
