@@ -8,6 +8,7 @@ scaling. `spline_order` is the polynomial degree throughout: 3 is cubic.
 import torch
 from torch import nn
 
+FARTHEST = 1e9  # beyond the grid, where a tangent ends, so that no value overflows
 POINTS_PER_DEGREE = 2  # dense points per interval and coefficient of a projection
 
 
@@ -30,7 +31,8 @@ class BSplineBasis(nn.Module):
     A grid of G intervals t_0 < ... < t_G is extended by k = `spline_order` steps of
     (t_G - t_0) / G on both sides, which gives G + k splines of degree k on G + 2k + 1
     knots. Outside of [t_0, t_G] every function, the base function included, is
-    continued by its boundary value ("constant") or its tangent ("linear").
+    continued by its boundary value ("constant") or its tangent ("linear", which ends
+    10^9 units away).
 
     Parameters
     ----------
@@ -178,7 +180,8 @@ class BSplineBasis(nn.Module):
             if derivatives is not None:
                 derivatives[..., -1] = base_slope
         if linear:
-            values.addcmul_(derivatives, (x - inside).unsqueeze(-1))
+            beyond = (x - inside).clamp(-FARTHEST, FARTHEST)
+            values.addcmul_(derivatives, beyond.unsqueeze(-1))
         elif derivatives is not None:
             derivatives *= (x == inside).unsqueeze(-1)
         return values, derivatives
@@ -363,7 +366,8 @@ def grid_from_samples(x, grid_size, *, grid_eps=1.0, margin=0.0, sample_weight=N
     # weight exceeds p.
     cumulative = sample_weight[order].cumsum(1)
     share = torch.arange(grid_size, device=x.device).to(x) / grid_size
-    share = cumulative[:, -1:] * share
+    # A cumulative weight that equals a share up to rounding does not exceed it.
+    share = cumulative[:, -1:] * share * (1 + 1e-10)
     index = torch.searchsorted(cumulative, share, right=True).clamp(max=len(x) - 1)
     adaptive = torch.cat([ordered.gather(1, index), ordered[:, -1:]], dim=1)
 

@@ -3,13 +3,14 @@
 import warnings
 from contextlib import contextmanager
 from itertools import pairwise
-from numbers import Integral
+from numbers import Integral, Number
 
 import numpy as np
 import torch
 from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.validation import _check_sample_weight
 
+from skkan._threads import single_thread
 from skkan.solvers import DivergenceError
 
 REMEDIES = {
@@ -31,6 +32,22 @@ def remedies():
             if beginning in str(error):
                 raise ValueError(f"{error} {remedy}") from error
         raise
+
+
+@contextmanager
+def told_of(names):
+    """Say of which arguments a message speaks, where scikit-learn says X and y."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"In {names}: {error}") from error
+
+
+@contextmanager
+def fit_context(estimator):
+    """What every fit runs in: undone if it fails, one thread, gradients to be had."""
+    with earlier_fit_kept(estimator), single_thread, torch.inference_mode(False):
+        yield
 
 
 @contextmanager
@@ -81,13 +98,29 @@ def checked_weights(sample_weight, X, fewest):
         raise ValueError(
             "Sample weights must contain at least one non-zero number, got only zeros."
         )
+    with np.errstate(over="ignore"):
+        total = weight.sum()
+    if not np.isfinite(total):
+        raise ValueError(
+            "The sum of sample_weight exceeds the largest floating-point number: "
+            "divide all weights by a constant."
+        )
     n_samples = np.count_nonzero(weight)
-    if n_samples < fewest:
+    if n_samples < fewest and total < fewest:
         raise ValueError(
             f"sample_weight leaves n_samples={n_samples}, but at least {fewest} are "
             "required: give more rows a positive weight."
         )
     return weight
+
+
+def checked_same_columns(y, y_val):
+    """Raise unless two encoded targets have the same number of columns."""
+    if y.shape[1] != y_val.shape[1]:
+        raise ValueError(
+            f"y_val must have the columns of y, expected {y.shape[1]}, got "
+            f"{y_val.shape[1]}."
+        )
 
 
 def checked_pair(X_val, y_val):
@@ -113,10 +146,11 @@ def checked_layer_sizes(hidden_layer_sizes):
 
 def checked_grid_sizes(grid_size, grid_schedule):
     """All grid sizes in the order in which they are visited."""
-    schedule = () if grid_schedule is None else tuple(grid_schedule)
+    schedule = () if grid_schedule is None else tuple(np.atleast_1d(grid_schedule))
     if not all(_is_count(size) for size in schedule):
         raise ValueError(
-            f"grid_schedule must hold integers of at least 1, got {grid_schedule!r}."
+            f"grid_schedule must hold integers of at least 1, got {grid_schedule!r}: "
+            "give the grid sizes to visit after grid_size, such as (10, 20)."
         )
     sizes = (int(grid_size), *(int(size) for size in schedule))
     if any(after <= before for before, after in pairwise(sizes)):
@@ -136,8 +170,8 @@ def checked_device(device):
     """torch.device that exists on this machine."""
     try:
         device = torch.device(device)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
             f"device must name a device of this machine such as 'cpu', got {device!r} "
             f"({str(error).splitlines()[0]})."
@@ -148,14 +182,12 @@ def checked_device(device):
 def checked_regression_target(y):
     """float64 target of shape (n_samples,) or (n_samples, n_outputs)."""
     y = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
-    if y.dtype.kind not in "fiub":
-        try:
-            return y.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"y must be numeric for regression, got dtype {y.dtype} ({error}): "
-                "convert it to numbers, or use KANClassifier for class labels."
-            ) from error
+    numbers = y.dtype.kind == "O" and all(isinstance(v, Number) for v in y.flat)
+    if not (numbers or y.dtype.kind in "fiub"):
+        raise ValueError(
+            f"y must be numeric for regression, got dtype {y.dtype}: convert it to "
+            "numbers, or use KANClassifier for class labels."
+        )
     return y.astype(np.float64)
 
 
@@ -170,4 +202,9 @@ def checked_labels(y):
             stacklevel=5,
         )
         y = y.ravel()
+    if y.ndim == 2 and not np.isin(y, (0, 1)).all():
+        raise ValueError(
+            "A y of several columns must be an indicator matrix of 0 and 1, one column "
+            "a label: for several targets of more classes fit one model each."
+        )
     return y

@@ -11,11 +11,11 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 from torch.nn import functional
 
-from skkan._checks import checked_labels, earlier_fit_kept
+from skkan._checks import checked_labels, fit_context
 from skkan._estimator import BaseKAN
 from skkan._losses import BinaryLogLoss, MultinomialLogLoss
+from skkan._rows import without_zero_weights
 from skkan._scaling import AffineScaling
-from skkan._threads import single_thread
 
 
 class KANClassifier(ClassifierMixin, BaseKAN):
@@ -104,7 +104,8 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         Share of each feature in the variation of the output, by the attribution score
         of the KAN 2.0 paper: a node's score is handed down to its edges in proportion
         to the standard deviation of their values over the training rows,
-        edge_ij = std(phi_ij) node_i / (std(node_i) + 1e-4). Sums to 1.
+        edge_ij = std(phi_ij) node_i / (std(node_i) + 1e-4). Sums to 1; all zero if the
+        network is constant. After `partial_fit`, that over the last batch.
     loss_curve_ : list of float
         Penalised training loss after each iteration (for "adam" its mean during the
         pass), grid updates left out, in nats per row.
@@ -328,7 +329,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
                 "class_weight='balanced' cannot be known from one batch in "
                 "partial_fit: pass a dict of weights, or sample_weight."
             )
-        with earlier_fit_kept(self), single_thread:
+        with fit_context(self):
             self._partial_fit(X, y, sample_weight, classes)
         return self
 
@@ -347,29 +348,33 @@ class KANClassifier(ClassifierMixin, BaseKAN):
                     "batches may hold classes that this one lacks."
                 )
         if y.ndim == 2:
-            return {"classes_": np.arange(y.shape[1]), "_multilabel": True}
-        classes = np.unique(y if classes is None else classes)
-        if len(classes) < 2:
+            coding = {"classes_": np.arange(y.shape[1]), "_multilabel": True}
+        else:
+            classes = np.unique(y if classes is None else classes)
+            coding = {"classes_": classes, "_multilabel": False}
+        if y.ndim == 1 and len(classes) < 2:
             raise ValueError(
                 f"{type(self).__name__} needs at least 2 classes in y, got 1 class: "
                 f"{classes.tolist()}. Check how y was made, or leave this fit out."
             )
         if earlier is not None:
-            fitted = earlier.coding["classes_"]
-            if not np.array_equal(classes, fitted):
-                raise ValueError(
-                    "A fit can only be continued while classes_ stays the same, got "
-                    f"{classes.tolist()} after {fitted.tolist()}: start afresh by fit "
-                    "with warm_start=False."
-                )
-        return {"classes_": classes, "_multilabel": False}
+            self._check_continued(coding, earlier.coding)
+        return coding
+
+    def _check_continued(self, coding, fitted):
+        same = coding["_multilabel"] == fitted["_multilabel"]
+        if not (same and np.array_equal(coding["classes_"], fitted["classes_"])):
+            raise ValueError(
+                "A fit can only be continued while classes_ stays the same, got "
+                f"{_kind(coding)} after {_kind(fitted)}: start afresh by fit with "
+                "warm_start=False."
+            )
 
     def _encode(self, y, coding):
         if (y.ndim == 2) != coding["_multilabel"]:
-            known = "a matrix of labels" if coding["_multilabel"] else "one label a row"
             raise ValueError(
-                f"y must be {known} as in the earlier fit, got shape {y.shape}: start "
-                "afresh by fit with warm_start=False."
+                "y and y_val must be of one kind, and a fit is continued with the kind "
+                f"that it began with: expected {_kind(coding)}, got shape {y.shape}."
             )
         if coding["_multilabel"]:
             return y.astype(np.float64)
@@ -383,19 +388,38 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         indicator = (y[:, None] == classes).astype(np.float64)
         return indicator[:, 1:] if len(classes) == 2 else indicator
 
-    def _weigh(self, y, sample_weight, coding):
+    def _class_weigher(self, rows, coding):
         if self.class_weight is None:
-            return sample_weight
+            return super()._class_weigher(rows, coding)
         if coding["_multilabel"]:
             raise ValueError(
                 "class_weight is not defined for an indicator matrix of labels, got "
                 f"{self.class_weight!r}: pass sample_weight instead."
             )
-        classes = coding["classes_"]
+        classes, (_, target, weight) = coding["classes_"], rows
         by_class = compute_class_weight(
-            self.class_weight, classes=classes, y=y, sample_weight=sample_weight
+            self.class_weight,
+            classes=classes,
+            y=classes[_most_probable(target - 0.5)],
+            sample_weight=weight,
         )
-        return sample_weight * by_class[np.searchsorted(classes, y)]
+        if not (np.isfinite(by_class).all() and (by_class >= 0).all()):
+            raise ValueError(
+                "class_weight must hold finite numbers of at least 0, got "
+                f"{self.class_weight!r}."
+            )
+        if np.count_nonzero(by_class) < 2:
+            raise ValueError(
+                "class_weight must leave at least 2 classes a weight, got "
+                f"{self.class_weight!r}."
+            )
+
+        def weigh(rows):
+            X, target, weight = rows
+            weight = weight * by_class[_most_probable(target - 0.5)]
+            return without_zero_weights((X, target, weight))
+
+        return weigh
 
     def _make_loss(self, coding):
         if coding["_multilabel"] or len(coding["classes_"]) == 2:
@@ -421,6 +445,14 @@ class KANClassifier(ClassifierMixin, BaseKAN):
             )
 
         return accuracy
+
+
+def _kind(coding):
+    """The kind of a target in words."""
+    n_labels = len(coding["classes_"])
+    if coding["_multilabel"]:
+        return f"a matrix of {n_labels} labels"
+    return f"one of the classes {coding['classes_'].tolist()} a row"
 
 
 def _most_probable(raw):

@@ -26,10 +26,12 @@ from skkan._checks import (
     checked_grid_sizes,
     checked_layer_sizes,
     checked_pair,
+    checked_same_columns,
     checked_weights,
     divergence_explained,
-    earlier_fit_kept,
+    fit_context,
     remedies,
+    told_of,
 )
 from skkan._frame import Frame
 from skkan._monitor import Monitor, Validation
@@ -46,6 +48,7 @@ from skkan.solvers import LBFGS, Adam, Solver
 SOLVERS = {"lbfgs": LBFGS, "adam": Adam}
 MOST_LBFGS_ROWS = 20_000  # above, "auto" takes mini-batches
 FENCE = 5.0  # first grids end here, in robust standard deviations from the median
+WARNING_LEVEL = 6  # the caller of fit, above scikit-learn's two decorators
 CHUNK = 2**18  # basis values held at a time by a prediction (2 MB)
 
 
@@ -158,9 +161,9 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     def _encode(self, y, coding):
         """y as a float64 matrix of shape (n_samples, n_outputs)."""
 
-    @abstractmethod
-    def _weigh(self, y, sample_weight, coding):
-        """Sample weights times class weights."""
+    def _class_weigher(self, rows, coding):
+        """Function that multiplies the weights of rows by those of their classes."""
+        return lambda rows: rows
 
     @abstractmethod
     def _make_loss(self, coding):
@@ -210,7 +213,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             If a parameter or the data are not as described, or if the fit diverges.
             An earlier fit then stays as it was.
         """
-        with earlier_fit_kept(self), single_thread:
+        with fit_context(self):
             self._fit(X, y, sample_weight, X_val, y_val)
         return self
 
@@ -221,7 +224,8 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         rows = self._check_rows(X, y, sample_weight)
         held_out = None
         if X_val is not None:
-            held_out = self._check_rows(X_val, y_val, None, reset=False)
+            with told_of("X_val and y_val"):
+                held_out = self._check_rows(X_val, y_val, None, reset=False)
         start = self._start(rows, earlier, held_out=held_out)
         grid_sizes = start.plan.grid_sizes
 
@@ -276,12 +280,16 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 state=getattr(self, "_solver_state", None),
             )
         network = objective.network_at(outcome.theta)
+        ends = [*getattr(self, "stage_ends_", []), len(curve)]
+        if getattr(self, "_solver_state", None) is not None:
+            del ends[-2]  # all batches of a stream make one stage
         fitted = {
             "_network_arrays": network.to_arrays(),
             "_solver_state": outcome.state,
             **start.frame.attributes,
             **self._describe(network, start.data),
-            **_curve_attributes(curve, [len(curve)], getattr(self, "n_iter_", 0) + 1),
+            **_curve_attributes(curve, ends, getattr(self, "n_iter_", 0) + 1),
+            **_validation_attributes(),
         }
         vars(self).update(fitted)
 
@@ -290,8 +298,9 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         grid_sizes, device = self._check_settings()
         X, y, weight = rows
         coding = self._code_target(y, earlier, classes=classes, streaming=streaming)
-        weight = self._weigh(y, weight, coding)
         rows = canonical_rows(X, self._encode(y, coding), weight)
+        weigh = self._class_weigher(rows, coding)
+        rows = weigh(rows)
         network = None
         if earlier is not None:
             network = KANNetwork.from_arrays(self._network_arrays, device)
@@ -300,7 +309,8 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             )
         if held_out is not None:
             X_val, y_val, weight_val = held_out
-            held_out = X_val, self._encode(y_val, coding), weight_val
+            held_out = weigh((X_val, self._encode(y_val, coding), weight_val))
+            checked_same_columns(y=rows[1], y_val=held_out[1])
         elif self.early_stopping:
             strata = self._strata(rows[1], coding)
             rows, held_out = split_rows(
@@ -318,7 +328,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             data=data,
             held_out=held_out and frame.tensors(held_out, device),
             network=network or self._new_network(data, grid_sizes[0], generator),
-            plan=self._plan(loss, len(X), grid_sizes, streaming),
+            plan=self._plan(loss, len(data.X), grid_sizes, streaming),
             generator=generator,
         )
 
@@ -413,7 +423,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             # lies beyond the fence is left to the continuation.
             data.X.clamp(-FENCE, FENCE),
             grid_size=grid_size,
-            spline_order=self.spline_order,
+            spline_order=int(self.spline_order),
             grid_eps=self.grid_eps,
             base_activation=self.base_activation,
             extrapolation=self.extrapolation,
@@ -479,9 +489,11 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         return {
             **self._describe(result.network, data),
             **_curve_attributes(monitor.loss_curve, result.stage_ends, monitor.n_iter),
-            "validation_loss_curve_": monitor.validation_loss_curve or None,
-            "validation_scores_": scores or None,
-            "best_validation_score_": None if best is None else scores[best - 1],
+            **_validation_attributes(
+                monitor.validation_loss_curve or None,
+                scores or None,
+                None if best is None else scores[best - 1],
+            ),
         }
 
     def _describe(self, network, data):
@@ -498,7 +510,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 f"{type(self).__name__} was interrupted after {self.n_iter_} "
                 "iterations; it keeps the best model so far.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=WARNING_LEVEL,
             )
         elif not (result.converged or self.early_stopping):
             warnings.warn(
@@ -506,7 +518,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 "loss was still falling. Raise max_iter or tol, or set "
                 "early_stopping=True.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=WARNING_LEVEL,
             )
 
     def _can_stream(self):
@@ -533,9 +545,10 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         not change the estimator.
         """
         check_is_fitted(self)
-        device = torch.device(self.device)
-        if device.type == "cuda" and not torch.cuda.is_available():
-            device = torch.device("cpu")  # fitted on a GPU, used elsewhere
+        try:
+            device = checked_device(self.device)
+        except ValueError:  # fitted on a GPU, used where there is none
+            device = "cpu"
         return KANNetwork.from_arrays(self._network_arrays, device)
 
     def _raw(self, X):
@@ -555,6 +568,14 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 scaled = torch.from_numpy(scaling.transform(X[rows])).to(device)
                 raw[rows] = network(scaled).cpu().numpy()
         return self._baseline + raw
+
+
+def _validation_attributes(loss_curve=None, scores=None, best_score=None):
+    return {
+        "validation_loss_curve_": loss_curve,
+        "validation_scores_": scores,
+        "best_validation_score_": best_score,
+    }
 
 
 def _curve_attributes(loss_curve, stage_ends, n_iter):

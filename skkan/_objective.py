@@ -113,9 +113,10 @@ class Objective:
         value : float
         gradient : Tensor of shape (n_parameters,)
         """
-        theta = theta.detach().requires_grad_()
-        value = sum(self._evaluate(theta, rows))
-        (gradient,) = torch.autograd.grad(value, theta)
+        with torch.enable_grad():  # whatever the caller's mode is
+            theta = theta.detach().requires_grad_()
+            value = sum(self._evaluate(theta, rows))
+            (gradient,) = torch.autograd.grad(value, theta)
         return float(value.detach()), gradient
 
     def _evaluate(self, theta, rows):

@@ -5,11 +5,10 @@ from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
-from skkan._checks import checked_regression_target, earlier_fit_kept
+from skkan._checks import checked_regression_target, fit_context
 from skkan._estimator import BaseKAN
 from skkan._losses import REGRESSION_LOSSES
 from skkan._scaling import AffineScaling
-from skkan._threads import single_thread
 
 
 class KANRegressor(RegressorMixin, BaseKAN):
@@ -95,7 +94,8 @@ class KANRegressor(RegressorMixin, BaseKAN):
         Share of each feature in the variation of the output, by the attribution score
         of the KAN 2.0 paper: a node's score is handed down to its edges in proportion
         to the standard deviation of their values over the training rows,
-        edge_ij = std(phi_ij) node_i / (std(node_i) + 1e-4). Sums to 1.
+        edge_ij = std(phi_ij) node_i / (std(node_i) + 1e-4). Sums to 1; all zero if the
+        network is constant. After `partial_fit`, that over the last batch.
     loss_curve_ : list of float
         Penalised training loss after each iteration (for "adam" its mean during the
         pass), grid updates left out, in units of the variance of y.
@@ -252,7 +252,7 @@ class KANRegressor(RegressorMixin, BaseKAN):
         ValueError
             If a parameter or the data are not as described.
         """
-        with earlier_fit_kept(self), single_thread:
+        with fit_context(self):
             self._partial_fit(X, y, sample_weight)
         return self
 
@@ -264,9 +264,6 @@ class KANRegressor(RegressorMixin, BaseKAN):
 
     def _encode(self, y, coding):
         return y.reshape(len(y), -1)
-
-    def _weigh(self, y, sample_weight, coding):
-        return sample_weight
 
     def _make_loss(self, coding):
         return REGRESSION_LOSSES[self.loss]()

@@ -7,6 +7,12 @@ import numpy as np
 MOST_ROWS = 100_000
 
 
+def without_zero_weights(rows):
+    """Those rows (X, target, sample weight) that have a weight."""
+    used = rows[2] > 0
+    return rows if used.all() else tuple(part[used] for part in rows)
+
+
 def canonical_rows(X, target, sample_weight):
     """Rows without zero weights; equal rows merged, all sorted, if they are not many.
 
@@ -26,18 +32,18 @@ def canonical_rows(X, target, sample_weight):
         The weights sum to what they did; above 100,000 rows the order is kept and
         nothing is merged.
     """
-    used = sample_weight > 0
-    if not used.all():
-        X, target, sample_weight = X[used], target[used], sample_weight[used]
+    X, target, sample_weight = without_zero_weights((X, target, sample_weight))
     if len(X) > MOST_ROWS:
         return X, target, sample_weight
     # Adding zero turns -0.0 into 0.0, which is equal but has other bytes. Any fixed
-    # order serves, and that of the bytes takes one sort for all columns.
-    rows = np.ascontiguousarray(np.hstack([X, target]) + 0.0)
+    # order serves, and that of the bytes takes one sort for all columns. The weights
+    # take part, so that those of equal rows add up in a fixed order, too.
+    rows = np.column_stack([X, target, sample_weight])
+    rows = np.ascontiguousarray(rows + 0.0)
     row_bytes = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).ravel()
     order = np.argsort(row_bytes, kind="stable")
-    rows = rows[order]
+    rows, sample_weight = rows[order, :-1], sample_weight[order]
     first = np.flatnonzero(np.r_[True, (rows[1:] != rows[:-1]).any(axis=1)])
-    merged = np.add.reduceat(sample_weight[order], first)
+    merged = np.add.reduceat(sample_weight, first)
     rows = rows[first]
     return rows[:, : X.shape[1]], rows[:, X.shape[1] :], merged

@@ -6,36 +6,60 @@ the cores. Parallelism comes from fitting several models at once (`n_jobs`).
 
 import threading
 from contextlib import ContextDecorator
+from functools import lru_cache
 
 import torch
+from threadpoolctl import ThreadpoolController
 
 
 class _SingleThread(ContextDecorator):
-    """Context in which torch uses one thread; the last one to leave restores it.
+    """Context in which torch and the BLAS use one thread.
 
-    torch's setting belongs to the process, so that concurrent fits in threads must
-    agree on when to restore it.
+    torch's setting belongs to the thread that made it, and is inherited by threads that
+    start later. The BLAS' setting belongs to the process. Concurrent fits in threads
+    therefore restore the former each for itself, to what it was outside of all fits,
+    and the latter when the last one leaves.
     """
 
     def __init__(self):
         self._lock = threading.Lock()
-        self._n_inside = 0
-        self._n_before = 1
+        self._own = threading.local()
+        self._n_inside = 0  # threads
 
     def __enter__(self):
+        depth = getattr(self._own, "depth", 0)
+        self._own.depth = depth + 1
+        if depth > 0:
+            return self
         with self._lock:
+            before = torch.get_num_threads()
             if self._n_inside == 0:
-                self._n_before = torch.get_num_threads()
+                self._n_outside = before
+                self._blas = _controller().limit(limits=1, user_api="blas")
+            elif before == 1:  # inherited from a fit that is under way
+                before = self._n_outside
+            self._own.before = before
             self._n_inside += 1
             torch.set_num_threads(1)
         return self
 
     def __exit__(self, *error):
+        self._own.depth -= 1
+        if self._own.depth > 0:
+            return False
         with self._lock:
             self._n_inside -= 1
+            torch.set_num_threads(self._own.before)
             if self._n_inside == 0:
-                torch.set_num_threads(self._n_before)
+                self._blas.restore_original_limits()
         return False
+
+
+@lru_cache(maxsize=1)
+def _controller():
+    # Looks through all loaded libraries, which takes some milliseconds; numpy's and
+    # scipy's BLAS are loaded by the time of the first fit.
+    return ThreadpoolController()
 
 
 single_thread = _SingleThread()

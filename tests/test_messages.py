@@ -223,8 +223,11 @@ def test_probabilities_before_fit(method, table):
 
 def test_text_target_in_regression(table):
     X, y = table
-    with pytest.raises(ValueError, match=r"must be numeric for regression.*Classifier"):
-        KANRegressor().fit(X, np.where(y, "yes", "no"))
+    for text in (np.where(y, "yes", "no"), y.astype(str), y.astype(str).astype(object)):
+        with pytest.raises(ValueError, match=r"numeric for regression.*KANClassifier"):
+            KANRegressor().fit(X, text)
+    with pytest.raises(ValueError, match="numeric for regression, got dtype datetime"):
+        KANRegressor().fit(X, y.astype("datetime64[s]"))
 
 
 def test_continuous_target_in_classification(table):
@@ -374,3 +377,49 @@ def test_failed_first_fit_leaves_it_unfitted(make, table):
         model.fit(X, y)
     with pytest.raises(NotFittedError):
         model.predict(X)
+
+
+def test_validation_set_of_other_columns(table):
+    X, y = table
+    with pytest.raises(
+        ValueError, match="y_val must have the columns of y, expected 2"
+    ):
+        KANRegressor().fit(X, np.column_stack([y, y]), X_val=X, y_val=y)
+    with pytest.raises(ValueError, match=r"(?s)In X_val and y_val: .*contains NaN"):
+        KANRegressor().fit(X, y, X_val=spoiled(X, 0, np.nan), y_val=y)
+    with pytest.raises(ValueError, match="In X_val and y_val: X has 2 features"):
+        KANRegressor().fit(X, y, X_val=X[:, :2], y_val=y)
+
+
+@pytest.mark.parametrize("values", [(0, 2), (-1, 1), (1, 2)])
+def test_matrix_that_is_no_indicator(values, table):
+    X, y = table
+    matrix = np.array(values)[np.column_stack([y, 1 - y])]
+    with pytest.raises(ValueError, match=r"indicator matrix of 0 and 1|not supported"):
+        KANClassifier().fit(X, matrix)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ({0: -1, 1: 1}, "must hold finite numbers of at least 0"),
+        ({0: np.nan, 1: 1}, "must hold finite numbers of at least 0"),
+        ({0: np.inf, 1: 1}, "must hold finite numbers of at least 0"),
+        ({0: 0, 1: 0}, "must leave at least 2 classes a weight"),
+        ({0: 0, 1: 1}, "must leave at least 2 classes a weight"),
+    ],
+)
+def test_impossible_class_weights(weights, message, table):
+    with pytest.raises(ValueError, match=message):
+        KANClassifier(class_weight=weights).fit(*table)
+
+
+def test_weights_whose_sum_overflows(table):
+    X, y = table
+    with pytest.raises(ValueError, match="The sum of sample_weight exceeds"):
+        KANRegressor().fit(X, y, sample_weight=np.full(30, 1.7e308))
+
+
+def test_device_that_holds_no_numbers(table):
+    with pytest.raises(ValueError, match="device must name a device of this machine"):
+        KANRegressor(device="meta").fit(*table)

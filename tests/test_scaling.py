@@ -57,11 +57,14 @@ def test_column_without_interquartile_range_has_its_deviation():
 
 @every_kind
 @pytest.mark.parametrize("value", [0.0, 1.0, -3.7, 0.1, 1e-300, 1e12, 1e300])
-def test_constant_column_is_only_centred(kind, value):
-    """Its deviation is rounding, and to divide by it would invent a signal."""
+def test_constant_column_has_the_scale_of_its_rounding(kind, value):
+    """What the mean misses the value by must neither grow nor be predicted."""
     X = np.full((7, 1), value)
     scaling = kind(X, np.array([0.1, 0.2, 0.3, 0.7, 1.1, 1.3, 2.9]))
-    assert_array_equal(scaling.scale, [1])
+    rounding = 8 * np.finfo(float).eps * abs(value)
+    assert_allclose(scaling.scale, [rounding or 1.0], rtol=1e-15)
+    assert np.abs(scaling.transform(X)).max() < 1
+    assert_allclose(scaling.inverse_transform(0.0), [value], rtol=1e-15)
     # The weighted mean of equal numbers rounds; the median does not.
     assert_allclose(scaling.centre, [value], rtol=1e-15)
 

@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+import threadpoolctl
 import torch
 
 from skkan._threads import single_thread
@@ -71,9 +72,47 @@ def test_concurrent_use_restores_after_the_last():
         thread.start()
     for thread in threads:
         thread.join(20)
-    # After the first has left and inside of the second there is still one.
-    assert seen == [1, 1]
+    # The first has its own again, and inside of the second there is still one.
+    assert seen == [3, 1]
     assert torch.get_num_threads() == 3
+
+
+def test_main_thread_may_leave_first():
+    """A short fit in a notebook while a long one runs in the background."""
+    is_in, may_leave = threading.Event(), threading.Event()
+    left = []
+
+    def background():
+        with single_thread:
+            is_in.set()
+            assert may_leave.wait(10)
+        left.append(torch.get_num_threads())
+
+    with single_thread:
+        thread = threading.Thread(target=background)
+        thread.start()
+        assert is_in.wait(10)
+    assert torch.get_num_threads() == 3
+    may_leave.set()
+    thread.join(20)
+    later = threading.Thread(target=lambda: left.append(torch.get_num_threads()))
+    later.start()
+    later.join(20)
+    assert left == [3, 3]
+    assert torch.get_num_threads() == 3
+
+
+def test_blas_uses_one_thread_inside():
+    """numpy's and scipy's sums would depend on the number of threads."""
+
+    def blas_threads():
+        libraries = threadpoolctl.threadpool_info()
+        return {lib["num_threads"] for lib in libraries if lib["user_api"] == "blas"}
+
+    before = blas_threads()
+    with single_thread, single_thread:
+        assert blas_threads() == {1}
+    assert blas_threads() == before
 
 
 def test_many_concurrent_uses_restore():
