@@ -64,6 +64,7 @@ mlp_grid = {
 
 trees = make_pipeline(encoder(), HistGradientBoostingRegressor(random_state=0))
 trees_grid = {
+    "histgradientboostingregressor__learning_rate": [0.03, 0.1],
     "histgradientboostingregressor__max_leaf_nodes": [4, 31],
 }
 

@@ -18,7 +18,7 @@ FACTORS = [
     {"solver": "adam", "max_iter": 40},
     {"hidden_layer_sizes": ()},
     {"hidden_layer_sizes": (3,)},
-    {"hidden_layer_sizes": (4, 3)},
+    {"hidden_layer_sizes": (4, 3), "max_iter": 40},
     {"spline_order": 1},
     {"spline_order": 2},
     {"spline_order": 5},
