@@ -447,3 +447,23 @@ def test_adam_leaves_a_given_state_alone():
     run(Adam(), objective, max_iter=3, state=state)
     for name, value in kept.items():
         assert_array_equal(state[name], value)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "expected"), [(10, 10), (300, 256), (32_000, 500), (10**6, 4096)]
+)
+def test_automatic_batches_grow_with_the_rows(n_rows, expected):
+    """A 64th of the rows within bounds; a pass sees each row once."""
+    sizes = []  # of the batches
+
+    class Counter:
+        def __init__(self):
+            self.n_rows, self.start = n_rows, torch.zeros(1)
+
+        def value_and_grad(self, theta, rows):
+            sizes.append(len(rows))
+            return 0.0, torch.zeros_like(theta)
+
+    run(Adam(), Counter(), max_iter=1)
+    assert sizes[0] == expected
+    assert sum(sizes[:-1]) == n_rows  # the last looks at the last step once more

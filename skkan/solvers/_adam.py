@@ -10,6 +10,9 @@ from sklearn.utils._param_validation import Interval
 from skkan._fields import check_fields
 from skkan.solvers._base import DivergenceError, Solver, SolverResult
 
+# Of an automatic batch: enough steps in a pass for the moments to follow, enough rows
+# in a step to outweigh its fixed cost.
+STEPS_PER_PASS, FEWEST_ROWS, MOST_ROWS = 64, 256, 4096
 SHRINK = 0.5  # of the learning rate after an epoch that is not finite
 
 
@@ -25,8 +28,9 @@ class Adam(Solver):
     ----------
     learning_rate : float, default=0.01
         Length of a step in each parameter.
-    batch_size : int, default=256
-        Rows of a mini-batch; all rows where there are fewer.
+    batch_size : int or "auto", default="auto"
+        Rows of a mini-batch; all rows where there are fewer. "auto" takes a 64th of the
+        rows, but at least 256 and at most 4,096.
     beta_1, beta_2 : float, default=0.9, 0.999
         Decay of the running mean of the gradient and of its square.
     epsilon : float, default=1e-8
@@ -46,12 +50,12 @@ class Adam(Solver):
     Examples
     --------
     >>> from skkan.solvers import Adam
-    >>> Adam(learning_rate=0.003).batch_size
-    256
+    >>> Adam(learning_rate=0.003, batch_size=512).batch_size
+    512
     """
 
     learning_rate: float = 1e-2
-    batch_size: int = 256
+    batch_size: int | str = "auto"
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-8
@@ -61,12 +65,13 @@ class Adam(Solver):
         check_fields(
             self,
             learning_rate=Interval(Real, 0, None, closed="neither"),
-            batch_size=Interval(Integral, 1, None, closed="left"),
             beta_1=Interval(Real, 0, 1, closed="left"),
             beta_2=Interval(Real, 0, 1, closed="left"),
             epsilon=Interval(Real, 0, None, closed="neither"),
             max_backoff=Interval(Integral, 0, None, closed="left"),
         )
+        if self.batch_size != "auto":
+            check_fields(self, batch_size=Interval(Integral, 1, None, closed="left"))
 
     def minimize(self, objective, theta, *, max_iter, monitor, generator, state=None):
         moments = _Moments.from_arrays(state, theta)
@@ -90,12 +95,17 @@ class Adam(Solver):
     def _learning_rate(self, moments):
         return self.learning_rate * SHRINK**moments.n_backoff
 
+    def _n_batch_rows(self, n_rows):
+        if self.batch_size == "auto":
+            return min(max(n_rows // STEPS_PER_PASS, FEWEST_ROWS), MOST_ROWS)
+        return self.batch_size
+
     def _pass(self, objective, theta, moments, generator):
         """Parameters after one pass, mean objective on the way, moments after it."""
         n_rows = objective.n_rows
         order = torch.randperm(n_rows, generator=generator).to(theta.device)
         total = 0.0
-        for rows in order.split(self.batch_size):
+        for rows in order.split(self._n_batch_rows(n_rows)):
             value, grad = objective.value_and_grad(theta, rows)
             total += value * len(rows) / n_rows
             moments = moments.updated(grad, self.beta_1, self.beta_2)
