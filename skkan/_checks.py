@@ -2,13 +2,14 @@
 
 import warnings
 from contextlib import contextmanager
+from decimal import Decimal
 from itertools import pairwise
-from numbers import Integral, Number
+from numbers import Integral, Real
 
 import numpy as np
 import torch
 from sklearn.exceptions import DataConversionWarning
-from sklearn.utils.validation import _check_sample_weight
+from sklearn.utils.validation import _check_sample_weight, assert_all_finite
 
 from skkan._threads import single_thread
 from skkan.solvers import DivergenceError
@@ -39,8 +40,8 @@ def told_of(names):
     """Say of which arguments a message speaks, where scikit-learn says X and y."""
     try:
         yield
-    except ValueError as error:
-        raise ValueError(f"In {names}: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"In {names}: {error}") from error
 
 
 @contextmanager
@@ -182,13 +183,17 @@ def checked_device(device):
 def checked_regression_target(y):
     """float64 target of shape (n_samples,) or (n_samples, n_outputs)."""
     y = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
-    numbers = y.dtype.kind == "O" and all(isinstance(v, Number) for v in y.flat)
+    kinds = (Real, Decimal, np.bool_)
+    numbers = y.dtype.kind == "O" and all(isinstance(v, kinds) for v in y.flat)
     if not (numbers or y.dtype.kind in "fiub"):
         raise ValueError(
             f"y must be numeric for regression, got dtype {y.dtype}: convert it to "
             "numbers, or use KANClassifier for class labels."
         )
-    return y.astype(np.float64)
+    with remedies():
+        y = y.astype(np.float64)
+        assert_all_finite(y, input_name="y")
+    return y
 
 
 def checked_labels(y):

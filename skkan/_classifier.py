@@ -416,7 +416,14 @@ class KANClassifier(ClassifierMixin, BaseKAN):
 
         def weigh(rows):
             X, target, weight = rows
-            weight = weight * by_class[_most_probable(target - 0.5)]
+            with np.errstate(over="ignore"):
+                weight = weight * by_class[_most_probable(target - 0.5)]
+                total = weight.sum()
+            if not 0 < total < np.inf:
+                raise ValueError(
+                    f"class_weight must leave these {len(X)} rows a finite, positive "
+                    f"weight, got {self.class_weight!r}, which makes it {total}."
+                )
             return without_zero_weights((X, target, weight))
 
         return weigh

@@ -309,7 +309,8 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             )
         if held_out is not None:
             X_val, y_val, weight_val = held_out
-            held_out = weigh((X_val, self._encode(y_val, coding), weight_val))
+            with told_of("X_val and y_val"):
+                held_out = weigh((X_val, self._encode(y_val, coding), weight_val))
             checked_same_columns(y=rows[1], y_val=held_out[1])
         elif self.early_stopping:
             strata = self._strata(rows[1], coding)
@@ -320,7 +321,8 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         if earlier is None:
             frame = self._new_frame(rows, coding, loss)
         else:
-            frame = replace(earlier, coding=coding)
+            x_scaling = earlier.x_scaling.with_new_columns(rows[0], rows[2])
+            frame = replace(earlier, coding=coding, x_scaling=x_scaling)
         data = frame.tensors(rows, device)
         generator = self._generator(streaming)
         return Start(

@@ -112,11 +112,6 @@ class KANLayer(nn.Module):
         variance = torch.einsum("oif,ifg,oig->oi", weight, covariance, weight)
         return variance.clamp(min=SMALLEST_VARIANCE).sqrt()
 
-    def without_inputs(self, removed):
-        """The layer without the edges of some inputs, bool Tensor (n_inputs,)."""
-        mask = self.mask.masked_fill(removed, 0.0)
-        return KANLayer(self.basis, self.weight.detach(), mask)
-
     def with_weight(self, weight):
         """The same layer with another weight."""
         return KANLayer(self.basis, weight, self.mask)

@@ -76,8 +76,6 @@ class KANNetwork(nn.Module):
     ):
         """Network to start from, whose grids fit what passes through them.
 
-        Inputs without variation get no edges.
-
         Parameters
         ----------
         widths : sequence of int
@@ -110,16 +108,12 @@ class KANNetwork(nn.Module):
                 base_activation=base_activation,
                 extrapolation=extrapolation,
             )
-            layer = KANLayer.at_random(basis, n_outputs, generator)
-            if not layers:  # a constant input says nothing, also when it changes later
-                layer = layer.without_inputs(x.amax(0) == x.amin(0))
-            layers.append(layer)
+            layers.append(KANLayer.at_random(basis, n_outputs, generator))
             with torch.no_grad():
                 inputs = layers[-1](inputs)
         skip = None
         if additive_skip:
             skip = KANLayer.at_random(layers[0].basis, widths[-1], generator)
-            skip = skip.without_inputs(x.amax(0) == x.amin(0))
         return cls(layers, skip)
 
     @property

@@ -17,7 +17,8 @@ class AffineScaling:
     Attributes
     ----------
     centre, scale : ndarrays of shape (n_columns,)
-        Finite; the scale is positive.
+        The scale is positive. It is infinite for an input that does not vary: such a
+        column becomes zero, whatever comes later.
     """
 
     centre: np.ndarray
@@ -27,8 +28,7 @@ class AffineScaling:
     def robust(cls, X, sample_weight):
         """Weighted median and interquartile range, so that outliers do not matter.
 
-        A column without an interquartile range is scaled by its standard deviation,
-        and a constant one by the rounding of its value.
+        A column without an interquartile range is scaled by its standard deviation.
         """
         low, centre, high = np.quantile(
             X, QUARTERS, axis=0, weights=sample_weight, method="inverted_cdf"
@@ -37,18 +37,32 @@ class AffineScaling:
             scale = (high / 2 - low / 2) / (NORMAL_IQR / 2)
         _, deviation = _mean_and_std(X, sample_weight)
         scale = np.where(scale > _rounding(centre), scale, deviation)
-        return cls(centre, _or_constant(scale, centre))
+        return cls(centre, np.where(scale > _rounding(centre), scale, np.inf))
 
     @classmethod
     def standard(cls, y, sample_weight):
-        """Weighted mean and standard deviation, or the rounding of a constant."""
-        centre, scale = _mean_and_std(y, sample_weight)
-        return cls(centre, _or_constant(scale, centre))
+        """Weighted mean and standard deviation; a constant is scaled by its size."""
+        centre, deviation = _mean_and_std(y, sample_weight)
+        size = np.where(centre != 0, np.abs(centre), 1.0)
+        return cls(centre, np.where(deviation > _rounding(centre), deviation, size))
+
+    def with_new_columns(self, X, sample_weight):
+        """The same scaling, but of columns that did not vary before by these rows."""
+        constant = np.isinf(self.scale)
+        if not constant.any():
+            return self
+        new = AffineScaling.robust(X, sample_weight)
+        return AffineScaling(
+            np.where(constant, new.centre, self.centre),
+            np.where(constant, new.scale, self.scale),
+        )
 
     def transform(self, values):
         """From the user's units to the unit scale."""
-        with np.errstate(over="ignore"):  # infinitely far is beyond every grid
-            return (values - self.centre) / self.scale
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = (values - self.centre) / self.scale
+        # Infinitely far is beyond every grid; with an infinite scale it is nowhere.
+        return np.where(np.isinf(self.scale), 0.0, scaled)
 
     def inverse_transform(self, values):
         """From the unit scale to the user's units."""
@@ -60,17 +74,6 @@ def _rounding(centre):
     return 8 * np.finfo(centre.dtype).eps * np.abs(centre)
 
 
-def _or_constant(scale, centre):
-    """The scale, or for a constant column the rounding of its value (1 for zeros).
-
-    What the mean misses the value by is then of order one, and what is predicted is
-    the value up to rounding.
-    """
-    rounding = _rounding(centre)
-    constant = np.where(rounding > 0, rounding, 1.0)
-    return np.where(scale > rounding, scale, constant)
-
-
 def _mean_and_std(values, sample_weight):
     # Divided by the largest value first, as the square of 1e200 is not finite.
     size = np.abs(values).max(axis=0)
@@ -79,4 +82,5 @@ def _mean_and_std(values, sample_weight):
     share = (sample_weight / sample_weight.sum())[:, None]
     # Not as a matrix product, whose rounding depends on the threads of the BLAS.
     mean = (share * unit).sum(axis=0)
+    mean = np.clip(mean, unit.min(axis=0), unit.max(axis=0))  # of equal values: exact
     return mean * size, np.sqrt((share * (unit - mean) ** 2).sum(axis=0)) * size

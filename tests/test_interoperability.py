@@ -1,7 +1,6 @@
 """The estimators inside scikit-learn's tools, with frames and across processes."""
 
 import io
-import os
 import pickle
 import subprocess
 import sys
@@ -118,32 +117,6 @@ def test_bits_do_not_depend_on_the_workers(make, iris):
     assert_array_equal(cross_val_predict(model, X, y, cv=3, n_jobs=2), alone)
     with joblib.parallel_backend("threading", n_jobs=2):
         assert_array_equal(cross_val_predict(model, X, y, cv=3), alone)
-
-
-BITS_OF_A_FIT = """
-import warnings
-import numpy as np
-from skkan import KANRegressor
-warnings.simplefilter("ignore")
-rng = np.random.default_rng(0)
-X = rng.normal(size=(2000, 60))
-model = KANRegressor((40,), random_state=0, max_iter=4).fit(X, X[:, 0] ** 2)
-print(model.predict(X[:50]).tobytes().hex())
-"""
-
-
-def test_bits_do_not_depend_on_the_threads_of_the_blas():
-    """A wide network on rows enough for numpy's and scipy's BLAS to use threads."""
-    bits = {
-        subprocess.run(
-            [sys.executable, "-c", BITS_OF_A_FIT],
-            env={**os.environ, "OPENBLAS_NUM_THREADS": n, "OMP_NUM_THREADS": n},
-            capture_output=True,
-            check=True,
-        ).stdout
-        for n in ("1", "2")
-    }
-    assert len(bits) == 1
 
 
 # Meta-estimators.

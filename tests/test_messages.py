@@ -1,5 +1,7 @@
 """Bad input is told by name, with what was expected, what came and what to do."""
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -423,3 +425,26 @@ def test_weights_whose_sum_overflows(table):
 def test_device_that_holds_no_numbers(table):
     with pytest.raises(ValueError, match="device must name a device of this machine"):
         KANRegressor(device="meta").fit(*table)
+
+
+@pytest.mark.parametrize("value", [np.inf, Decimal("Infinity"), np.nan, Decimal("NaN")])
+def test_non_finite_objects_in_the_target(value, table):
+    X, y = table
+    objects = y.astype(object)
+    objects[3] = value
+    with pytest.raises(ValueError, match="contains"):
+        KANRegressor().fit(X, objects)
+
+
+def test_validation_rows_whose_classes_have_no_weight(table):
+    X, y = table
+    classes = y + (X[:, 1] > 0)
+    model = KANClassifier(class_weight={0: 0, 1: 1, 2: 1})
+    rows = classes == 0
+    with pytest.raises(
+        ValueError, match=r"In X_val and y_val: class_weight must leave"
+    ):
+        model.fit(X, classes, X_val=X[rows], y_val=classes[rows])
+    heavy = dict.fromkeys((0, 1, 2), 1e308)
+    with pytest.raises(ValueError, match="class_weight must leave these"):
+        KANClassifier(class_weight=heavy).fit(X, classes)

@@ -55,18 +55,40 @@ def test_column_without_interquartile_range_has_its_deviation():
     assert_allclose(scaling.scale, [0.3], rtol=1e-14)
 
 
-@every_kind
-@pytest.mark.parametrize("value", [0.0, 1.0, -3.7, 0.1, 1e-300, 1e12, 1e300])
-def test_constant_column_has_the_scale_of_its_rounding(kind, value):
-    """What the mean misses the value by must neither grow nor be predicted."""
+VALUES = [0.0, 1e-300, 0.1, -3.0, 1e12, 1e300]
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_constant_target_is_centred_exactly_and_scaled_by_its_size(value):
+    """What the mean of equal values misses them by must not become the target."""
+    y = np.full((7, 1), value)
+    scaling = AffineScaling.standard(y, np.array([0.1, 0.2, 0.3, 0.7, 1.1, 1.3, 2.9]))
+    assert_array_equal(scaling.transform(y), np.zeros((7, 1)))
+    assert_array_equal(scaling.scale, [abs(value) or 1.0])
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_constant_input_is_zero_whatever_comes_later(value):
+    """Nothing can be learnt of it, so nothing may depend on it."""
     X = np.full((7, 1), value)
-    scaling = kind(X, np.array([0.1, 0.2, 0.3, 0.7, 1.1, 1.3, 2.9]))
-    rounding = 8 * np.finfo(float).eps * abs(value)
-    assert_allclose(scaling.scale, [rounding or 1.0], rtol=1e-15)
-    assert np.abs(scaling.transform(X)).max() < 1
-    assert_allclose(scaling.inverse_transform(0.0), [value], rtol=1e-15)
-    # The weighted mean of equal numbers rounds; the median does not.
-    assert_allclose(scaling.centre, [value], rtol=1e-15)
+    scaling = AffineScaling.robust(X, np.ones(7))
+    later = np.array([[value], [1e308], [-1e308], [value + 1]])
+    assert_array_equal(scaling.transform(later), np.zeros((4, 1)))
+
+
+def test_input_that_is_constant_up_to_rounding_is_constant():
+    X = np.where(np.arange(80)[:, None] % 2, 0.1 + 0.2, 0.3)
+    assert_array_equal(AffineScaling.robust(X, np.ones(80)).scale, [np.inf])
+
+
+def test_new_columns_are_scaled_when_they_begin_to_vary(rng):
+    """The others stay as they are: fitted curves depend on them."""
+    X = rng.normal(size=(50, 2))
+    first = AffineScaling.robust(X * [1, 0], np.ones(50))
+    later = first.with_new_columns(3 * X, np.ones(50))
+    expected = AffineScaling.robust(3 * X, np.ones(50))
+    assert_array_equal(later.centre, [first.centre[0], expected.centre[1]])
+    assert_array_equal(later.scale, [first.scale[0], expected.scale[1]])
 
 
 @every_kind

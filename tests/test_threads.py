@@ -116,16 +116,22 @@ def test_blas_uses_one_thread_inside():
 
 
 def test_many_concurrent_uses_restore():
-    """Whatever the order in which they come and go."""
+    """Whatever the order in which they come and go, also for threads that follow."""
+    seen = []
 
     def work():
         for _ in range(200):
             with single_thread:
                 pass
+        seen.append(torch.get_num_threads())
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(20)
+    last = threading.Thread(target=work)
+    last.start()
+    last.join(20)
+    assert seen == [3] * 9
     assert torch.get_num_threads() == 3
