@@ -162,7 +162,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
 
     _coding_names = ("classes_", "_multilabel")
 
-    _parameter_constraints: dict = {  # noqa: RUF012
+    _parameter_constraints: dict = {
         **BaseKAN._parameter_constraints,
         "loss": [StrOptions({"log_loss"})],
         "class_weight": [StrOptions({"balanced"}), dict, None],

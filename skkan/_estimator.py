@@ -67,7 +67,7 @@ class Start:
 class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     """Base class of the estimators; not to be instantiated."""
 
-    _parameter_constraints: dict = {  # noqa: RUF012
+    _parameter_constraints: dict = {
         "hidden_layer_sizes": [
             "array-like",
             Interval(Integral, 1, None, closed="left"),

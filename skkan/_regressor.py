@@ -150,7 +150,7 @@ class KANRegressor(RegressorMixin, BaseKAN):
 
     _coding_names = ("_y_is_vector",)
 
-    _parameter_constraints: dict = {  # noqa: RUF012
+    _parameter_constraints: dict = {
         **BaseKAN._parameter_constraints,
         "loss": [StrOptions(set(REGRESSION_LOSSES))],
     }

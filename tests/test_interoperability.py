@@ -119,6 +119,15 @@ def test_bits_do_not_depend_on_the_workers(make, iris):
         assert_array_equal(cross_val_predict(model, X, y, cv=3), alone)
 
 
+def test_bits_do_not_depend_on_the_workers_where_the_blas_has_threads(rng):
+    """The sums of numpy's matrix products differ there between main and worker."""
+    X = rng.normal(size=(40_000, 4))
+    y = X[:, 0] + np.sin(2 * X[:, 1])
+    model = KANRegressor((3,), max_iter=3, solver="lbfgs", random_state=0)
+    alone = cross_val_predict(model, X, y, cv=2)
+    assert_array_equal(cross_val_predict(model, X, y, cv=2, n_jobs=2), alone)
+
+
 # Meta-estimators.
 
 

@@ -44,7 +44,10 @@ class FakeObjective:
 def make_monitor(*, tol=0.0, patience=3, early_stopping=False, validate=False, to=()):
     validation = None
     if validate or early_stopping:
-        score = lambda raw, target, sample_weight: -float(raw)  # noqa: E731
+
+        def score(raw, target, sample_weight):
+            return -float(raw)
+
         validation = Validation(None, torch.zeros(1), torch.ones(1), score)
     monitor = Monitor(
         tol=tol,
