@@ -240,18 +240,20 @@ class BSplineBasis(nn.Module):
         block.scatter_(0, index, local.flatten())
         return block.view(n_samples, n_inputs, self.n_functions)
 
-    def transfer_matrix(self, new):
+    def transfer_matrix(self, new, *, scale=1.0, shift=0.0):
         """Coefficients on a new grid of every function of this basis.
 
         Each function, with its continuation and less the new base function, is
         projected onto the splines of the new grid by least squares at dense points of
         that grid; no data is involved. The projection is exact when the new grid
-        contains the present one.
+        contains the present one. The new basis may measure its inputs in other units.
 
         Parameters
         ----------
         new : BSplineBasis
             Basis of the same degree, base function and number of inputs.
+        scale, shift : float or Tensor of shape (n_inputs,), default=1.0, 0.0
+            An input x of the new basis is the input scale x + shift of this one.
 
         Returns
         -------
@@ -260,6 +262,7 @@ class BSplineBasis(nn.Module):
         """
         points = new._dense_points()
         design, _ = new.values_and_derivatives(points, with_derivatives=False)
+        points = scale * points + shift
         target, _ = self.values_and_derivatives(points, with_derivatives=False)
         if self.base_activation is not None:
             target[..., -1] -= design[..., -1]

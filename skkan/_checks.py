@@ -213,3 +213,13 @@ def checked_labels(y):
             "a label: for several targets of more classes fit one model each."
         )
     return y
+
+
+def checked_posterior(estimator):
+    """Raise a ValueError if the last fit has left no posterior."""
+    if not hasattr(estimator, "_posterior_factor"):
+        raise ValueError(
+            f"return_std needs a {type(estimator).__name__} whose last fit was of "
+            f"second order, got solver={estimator.solver!r}, which left no posterior: "
+            "fit with solver='lm'."
+        )

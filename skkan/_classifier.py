@@ -8,7 +8,6 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted
 from torch.nn import functional
 
 from skkan._checks import checked_labels, fit_context
@@ -29,7 +28,8 @@ class KANClassifier(ClassifierMixin, BaseKAN):
 
     The fit minimises sum(w l) / sum(w) + (alpha / 2) c^T S c + penalty, where l is the
     negative log-likelihood of a row, w are the sample weights times the class weights
-    and c^T S c is the size and roughness of the curves.
+    and c^T S c is the size and curvature of the curves. With "lm", every edge has its
+    own strengths in place of alpha.
 
     Parameters
     ----------
@@ -40,16 +40,17 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         Number of grid intervals of every edge.
     spline_order : int, default=3
         Polynomial degree of the splines; 3 is cubic.
-    grid_eps : float, default=0.1
+    grid_eps : float, default=1.0
         Mix of the grids, grid_eps * uniform + (1 - grid_eps) * adaptive: 1 divides the
         range of the samples evenly, 0 follows their quantiles.
     grid_schedule : array-like of int, default=None
         Strictly increasing grid sizes, visited after `grid_size`. Each stage starts
         from the curves of the one before it.
     n_grid_updates : int, default=5
-        How often the grids of hidden layers follow their activations, in the first
-        half of each stage. Ten iterations settle an update; if the objective is then
-        not below what it was before, all of it is undone.
+        How often the grids of hidden layers follow their activations. "lm" moves those
+        that their nodes have outgrown. Other solvers move all of them in the first half
+        of each stage; ten iterations settle an update, and if the objective is then not
+        below what it was before, all of it is undone.
     base_activation : {"silu", "identity"}, default="silu"
         Base function b of every edge.
     extrapolation : {"constant", "linear"}, default="constant"
@@ -60,13 +61,19 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         without hidden layers.
     loss : {"log_loss"}, default="log_loss"
         Negative log-likelihood of a row, summed over the labels.
-    solver : {"auto", "lbfgs", "adam"} or Solver, default="auto"
-        "lbfgs" uses all rows in every step, "adam" mini-batches; "auto" is "lbfgs" up
-        to 20,000 rows and "adam" above. An object from `skkan.solvers` sets the
+    solver : {"auto", "lm", "lbfgs", "adam"} or Solver, default="auto"
+        "lm" (Levenberg-Marquardt) uses second derivatives and learns `alpha`, "lbfgs"
+        uses all rows in every step, "adam" mini-batches. "auto" is "lm" where
+        `alpha` is to be learnt, there is no `penalty`, the network has up to 800
+        parameters and rows * outputs * parameters^2 is at most 5e11; otherwise "lbfgs"
+        up to 20,000 rows and "adam" above. An object from `skkan.solvers` sets the
         solver's own parameters.
-    alpha : float, default=0.003
-        Strength of the quadratic penalty on size and roughness of the curves. Small
-        tables with much noise want 0.03 to 0.3, functions without noise 0.
+    alpha : "auto", float or array-like of shape (n_edges, 3), default="auto"
+        Strength of the quadratic penalty on the curves. With "lm", "auto" learns it
+        from the training data, for every edge its own, by maximising the evidence;
+        other solvers then take 0.003. A float is the strength on size, and 0.01 of it
+        that on curvature, of all edges; 0 turns the penalty off. An array holds
+        strengths on size, curvature and change of curvature of each edge, as `alpha_`.
     penalty : SparsityPenalty, default=None
         Further penalty, which drives unneeded edges to zero.
     max_iter : int, default=500
@@ -108,7 +115,8 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         network is constant. After `partial_fit`, that over the last batch.
     loss_curve_ : list of float
         Penalised training loss after each iteration (for "adam" its mean during the
-        pass), grid updates left out, in nats per row.
+        pass), grid updates and, with "lm", the choice among starts and growing
+        subsamples left out; `alpha` may change from one to the next, in nats per row.
     loss_ : float
         The last value of `loss_curve_`.
     validation_loss_curve_ : list of float or None
@@ -121,6 +129,15 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         Total number of iterations, those that settle grid updates included.
     stage_ends_ : list of int
         Length of `loss_curve_` at the end of each grid stage.
+    alpha_ : ndarray of shape (n_edges, 3)
+        With "lm": strengths of the penalty on size, curvature and change of curvature
+        of every edge (by layer, output, input; edges of a skip come last).
+    log_evidence_ : float
+        With "lm": log marginal likelihood of the training targets, by
+        Laplace's method; minus infinity if `alpha` is 0. It compares fits of the same
+        rows. Sample weights count as repetitions.
+    n_effective_parameters_ : float
+        With "lm": number of weights that the data determines rather than the penalty.
     grid_size_ : int
         Number of grid intervals of the fitted network.
     n_outputs_ : int
@@ -174,7 +191,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         *,
         grid_size=5,
         spline_order=3,
-        grid_eps=0.1,
+        grid_eps=1.0,
         grid_schedule=None,
         n_grid_updates=5,
         base_activation="silu",
@@ -183,7 +200,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         loss="log_loss",
         class_weight=None,
         solver="auto",
-        alpha=0.003,
+        alpha="auto",
         penalty=None,
         max_iter=500,
         tol=1e-3,
@@ -227,7 +244,9 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         return tags
 
     def decision_function(self, X):
-        """Raw output before the link: logits.
+        """Logits of the predicted probabilities.
+
+        After a fit with solver "lm" they are moderated; see `predict_proba`.
 
         Parameters
         ----------
@@ -239,7 +258,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
             For two classes one column, positive for the second of `classes_`;
             otherwise one column per class or label.
         """
-        raw = self._raw(X)
+        raw = self._moderated(X)
         return raw[:, 0] if raw.shape[1] == 1 and not self._multilabel else raw
 
     def predict(self, X):
@@ -261,6 +280,13 @@ class KANClassifier(ClassifierMixin, BaseKAN):
     def predict_proba(self, X):
         """Predict probabilities.
 
+        After a fit with solver "lm" the raw outputs are moderated by their posterior
+        variance v: they are divided by sqrt(1 + pi v / 8), which averages the logistic
+        function over the posterior. With several classes v is that of the difference
+        of the two largest outputs of a row, and all its outputs are divided, so that
+        the order of the classes stays. After other solvers the raw outputs are taken as
+        they are.
+
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
@@ -270,10 +296,13 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         ndarray of shape (n_samples, n_classes)
             Rows sum to one, in the order of `classes_`; with several labels, the
             probability of each.
+
+        References
+        ----------
+        D. MacKay, The Evidence Framework Applied to Classification Networks, 1992.
         """
-        check_is_fitted(self)
-        loss = self._make_loss(vars(self))
-        share = loss.inverse_link(torch.from_numpy(self._raw(X))).numpy()
+        raw = self._moderated(X)
+        share = self._make_loss(vars(self)).inverse_link(torch.from_numpy(raw)).numpy()
         if share.shape[1] == 1 and not self._multilabel:
             return np.hstack([1 - share, share])
         return share
@@ -289,12 +318,28 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         -------
         ndarray of shape (n_samples, n_classes)
         """
-        raw = torch.from_numpy(self._raw(X))
+        raw = torch.from_numpy(self._moderated(X))
         if self._multilabel:
             return functional.logsigmoid(raw).numpy()
         if raw.shape[1] == 1:
             raw = torch.cat([torch.zeros_like(raw), raw], dim=1)
         return torch.log_softmax(raw, dim=1).numpy()
+
+    def _moderated(self, X):
+        """Raw output, drawn towards indecision where the posterior is wide."""
+        raw = self._raw(X)
+        if not hasattr(self, "_posterior_factor"):
+            return raw
+        single = self._multilabel or raw.shape[1] == 1
+        for rows, deviations in self._deviations(X):
+            if not single:
+                second, first = np.argsort(raw[rows], axis=1)[:, -2:].T
+                column = np.arange(len(first))
+                lead = deviations[first, :, column] - deviations[second, :, column]
+                deviations = lead.T[None]
+            variance = np.square(deviations).sum(1).T
+            raw[rows] /= np.sqrt(1 + np.pi * variance / 8)
+        return raw
 
     @available_if(BaseKAN._can_stream)
     @_fit_context(prefer_skip_nested_validation=True)

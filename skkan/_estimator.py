@@ -33,20 +33,29 @@ from skkan._checks import (
     remedies,
     told_of,
 )
+from skkan._choice import SOLVERS, checked_alpha, chosen_penalties, chosen_solver
+from skkan._evidence import Prior
 from skkan._frame import Frame
 from skkan._monitor import Monitor, Validation
 from skkan._network import KANNetwork
-from skkan._penalties import Penalty, QuadraticPenalty
+from skkan._penalties import Penalty
+from skkan._plan import TrainingData, TrainingPlan, make_objective
+from skkan._posterior import deviations, laplace_posterior
 from skkan._progress import ProgressLine
 from skkan._rows import canonical_rows
 from skkan._scaling import AffineScaling
+from skkan._second_order import STARTING_STRENGTHS
 from skkan._split import split_rows
 from skkan._threads import single_thread
-from skkan._training import TrainingData, TrainingPlan, make_objective, train
-from skkan.solvers import LBFGS, Adam, Solver
+from skkan._training import train
+from skkan.solvers import Adam, Solver
 
-SOLVERS = {"lbfgs": LBFGS, "adam": Adam}
-MOST_LBFGS_ROWS = 20_000  # above, "auto" takes mini-batches
+# Grids end that many mean distances between samples beyond the outermost ones, so that
+# hardly any later row is left to the continuation.
+MARGIN_SAMPLES, MOST_MARGIN = 8.0, 0.05  # the latter in shares of the range
+HIDDEN_MARGIN = 0.06  # of the range of a hidden node, which later rows exceed more
+FIRST_ROWS, GROWTH = 2000, 4  # subsamples of second-order training
+MOST_DESCRIBED = 100_000  # rows from which first grids and importances are taken
 FENCE = 5.0  # first grids end here, in robust standard deviations from the median
 WARNING_LEVEL = 6  # the caller of fit, above scikit-learn's two decorators
 CHUNK = 2**18  # basis values held at a time by a prediction (2 MB)
@@ -59,7 +68,8 @@ class Start:
     frame: Frame
     data: TrainingData
     held_out: TrainingData | None
-    network: KANNetwork
+    networks: list  # of KANNetwork, to choose from
+    prior: Prior | None  # what an earlier fit learnt
     plan: TrainingPlan
     generator: torch.Generator
 
@@ -81,7 +91,11 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         "extrapolation": [StrOptions(set(EXTRAPOLATIONS))],
         "additive_skip": ["boolean"],
         "solver": [StrOptions({"auto", *SOLVERS}), Solver],
-        "alpha": [Interval(Real, 0, None, closed="left")],
+        "alpha": [
+            Interval(Real, 0, None, closed="left"),
+            StrOptions({"auto"}),
+            "array-like",
+        ],
         "penalty": [Penalty, None],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
@@ -242,11 +256,12 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         try:
             with divergence_explained(self):
                 result = train(
-                    start.network,
+                    start.networks,
                     start.data,
                     start.plan,
                     generator=start.generator,
                     monitor=monitor,
+                    prior=start.prior,
                 )
         finally:
             for line in progress:
@@ -254,11 +269,12 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         fitted = {
             **attributes(result.network),
             **self._report(result, start.data),
+            **self._uncertainty(result, start),
             "_solver_state": None,
         }
         for observer in callbacks:
             observer.end_fit(result.network)
-        vars(self).update(fitted)
+        self._replace_fit(fitted)
         self._warn(result)
 
     def _partial_fit(self, X, y, sample_weight, classes=None):
@@ -268,7 +284,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             X, y, sample_weight, reset=earlier is None, fewest=1 if earlier else 2
         )
         start = self._start(rows, earlier, classes=classes, streaming=True)
-        objective = make_objective(start.network, start.data, start.plan)
+        objective = make_objective(start.networks[0], start.data, start.plan)
         curve = [*getattr(self, "loss_curve_", [])]
         with divergence_explained(self):
             outcome = start.plan.solver.minimize(
@@ -291,6 +307,11 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             **_curve_attributes(curve, ends, getattr(self, "n_iter_", 0) + 1),
             **_validation_attributes(),
         }
+        self._replace_fit(fitted)
+
+    def _replace_fit(self, fitted):
+        for name in SECOND_ORDER_ATTRIBUTES:
+            vars(self).pop(name, None)  # of an earlier fit by another solver
         vars(self).update(fitted)
 
     def _start(self, rows, earlier, *, held_out=None, classes=None, streaming=False):
@@ -325,12 +346,24 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             frame = replace(earlier, coding=coding, x_scaling=x_scaling)
         data = frame.tensors(rows, device)
         generator = self._generator(streaming)
+        if network is None:
+            network = self._new_network(data, grid_sizes[0], generator)
+        plan = self._plan(loss, data, network, grid_sizes, streaming)
+        networks, prior = [network], None
+        if earlier is not None:
+            prior = self._earlier_prior(network)
+        elif plan.solver.second_order and len(network.layers) > 1:
+            networks += [
+                self._new_network(data, grid_sizes[0], generator)
+                for _ in STARTING_STRENGTHS[1:]
+            ]
         return Start(
             frame=frame,
             data=data,
             held_out=held_out and frame.tensors(held_out, device),
-            network=network or self._new_network(data, grid_sizes[0], generator),
-            plan=self._plan(loss, len(data.X), grid_sizes, streaming),
+            networks=networks,
+            prior=prior,
+            plan=plan,
             generator=generator,
         )
 
@@ -415,6 +448,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         return Frame(x_scaling, y_scaling, baseline.numpy(), coding)
 
     def _new_network(self, data, grid_size, generator):
+        sample = data.thinned(MOST_DESCRIBED)
         return KANNetwork.from_samples(
             [
                 data.X.shape[1],
@@ -423,14 +457,15 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             ],
             # A single wild value must not stretch the grid of a whole column. What
             # lies beyond the fence is left to the continuation.
-            data.X.clamp(-FENCE, FENCE),
+            sample.X.clamp(-FENCE, FENCE),
             grid_size=grid_size,
             spline_order=int(self.spline_order),
             grid_eps=self.grid_eps,
+            margin=min(MARGIN_SAMPLES / len(data.X), MOST_MARGIN),
             base_activation=self.base_activation,
             extrapolation=self.extrapolation,
             additive_skip=self._has_skip(),
-            sample_weight=data.sample_weight,
+            sample_weight=sample.sample_weight,
             generator=generator,
         )
 
@@ -447,27 +482,40 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         n_before = getattr(self, "n_iter_", 0) if streaming else 0
         return torch.Generator().manual_seed(self._seed() + n_before)
 
-    def _plan(self, loss, n_rows, grid_sizes, streaming):
-        penalties = (QuadraticPenalty(self.alpha),) if self.alpha > 0 else ()
-        if self.penalty is not None:
-            penalties = (*penalties, self.penalty)
+    def _plan(self, loss, data, network, grid_sizes, streaming):
+        alpha = checked_alpha(self.alpha, network)
+        solver = chosen_solver(
+            self.solver,
+            network,
+            len(data.X),
+            fixed_alpha=alpha is not None,
+            has_penalty=self.penalty is not None,
+            streaming=streaming,
+        )
+        row_counts = [FIRST_ROWS]
+        while GROWTH * row_counts[-1] < len(data.X):
+            row_counts.append(GROWTH * row_counts[-1])
         return TrainingPlan(
             loss=loss,
-            penalties=penalties,
-            solver=self._make_solver(n_rows, streaming),
+            penalties=chosen_penalties(alpha, self.penalty),
+            solver=solver,
             grid_sizes=grid_sizes,
             n_grid_updates=self.n_grid_updates,
             grid_eps=self.grid_eps,
             max_iter=self.max_iter,
+            tol=self.tol,
+            hidden_margin=HIDDEN_MARGIN,
+            learns_alpha=alpha is None and solver.second_order,
+            row_counts=tuple(row_counts),
         )
 
-    def _make_solver(self, n_rows, streaming=False):
-        if isinstance(self.solver, Solver):
-            return self.solver
-        if self.solver == "auto":
-            many = streaming or n_rows > MOST_LBFGS_ROWS
-            return Adam() if many else LBFGS()
-        return SOLVERS[self.solver]()
+    def _earlier_prior(self, network):
+        """What an earlier second-order fit learnt, or None."""
+        if not hasattr(self, "_posterior_factor"):
+            return None
+        return Prior.of_alpha(
+            network, self.alpha_, self._shared_noise, self._n_observations
+        )
 
     def _monitor(self, start, observers):
         validation = None
@@ -498,7 +546,33 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             ),
         }
 
+    def _uncertainty(self, result, start):
+        """Fitted attributes of second-order training."""
+        if not start.plan.solver.second_order:
+            return {}
+        prior = result.prior if start.plan.learns_alpha else None
+        posterior = laplace_posterior(result.network, start.data, start.plan, prior)
+        if posterior is None:
+            return {}
+        n_rows = start.data.n_observations
+        scale = start.frame.y_scaling.scale
+        attributes = {
+            "alpha_": posterior.alpha,
+            "log_evidence_": posterior.log_evidence - n_rows * np.log(scale).sum(),
+            "n_effective_parameters_": posterior.n_effective,
+            "_posterior_factor": posterior.factor,
+            "_noise": posterior.noise,
+            "_shared_noise": posterior.shared_noise,
+            "_n_observations": n_rows,
+        }
+        if start.plan.loss.has_noise:
+            noise_std = np.sqrt(posterior.noise) * scale
+            single = start.frame.coding.get("_y_is_vector")
+            attributes["noise_std_"] = float(noise_std[0]) if single else noise_std
+        return attributes
+
     def _describe(self, network, data):
+        data = data.thinned(MOST_DESCRIBED)
         share = data.sample_weight / data.sample_weight.sum()
         return {
             "grid_size_": network.grid_size,
@@ -560,16 +634,50 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             X = validate_data(self, X, reset=False, dtype=np.float64)
         network = self.network_
         n_values = max(layer.weight[0].numel() for layer in network.all_layers)
+        raw = np.empty((len(X), len(self._baseline)))
+        with single_thread, torch.no_grad():
+            for rows, x in self._scaled_blocks(X, network, n_values):
+                raw[rows] = network(x).cpu().numpy()
+        return self._baseline + raw
+
+    def _deviations(self, X):
+        """What the posterior covariances of the raw output are made of, in blocks.
+
+        Yields
+        ------
+        rows : slice
+        deviations : ndarray of shape (n_outputs, n_parameters, n_block)
+            At unit noise; see `skkan._posterior.deviations`.
+        """
+        X = validate_data(self, X, reset=False, dtype=np.float64)
+        network = self.network_
+        factor = torch.from_numpy(self._posterior_factor)
+        factor = factor.to(network.layers[0].mask.device)
+        n_values = len(factor) * len(self._baseline)
+        with single_thread, torch.no_grad():
+            for rows, x in self._scaled_blocks(X, network, n_values):
+                yield rows, deviations(network, factor, x).cpu().numpy()
+
+    def _scaled_blocks(self, X, network, n_values):
+        """Blocks of rows, such that `n_values` numbers for each row fit the cache."""
         n_rows = max(1, CHUNK // n_values)
         scaling = AffineScaling(self._x_centre, self._x_scale)
-        raw = np.empty((len(X), len(self._baseline)))
         device = network.layers[0].mask.device
-        with single_thread, torch.no_grad():
-            for start in range(0, len(X), n_rows):
-                rows = slice(start, start + n_rows)
-                scaled = torch.from_numpy(scaling.transform(X[rows])).to(device)
-                raw[rows] = network(scaled).cpu().numpy()
-        return self._baseline + raw
+        for start in range(0, len(X), n_rows):
+            rows = slice(start, start + n_rows)
+            yield rows, torch.from_numpy(scaling.transform(X[rows])).to(device)
+
+
+SECOND_ORDER_ATTRIBUTES = (
+    "alpha_",
+    "noise_std_",
+    "log_evidence_",
+    "n_effective_parameters_",
+    "_posterior_factor",
+    "_noise",
+    "_shared_noise",
+    "_n_observations",
+)
 
 
 def _validation_attributes(loss_curve=None, scores=None, best_score=None):

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from skkan._plan import TrainingData
 from skkan._scaling import AffineScaling
-from skkan._training import TrainingData
 
 
 @dataclass(frozen=True, eq=False)

@@ -116,9 +116,32 @@ class KANLayer(nn.Module):
         """The same layer with another weight."""
         return KANLayer(self.basis, weight, self.mask)
 
-    def with_basis(self, basis):
-        """The same curves on another grid, as well as that grid can represent them."""
-        transfer = self.basis.transfer_matrix(basis)
+    def with_scaled_outputs(self, scale, shift):
+        """Layer whose nodes are (node - shift) / scale of this one's.
+
+        The shift is shared out over the edges of a node; splines sum to one everywhere.
+
+        Parameters
+        ----------
+        scale, shift : Tensor of shape (n_outputs,)
+        """
+        weight = self.weight.detach() / scale.view(-1, 1, 1)
+        share = self.mask / self.mask.sum(1, keepdim=True).clamp(min=1)
+        weight[..., : self.basis.n_splines] -= (
+            share * (shift / scale).unsqueeze(1)
+        ).unsqueeze(2)
+        return KANLayer(self.basis, weight, self.mask)
+
+    def with_basis(self, basis, *, scale=1.0, shift=0.0):
+        """The same curves on another grid, as well as that grid can represent them.
+
+        Parameters
+        ----------
+        basis : BSplineBasis
+        scale, shift : float or Tensor of shape (n_inputs,), default=1.0, 0.0
+            An input x of the new layer is the input scale x + shift of this one.
+        """
+        transfer = self.basis.transfer_matrix(basis, scale=scale, shift=shift)
         weight = torch.einsum("igf,oif->oig", transfer, self.weight.detach())
         return KANLayer(basis, weight, self.mask)
 

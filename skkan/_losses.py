@@ -17,12 +17,33 @@ class Loss(ABC):
 
     Conventions: `raw` and `target` have shape (n_samples, n_outputs), the value shape
     (n_samples,). Outputs of one sample add up. The prediction is
-    `inverse_link(raw)`. Targets of classification are indicators, 0.0 or 1.0.
+    `inverse_link(raw)`. Targets of classification are indicators, 0.0 or 1.0. The value
+    is a negative log-likelihood up to a constant: with `has_noise`, that of normal
+    errors whose variance, in units of the target, is still to be learnt.
     """
+
+    has_noise = False
 
     @abstractmethod
     def value(self, raw, target):
         """Loss of each sample."""
+
+    @abstractmethod
+    def gradient(self, raw, target):
+        """Derivative of the value with respect to `raw`, of the shape of `raw`."""
+
+    @abstractmethod
+    def curvature_root(self, raw, target):
+        """Root R of the Hessian of the value with respect to `raw`: R^T R = H.
+
+        Parameters
+        ----------
+        raw, target : Tensor of shape (n_samples, n_outputs)
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_outputs, n_outputs)
+        """
 
     @abstractmethod
     def inverse_link(self, raw):
@@ -50,8 +71,17 @@ class SquaredError(Loss):
     The factor 1/2 makes it the negative log-likelihood at unit noise.
     """
 
+    has_noise = True
+
     def value(self, raw, target):
         return 0.5 * (raw - target).square().sum(1)
+
+    def gradient(self, raw, target):
+        return raw - target
+
+    def curvature_root(self, raw, target):
+        identity = torch.eye(raw.shape[1], dtype=raw.dtype, device=raw.device)
+        return identity.expand(len(raw), -1, -1)
 
     def inverse_link(self, raw):
         return raw
@@ -67,6 +97,13 @@ class BinaryLogLoss(Loss):
     def value(self, raw, target):
         return (functional.softplus(raw) - target * raw).sum(1)
 
+    def gradient(self, raw, target):
+        return torch.sigmoid(raw) - target
+
+    def curvature_root(self, raw, target):
+        probability = torch.sigmoid(raw)
+        return torch.diag_embed((probability * torch.sigmoid(-raw)).sqrt())
+
     def inverse_link(self, raw):
         return torch.sigmoid(raw)
 
@@ -79,6 +116,16 @@ class MultinomialLogLoss(Loss):
 
     def value(self, raw, target):
         return torch.logsumexp(raw, dim=1) - (target * raw).sum(1)
+
+    def gradient(self, raw, target):
+        return torch.softmax(raw, dim=1) - target
+
+    def curvature_root(self, raw, target):
+        # diag(p) - p p^T = R^T R with R = diag(sqrt(p)) (1 - 1 p^T)
+        probability = torch.softmax(raw, dim=1)
+        identity = torch.eye(raw.shape[1], dtype=raw.dtype, device=raw.device)
+        centring = identity - probability.unsqueeze(1)
+        return probability.sqrt().unsqueeze(2) * centring
 
     def inverse_link(self, raw):
         return torch.softmax(raw, dim=1)

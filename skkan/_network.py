@@ -13,6 +13,10 @@ from skkan._basis import BSplineBasis, grid_from_samples
 from skkan._layers import KANLayer
 
 NODE_FLOOR = 1e-4  # of the KAN 2.0 attribution, so that a dead node scores zero
+LEFT = 1 / 3  # of the margin of a grid, before its node has outgrown it
+# Shares of the width of a grid that a node must fill, and that one fills which does not
+# vary.
+SHRUNK, DEAD = 0.5, 0.02
 CONSTANT_STD = 1e-8  # of an output, in units of a standardised target
 
 
@@ -251,6 +255,55 @@ class KANNetwork(nn.Module):
             layers.append(self.skip.with_basis(layers[0].basis))
         return self._from_all_layers(layers)
 
+    @torch.no_grad()
+    def with_standard_nodes(self, x, *, grid_eps, margin, sample_weight):
+        """The same function, as nearly as can be, with nodes that fit their grids.
+
+        A hidden node that has used up most of the margin of its grid, or fills less
+        than half of it, is shifted and scaled to mean zero and deviation one, and gets
+        a grid from its samples. The curves before it take up shift and scale exactly;
+        those behind it are projected onto the new grid. Nodes that hardly vary are left
+        alone, since rounding would be blown up.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_inputs)
+        grid_eps, margin, sample_weight
+            As for `grid_from_samples`.
+
+        Returns
+        -------
+        network : KANNetwork
+        scales : list of Tensor of shape (n_nodes,), one per hidden layer
+            By which the nodes were divided; None if no node had to change.
+        """
+        layers, scales, nodes = [self.layers[0]], [], self.layers[0](x)
+        share = sample_weight / sample_weight.sum()
+        for layer in self.layers[1:]:
+            moved = _outgrown(layer.basis.grid, nodes, margin)
+            shift = torch.where(moved, share @ nodes, 0.0)
+            scale = torch.where(moved, _node_std(nodes, share), 1.0)
+            scales.append(scale)
+            if moved.any():
+                layers[-1] = layers[-1].with_scaled_outputs(scale, shift)
+                nodes = (nodes - shift) / scale
+                grid = grid_from_samples(
+                    nodes,
+                    layer.basis.grid_size,
+                    grid_eps=grid_eps,
+                    margin=margin,
+                    sample_weight=sample_weight,
+                )
+                grid = torch.where(moved.unsqueeze(1), grid, layer.basis.grid)
+                layer = layer.with_basis(
+                    layer.basis.with_grid(grid), scale=scale, shift=shift
+                )
+            layers.append(layer)
+            nodes = layer(nodes)
+        if all((scale == 1).all() for scale in scales):
+            return self, None
+        return KANNetwork(layers, self.skip), scales
+
     def _from_all_layers(self, layers):
         if self.skip is None:
             return KANNetwork(layers)
@@ -319,6 +372,15 @@ class KANNetwork(nn.Module):
             skip = KANLayer.from_arrays(arrays["skip"], device)
             skip = KANLayer(layers[0].basis, skip.weight.detach(), skip.mask)
         return cls(layers, skip)
+
+
+def _outgrown(grid, nodes, margin):
+    """Which nodes come near the ends of their grid or fill too little of it."""
+    width = grid[:, -1] - grid[:, 0]
+    low, high = nodes.amin(0), nodes.amax(0)
+    beyond = torch.maximum(grid[:, 0] - low, high - grid[:, -1]) / width
+    filled = (high - low) / width
+    return ((beyond > -LEFT * margin) | (filled < SHRUNK)) & (filled > DEAD)
 
 
 def _node_std(values, sample_share):

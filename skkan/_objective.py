@@ -3,7 +3,16 @@
 A solver sees this function and nothing else.
 """
 
+from copy import copy
+
 import torch
+
+from skkan._normal_equations import (
+    LARGEST_BLOCK,
+    QuadraticModel,
+    Rows,
+    normal_equations,
+)
 
 # Basis values of the first layer are kept up to this many numbers (400 MB), since the
 # inputs never change within a fit.
@@ -28,23 +37,25 @@ class Objective:
     """
 
     def __init__(self, network, loss, penalties, X, target, sample_weight, baseline):
-        self._network = network
-        self._loss = loss
-        self._penalties = penalties
-        self._X = X
-        self._target = target
-        self._share = sample_weight / sample_weight.sum()
-        self._baseline = baseline
-        self._shapes = [weight.shape for weight in network.weights]
-        self._sizes = [shape.numel() for shape in self._shapes]
-        self._features = None
+        share = sample_weight / sample_weight.sum()
+        features = None
         if len(X) * network.weights[0][0].numel() <= LARGEST_CACHE:
             with torch.no_grad():
-                self._features = network.layers[0].basis(X)
+                features = network.layers[0].basis(X)
+        self._loss = loss
+        self._penalties = penalties
+        self._rows = Rows(X, target, share, baseline, features)
+        self._set_network(network)
+
+    def _set_network(self, network):
+        self._network = network
+        self._shapes = [weight.shape for weight in network.weights]
+        self._sizes = [shape.numel() for shape in self._shapes]
+        self._expansion = {}  # the last quadratic model of the loss, and its point
 
     @property
     def n_rows(self):
-        return len(self._X)
+        return len(self._rows.X)
 
     @property
     def grid_size(self):
@@ -58,6 +69,11 @@ class Objective:
     def start(self):
         """The network's present weights as one vector."""
         return torch.cat([weight.flatten() for weight in self._network.weights])
+
+    @property
+    def start_network(self):
+        """The network with its present weights."""
+        return self._network
 
     def network_at(self, theta):
         """The network with the weights of a vector."""
@@ -74,29 +90,57 @@ class Objective:
             X,
             target,
             sample_weight,
-            self._baseline,
+            self._rows.baseline,
         )
+
+    def with_penalties(self, penalties):
+        """The same function with other penalties."""
+        changed = copy(self)
+        changed._penalties = penalties
+        return changed
+
+    def with_network(self, network):
+        """The same rows and penalties, but a network whose hidden layers differ."""
+        changed = copy(self)
+        changed._set_network(network)
+        return changed
 
     @torch.no_grad()
     def value(self, theta):
         """Objective over all rows, float."""
-        return float(sum(self._evaluate(theta, None)))
+        if any(penalty.depends_on_rows for penalty in self._penalties):
+            return float(sum(self._evaluate(theta, None)))
+        return self.loss_of(self.raw(theta)) + self.penalty(theta)
 
     @torch.no_grad()
     def penalty(self, theta):
         """The penalties' part of `value`, float."""
-        return float(self._evaluate(theta, None)[1])
+        if any(penalty.depends_on_rows for penalty in self._penalties):
+            return float(self._evaluate(theta, None)[1])
+        layers, weights = self._network.all_layers, self._unflatten(theta)
+        return float(sum(part.of_weights(layers, weights) for part in self._penalties))
 
     @torch.no_grad()
     def raw(self, theta):
         """Raw output, baseline included, Tensor of shape (n_samples, n_outputs)."""
         weights = self._unflatten(theta)
-        output, _ = self._network.propagate(self._X, weights, self._features)
-        return self._baseline + output
+        outputs = [
+            self._network.propagate(block.X, weights, block.features)[0]
+            for block in self._rows.blocks(self._block_size)
+        ]
+        return self._rows.baseline + torch.cat(outputs)
+
+    @property
+    def _block_size(self):
+        """Rows whose basis values are held at a time."""
+        return max(
+            1,
+            LARGEST_BLOCK // max(weight[0].numel() for weight in self._network.weights),
+        )
 
     def loss_of(self, raw):
         """Mean loss of a raw output of all rows, without penalties, float."""
-        return float(self._share @ self._loss.value(raw, self._target))
+        return float(self._rows.share @ self._loss.value(raw, self._rows.target))
 
     def value_and_grad(self, theta, rows=None):
         """Objective and gradient.
@@ -119,15 +163,59 @@ class Objective:
             (gradient,) = torch.autograd.grad(value, theta)
         return float(value.detach()), gradient
 
+    def gauss_newton(self, theta):
+        """Quadratic model of the objective around a point.
+
+        The curvature is the generalised Gauss-Newton matrix: the loss is expanded to
+        second order in the raw output, the raw output to first order in the weights.
+
+        Returns
+        -------
+        QuadraticModel
+        """
+        model = self.gauss_newton_of_loss(theta)
+        gradient, curvature = model.gradient, model.curvature.clone()
+        value, layers = model.value, self._network.all_layers
+        weights = self._unflatten(theta)
+        for penalty in self._penalties:
+            value += float(penalty.of_weights(layers, weights))
+            parts = penalty.gradient(layers, weights)
+            gradient = gradient + torch.cat([part.flatten() for part in parts])
+            start = 0
+            for blocks in penalty.curvature(layers, weights):
+                n_functions = blocks.shape[-1]
+                n_edges = blocks.shape[0] * blocks.shape[1]
+                end = start + n_edges * n_functions
+                square = curvature[start:end, start:end]
+                square = square.view(n_edges, n_functions, n_edges, n_functions)
+                edge = torch.arange(n_edges, device=theta.device)
+                square[edge, :, edge, :] += blocks.flatten(0, 1)
+                start = end
+        return QuadraticModel(value, gradient, curvature, model.anchors)
+
+    @torch.no_grad()
+    def gauss_newton_of_loss(self, theta):
+        """The same without penalties; the last one computed is kept."""
+        known = self._expansion.get("theta")
+        if known is None or not torch.equal(known, theta):
+            self._expansion["model"] = normal_equations(
+                self._network,
+                self._loss,
+                self._unflatten(theta),
+                self._rows,
+            )
+            self._expansion["theta"] = theta.clone()
+        return self._expansion["model"]
+
     def _evaluate(self, theta, rows):
-        X, target, share = self._X, self._target, self._share
-        features, scale = self._features, 1.0
+        X, target, share, baseline, features = self._rows
+        scale = 1.0
         if rows is not None:
             X, target, share = X[rows], target[rows], share[rows]
             features = None if features is None else features[rows]
             scale = self.n_rows / len(rows)
         output, passes = self._network.propagate(X, self._unflatten(theta), features)
-        loss = scale * (share @ self._loss.value(self._baseline + output, target))
+        loss = scale * (share @ self._loss.value(baseline + output, target))
         share = share / share.sum()
         penalty = sum(part.value(passes, share) for part in self._penalties)
         return loss, penalty if self._penalties else loss.new_zeros(())

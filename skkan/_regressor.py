@@ -1,11 +1,13 @@
 """KANRegressor."""
 
+import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 
-from skkan._checks import checked_regression_target, fit_context
+from skkan._checks import checked_posterior, checked_regression_target, fit_context
 from skkan._estimator import BaseKAN
 from skkan._losses import REGRESSION_LOSSES
 from skkan._scaling import AffineScaling
@@ -22,7 +24,8 @@ class KANRegressor(RegressorMixin, BaseKAN):
 
     The fit minimises sum(w l) / sum(w) + (alpha / 2) c^T S c + penalty, where l is half
     the squared error of the standardised target, w are the sample weights and c^T S c
-    is the size and roughness of the curves.
+    is the size and curvature of the curves. With "lm", every edge has its own strengths
+    in place of alpha.
 
     Parameters
     ----------
@@ -33,16 +36,17 @@ class KANRegressor(RegressorMixin, BaseKAN):
         Number of grid intervals of every edge.
     spline_order : int, default=3
         Polynomial degree of the splines; 3 is cubic.
-    grid_eps : float, default=0.1
+    grid_eps : float, default=1.0
         Mix of the grids, grid_eps * uniform + (1 - grid_eps) * adaptive: 1 divides the
         range of the samples evenly, 0 follows their quantiles.
     grid_schedule : array-like of int, default=None
         Strictly increasing grid sizes, visited after `grid_size`. Each stage starts
         from the curves of the one before it.
     n_grid_updates : int, default=5
-        How often the grids of hidden layers follow their activations, in the first
-        half of each stage. Ten iterations settle an update; if the objective is then
-        not below what it was before, all of it is undone.
+        How often the grids of hidden layers follow their activations. "lm" moves those
+        that their nodes have outgrown. Other solvers move all of them in the first half
+        of each stage; ten iterations settle an update, and if the objective is then not
+        below what it was before, all of it is undone.
     base_activation : {"silu", "identity"}, default="silu"
         Base function b of every edge.
     extrapolation : {"constant", "linear"}, default="constant"
@@ -53,13 +57,19 @@ class KANRegressor(RegressorMixin, BaseKAN):
         without hidden layers.
     loss : {"squared_error"}, default="squared_error"
         Loss of a row, summed over the outputs.
-    solver : {"auto", "lbfgs", "adam"} or Solver, default="auto"
-        "lbfgs" uses all rows in every step, "adam" mini-batches; "auto" is "lbfgs" up
-        to 20,000 rows and "adam" above. An object from `skkan.solvers` sets the
+    solver : {"auto", "lm", "lbfgs", "adam"} or Solver, default="auto"
+        "lm" (Levenberg-Marquardt) uses second derivatives and learns `alpha`, "lbfgs"
+        uses all rows in every step, "adam" mini-batches. "auto" is "lm" where
+        `alpha` is to be learnt, there is no `penalty`, the network has up to 800
+        parameters and rows * outputs * parameters^2 is at most 5e11; otherwise "lbfgs"
+        up to 20,000 rows and "adam" above. An object from `skkan.solvers` sets the
         solver's own parameters.
-    alpha : float, default=0.003
-        Strength of the quadratic penalty on size and roughness of the curves. Small
-        tables with much noise want 0.03 to 0.3, functions without noise 0.
+    alpha : "auto", float or array-like of shape (n_edges, 3), default="auto"
+        Strength of the quadratic penalty on the curves. With "lm", "auto" learns it
+        from the training data, for every edge its own, by maximising the evidence;
+        other solvers then take 0.003. A float is the strength on size, and 0.01 of it
+        that on curvature, of all edges; 0 turns the penalty off. An array holds
+        strengths on size, curvature and change of curvature of each edge, as `alpha_`.
     penalty : SparsityPenalty, default=None
         Further penalty, which drives unneeded edges to zero.
     max_iter : int, default=500
@@ -98,7 +108,9 @@ class KANRegressor(RegressorMixin, BaseKAN):
         network is constant. After `partial_fit`, that over the last batch.
     loss_curve_ : list of float
         Penalised training loss after each iteration (for "adam" its mean during the
-        pass), grid updates left out, in units of the variance of y.
+        pass), grid updates and, with "lm", the choice among starts and growing
+        subsamples left out; `alpha` may change from one to the next. In units of the
+        variance of y.
     loss_ : float
         The last value of `loss_curve_`.
     validation_loss_curve_ : list of float or None
@@ -111,6 +123,17 @@ class KANRegressor(RegressorMixin, BaseKAN):
         Total number of iterations, those that settle grid updates included.
     stage_ends_ : list of int
         Length of `loss_curve_` at the end of each grid stage.
+    alpha_ : ndarray of shape (n_edges, 3)
+        With "lm": strengths of the penalty on size, curvature and change of curvature
+        of every edge (by layer, output, input; edges of a skip come last).
+    noise_std_ : float or ndarray of shape (n_outputs,)
+        With "lm": standard deviation of the target around the model, in its units.
+    log_evidence_ : float
+        With "lm": log marginal likelihood of the training targets in their units, by
+        Laplace's method; minus infinity if `alpha` is 0. It compares fits of the same
+        rows. Sample weights count as repetitions.
+    n_effective_parameters_ : float
+        With "lm": number of weights that the data determines rather than the penalty.
     grid_size_ : int
         Number of grid intervals of the fitted network.
     n_outputs_ : int
@@ -161,7 +184,7 @@ class KANRegressor(RegressorMixin, BaseKAN):
         *,
         grid_size=5,
         spline_order=3,
-        grid_eps=0.1,
+        grid_eps=1.0,
         grid_schedule=None,
         n_grid_updates=5,
         base_activation="silu",
@@ -169,7 +192,7 @@ class KANRegressor(RegressorMixin, BaseKAN):
         additive_skip=False,
         loss="squared_error",
         solver="auto",
-        alpha=0.003,
+        alpha="auto",
         penalty=None,
         max_iter=500,
         tol=1e-3,
@@ -211,21 +234,45 @@ class KANRegressor(RegressorMixin, BaseKAN):
         tags.target_tags.multi_output = True
         return tags
 
-    def predict(self, X):
+    def predict(self, X, return_std=False):
         """Predict the target.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        return_std : bool, default=False
+            Whether to return the standard deviation of the target, too. It adds the
+            noise to the uncertainty of the network, taken from the Laplace posterior
+            of its weights (the Gauss-Newton matrix at the optimum). Grids and
+            penalties count as known, and beyond the grids curves and uncertainty are
+            continued like the network. Needs a fit with solver "lm".
 
         Returns
         -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        y_mean : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             In the units of y, in the shape that y had.
+        y_std : ndarray of the same shape
+            Only with `return_std`.
+
+        Raises
+        ------
+        ValueError
+            If `return_std` is set and the fit has left no posterior.
         """
+        if return_std:
+            check_is_fitted(self)
+            checked_posterior(self)
         raw = self._raw(X)
-        y = AffineScaling(self._y_centre, self._y_scale).inverse_transform(raw)
-        return y[:, 0] if self._y_is_vector else y
+        scaling = AffineScaling(self._y_centre, self._y_scale)
+        y = scaling.inverse_transform(raw)
+        y = y[:, 0] if self._y_is_vector else y
+        if not return_std:
+            return y
+        variance = np.empty_like(raw)
+        for rows, deviations in self._deviations(X):
+            variance[rows] = self._noise * (1 + np.square(deviations).sum(1).T)
+        std = np.sqrt(variance) * scaling.scale
+        return y, (std[:, 0] if self._y_is_vector else std)
 
     @available_if(BaseKAN._can_stream)
     @_fit_context(prefer_skip_nested_validation=True)

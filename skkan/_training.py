@@ -4,39 +4,19 @@ Here the two columns meet: the model (basis, layers, network) and its optimisati
 (losses, penalties, objective, solvers).
 """
 
+import math
 from dataclasses import dataclass, field
 
 import torch
 
-from skkan._losses import Loss
+from skkan._evidence import Prior
 from skkan._monitor import Monitor
-from skkan._objective import Objective
-from skkan.solvers import DivergenceError, Solver
+from skkan._plan import make_objective
+from skkan._second_order import Candidate, finished, settled, starting_candidates
+from skkan.solvers import DivergenceError
 
+MOST_GROWING = 9  # iterations on each of the growing subsamples
 MOST_SETTLING = 10  # iterations after a grid update, before it is judged
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """How to fit: what is minimised, by what, and on which grids."""
-
-    loss: Loss
-    penalties: tuple
-    solver: Solver
-    grid_sizes: tuple  # one stage each, not decreasing
-    n_grid_updates: int  # of the hidden layers, in the first half of each stage
-    grid_eps: float
-    max_iter: int  # of each stage
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingData:
-    """Rows to fit, in scaled units, with the raw output to start from."""
-
-    X: torch.Tensor  # (n_samples, n_features)
-    target: torch.Tensor  # (n_samples, n_outputs)
-    sample_weight: torch.Tensor  # (n_samples,)
-    baseline: torch.Tensor  # (n_outputs,)
 
 
 @dataclass
@@ -49,19 +29,24 @@ class TrainingResult:
     interrupted: bool = False
     message: str = ""
     stage_ends: list = field(default_factory=list)  # length of the curve at each end
+    prior: Prior | None = None  # of the weights, after second-order training
+    starts: list = field(default_factory=list)  # candidates of second-order training
 
 
-def train(network, data, plan, *, generator, monitor):
+def train(networks, data, plan, *, generator, monitor, prior=None):
     """Fit a network.
 
     Parameters
     ----------
-    network : KANNetwork
-        Starting point, on a grid no finer than the first of the plan.
+    networks : sequence of KANNetwork
+        Starting points, on grids no finer than the first of the plan. First-order
+        solvers take the first one.
     data : TrainingData
     plan : TrainingPlan
     generator : torch.Generator
     monitor : Monitor
+    prior : Prior, default=None
+        What an earlier fit learnt, where its network is the starting point.
 
     Returns
     -------
@@ -72,13 +57,17 @@ def train(network, data, plan, *, generator, monitor):
     DivergenceError
         If the objective is not finite and the solver's backing off does not help.
     """
-    result = TrainingResult(network, monitor)
+    result = TrainingResult(networks[0], monitor, prior=prior)
+    run_stage = _run_stage
+    if plan.solver.second_order:
+        run_stage = _run_second_order_stage
+        result.starts = starting_candidates(networks, data, plan)
     try:
         for grid_size in plan.grid_sizes:
             if grid_size != result.network.grid_size:
                 result.network = result.network.refined(grid_size)
             monitor.begin_stage(result.network)
-            _run_stage(result, data, plan, generator)
+            run_stage(result, data, plan, generator)
             result.stage_ends.append(len(monitor.loss_curve))
             if monitor.end_stage():
                 break
@@ -90,6 +79,46 @@ def train(network, data, plan, *, generator, monitor):
     if monitor.best_network is not None:
         result.network = monitor.best_network
     return result
+
+
+def _run_second_order_stage(result, data, plan, generator):
+    monitor, budget = result.monitor, plan.max_iter
+    levels = [n for n in plan.row_counts if n < len(data.X)]
+    sample = data.thinned(levels[0] if levels else len(data.X))
+    if result.prior is None:
+        candidate, n_iter = _best_start(result.starts, sample, plan, budget // 2)
+        monitor.n_iter += n_iter
+        budget -= n_iter
+    else:
+        candidate = Candidate(result.network, result.prior)
+    for n_rows in levels[1:]:
+        sample = data.thinned(n_rows)
+        candidate = finished(candidate, sample, plan, min(MOST_GROWING, budget // 2))
+        monitor.n_iter += candidate.n_iter
+        budget -= candidate.n_iter
+    result.network, result.prior = candidate.network, candidate.prior
+    candidate = finished(candidate, data, plan, budget, monitor)
+    result.network, result.prior = candidate.network, candidate.prior
+    result.converged, result.message = candidate.converged, candidate.message
+
+
+def _best_start(candidates, data, plan, budget):
+    """The candidate that promises most, and the iterations it took to find out."""
+    budget = budget // len(candidates)
+    tried, n_iter, rival = [], 0, -math.inf
+    for candidate in candidates if budget > 1 else []:
+        start = settled(candidate, data, plan, budget // 2)
+        end = start
+        if len(candidates) > 1:
+            rest = budget - start.n_iter
+            end = finished(start, data, plan, rest, rival=rival)
+            rival = max(rival, end.score)
+            n_iter += end.n_iter
+        n_iter += start.n_iter
+        tried.append(end)
+    if not tried:
+        return candidates[0], 0
+    return max(tried, key=lambda candidate: candidate.score), n_iter
 
 
 def _run_stage(result, data, plan, generator):
@@ -134,19 +163,6 @@ def _leg_lengths(plan, network):
     share = plan.max_iter // 2 // n_updates
     settling = min(MOST_SETTLING, share // 2)
     return [share - settling] * n_updates, settling
-
-
-def make_objective(network, data, plan):
-    """What a solver minimises to fit a network to the data."""
-    return Objective(
-        network,
-        plan.loss,
-        plan.penalties,
-        data.X,
-        data.target,
-        data.sample_weight,
-        data.baseline,
-    )
 
 
 def _try_better_grids(objective, theta, data, plan, generator, settling):

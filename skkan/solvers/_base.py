@@ -42,6 +42,8 @@ class Solver(ABC):
     earlier calls except through `state`.
     """
 
+    second_order = False  # whether it needs `gauss_newton` and can learn `alpha`
+
     @abstractmethod
     def minimize(self, objective, theta, *, max_iter, monitor, generator, state=None):
         """Minimise from a starting point.

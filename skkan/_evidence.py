@@ -1,0 +1,293 @@
+"""The marginal likelihood of a linearised network, and what it says of the penalties.
+
+Every edge has a Gaussian prior whose precision is the sum of a part for its size and
+one for its roughness. The evidence is the likelihood of the targets with the weights
+integrated out; its maximum balances fit and flexibility without held-out rows.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from skkan._penalties import QuadraticPenalty, basis_kind, penalty_spectrum
+
+LEAST, MOST = 1e-10, 1e14  # precisions in scaled units: hardly any prior, a dead edge
+LARGEST_FACTOR = 10.0  # by which a precision may change in one update
+LARGEST_NOISE_FACTOR = 1e4  # by which the noise variance may
+LEAST_NOISE = 1e-26  # variance of a standardised target: the square of its rounding
+LEAST_FREEDOM = 0.05  # of the observations, so that saturated models keep some noise
+MOST_HALVINGS = 8
+# Rate of a Gamma prior of the precisions where no noise is learnt. Nearly separable
+# classes would else drive them to zero, and the logits without bound.
+HYPER_RATE = 0.1
+# Added to the unit diagonal of the scaled posterior precision. It stands for
+# directions that neither rows nor prior determine to working accuracy.
+RIDGES = (1e-13, 1e-11, 1e-9)  # the first that suffices
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """Precisions of all edges, and the noise.
+
+    Attributes
+    ----------
+    precision : Tensor of shape (n_edges, 3)
+        Of the parts of the penalty. One of zero is fixed: the part is not used.
+    noise : float
+        Variance of the scaled target around the network; 1 for classes.
+    """
+
+    precision: torch.Tensor
+    noise: float
+
+    @classmethod
+    def of_alpha(cls, network, alpha, noise, n_observations):
+        """The prior that penalties of strength `alpha` amount to."""
+        n_edges = sum(layer.mask.numel() for layer in network.all_layers)
+        strengths = QuadraticPenalty(alpha).per_edge(n_edges).to(network.weights[0])
+        return cls(_clamped(strengths * (n_observations / noise)), noise)
+
+    def alpha(self, n_observations):
+        """Strengths of the penalties that this prior amounts to."""
+        return self.precision * (self.noise / n_observations)
+
+    def with_scaled_nodes(self, network, scales):
+        """The same prior of a network whose hidden nodes were divided by `scales`.
+
+        Parameters
+        ----------
+        network : KANNetwork
+        scales : list of Tensor of shape (n_nodes,), one per hidden layer
+        """
+        counts = [layer.mask.numel() for layer in network.all_layers]
+        parts = [*self.precision.split(counts)]
+        for index, scale in enumerate(scales):
+            factor = scale.square().repeat_interleave(network.widths[index])
+            parts[index] = parts[index] * factor.unsqueeze(1)
+        return Prior(_clamped(torch.cat(parts)), self.noise)
+
+    def with_change_of_curvature(self, share):
+        """The same prior with the third part in use, if it is not yet.
+
+        Parameters
+        ----------
+        share : float
+            Of the precision on curvature, for edges on which the part is unused.
+        """
+        size, curvature, change = self.precision.unbind(1)
+        change = torch.where(change > 0, change, share * curvature)
+        return Prior(
+            _clamped(torch.stack([size, curvature, change], dim=1)), self.noise
+        )
+
+    def towards(self, other, share):
+        """A share of the way to another prior, in logarithms."""
+        ratio = other.precision / self.precision.clamp(min=LEAST)
+        return Prior(
+            self.precision * ratio**share,
+            self.noise * (other.noise / self.noise) ** share,
+        )
+
+
+def _clamped(precision):
+    """Precisions within their limits; the first part, size, is always in use."""
+    used = precision > 0
+    used[:, 0] = True
+    return torch.where(used, precision.clamp(LEAST, MOST), 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """The weights of a linearised network given its data and a prior.
+
+    Vectors are along the directions of the penalties.
+    """
+
+    log_evidence: float
+    decrement: float  # of the log posterior, from its maximum to the point of expansion
+    weights: torch.Tensor  # (n_parameters,), the mean
+    prior_precision: torch.Tensor  # (n_parameters,)
+    deviance: float  # twice the loss at the mean, summed over the observations
+    factor: torch.Tensor  # Cholesky factor of the precision, scaled to a unit diagonal
+    scale: torch.Tensor  # (n_parameters,), of that scaling
+
+    @property
+    def evidence_at_point(self):
+        """Log evidence, had the posterior its mode at the point of expansion.
+
+        Far from the mode the linearisation promises more than there is.
+        """
+        return self.log_evidence - self.decrement
+
+    @property
+    def variances(self):
+        """Diagonal of the covariance of the weights."""
+        return torch.cholesky_inverse(self.factor).diagonal() * self.scale.square()
+
+    @property
+    def n_effective(self):
+        """Number of weights that the data determines rather than the prior.
+
+        It is the trace of covariance * curvature of the likelihood.
+        """
+        return float((1 - self.prior_precision * self.variances).sum())
+
+
+class LinearisedModel:
+    """A network expanded around a point, as a linear model with Gaussian weights.
+
+    Parameters
+    ----------
+    network : KANNetwork
+        All its bases have the same number of functions.
+    theta : Tensor of shape (n_parameters,)
+        The point.
+    model : QuadraticModel
+        Mean loss, its gradient and its Gauss-Newton matrix at the point.
+    n_observations : float
+        Sum of the sample weights, which count as repetitions.
+    has_noise : bool
+        Whether the loss is a squared error with a noise variance to be learnt.
+
+    References
+    ----------
+    D. MacKay, Bayesian Interpolation, 1992; F. Foresee and M. Hagan, Gauss-Newton
+    Approximation to Bayesian Learning, 1997; S. Wood and M. Fasiolo, A Generalized
+    Fellner-Schall Method for Smoothing Parameter Optimization, 2017.
+    """
+
+    def __init__(self, network, theta, model, n_observations, has_noise):
+        spectrum = penalty_spectrum(*basis_kind(network.layers[0].basis))
+        vectors = spectrum.vectors.to(theta)
+        n_functions = len(vectors)
+        edges = (-1, n_functions)
+        half = (model.anchored_curvature().view(edges) @ vectors).view(len(theta), -1)
+        curvature = half.T.reshape(edges) @ vectors
+        self._curvature = n_observations * curvature.view(len(theta), -1)
+        self._gradient = (
+            n_observations * (model.gradient.view(edges) @ vectors).flatten()
+        )
+        self._deviance = 2 * n_observations * model.value
+        self._theta = (theta.view(edges) @ vectors).flatten()
+        self._parts = spectrum.parts.to(theta)
+        self._network, self._n_rows = network, n_observations
+        # Anchors act like observations, each of which determines one direction.
+        self._n_targets = n_observations * network.widths[-1]
+        self._n_anchors = len(model.anchors)
+        self._has_noise = has_noise
+
+    def posterior(self, prior):
+        """Posterior and evidence under a prior; None where rounding forbids it.
+
+        log evidence = log likelihood of m - m^T P m / 2 + log|P| / 2 - log|H| / 2 with
+        the posterior mean m, the prior precision P and H = curvature / noise + P.
+        """
+        prior_precision = (prior.precision @ self._parts).flatten()
+        precision = self._curvature / prior.noise
+        precision.diagonal().add_(prior_precision)
+        scale = precision.diagonal().rsqrt()
+        scaled = scale.unsqueeze(1) * precision * scale
+        for ridge in RIDGES:
+            scaled.diagonal().fill_(1 + ridge)
+            factor, info = torch.linalg.cholesky_ex(scaled)
+            if info == 0:
+                break
+        else:
+            return None
+        gradient = self._gradient / prior.noise + prior_precision * self._theta
+        step = torch.cholesky_solve((scale * gradient).unsqueeze(1), factor)
+        step = -scale * step.squeeze(1)
+        mean = self._theta + step
+        deviance = self._deviance + float(
+            2 * self._gradient @ step + step @ (self._curvature @ step)
+        )
+        deviance = max(deviance, 0.0)  # of a quadratic that is zero up to rounding
+        log_determinant = 2 * (factor.diagonal().log() - scale.log()).sum()
+        log_evidence = 0.5 * float(
+            prior_precision.log().sum()
+            - log_determinant
+            - prior_precision @ mean.square()
+        )
+        log_evidence -= 0.5 * deviance / prior.noise
+        if self._has_noise:
+            log_evidence -= 0.5 * self._n_targets * math.log(2 * math.pi * prior.noise)
+        else:
+            log_evidence -= HYPER_RATE * float(prior.precision.sum())
+        if not math.isfinite(log_evidence):
+            return None
+        return Posterior(
+            log_evidence=log_evidence,
+            decrement=-0.5 * float(gradient @ step),
+            weights=mean,
+            prior_precision=prior_precision,
+            deviance=deviance,
+            factor=factor,
+            scale=scale,
+        )
+
+    def freedom(self, posterior):
+        """Observations left over by the weights that they determine."""
+        left = self._n_targets + self._n_anchors - posterior.n_effective
+        return max(left, LEAST_FREEDOM * self._n_targets)
+
+    def prior_of_alpha(self, alpha):
+        """The prior that penalties of strength `alpha` amount to.
+
+        The noise is that of the residuals. What the data determines depends on the
+        ratio of precisions and noise only, which is `alpha`.
+        """
+        prior = Prior.of_alpha(self._network, alpha, 1.0, self._n_rows)
+        outcome = self.posterior(prior) if self._has_noise else None
+        if outcome is None:
+            return prior
+        noise = max(outcome.deviance / self.freedom(outcome), LEAST_NOISE)
+        return Prior.of_alpha(self._network, alpha, noise, self._n_rows)
+
+    def improved(self, prior, posterior, share=1.0):
+        """A prior with at least the evidence of a given one.
+
+        The update of each precision is lambda tr(P^-1 S - H^-1 S) / (m^T S m), that of
+        the noise is the deviance per degree of freedom that is left. A step that lowers
+        the evidence is halved, in logarithms, until it does not.
+
+        Parameters
+        ----------
+        prior : Prior
+        posterior : Posterior
+            Under that prior.
+        share : float, default=1.0
+            Share of the step to begin with.
+
+        Returns
+        -------
+        Prior
+        """
+        target = self._proposal(prior, posterior)
+        for _ in range(MOST_HALVINGS):
+            trial = prior.towards(target, share)
+            outcome = self.posterior(trial)
+            if outcome is not None and outcome.log_evidence >= posterior.log_evidence:
+                return trial
+            share /= 2
+        return prior
+
+    def _proposal(self, prior, posterior):
+        shape = (len(prior.precision), -1)
+        variances = posterior.variances
+        learnt = (1 / posterior.prior_precision - variances).clamp(min=0).view(shape)
+        explained = learnt @ self._parts.T  # (n_edges, 3)
+        used = posterior.weights.square().view(shape) @ self._parts.T
+        if not self._has_noise:
+            used = used + 2 * HYPER_RATE
+        factor = explained / used.clamp(min=1e-300)
+        factor = factor.clamp(1 / LARGEST_FACTOR, LARGEST_FACTOR)
+        precision = _clamped(prior.precision * factor)
+        if not self._has_noise:
+            return Prior(precision, prior.noise)
+        noise = max(posterior.deviance / self.freedom(posterior), LEAST_NOISE)
+        least, most = (
+            prior.noise / LARGEST_NOISE_FACTOR,
+            prior.noise * LARGEST_NOISE_FACTOR,
+        )
+        return Prior(precision, min(max(noise, least), most))

@@ -1,0 +1,196 @@
+"""The quadratic model of a loss around the weights of a network.
+
+The generalised Gauss-Newton matrix is a sum over the rows, accumulated over blocks of
+them, so that the Jacobian of all rows is never held.
+"""
+
+from typing import NamedTuple
+
+import torch
+from scipy.linalg import blas
+
+from skkan._linearise import linearise
+
+# Numbers in the Jacobian of a block of rows (32 MB). Three blocks exist at a time.
+LARGEST_BLOCK = 2**22
+ANCHOR = 1e3  # stiffness of anchors, relative to the largest curvature of their weights
+
+
+class Rows(NamedTuple):
+    """Rows over which a loss is averaged."""
+
+    X: torch.Tensor  # (n_samples, n_inputs)
+    target: torch.Tensor  # (n_samples, n_outputs)
+    share: torch.Tensor  # (n_samples,), sums to one
+    baseline: torch.Tensor  # (n_outputs,)
+    features: torch.Tensor | None  # basis values of the first layer, where kept
+
+    def blocks(self, size):
+        """The rows in blocks of at most `size`."""
+        for start in range(0, len(self.X), size):
+            part = slice(start, start + size)
+            features = None if self.features is None else self.features[part]
+            yield Rows(
+                self.X[part],
+                self.target[part],
+                self.share[part],
+                self.baseline,
+                features,
+            )
+
+
+class QuadraticModel(NamedTuple):
+    """value + gradient^T d + d^T curvature d / 2, with a step d from a point."""
+
+    value: float
+    gradient: torch.Tensor  # (n_parameters,)
+    curvature: torch.Tensor  # (n_parameters, n_parameters)
+    anchors: torch.Tensor  # (n_anchors, n_parameters), directions not to step along
+
+    def anchored_curvature(self):
+        """The curvature that keeps steps from moving hidden nodes off their grids."""
+        return self.curvature + self.anchors.T @ self.anchors
+
+
+@torch.no_grad()
+def normal_equations(network, loss, weights, rows):
+    """Mean loss of the rows, its gradient and its generalised Gauss-Newton matrix.
+
+    With J the derivative of the raw output with respect to the weights, and R the
+    root of the Hessian of the loss with respect to the raw output, the matrix is
+    sum_n share_n J_n^T R_n^T R_n J_n. Removed edges have zeros.
+
+    Parameters
+    ----------
+    network : KANNetwork
+    loss : Loss
+    weights : list of Tensor, one per layer of `network.all_layers`
+    rows : Rows
+
+    Returns
+    -------
+    QuadraticModel
+
+    References
+    ----------
+    N. Schraudolph, Fast Curvature Matrix-Vector Products for Second-Order Gradient
+    Descent, 2002 (the generalised Gauss-Newton matrix).
+    """
+    n_outputs = len(rows.baseline)
+    n_parameters = sum(weight.numel() for weight in weights)
+    value, moments = 0.0, _Moments(network, weights)
+    gradient = weights[0].new_zeros(n_parameters)
+    curvature = weights[0].new_zeros(n_parameters, n_parameters)
+    own = weights_of_each_output(network, n_outputs).to(gradient.device)
+    for block in rows.blocks(max(1, LARGEST_BLOCK // (n_outputs * n_parameters))):
+        line = linearise(network, weights, block.X, block.features)
+        raw = block.baseline + line.output
+        value += float(block.share @ loss.value(raw, block.target))
+        moments.add(line.hidden, block.share)
+        slope = block.share.unsqueeze(1) * loss.gradient(raw, block.target)
+        n_inner = line.inner.shape[2]
+        gradient[:n_inner] += torch.einsum("no,noq->q", slope, line.inner)
+        gradient[own] += slope.T @ line.outer
+        root = loss.curvature_root(raw, block.target)
+        root = root * block.share.sqrt().view(-1, 1, 1)
+        if n_outputs == 1:
+            jacobian = torch.cat([line.inner.squeeze(1), line.outer], dim=1)
+            _add_square(curvature, jacobian * root.squeeze(2))
+        else:
+            _add_of_several_outputs(curvature, line, root, own)
+    free = torch.cat(
+        [
+            layer.mask.unsqueeze(-1).expand(weight.shape).flatten()
+            for layer, weight in zip(network.all_layers, weights, strict=True)
+        ]
+    )
+    curvature = curvature.tril_()
+    curvature = curvature.add_(curvature.tril(-1).T)
+    if not free.all():
+        gradient, curvature = gradient * free, curvature * free * free.unsqueeze(1)
+    anchors = moments.anchors(curvature.diagonal())
+    return QuadraticModel(value, gradient, curvature, anchors)
+
+
+class _Moments:
+    """How mean and variance of the hidden nodes depend on the weights before them.
+
+    What a hidden node loses in scale the curve behind it can make up for, so that the
+    loss hardly tells where to stop; but nodes that wander leave their grids, or fill
+    too little of them. Steps are therefore kept from changing the first two moments.
+    """
+
+    def __init__(self, network, weights):
+        self._weights = weights[: len(network.layers) - 1]
+        self._means = [weight.new_zeros(weight[0].numel()) for weight in self._weights]
+        self._products = [
+            torch.zeros_like(weight.flatten(1)) for weight in self._weights
+        ]
+
+    def add(self, hidden, share):
+        """Add a block of rows."""
+        for index, (features, nodes) in enumerate(hidden):
+            self._means[index] += share @ features
+            self._products[index] += (share.unsqueeze(1) * nodes).T @ features
+
+    def anchors(self, curvature):
+        """Two directions for each node, long enough to outweigh the curvature."""
+        rows, start = [], 0
+        for weight, mean, product in zip(
+            self._weights, self._means, self._products, strict=True
+        ):
+            node_mean = weight.flatten(1) @ mean
+            for of_variance in product - node_mean.unsqueeze(1) * mean:
+                end = start + len(mean)
+                largest = curvature[start:end].max()
+                for direction in (mean, of_variance):
+                    length = direction.norm().clamp(min=1e-300)
+                    row = torch.zeros_like(curvature)
+                    row[start:end] = direction / length * (ANCHOR * largest).sqrt()
+                    rows.append(row)
+                start = end
+        return torch.stack(rows) if rows else curvature.new_zeros(0, len(curvature))
+
+
+def weights_of_each_output(network, n_outputs):
+    """Positions of the outer weights, (n_outputs, n_outer_weights of one output)."""
+    sizes = [layer.weight.numel() for layer in network.all_layers]
+    n_inner = sum(sizes[: len(network.layers) - 1])
+    parts, start = [], n_inner
+    for size in sizes[len(network.layers) - 1 :]:
+        parts.append(torch.arange(start, start + size).view(n_outputs, -1))
+        start += size
+    return torch.cat(parts, dim=1)
+
+
+def _add_square(total, rows):
+    """Add rows^T rows to the lower triangle of a matrix."""
+    if len(total) == 0:  # a network without hidden layers has no inner weights
+        return
+    if total.device.type != "cpu":
+        total.addmm_(rows.T, rows)
+        return
+    # Half of the work of a matrix product. BLAS counts columns first, so that it sees
+    # both arrays transposed.
+    blas.dsyrk(1.0, rows.numpy().T, beta=1.0, c=total.numpy().T, overwrite_c=1)
+
+
+def _add_of_several_outputs(curvature, line, root, own):
+    """Add a block of rows to the lower triangle of the curvature."""
+    _, n_outputs, n_inner = line.inner.shape
+    rooted = root @ line.inner
+    square = curvature[:n_inner, :n_inner].contiguous()
+    _add_square(square, rooted.flatten(0, 1))
+    curvature[:n_inner, :n_inner] = square
+    hessian = root.mT @ root
+    crossed = root.mT @ rooted
+    for one in range(n_outputs):
+        rows = own[one].unsqueeze(1)
+        curvature[rows, torch.arange(n_inner)] += line.outer.T @ crossed[:, one]
+        for other in range(one + 1):
+            weight = hessian[:, one, other]
+            if weight.any():
+                product = (weight.unsqueeze(1) * line.outer).T @ line.outer
+                curvature[rows, own[other]] += product
+                if other < one:  # the weights of a skip come after all others
+                    curvature[own[other].unsqueeze(1), own[one]] += product.T

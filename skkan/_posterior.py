@@ -1,0 +1,136 @@
+"""The Laplace posterior of a fitted network, as one Cholesky factor.
+
+Near its mode the posterior of the weights is taken as Gaussian, with the Gauss-Newton
+matrix of the penalised loss as its precision.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from skkan._evidence import RIDGES, LinearisedModel
+from skkan._linearise import linearise
+from skkan._normal_equations import weights_of_each_output
+from skkan._penalties import QuadraticPenalty
+from skkan._plan import make_objective
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """What second-order training knows beside the network.
+
+    Attributes
+    ----------
+    factor : ndarray of shape (n_parameters, n_parameters)
+        Lower Cholesky factor of the precision of the weights at unit noise.
+    alpha : ndarray of shape (n_edges, 3)
+        Strengths of the penalty on size, curvature and change of curvature.
+    noise : ndarray of shape (n_outputs,)
+        Variance of each scaled target around the network; 1 for classes.
+    shared_noise : float
+        The variance that all targets have in training.
+    log_evidence : float
+        Of the scaled targets; minus infinity where an edge has no prior.
+    n_effective : float
+        Number of weights that the data determines rather than the prior.
+    """
+
+    factor: np.ndarray
+    alpha: np.ndarray
+    noise: np.ndarray
+    shared_noise: float
+    log_evidence: float
+    n_effective: float
+
+
+def laplace_posterior(network, data, plan, prior):
+    """Posterior of the weights of a network at the optimum of its objective.
+
+    Parameters
+    ----------
+    network : KANNetwork
+    data : TrainingData
+    plan : TrainingPlan
+    prior : Prior or None
+        None stands for the plan's penalties, with the noise that the residuals show.
+
+    Returns
+    -------
+    Posterior or None
+        None if rounding forbids it.
+    """
+    objective = make_objective(network, data, plan)
+    theta, n_rows = objective.start, data.n_observations
+    linearised = LinearisedModel(
+        network,
+        theta,
+        objective.gauss_newton_of_loss(theta),
+        n_rows,
+        plan.loss.has_noise,
+    )
+    is_proper = True
+    if prior is None:
+        (penalty,) = plan.penalties or (QuadraticPenalty(0.0),)
+        alpha = torch.as_tensor(penalty.alpha)  # on size, where there are three
+        is_proper = bool(((alpha[:, 0] if alpha.ndim else alpha) > 0).all())
+        prior = linearised.prior_of_alpha(penalty.alpha)
+    outcome = linearised.posterior(prior)
+    if outcome is None:
+        return None
+    alpha = prior.alpha(n_rows)
+    penalised = objective.with_penalties((QuadraticPenalty(alpha),))
+    noise = [prior.noise] * len(data.baseline)
+    if plan.loss.has_noise:
+        squares = (objective.raw(theta) - data.target).square()
+        freedom = linearised.freedom(outcome) / len(data.baseline)
+        noise = (data.sample_weight @ squares / freedom).tolist()
+    return Posterior(
+        factor=_factor(n_rows * penalised.gauss_newton(theta).curvature),
+        alpha=alpha.cpu().numpy(),
+        noise=np.array(noise),
+        shared_noise=prior.noise,
+        log_evidence=outcome.log_evidence if is_proper else -math.inf,
+        n_effective=outcome.n_effective,
+    )
+
+
+def _factor(precision):
+    scale = precision.diagonal().rsqrt()
+    scale = torch.where(torch.isfinite(scale), scale, 1.0)
+    scaled = scale.unsqueeze(1) * precision * scale
+    for ridge in RIDGES:
+        scaled.diagonal().fill_(1 + ridge)
+        factor, info = torch.linalg.cholesky_ex(scaled)
+        if info == 0:
+            break
+    return (factor / scale.unsqueeze(1)).cpu().numpy()
+
+
+@torch.no_grad()
+def deviations(network, factor, x):
+    """Derivatives of the raw outputs along the standard deviations of the weights.
+
+    With the precision L L^T of the weights they are L^-1 J_o^T for each output o, whose
+    products are the covariances of the raw outputs at unit noise.
+
+    Parameters
+    ----------
+    network : KANNetwork
+    factor : Tensor of shape (n_parameters, n_parameters)
+        L, as in `Posterior`.
+    x : Tensor of shape (n_samples, n_inputs)
+
+    Returns
+    -------
+    Tensor of shape (n_outputs, n_parameters, n_samples)
+    """
+    line = linearise(network, network.weights, x)
+    n_samples, n_outputs = line.output.shape
+    own = weights_of_each_output(network, n_outputs)
+    columns = x.new_zeros(n_outputs, len(factor), n_samples)
+    for output in range(n_outputs):
+        columns[output, : line.inner.shape[2]] = line.inner[:, output].T
+        columns[output, own[output]] = line.outer.T
+    return torch.linalg.solve_triangular(factor, columns, upper=False)

@@ -1,0 +1,271 @@
+"""Second-order training: several starts, and penalties that are learnt on the way.
+
+A `Candidate` is a network under training with its prior. It is settled under a fixed
+prior, and then finished: by learning the prior from the evidence where the plan says
+so, under the plan's own penalties otherwise.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+
+from skkan._evidence import LinearisedModel, Prior
+from skkan._penalties import QuadraticPenalty
+from skkan._plan import make_objective
+
+# Starting priors, as alpha times the number of observations. The stiff one suits noisy
+# tables, where a loose start fits the noise and stays there; the loose one finds laws
+# that a stiff start takes for noise. The better outcome is kept.
+STARTING_STRENGTHS = ((1.0, 1.0, 0.0), (1e-2, 1e-3, 0.0))
+# Below this noise variance of a standardised target (a deviation of 1%), curves are
+# known so well that the change of their curvature may be charged instead of it. With
+# more noise, free parabolas cost more than they bring.
+LITTLE_NOISE = 1e-4
+CHANGE_PER_CURVATURE = 0.1  # first precision on the one in that of the other
+STARTING_NOISE = 0.1  # variance of a standardised target
+STEPS_PER_LOOK = 2  # of the solver, between two looks at the hidden nodes
+MOST_LOOKED_AT = 100_000  # rows, at each look
+MOST_SETTLING = 16  # steps under a starting prior
+SETTLED = 1e-3  # relative decrease between two looks that ends the settling
+STEPS_PER_UPDATE = 3  # of the solver, between two updates of the prior
+LARGEST_FALL = 1.0  # of the log evidence, in an update that is kept
+SMALLEST_SHARE = 0.01  # of an update, below which learning is over
+MOST_APPROACHING = 45  # steps towards the mode, when the prior is learnt
+NEAR = 0.3  # of the log posterior below its mode
+STALLED = 10  # steps without progress that end an unwatched descent
+PATIENCE = 2  # updates in a row that gain next to nothing
+SMALLEST_GAIN = 0.1  # of the log evidence
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A network under training, and how good it is so far."""
+
+    network: torch.nn.Module
+    prior: Prior
+    score: float = -math.inf  # log evidence, or minus the objective
+    n_iter: int = 0
+    converged: bool = False
+    message: str = ""
+
+
+def starting_candidates(networks, data, plan):
+    """One candidate for each starting prior; the networks should differ."""
+    noise = STARTING_NOISE if plan.loss.has_noise else 1.0
+    return [
+        Candidate(
+            network,
+            Prior.of_alpha(
+                network,
+                [[strength / data.n_observations for strength in strengths]],
+                noise,
+                data.n_observations,
+            ),
+        )
+        for network, strengths in zip(networks, STARTING_STRENGTHS, strict=False)
+    ]
+
+
+def settled(candidate, data, plan, max_iter):
+    """The candidate after some steps under its own prior."""
+    walk = _Walk(candidate, data, plan)
+    value = math.inf
+    while walk.n_iter < min(max_iter, MOST_SETTLING):
+        before, value = value, walk.solve(candidate.prior, STEPS_PER_LOOK, max_iter)
+        moved = walk.follow_nodes() is not None
+        if walk.at_rest or (not moved and before - value < SETTLED * abs(value)):
+            break
+    return walk.candidate(candidate.prior)
+
+
+def finished(candidate, data, plan, max_iter, monitor=None, rival=-math.inf):
+    """The candidate after training to the end, or to the end of the budget.
+
+    Training ends early when the score cannot reach that of a rival any more: the
+    linearisation promises at least the evidence that there is at the mode.
+    """
+    walk = _Walk(candidate, data, plan, monitor)
+    if plan.learns_alpha:
+        prior = candidate.prior
+        if plan.loss.has_noise and prior.noise < LITTLE_NOISE:
+            prior = prior.with_change_of_curvature(CHANGE_PER_CURVATURE)
+        learnt = _learn(walk, prior, plan.tol, max_iter)
+        return learnt if learnt.score < rival else _at_mode(walk, learnt, max_iter)
+    return _descend(walk, candidate.prior, max_iter)
+
+
+def _descend(walk, prior, max_iter):
+    """Minimise the plan's own objective, while the grids follow the hidden nodes."""
+    moved, value = walk.may_move, math.inf
+    while moved and walk.n_iter < max_iter and not walk.stopped:
+        value = walk.solve(None, STEPS_PER_LOOK, max_iter)
+        moved = walk.follow_nodes() is not None or (not walk.at_rest and moved)
+        moved = moved and walk.may_move
+    if walk.n_iter < max_iter and not walk.stopped:
+        value = walk.solve(None, max_iter, max_iter)
+    return replace(walk.candidate(prior), score=-value, converged=walk.at_rest)
+
+
+def _learn(walk, prior, tol, max_iter):
+    """Climb the evidence: better priors, and the weights that go with them.
+
+    The weights only follow; the linearisation stands in for their mode.
+    """
+    smallest_gain = SMALLEST_GAIN + 0.5 * tol * walk.n_targets
+    walk.solve(prior, STEPS_PER_UPDATE, max_iter)
+    posterior = walk.linearised().posterior(prior)
+    if posterior is None:
+        return replace(walk.candidate(prior), message="no evidence within rounding")
+    share, n_calm = 1.0, 0
+    converged, message = False, "budget spent"
+    while walk.n_iter < max_iter and not walk.stopped:
+        trial = walk.linearised().improved(prior, posterior, share)
+        origin = walk.theta
+        walk.solve(trial, STEPS_PER_UPDATE, max_iter)
+        outcome = walk.linearised().posterior(trial)
+        gain = -math.inf
+        if outcome is not None:
+            gain = outcome.log_evidence - posterior.log_evidence
+        if gain < -LARGEST_FALL:
+            # The weights moved farther than the linearisation holds.
+            walk.return_to(origin)
+            share /= 4
+            if share < SMALLEST_SHARE:
+                converged, message = True, "no update raises the evidence"
+                break
+            continue
+        prior, posterior = trial, outcome
+        n_calm = n_calm + 1 if gain < share * smallest_gain else 0
+        share = min(1.0, 2 * share)
+        scales = walk.follow_nodes()
+        if scales is not None:
+            prior = prior.with_scaled_nodes(walk.network, scales)
+            moved = walk.linearised().posterior(prior)
+            if moved is None:
+                message = "no evidence within rounding"
+                break
+            posterior, n_calm = moved, 0
+        elif n_calm >= PATIENCE:
+            converged, message = True, "the evidence has stopped rising"
+            break
+    return replace(
+        walk.candidate(prior),
+        score=posterior.log_evidence,
+        converged=converged or walk.stopped,
+        message=message,
+    )
+
+
+def _at_mode(walk, candidate, max_iter):
+    """The candidate with its weights at their mode, where its evidence is real."""
+    prior, end = candidate.prior, min(max_iter, walk.n_iter + MOST_APPROACHING)
+    while walk.n_iter < end and not walk.stopped:
+        walk.solve(prior, STEPS_PER_UPDATE, end)
+        posterior = walk.linearised().posterior(prior)
+        if walk.at_rest or posterior is None or posterior.decrement < NEAR:
+            break
+    posterior = walk.linearised().posterior(prior)
+    return replace(
+        candidate,
+        network=walk.network,
+        score=-math.inf if posterior is None else posterior.evidence_at_point,
+        n_iter=walk.n_iter,
+    )
+
+
+class _Walk:
+    """Where a candidate stands, and the steps that it may take."""
+
+    def __init__(self, candidate, data, plan, monitor=None):
+        self._data, self._plan, self._monitor = data, plan, monitor
+        self._objective = make_objective(candidate.network, data, plan)
+        self._state = None
+        self._n_updates = 0
+        self.theta = self._objective.start
+        self.n_iter = 0
+        self.at_rest = False  # no step was left to take
+        self.stopped = False  # by the monitor
+
+    @property
+    def network(self):
+        return self._objective.network_at(self.theta)
+
+    @property
+    def n_targets(self):
+        return self._data.n_observations * self._data.target.shape[1]
+
+    @property
+    def may_move(self):
+        """Whether the grids of hidden layers may follow their nodes once more."""
+        several = len(self._objective.start_network.layers) > 1
+        return several and self._n_updates < self._plan.n_grid_updates
+
+    def candidate(self, prior):
+        return Candidate(self.network, prior, n_iter=self.n_iter)
+
+    def solve(self, prior, n_steps, max_iter):
+        """Take steps under a prior (None: the plan's penalties); returns the value."""
+        objective = self._objective
+        if prior is not None:
+            alpha = prior.alpha(self._data.n_observations)
+            objective = objective.with_penalties((QuadraticPenalty(alpha),))
+        values = []
+
+        def watch(theta, value):
+            values.append(value)
+            if self._monitor is not None:
+                return self._monitor(theta, value)
+            before = values[-min(len(values), STALLED)]
+            stalls = before - value <= self._plan.tol * abs(value)
+            return len(values) > STALLED and stalls
+
+        if self._monitor is not None:
+            self._monitor.begin_search(objective)
+        outcome = self._plan.solver.minimize(
+            objective,
+            self.theta,
+            max_iter=min(n_steps, max_iter - self.n_iter),
+            monitor=watch,
+            generator=None,
+            state=self._state,
+        )
+        self.theta, self._state = outcome.theta, outcome.state
+        self.n_iter += outcome.n_iter
+        self.at_rest = outcome.converged
+        if self._monitor is not None:
+            if not self._monitor.loss_curve:  # the start cannot be improved
+                self._monitor(self.theta, objective.value(self.theta))
+            self.stopped = self._monitor.stage_ended
+        return values[-1] if values else objective.value(self.theta)
+
+    def return_to(self, theta):
+        """Take back the last steps, and be careful with the next ones."""
+        self.theta, self._state = theta, None
+
+    def linearised(self):
+        """The network as a linear model around where it stands."""
+        return LinearisedModel(
+            self._objective.start_network,
+            self.theta,
+            self._objective.gauss_newton_of_loss(self.theta),
+            self._data.n_observations,
+            self._plan.loss.has_noise,
+        )
+
+    def follow_nodes(self):
+        """Let hidden nodes and grids fit each other; the scales, if any moved."""
+        if not self.may_move:
+            return None
+        sample = self._data.thinned(MOST_LOOKED_AT)
+        network, scales = self.network.with_standard_nodes(
+            sample.X,
+            grid_eps=self._plan.grid_eps,
+            margin=self._plan.hidden_margin,
+            sample_weight=sample.sample_weight,
+        )
+        if scales is not None:
+            self._n_updates += 1
+            self._objective = self._objective.with_network(network)
+            self.theta, self._state = self._objective.start, None
+        return scales
