@@ -577,3 +577,47 @@ def test_transfer_within_the_grid_keeps_polynomials(spline_order, rng):
     x = samples_inside(inner, rng)
     after = moved_curve(basis, basis.with_grid(inner), torch.from_numpy(coef)[None], x)
     assert_allclose(after, polynomial(x.numpy()), rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("extrapolation", ["constant", "linear"])
+@pytest.mark.parametrize("base_activation", [None, "identity"])
+@pytest.mark.parametrize("spline_order", range(1, 6))
+def test_transfer_to_other_units_is_exact(
+    spline_order, base_activation, extrapolation, rng
+):
+    """On the same grid in those units, refined or not, everywhere."""
+    options = {"base_activation": base_activation, "extrapolation": extrapolation}
+    basis = BSplineBasis(uneven_grid(rng), spline_order, **options)
+    scale = torch.from_numpy(rng.uniform(0.3, 3, 3))
+    shift = torch.from_numpy(rng.uniform(-2, 2, 3))
+    coef = torch.from_numpy(rng.standard_normal((3, basis.n_functions)))
+    x = torch.from_numpy(rng.uniform(-3, 4, (200, 3)))
+    # At the ends the units decide by rounding which side of the grid a sample is on.
+    for same in (basis, basis.refined(10)):
+        new = basis.with_grid((same.grid - shift.unsqueeze(1)) / scale.unsqueeze(1))
+        transfer = basis.transfer_matrix(new, scale=scale, shift=shift)
+        moved = torch.einsum("igf,if->ig", transfer, coef)
+        values = curve(new, moved, (x - shift) / scale)
+        # Tangents of high degree are steep: digits are lost next to their values.
+        expected = curve(basis, coef, x)
+        atol = 1e-10 * float(expected.abs().max())
+        assert_allclose(values, expected, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("spline_order", range(1, 6))
+def test_transfer_to_other_units_projects_the_base_function(spline_order, rng):
+    """silu of scaled inputs is no spline, but nearly one: the weight is kept."""
+    basis = BSplineBasis(
+        uneven_grid(rng), spline_order, base_activation="silu"
+    ).refined(40)
+    scale, shift = torch.tensor(0.7).double(), torch.tensor(0.2).double()
+    new = basis.with_grid((basis.grid - shift) / scale)
+    transfer = basis.transfer_matrix(new, scale=scale, shift=shift)
+    coef = torch.from_numpy(rng.standard_normal((3, basis.n_functions)))
+    moved = torch.einsum("igf,if->ig", transfer, coef)
+    assert_array_equal(moved[:, -1], coef[:, -1])
+    x = samples_inside(basis.grid, rng)[:200]
+    found = curve(new, moved, (x - shift) / scale)
+    # The error of splines on 40 intervals of 0.1 or less.
+    error = {1: 1e-2, 2: 1e-4, 3: 1e-5, 4: 1e-6, 5: 1e-7}[spline_order]
+    assert_allclose(found, curve(basis, coef, x), rtol=0, atol=error)

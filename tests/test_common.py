@@ -11,10 +11,12 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skkan import KANClassifier, KANRegressor, SparsityPenalty
 
 # Enough for the accuracy that the checks ask for, in a fraction of a fit's time.
-BUDGET = {"max_iter": 16, "n_grid_updates": 2}
+BUDGET = {"max_iter": 16, "n_grid_updates": 2, "solver": "lbfgs"}
 
 FACTORS = [
     {"solver": "lbfgs"},
+    {"solver": "lm"},
+    {"solver": "lm", "alpha": 0.01},
     {"solver": "adam", "max_iter": 40},
     {"hidden_layer_sizes": ()},
     {"hidden_layer_sizes": (3,)},

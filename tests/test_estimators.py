@@ -80,7 +80,12 @@ def test_additive_classifier_is_logistic_regression_on_its_features():
     keep = np.r_[np.flatnonzero(y == 0)[:200], np.flatnonzero(y == 1)[:200]]
     X, y = X[keep][:, :6], y[keep]  # as many of each class: the offset is zero
     model = KANClassifier(
-        (), alpha=0.01, max_iter=5000, tol=0.0, n_iter_no_change=5000
+        (),
+        solver="lbfgs",
+        alpha=0.01,
+        max_iter=5000,
+        tol=0.0,
+        n_iter_no_change=5000,
     ).fit(X, y)
     features = penalised_features(model, X)
     peer = LogisticRegression(
@@ -152,7 +157,8 @@ def test_class_weights_equal_repetition_bit_by_bit(table):
 def test_class_weights_count_on_validation_rows_too(table):
     X, y = table
     weigh = 1.0 + 49.0 * y
-    model = KANClassifier(class_weight={1: 50}, **SHORT).fit(X, y, X_val=X, y_val=y)
+    model = KANClassifier(class_weight={1: 50}, solver="lbfgs", **SHORT)
+    model.fit(X, y, X_val=X, y_val=y)
     expected = log_loss(y, model.predict_proba(X), sample_weight=weigh)
     assert_allclose(model.validation_loss_curve_[-1], expected, rtol=1e-9)
 
@@ -163,10 +169,10 @@ def test_change_of_units_changes_predictions_as_it_must(table):
     plain = KANRegressor(**SHORT).fit(X, y)
     scale, shift = np.array([1e-3, 4.0, 1e5]), np.array([1.0, -2.0, 1e4])
     moved = KANRegressor(**SHORT).fit(shift + scale * X, 100 * y - 7)
-    # Fifteen steps of a search amplify the rounding of the scaled inputs.
-    assert_allclose(
-        moved.predict(shift + scale * X), 100 * plain.predict(X) - 7, rtol=1e-5
-    )
+    # Fifteen steps of a search amplify the rounding of the scaled inputs; the targets
+    # have a deviation of some 100.
+    expected = 100 * plain.predict(X) - 7
+    assert_allclose(moved.predict(shift + scale * X), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_balanced_class_weight_equals_the_same_sample_weights(table):
@@ -261,7 +267,7 @@ def test_rare_classes_start_from_their_frequency(rng):
 
 def test_grid_schedule_ends_on_its_last_grid(table):
     X, y = table
-    model = KANRegressor(grid_schedule=(10, 20), **SHORT).fit(X, y)
+    model = KANRegressor(grid_schedule=(10, 20), solver="lbfgs", **SHORT).fit(X, y)
     assert model.grid_size_ == 20
     assert model.stage_ends_ == [15, 30, 45]
     assert model.n_iter_ == len(model.loss_curve_) == 45
@@ -271,7 +277,7 @@ def test_warm_start_on_a_finer_grid_continues_the_schedule(rng):
     """Extension between two fits is the extension inside of one."""
     X = rng.uniform(-1, 1, size=(200, 2))
     y = np.exp(np.sin(np.pi * X[:, 0]) + X[:, 1] ** 2)
-    settings = {**SHORT, "alpha": 0.0, "n_grid_updates": 0}
+    settings = {**SHORT, "solver": "lbfgs", "alpha": 0.0, "n_grid_updates": 0}
     schedule = KANRegressor((1,), grid_schedule=(10,), **settings).fit(X, y)
     warm = KANRegressor((1,), warm_start=True, **settings).fit(X, y)
     warm.set_params(grid_size=10).fit(X, y)
@@ -338,12 +344,13 @@ def test_odd_columns_give_finite_predictions(make, extrapolation, spoil, table):
 
 
 def test_constant_continuation_keeps_what_was_seen_at_the_edge(table):
-    """Within five robust deviations, grids end at the outermost samples."""
+    """Grids end at most a twentieth of the range beyond the outermost samples."""
     X, y = table
     model = KANRegressor((), **SHORT).fit(X, y)
     for edge in (X.min(axis=0), X.max(axis=0)):
-        far = edge + 1e6 * np.sign(edge)
-        assert_allclose(model.predict([far]), model.predict([edge]), rtol=1e-12)
+        end = edge + 0.05 * np.ptp(X, axis=0) * np.sign(edge)
+        far = end + 1e6 * np.sign(edge)
+        assert_allclose(model.predict([far]), model.predict([end]), rtol=1e-12)
 
 
 def test_linear_continuation_goes_on_along_the_tangent(rng):
@@ -416,7 +423,7 @@ def test_constant_target_is_predicted(value, n_rows, rng):
 @both
 def test_validation_rows_of_ones_own_are_scored_not_fitted(make, table):
     X, y = table
-    settings = {**SHORT, "n_grid_updates": 0}
+    settings = {**SHORT, "solver": "lbfgs", "n_grid_updates": 0}
     alone = make(**settings).fit(X[:60], y[:60])
     model = make(**settings).fit(X[:60], y[:60], X_val=X[60:], y_val=y[60:])
     assert model.loss_curve_ == alone.loss_curve_
@@ -479,12 +486,6 @@ def test_warns_when_the_budget_ends_first(make, table):
 
 
 # Solvers, penalties, importances.
-
-
-def test_auto_takes_mini_batches_above_20000_rows():
-    model = KANRegressor()
-    assert isinstance(model._make_solver(20_000), LBFGS)
-    assert isinstance(model._make_solver(20_001), Adam)
 
 
 def test_solver_objects_carry_their_mechanics(table):

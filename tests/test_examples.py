@@ -44,6 +44,8 @@ def test_an_example_runs_silently_and_writes_no_file(path, tmp_path):
         check_table(output)
     if path.name == "plot_grid.py":
         check_grids(output)
+    if path.name == "plot_scaling_laws.py":
+        check_scaling_laws(output)
 
 
 def check_table(output):
@@ -67,6 +69,17 @@ def check_grids(output):
     assert "-3.3793  -0.8336  -0.2805   0.2751   0.8132   3.3837" in output
     difference = re.search(r"phi and its formula: (\S+)", output)[1]
     assert float(difference) < 1e-14
+
+
+def check_scaling_laws(output):
+    """With enough rows the error of cubic splines falls as grid_size ** -4."""
+    header, *rows = [line.split() for line in output.splitlines()]
+    grids = np.array([name.removeprefix("G=") for name in header[2:]], dtype=float)
+    assert [row[0] for row in rows] == ["n=100", "n=300", "n=1000", "n=3000"]
+    errors = np.array([row[1:] for row in rows], dtype=float)
+    assert (errors < 0.02).all()
+    law = errors[-1, 0] * (grids / grids[0]) ** -4.0
+    assert (errors[-1] < 2 * law).all()
 
 
 def test_the_example_of_the_readme_runs_and_has_twelve_lines(tmp_path):

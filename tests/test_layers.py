@@ -172,3 +172,42 @@ def test_arrays_round_trip(base_activation, extrapolation, rng):
         arrays[name][:] = 0
     assert_array_equal(rebuilt(x).detach(), output)
     assert_array_equal(layer(x).detach(), output)
+
+
+@pytest.mark.parametrize("extrapolation", ["constant", "linear"])
+@pytest.mark.parametrize("base_activation", [None, "silu"])
+@pytest.mark.parametrize("removed", [False, True])
+def test_scaled_outputs_are_exact(removed, base_activation, extrapolation, rng):
+    """(node - shift) / scale everywhere: splines sum to one, beyond the grid, too."""
+    options = {"base_activation": base_activation, "extrapolation": extrapolation}
+    layer = make_layer(rng, mask=some_mask() if removed else None, **options)
+    x = make_samples(rng)
+    scale, shift = torch.tensor([[0.2, 7.0], [1.5, -3.0]], dtype=torch.float64)
+    before = layer(x).detach()
+    scaled = layer.with_scaled_outputs(scale, shift)
+    # Tangents reach values of a hundred.
+    assert_allclose(
+        scaled(x).detach(), (before - shift) / scale, rtol=1e-12, atol=1e-12
+    )
+    assert_array_equal(layer(x).detach(), before)
+    assert scaled.basis is layer.basis
+    assert_array_equal(scaled.mask, layer.mask)
+
+
+def test_outputs_scaled_by_one_are_the_same_bits():
+    """Nodes that fit their grids are not touched by those that do not."""
+    layer = make_layer(np.random.default_rng(0), mask=some_mask())
+    scale, shift = torch.tensor([[1.0, 3.0], [0.0, 2.0]], dtype=torch.float64)
+    scaled = layer.with_scaled_outputs(scale, shift)
+    assert_array_equal(scaled.weight.detach()[0], layer.weight.detach()[0])
+
+
+def test_basis_in_other_units_keeps_the_curves(rng):
+    """An input x of the new layer is the input scale x + shift of the old one."""
+    layer, x = make_layer(rng, base_activation="identity"), make_samples(rng)
+    scale = torch.from_numpy(rng.uniform(0.3, 3, N_INPUTS))
+    shift = torch.from_numpy(rng.uniform(-1, 1, N_INPUTS))
+    basis = layer.basis.with_grid(((layer.basis.grid.T - shift) / scale).T)
+    moved = layer.with_basis(basis, scale=scale, shift=shift)
+    new = (x - shift) / scale
+    assert_allclose(moved(new).detach(), layer(x).detach(), rtol=0, atol=1e-11)

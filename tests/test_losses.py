@@ -6,6 +6,7 @@ import torch
 from numpy.testing import assert_allclose
 from scipy.optimize import minimize
 from scipy.special import expit, softmax
+from torch.autograd.functional import hessian, jacobian
 
 from skkan._losses import (
     PRIOR_COUNT,
@@ -53,6 +54,36 @@ def test_gradient_is_prediction_minus_target(loss, rng):
     expected = (loss.inverse_link(raw) - target).detach()
     assert_allclose(gradient, expected, rtol=0, atol=1e-14)
     assert torch.autograd.gradcheck(lambda z: loss.value(z, target), raw)
+
+
+@pytest.mark.parametrize("n_outputs", [1, 3])
+@pytest.mark.parametrize("loss", LOSSES, ids=by_name)
+def test_given_derivatives_are_autograds(loss, n_outputs, rng):
+    """First and second ones, R^T R = H, by which second-order solvers step."""
+    raw, target = problem(loss, rng, n_outputs=n_outputs)
+
+    def total(raw):
+        return loss.value(raw, target).sum()
+
+    gradient = jacobian(total, raw)
+    assert_allclose(loss.gradient(raw, target), gradient, rtol=0, atol=1e-14)
+    # Samples have nothing to do with each other: only the blocks of each are not zero.
+    expected = torch.einsum("nonp->nop", hessian(total, raw))
+    root = loss.curvature_root(raw, target)
+    assert_allclose(root.mT @ root, expected, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("size", [1e2, 1e3, 1e150])
+@pytest.mark.parametrize("loss", LOSSES[1:], ids=by_name)
+def test_given_derivatives_survive_large_outputs(loss, size):
+    """Where a class is certain, there is no curvature, but no NaN either."""
+    raw = torch.tensor([[size, -size], [-size, size]], dtype=torch.float64)
+    right = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    assert_allclose(loss.gradient(raw, right), np.zeros((2, 2)), atol=1e-40)
+    wrong = loss.gradient(raw, right.flip(0))
+    assert_allclose(wrong, [[1, -1], [-1, 1]], rtol=1e-15)
+    root = loss.curvature_root(raw, right)
+    assert_allclose(root.mT @ root, np.zeros((2, 2, 2)), atol=1e-40)
 
 
 def test_links_are_scipys(rng):

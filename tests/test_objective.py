@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from torch.autograd.functional import hessian
 
 from skkan import KANNetwork, SparsityPenalty, _objective
 from skkan._losses import BinaryLogLoss, MultinomialLogLoss, SquaredError
@@ -140,8 +141,8 @@ def test_cache_does_not_change_values(rows, rng, monkeypatch):
     cached = make_objective(network, data)
     monkeypatch.setattr(_objective, "LARGEST_CACHE", 0)
     fresh = make_objective(network, data)
-    assert cached._features is not None
-    assert fresh._features is None
+    assert cached._rows.features is not None
+    assert fresh._rows.features is None
     theta = cached.start
     for one, two in zip(
         cached.value_and_grad(theta, rows),
@@ -182,3 +183,82 @@ def test_vector_and_network_are_two_forms_of_one_thing(rng):
     assert_array_equal(objective.start, torch.cat(flat))
     assert objective.grid_size == 5
     assert objective.n_rows == N_SAMPLES
+
+
+# The quadratic model
+
+
+@pytest.mark.parametrize("penalties", [[], PENALTIES[:1]], ids=["plain", "penalised"])
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+def test_quadratic_model_has_value_and_gradient_of_the_objective(loss, penalties, rng):
+    """By hand and by autograd, penalties included."""
+    data = make_data(rng)
+    network = make_network(rng, data[0])
+    objective = make_objective(network, data, loss=loss, penalties=penalties)
+    value, gradient = objective.value_and_grad(objective.start)
+    model = objective.gauss_newton(objective.start)
+    assert_allclose(model.value, value, rtol=1e-12)
+    assert_allclose(model.gradient, gradient, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("per_edge", [False, True])
+def test_penalty_adds_its_hessian_to_the_quadratic_model(per_edge, rng):
+    """The curvature of the loss itself is that without penalties."""
+    data = make_data(rng)
+    network = make_network(rng, data[0])
+    n_edges = sum(layer.mask.numel() for layer in network.all_layers)
+    alpha = rng.uniform(0, 1, (n_edges, 3)) if per_edge else 0.3
+    plain = make_objective(network, data, penalties=[])
+    objective = plain.with_penalties([QuadraticPenalty(alpha)])
+    theta = objective.start
+    sizes = [weight.numel() for weight in network.weights]
+
+    def penalty(theta):
+        weights = [
+            part.view(weight.shape)
+            for part, weight in zip(theta.split(sizes), network.weights, strict=True)
+        ]
+        return QuadraticPenalty(alpha).of_weights(network.all_layers, weights)
+
+    expected = plain.gauss_newton(theta).curvature + hessian(penalty, theta)
+    # Third differences on five intervals have eigenvalues up to 1e5.
+    found = objective.gauss_newton(theta).curvature
+    assert_allclose(found, expected, rtol=1e-10, atol=1e-9)
+
+
+def test_quadratic_model_of_the_loss_is_kept_for_its_point_only(rng):
+    """Priors change more often than weights; a stale one would be worse than none."""
+    data = make_data(rng)
+    network = make_network(rng, data[0])
+    objective = make_objective(network, data, penalties=PENALTIES[:1])
+    theta = objective.start
+    first = objective.gauss_newton_of_loss(theta)
+    before = first.curvature.clone()
+    assert objective.with_penalties([]).gauss_newton_of_loss(theta) is first
+    objective.gauss_newton(theta)
+    assert_array_equal(first.curvature, before)
+    theta += 0.1  # the same tensor with other numbers
+    moved = objective.gauss_newton_of_loss(theta)
+    fresh = make_objective(network, data, penalties=[]).gauss_newton_of_loss(theta)
+    assert_array_equal(moved.curvature, fresh.curvature)
+    assert moved.value != first.value
+
+
+def test_other_network_on_the_same_rows(rng):
+    """Its weights, its hidden grids, none of the kept models of the other one."""
+    data = make_data(rng)
+    network = make_network(rng, data[0])
+    objective = make_objective(network, data, penalties=PENALTIES[:1])
+    objective.gauss_newton(objective.start)
+    other = network.with_grids_from_samples(data[0], grid_eps=0.5, hidden_only=True)
+    changed = objective.with_network(other)
+    expected = make_objective(other, data, penalties=PENALTIES[:1])
+    assert_array_equal(changed.start, expected.start)
+    for one, two in zip(
+        changed.gauss_newton(changed.start),
+        expected.gauss_newton(expected.start),
+        strict=True,
+    ):
+        assert_array_equal(one, two)
+    assert objective.start_network is network
+    assert changed.start_network is other

@@ -9,9 +9,15 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.interpolate import BSpline
 from sklearn.base import clone
+from torch.autograd.functional import hessian, jacobian
 
 from skkan import KANNetwork, KANRegressor, SparsityPenalty
-from skkan._penalties import ROUGHNESS, QuadraticPenalty, quadratic_form
+from skkan._penalties import (
+    ROUGHNESS,
+    QuadraticPenalty,
+    penalty_spectrum,
+    quadratic_form,
+)
 
 SHAPES = [(1, 0), (1, 1), (1, 3), (2, 0), (5, 2), (5, 3), (20, 3), (7, 5)]
 STRENGTHS = {
@@ -54,7 +60,8 @@ def test_quadratic_form_is_symmetric_positive_definite(
 ):
     """The penalised problem then has one minimum in each layer."""
     form = quadratic_form(grid_size, spline_order, has_base).numpy()
-    assert_array_equal(form, form.T)
+    # A product of three matrices, whose sums run in either order.
+    assert_allclose(form, form.T, rtol=0, atol=1e-15 * np.abs(form).max())
     # The size part alone has eigenvalues 1 / n_splines, and 1 for the base weight.
     smallest = np.linalg.eigvalsh(form).min()
     assert_allclose(smallest, 1 / (grid_size + spline_order), rtol=1e-6)
@@ -94,25 +101,100 @@ def sine_coefficients(grid_size, spline_order):
     return np.linalg.lstsq(splines, np.sin(2 * np.pi * points), rcond=None)[0]
 
 
+def difference_form(n_splines, grid_size, order):
+    """Mean of the squared differences in units of the interval, as a matrix."""
+    steps = np.diff(np.eye(n_splines), n=order, axis=0) * grid_size**order
+    return steps.T @ steps / max(len(steps), 1)
+
+
+def parts_of(coef, grid_size, spline_order):
+    """Size, curvature and change of curvature of one curve."""
+    vectors, parts = penalty_spectrum(grid_size, spline_order, False)
+    return (parts.numpy() @ (vectors.numpy().T @ coef) ** 2).tolist()
+
+
+@pytest.mark.parametrize("has_base", [False, True])
+@pytest.mark.parametrize(("grid_size", "spline_order"), SHAPES)
+def test_directions_are_orthonormal(grid_size, spline_order, has_base):
+    """So that all parts are diagonal in them and size is the mean square."""
+    vectors, parts = penalty_spectrum(grid_size, spline_order, has_base)
+    n_splines = grid_size + spline_order
+    identity = np.eye(n_splines + has_base)
+    # The smallest of eigenvalues that span many orders of magnitude cost digits.
+    assert_allclose(vectors.T @ vectors, identity, rtol=0, atol=1e-10)
+    assert_allclose(parts[0, :n_splines], 1 / n_splines, rtol=1e-15)
+    assert (parts >= 0).all()
+
+
+@pytest.mark.parametrize(("grid_size", "spline_order"), SHAPES)
+def test_change_of_curvature_is_the_third_differences(grid_size, spline_order):
+    """All of their matrix, divided by (2 pi)^2."""
+    vectors, parts = (p.numpy() for p in penalty_spectrum(grid_size, spline_order, 0))
+    expected = difference_form(grid_size + spline_order, grid_size, 3)
+    form = (vectors * parts[2]) @ vectors.T * (2 * np.pi) ** 2
+    # Rounding is relative to the roughest direction.
+    scale = max(np.abs(expected).max(), 1e-300)
+    assert_allclose(form, expected, rtol=0, atol=1e-13 * scale)
+
+
+@pytest.mark.parametrize(("grid_size", "spline_order"), SHAPES)
+def test_curvature_is_the_diagonal_of_the_second_differences(grid_size, spline_order):
+    """Along each direction; the trace then is that of the whole matrix."""
+    vectors, parts = (p.numpy() for p in penalty_spectrum(grid_size, spline_order, 0))
+    form = difference_form(grid_size + spline_order, grid_size, 2)
+    scale = max(np.abs(form).max(), 1e-300)
+    expected = [vector @ form @ vector for vector in vectors.T]
+    assert_allclose(parts[1], expected, rtol=0, atol=1e-13 * scale)
+    assert_allclose(parts[1].sum(), np.trace(form), rtol=1e-12)
+
+
+@pytest.mark.parametrize("grid_size", [5, 20, 100, 1000])
+@pytest.mark.parametrize("spline_order", [2, 3, 4])
+def test_straight_lines_and_parabolas_are_free(grid_size, spline_order):
+    """Lines of both parts, parabolas of the second, next to 780 for a sine."""
+    position = np.linspace(-1, 1, grid_size + spline_order)
+    _, curvature, change = parts_of(1 - 2 * position, grid_size, spline_order)
+    # Rounding, 1e-16, in directions of which the roughest weighs grid_size^6.
+    assert curvature <= 1e-8
+    assert change <= 1e-8
+    _, curvature, change = parts_of(position**2, grid_size, spline_order)
+    # The squared second derivative of x^2, in units of a grid of length one.
+    expected = (8 * (grid_size / (len(position) - 1)) ** 2) ** 2
+    # Differences of the rounding of one, 1e-16, times grid_size^2.
+    assert_allclose(curvature, expected, rtol=1e-5)
+    assert change <= 1e-8
+
+
 @pytest.mark.parametrize(("grid_size", "rtol"), [(50, 0.04), (400, 0.005)])
 @pytest.mark.parametrize("spline_order", [2, 3, 4])
-def test_roughness_of_a_sine_is_the_integral(spline_order, grid_size, rtol):
-    """int (sin(2 pi x)'')^2 = (2 pi)^4 / 2, up to terms of order 1 / grid_size."""
+def test_change_of_curvature_of_a_sine_is_the_integral(spline_order, grid_size, rtol):
+    """(2 pi)^4 / 2, as for the second derivative, up to terms of 1 / grid_size."""
     coef = sine_coefficients(grid_size, spline_order)
-    form = quadratic_form(grid_size, spline_order, False).numpy()
-    rough = (coef @ form @ coef - np.mean(coef**2)) / ROUGHNESS
-    assert_allclose(rough, (2 * np.pi) ** 4 / 2, rtol=rtol)
+    change = parts_of(coef, grid_size, spline_order)[2]
+    assert_allclose(change, (2 * np.pi) ** 4 / 2, rtol=rtol)
 
 
-def test_penalty_means_the_same_at_every_grid_size():
+@pytest.mark.parametrize("grid_size", [20, 50, 400])
+@pytest.mark.parametrize("spline_order", [2, 3, 4])
+def test_curvature_of_a_sine_is_more_than_the_integral(spline_order, grid_size):
+    """The terms off the diagonal, which are left out, would cancel a third of it."""
+    coef = sine_coefficients(grid_size, spline_order)
+    curvature = parts_of(coef, grid_size, spline_order)[1]
+    whole = coef @ difference_form(len(coef), grid_size, 2) @ coef
+    # The ends of the grid weigh up to 3 / grid_size too little.
+    assert_allclose(whole, (2 * np.pi) ** 4 / 2, rtol=0.2)
+    assert_allclose(curvature, 1.55 * (2 * np.pi) ** 4 / 2, rtol=0.04)
+
+
+@pytest.mark.parametrize("part", [0, 1, 2])
+def test_parts_mean_the_same_at_every_grid_size(part):
     """Otherwise alpha would have to change along a grid schedule."""
-    totals = [
-        coef @ quadratic_form(grid_size, 3, False).numpy() @ coef
+    found = [
+        parts_of(sine_coefficients(grid_size, 3), grid_size, 3)[part]
         for grid_size in (20, 40, 80, 160)
-        for coef in [sine_coefficients(grid_size, 3)]
     ]
-    # The ends of the grid weigh up to 3 / grid_size too little: 3.5% at 20.
-    assert_allclose(totals, 0.5 + ROUGHNESS * (2 * np.pi) ** 4 / 2, rtol=0.04)
+    # The ends of the grid weigh up to 3 / grid_size differently.
+    assert_allclose(found, found[-1], rtol=0.07)
 
 
 def test_base_weight_counts_with_its_size_only():
@@ -134,6 +216,71 @@ def test_quadratic_penalty_sums_over_the_edges(base_activation, rng):
             expected += 0.5 * 0.3 * mask[o, i] * weight[o, i] @ form @ weight[o, i]
     value = QuadraticPenalty(0.3).value(passes, uniform_share(x))
     assert_allclose(value, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("base_activation", [None, "silu"])
+def test_strengths_of_each_edge_sum_over_the_edges(base_activation, rng):
+    """alpha_ep w^T S_p w, edges in the order of layers, outputs, inputs."""
+    network, x, passes = make_passes(rng, base_activation=base_activation)
+    n_edges = sum(layer.mask.numel() for layer in network.all_layers)
+    alpha = rng.uniform(0, 1, (n_edges, 3))
+    vectors, parts = penalty_spectrum(5, 3, base_activation is not None)
+    expected, edge = 0.0, 0
+    for step in passes:
+        for o, i in np.ndindex(step.layer.mask.shape):
+            along = vectors.T @ step.weight[o, i]
+            for part in range(3):
+                size = float((parts[part] * along.square()).sum())
+                mask = float(step.layer.mask[o, i])
+                expected += 0.5 * mask * alpha[edge, part] * size
+            edge += 1
+    assert edge == n_edges
+    value = QuadraticPenalty(alpha).value(passes, uniform_share(x))
+    assert_allclose(value, expected, rtol=1e-12)
+
+
+def test_one_strength_stands_for_those_of_all_edges(rng):
+    """alpha on the size, 0.01 alpha on the curvature, bit for bit."""
+    network, x, passes = make_passes(rng)
+    n_edges = sum(layer.mask.numel() for layer in network.all_layers)
+    row = [0.3, 0.3 * ROUGHNESS, 0.0]
+    one, each = QuadraticPenalty(0.3), QuadraticPenalty(np.tile(row, (n_edges, 1)))
+    assert_array_equal(one.per_edge(n_edges), each.alpha)
+    share = uniform_share(x)
+    assert_array_equal(one.value(passes, share), each.value(passes, share))
+
+
+@pytest.mark.parametrize("per_edge", [False, True])
+def test_derivatives_of_the_quadratic_penalty_are_autograds(per_edge, rng):
+    """As a function of the weights alone; removed edges have no gradient."""
+    network, _, _ = make_passes(rng)
+    layers, weights = network.all_layers, network.weights
+    n_edges = sum(layer.mask.numel() for layer in layers)
+    alpha = rng.uniform(0, 1, (n_edges, 3)) if per_edge else 0.3
+    penalty = QuadraticPenalty(alpha)
+
+    def value(*weights):
+        return penalty.of_weights(layers, weights)
+
+    gradients, curvatures = (f(value, tuple(weights)) for f in (jacobian, hessian))
+    for index, (layer, gradient, curvature) in enumerate(
+        zip(
+            layers,
+            penalty.gradient(layers, weights),
+            penalty.curvature(layers, weights),
+            strict=True,
+        )
+    ):
+        # Third differences on five intervals have eigenvalues up to 1e5.
+        assert_allclose(gradient, gradients[index], rtol=1e-10, atol=1e-10)
+        dense = curvatures[index][index]
+        expected = torch.einsum("oifoig->oifg", dense)
+        existing = layer.mask[..., None, None] * curvature
+        assert_allclose(existing, expected, rtol=1e-10, atol=1e-10)
+        # Edges have nothing to do with each other.
+        assert_allclose(dense.abs().sum(), expected.abs().sum(), rtol=1e-12)
+        gone = layer.mask == 0
+        assert_array_equal(gradient[gone], 0 * gradient[gone])
 
 
 # The sparsity penalty

@@ -12,7 +12,8 @@ from skkan import KANNetwork, grid_from_samples
 from skkan._losses import SquaredError
 from skkan._monitor import Monitor, Observer, Validation
 from skkan._penalties import QuadraticPenalty
-from skkan._training import TrainingData, TrainingPlan, make_objective, train
+from skkan._plan import TrainingData, TrainingPlan, make_objective
+from skkan._training import train
 from skkan.solvers import LBFGS, Adam, Solver
 from skkan.solvers._base import DivergenceError
 
@@ -43,6 +44,7 @@ def make_plan(**changes):
         n_grid_updates=3,
         grid_eps=0.3,
         max_iter=30,
+        tol=0.0,
     )
     return replace(plan, **changes)
 
@@ -60,7 +62,7 @@ def make_monitor(*observers, early_stopping=False, validation=None):
 def fit(network, data, plan, monitor=None):
     monitor = monitor or make_monitor()
     generator = torch.Generator().manual_seed(0)
-    return train(network, data, plan, generator=generator, monitor=monitor)
+    return train([network], data, plan, generator=generator, monitor=monitor)
 
 
 class Recorder(Solver):

@@ -1,0 +1,136 @@
+"""The Laplace posterior against dense algebra."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from torch.autograd.functional import jacobian
+
+from skkan import KANNetwork
+from skkan._evidence import Prior
+from skkan._losses import SquaredError
+from skkan._penalties import QuadraticPenalty, basis_kind, penalty_spectrum
+from skkan._plan import TrainingData, TrainingPlan
+from skkan._posterior import deviations, laplace_posterior
+from skkan.solvers import LevenbergMarquardt
+
+WIDTHS = [[2, 1], [2, 3, 1], [2, 3, 2]]
+every_network = pytest.mark.parametrize("widths", WIDTHS, ids=str)
+
+
+def make_problem(rng, widths):
+    """Random network with a skip, and weighted rows."""
+    X = torch.from_numpy(rng.uniform(-1, 1, (60, widths[0])))
+    network = KANNetwork.from_samples(widths, X, grid_size=3, additive_skip=True)
+    network = network.with_weights(
+        [torch.from_numpy(rng.standard_normal(w.shape)) for w in network.weights]
+    )
+    data = TrainingData(
+        X,
+        torch.from_numpy(rng.standard_normal((60, widths[-1]))),
+        torch.from_numpy(rng.uniform(1, 2, 60)),
+        torch.from_numpy(rng.standard_normal(widths[-1])),
+    )
+    return network, data
+
+
+def make_plan(*penalties):
+    return TrainingPlan(
+        loss=SquaredError(),
+        penalties=penalties,
+        solver=LevenbergMarquardt(),
+        grid_sizes=(3,),
+        n_grid_updates=0,
+        grid_eps=1.0,
+        max_iter=10,
+        tol=0.0,
+    )
+
+
+def dense_jacobian(network, x):
+    """(n_samples, n_outputs, n_parameters), by autograd."""
+    parts = jacobian(lambda *w: network.propagate(x, w)[0], tuple(network.weights))
+    return torch.cat([part.flatten(2) for part in parts], dim=2).numpy()
+
+
+def dense_precision(network, data, alpha):
+    """sum_n w_n J_n^T J_n + n P(alpha)."""
+    J = dense_jacobian(network, data.X)
+    loss = np.einsum("n,nop,noq->pq", data.sample_weight.numpy(), J, J)
+    n_edges = sum(layer.mask.numel() for layer in network.all_layers)
+    spectrum = penalty_spectrum(*basis_kind(network.layers[0].basis))
+    vectors = np.kron(np.eye(n_edges), spectrum.vectors.numpy())
+    strengths = (np.asarray(alpha) @ spectrum.parts.numpy()).ravel()
+    return loss + data.n_observations * (vectors * strengths) @ vectors.T
+
+
+@every_network
+def test_deviations_multiply_to_the_covariance_of_the_outputs(widths, rng):
+    """J_o H^-1 J_p^T for every two outputs."""
+    network, _ = make_problem(rng, widths)
+    x = torch.from_numpy(rng.uniform(-1, 1, (7, widths[0])))
+    J = dense_jacobian(network, x)
+    root = rng.standard_normal((J.shape[2], J.shape[2]))
+    H = root @ root.T + len(root) * np.eye(len(root))
+    columns = deviations(network, torch.from_numpy(np.linalg.cholesky(H)), x)
+    found = torch.einsum("opn,qpm->nomq", columns, columns)
+    expected = np.einsum("nop,pr,mqr->nomq", J, np.linalg.inv(H), J)
+    assert_allclose(found, expected, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("learnt", [False, True])
+@every_network
+def test_factor_is_that_of_the_penalised_normal_matrix(widths, learnt, rng):
+    """L L^T = J^T W J + n P at unit noise, from a prior or from the plan's penalty."""
+    network, data = make_problem(rng, widths)
+    n_edges = sum(layer.mask.numel() for layer in network.all_layers)
+    alpha = rng.uniform(0.1, 1, (n_edges, 3))
+    prior, plan = None, make_plan(QuadraticPenalty(alpha))
+    if learnt:
+        prior = Prior(torch.from_numpy(alpha) * data.n_observations / 0.4, 0.4)
+        plan = make_plan()
+    posterior = laplace_posterior(network, data, plan, prior)
+    assert_allclose(posterior.alpha, alpha, rtol=1e-12)
+    expected = dense_precision(network, data, alpha)
+    assert_allclose(posterior.factor, np.tril(posterior.factor), rtol=0, atol=0)
+    product = posterior.factor @ posterior.factor.T
+    assert_allclose(product, expected, rtol=1e-8, atol=1e-8 * np.abs(expected).max())
+    if learnt:
+        assert posterior.shared_noise == 0.4
+
+
+@every_network
+def test_noise_is_that_of_the_residuals_of_each_output(widths, rng):
+    """Per observation that its share of the weights leaves over."""
+    network, data = make_problem(rng, widths)
+    plan = make_plan(QuadraticPenalty(0.5))
+    posterior = laplace_posterior(network, data, plan, None)
+    residual = data.target - data.baseline - network(data.X).detach()
+    squares = (data.sample_weight @ residual.square()).numpy()
+    ratio = posterior.noise / squares
+    assert_allclose(ratio, ratio[0], rtol=1e-12)
+    if len(widths) == 2:  # linear: no anchors, and exact degrees of freedom
+        J = dense_jacobian(network, data.X)
+        loss = np.einsum("n,nop,noq->pq", data.sample_weight.numpy(), J, J)
+        H = posterior.factor @ posterior.factor.T
+        n_effective = np.trace(np.linalg.solve(H, loss))
+        assert_allclose(posterior.n_effective, n_effective, rtol=1e-8)
+        left = data.n_observations - n_effective
+        assert_allclose(posterior.noise, squares / left, rtol=1e-8)
+
+
+def test_edges_without_a_prior_leave_no_evidence(rng):
+    """It would depend on the volume that weights could have had."""
+    network, data = make_problem(rng, [2, 1])
+    proper, improper, none = (
+        laplace_posterior(network, data, make_plan(*penalties), None)
+        for penalties in (
+            (QuadraticPenalty(0.5),),
+            (QuadraticPenalty(np.array([[1.0, 1.0, 0.0]] * 3 + [[0.0, 1.0, 0.0]])),),
+            (),
+        )
+    )
+    assert math.isfinite(proper.log_evidence)
+    assert improper.log_evidence == none.log_evidence == -math.inf

@@ -1,0 +1,168 @@
+"""Second-order training: what is learnt, and that it is learnt from the data."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes, load_iris, make_friedman1
+from sklearn.model_selection import train_test_split
+
+from skkan import KANClassifier, KANRegressor, SparsityPenalty
+from skkan.solvers import LevenbergMarquardt
+
+LEARNT = ["alpha_", "noise_std_", "log_evidence_", "n_effective_parameters_"]
+
+
+def law(X):
+    """The function of the KAN paper's scaling law."""
+    return np.exp(np.sin(np.pi * X[:, 0]) + X[:, 1] ** 2)
+
+
+@pytest.fixture(scope="module")
+def friedman():
+    X, y = make_friedman1(400, noise=1.0, random_state=0)
+    return train_test_split(X, y, test_size=100, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def additive(friedman):
+    X, _, y, _ = friedman
+    return KANRegressor(()).fit(X, y)
+
+
+def test_refit_with_the_learnt_alpha_is_the_same_model(additive, friedman):
+    """A model without hidden layers has one optimum for a penalty."""
+    X, X_test, y, _ = friedman
+    again = KANRegressor((), solver="lm", alpha=additive.alpha_).fit(X, y)
+    # Learning ends near the mode, a fixed penalty at it.
+    difference = again.predict(X_test) - additive.predict(X_test)
+    assert np.sqrt(np.mean(difference**2)) < 1e-2 * additive.noise_std_
+    assert_allclose(again.alpha_, additive.alpha_, rtol=1e-10)
+    assert_allclose(again.noise_std_, additive.noise_std_, rtol=1e-2)
+    assert_allclose(again.log_evidence_, additive.log_evidence_, atol=1.0)
+
+
+def test_evidence_peaks_at_the_learnt_alpha(additive, friedman):
+    X, _, y, _ = friedman
+    for factor in (0.1, 10.0):
+        alpha = factor * additive.alpha_
+        other = KANRegressor((), solver="lm", alpha=alpha).fit(X, y)
+        assert other.log_evidence_ < additive.log_evidence_
+
+
+def test_noise_is_found(friedman):
+    """It is 1 in the law that made the table."""
+    X, _, y, _ = friedman
+    model = KANRegressor((5,), random_state=0).fit(X, y)
+    assert 0.8 < model.noise_std_ < 1.3
+    assert 20 < model.n_effective_parameters_ < 120
+
+
+@pytest.mark.parametrize("hidden_layer_sizes", [(), (3,)])
+def test_intervals_cover_later_targets(hidden_layer_sizes):
+    """A share of 0.9 within 0.05, where chance alone has a deviation of 0.01."""
+    X, y = make_friedman1(1400, noise=1.0, random_state=1)
+    model = KANRegressor(hidden_layer_sizes, random_state=0).fit(X[:400], y[:400])
+    mean, std = model.predict(X[400:], return_std=True)
+    assert_array_equal(mean, model.predict(X[400:]))
+    assert 0.85 < np.mean(np.abs(y[400:] - mean) < 1.645 * std) < 0.95
+
+
+def test_uncertainty_is_in_the_units_of_the_target(additive, friedman):
+    X, X_test, y, _ = friedman
+    scaled = KANRegressor(()).fit(X, 1000 * y - 5)
+    std = additive.predict(X_test, return_std=True)[1]
+    assert_allclose(scaled.predict(X_test, return_std=True)[1], 1000 * std, rtol=1e-3)
+    shift = len(y) * np.log(1000)
+    assert_allclose(scaled.log_evidence_, additive.log_evidence_ - shift, atol=0.1)
+
+
+def test_outputs_have_their_own_noise(rng):
+    X = rng.uniform(-1, 1, size=(400, 2))
+    noise = rng.normal(size=(400, 2)) * [0.1, 2.0]
+    y = np.column_stack([X[:, 0] ** 2, 3 * X[:, 1]]) + noise
+    model = KANRegressor(()).fit(X, y)
+    assert_allclose(model.noise_std_, [0.1, 2.0], rtol=0.15)
+    assert model.predict(X, return_std=True)[1].shape == (400, 2)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("make", [KANRegressor, KANClassifier])
+def test_weights_are_repetitions_for_the_evidence(make, rng):
+    X = rng.uniform(-1, 1, size=(60, 2))
+    y = (X[:, 0] + 0.3 * rng.normal(size=60) > 0) * 1
+    count = rng.integers(0, 3, size=60)
+    weighted = make((2,), random_state=0, max_iter=40)
+    repeated = clone(weighted)
+    weighted.fit(X, y, sample_weight=count)
+    repeated.fit(np.repeat(X, count, axis=0), np.repeat(y, count))
+    assert_array_equal(weighted.alpha_, repeated.alpha_)
+    assert weighted.log_evidence_ == repeated.log_evidence_
+    assert_array_equal(weighted.predict(X), repeated.predict(X))
+
+
+def test_more_grid_does_not_hurt(rng):
+    """Where the source's error rises from 5e-6 to 3.4e-2."""
+    X, X_test = rng.uniform(-1, 1, size=(2, 300, 2))
+    model = KANRegressor((1,), warm_start=True, random_state=0)
+    errors = []
+    for grid_size in (5, 20, 100):
+        model.set_params(grid_size=grid_size).fit(X, law(X))
+        errors.append(np.sqrt(np.mean((model.predict(X_test) - law(X_test)) ** 2)))
+    assert errors[0] < 5e-2
+    assert errors[1] < errors[0] / 10
+    assert errors[2] < 2 * errors[1] + 1e-4
+
+
+def test_irrelevant_inputs_lose_their_edges(rng):
+    X = rng.uniform(-1, 1, size=(300, 5))
+    y = np.sin(3 * X[:, 0]) + X[:, 1] + 0.1 * rng.normal(size=300)
+    model = KANRegressor(()).fit(X, y)
+    assert model.feature_importances_[2:].max() < 0.02
+    # The second curve is straight: what is charged for curvature has grown.
+    assert model.alpha_[1, 1] > 100 * model.alpha_[0, 1]
+
+
+def test_probabilities_are_moderated_without_changing_the_class():
+    X, y = load_iris(return_X_y=True)
+    model = KANClassifier((), random_state=0).fit(X, y)
+    probability = model.predict_proba(X)
+    assert_array_equal(model.predict(X), probability.argmax(axis=1))
+    raw = model._raw(X)
+    unmoderated = np.exp(raw - raw.max(axis=1, keepdims=True))
+    unmoderated /= unmoderated.sum(axis=1, keepdims=True)
+    assert (probability.max(axis=1) < unmoderated.max(axis=1)).all()
+    assert not hasattr(model, "noise_std_")
+
+
+def test_far_fewer_steps_than_the_budget_suffice_without_hidden_layers():
+    """The objective is quadratic: one step, and one more to see that it is done."""
+    X, y = load_diabetes(return_X_y=True)
+    solver = LevenbergMarquardt(damping=0.0)
+    model = KANRegressor((), solver=solver, alpha=0.1).fit(X, y)
+    assert len(model.loss_curve_) == 1
+
+
+def test_another_solver_leaves_nothing_of_the_posterior(friedman):
+    X, _, y, _ = friedman
+    model = KANRegressor((), solver="lm").fit(X, y)
+    assert all(hasattr(model, name) for name in LEARNT)
+    model.set_params(solver="lbfgs", max_iter=1000).fit(X, y)
+    assert not any(hasattr(model, name) for name in LEARNT)
+    with pytest.raises(ValueError, match="fit with solver='lm'"):
+        model.predict(X, return_std=True)
+
+
+def test_sparsity_needs_a_first_order_solver(friedman):
+    X, _, y, _ = friedman
+    model = KANRegressor(solver="lm", penalty=SparsityPenalty())
+    with pytest.raises(ValueError, match="set solver='lbfgs' or 'adam'"):
+        model.fit(X, y)
+
+
+def test_subsamples_come_before_many_rows(rng):
+    """Rows grow from 2,000 to all; the last iterations see all of them."""
+    X = rng.uniform(-1, 1, size=(9000, 2))
+    model = KANRegressor((1,), random_state=0, max_iter=60).fit(X, law(X))
+    assert np.sqrt(np.mean((model.predict(X) - law(X)) ** 2)) < 1.5e-2
+    assert len(model.loss_curve_) < model.n_iter_
