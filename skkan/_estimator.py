@@ -553,6 +553,13 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         prior = result.prior if start.plan.learns_alpha else None
         posterior = laplace_posterior(result.network, start.data, start.plan, prior)
         if posterior is None:
+            warnings.warn(
+                f"{type(self).__name__} has no posterior, since the normal matrix is "
+                "not positive definite within rounding: alpha_ and the like are not "
+                "set. Raise alpha, or choose a smaller grid_size.",
+                ConvergenceWarning,
+                stacklevel=WARNING_LEVEL,
+            )
             return {}
         n_rows = start.data.n_observations
         scale = start.frame.y_scaling.scale

@@ -186,15 +186,10 @@ class LinearisedModel:
         prior_precision = (prior.precision @ self._parts).flatten()
         precision = self._curvature / prior.noise
         precision.diagonal().add_(prior_precision)
-        scale = precision.diagonal().rsqrt()
-        scaled = scale.unsqueeze(1) * precision * scale
-        for ridge in RIDGES:
-            scaled.diagonal().fill_(1 + ridge)
-            factor, info = torch.linalg.cholesky_ex(scaled)
-            if info == 0:
-                break
-        else:
+        factored = scaled_factor(precision)
+        if factored is None:
             return None
+        factor, scale = factored
         gradient = self._gradient / prior.noise + prior_precision * self._theta
         step = torch.cholesky_solve((scale * gradient).unsqueeze(1), factor)
         step = -scale * step.squeeze(1)
@@ -291,3 +286,24 @@ class LinearisedModel:
             prior.noise * LARGEST_NOISE_FACTOR,
         )
         return Prior(precision, min(max(noise, least), most))
+
+
+def scaled_factor(matrix):
+    """Cholesky factor of a matrix scaled to a unit diagonal, and the scale.
+
+    Returns
+    -------
+    factor : Tensor of shape (n, n)
+        L with L L^T = scale * matrix * scale, up to a ridge.
+    scale : Tensor of shape (n,)
+        None instead of both if no ridge makes the matrix positive definite.
+    """
+    scale = matrix.diagonal().rsqrt()
+    scale = torch.where(torch.isfinite(scale), scale, 1.0)  # of removed edges
+    scaled = scale.unsqueeze(1) * matrix * scale
+    for ridge in RIDGES:
+        scaled.diagonal().fill_(1 + ridge)
+        factor, info = torch.linalg.cholesky_ex(scaled)
+        if info == 0:
+            return factor, scale
+    return None

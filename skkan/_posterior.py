@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from skkan._evidence import RIDGES, LinearisedModel
+from skkan._evidence import LinearisedModel, scaled_factor
 from skkan._linearise import linearise
 from skkan._normal_equations import weights_of_each_output
 from skkan._penalties import QuadraticPenalty
@@ -81,31 +81,23 @@ def laplace_posterior(network, data, plan, prior):
         return None
     alpha = prior.alpha(n_rows)
     penalised = objective.with_penalties((QuadraticPenalty(alpha),))
+    factored = scaled_factor(n_rows * penalised.gauss_newton(theta).curvature)
+    if factored is None:
+        return None
+    factor, scale = factored
     noise = [prior.noise] * len(data.baseline)
     if plan.loss.has_noise:
         squares = (objective.raw(theta) - data.target).square()
         freedom = linearised.freedom(outcome) / len(data.baseline)
         noise = (data.sample_weight @ squares / freedom).tolist()
     return Posterior(
-        factor=_factor(n_rows * penalised.gauss_newton(theta).curvature),
+        factor=(factor / scale.unsqueeze(1)).cpu().numpy(),
         alpha=alpha.cpu().numpy(),
         noise=np.array(noise),
         shared_noise=prior.noise,
         log_evidence=outcome.log_evidence if is_proper else -math.inf,
         n_effective=outcome.n_effective,
     )
-
-
-def _factor(precision):
-    scale = precision.diagonal().rsqrt()
-    scale = torch.where(torch.isfinite(scale), scale, 1.0)
-    scaled = scale.unsqueeze(1) * precision * scale
-    for ridge in RIDGES:
-        scaled.diagonal().fill_(1 + ridge)
-        factor, info = torch.linalg.cholesky_ex(scaled)
-        if info == 0:
-            break
-    return (factor / scale.unsqueeze(1)).cpu().numpy()
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 @pytest.fixture(scope="module", autouse=True)
 def _font_cache():
     """matplotlib announces on stderr that it builds its cache, once per machine."""
-    import matplotlib.font_manager  # noqa: F401
+    import matplotlib.font_manager  # noqa: F401 - its effect
 
 
 def run_headless(arguments, cwd):
