@@ -5,10 +5,15 @@ its functions from one kernel. It knows nothing of coefficients, layers or data
 scaling. `spline_order` is the polynomial degree throughout: 3 is cubic.
 """
 
+from functools import lru_cache
+
+import numpy as np
 import torch
+from scipy.interpolate import BSpline
 from torch import nn
 
 FARTHEST = 1e9  # beyond the grid, where a tangent ends, so that no value overflows
+UNIFORM = 4  # roundings of its length by which an equidistant grid may be off
 POINTS_PER_DEGREE = 2  # dense points per interval and coefficient of a projection
 
 
@@ -89,6 +94,8 @@ class BSplineBasis(nn.Module):
         self.base_activation = base_activation
         self.extrapolation = extrapolation
         self.register_buffer("knots", knots)
+        # Functions of degree 0 and slopes of degree 1 jump at the knots themselves.
+        self._is_uniform = spline_order > 1 and _is_uniform(knots)
 
     @property
     def grid(self):
@@ -132,6 +139,10 @@ class BSplineBasis(nn.Module):
                 f"grid_size must not shrink, got {grid_size} after {self.grid_size}: "
                 "a coarser grid cannot represent the fitted curves."
             )
+        return self.resized(grid_size)
+
+    def resized(self, grid_size):
+        """The same for any `grid_size`, coarser ones included."""
         position = torch.arange(grid_size + 1, device=self.knots.device)
         position = position * self.grid_size  # in units of 1 / grid_size
         left = (position // grid_size).clamp(max=self.grid_size - 1)
@@ -168,35 +179,44 @@ class BSplineBasis(nn.Module):
         """
         grid = self.grid
         inside = x.clamp(grid[:, 0], grid[:, -1])
-        linear = self.extrapolation == "linear"
-        interval, local_values, local_derivatives = self._local(inside.T.contiguous())
+        within = x == inside
+        all_within = bool(within.all())
+        linear = self.extrapolation == "linear" and not all_within
+        with_derivatives = with_derivatives or linear
+        local = self._local_of_uniform if self._is_uniform else self._local
+        interval, values, slopes = local(inside.T.contiguous(), with_derivatives)
+        flat_slopes = not (all_within or linear)
+        if with_derivatives and flat_slopes:
+            slopes *= within.T
         index = self._dense_index(interval)
-        values, derivatives = self._dense(local_values, index), None
-        if with_derivatives or linear:
-            derivatives = self._dense(local_derivatives, index)
+        values, derivatives = self._dense(values, index), None
+        if with_derivatives:
+            derivatives = self._dense(slopes, index)
         if self.base_activation is not None:
             base, base_slope = BASE_ACTIVATIONS[self.base_activation](inside)
             values[..., -1] = base
-            if derivatives is not None:
-                derivatives[..., -1] = base_slope
+            if with_derivatives:
+                derivatives[..., -1] = (
+                    base_slope * within if flat_slopes else base_slope
+                )
         if linear:
             beyond = (x - inside).clamp(-FARTHEST, FARTHEST)
             values.addcmul_(derivatives, beyond.unsqueeze(-1))
-        elif derivatives is not None:
-            derivatives *= (x == inside).unsqueeze(-1)
         return values, derivatives
 
-    def _local(self, x):
+    def _local(self, x, with_derivatives):
         """The k + 1 splines that live in the interval of each sample.
 
         Parameters
         ----------
         x : Tensor of shape (n_inputs, n_samples), inside of the grid
+        with_derivatives : bool
 
         Returns
         -------
         interval : Tensor of shape (n_inputs, n_samples), index of the first spline
         values, derivatives : Tensors of shape (k + 1, n_inputs, n_samples)
+            None instead of derivatives that are not wanted.
         """
         k = self.spline_order
         interval = torch.searchsorted(self.grid.contiguous(), x, right=True) - 1
@@ -208,17 +228,38 @@ class BSplineBasis(nn.Module):
         near = self.knots.gather(1, near).view(n_inputs, 2 * k, n_samples)
         near = near.transpose(0, 1)
         left, right = x - near[:k], near[k:] - x
-        values, derivatives = x.new_ones(1, *x.shape), x.new_zeros(k + 1, *x.shape)
+        values = x.new_ones(1, *x.shape)
         for degree in range(1, k + 1):
             to_left, to_right = left[k - degree :], right[:degree]
             ratio = values / (to_left + to_right)
             values = x.new_zeros(degree + 1, *x.shape)
             torch.mul(to_right, ratio, out=values[:-1])
             values[1:].addcmul_(to_left, ratio)
+        if not with_derivatives:
+            return interval, values, None
+        derivatives = x.new_zeros(k + 1, *x.shape)
         if k > 0:  # B'_{r,k} = k (ratio_{r-1} - ratio_r)
             derivatives[:-1].sub_(ratio, alpha=k)
             derivatives[1:].add_(ratio, alpha=k)
         return interval, values, derivatives
+
+    def _local_of_uniform(self, x, with_derivatives):
+        """The same where knots are equidistant, from polynomials of one interval."""
+        k, grid = self.spline_order, self.grid
+        density = self.grid_size / (grid[:, -1:] - grid[:, :1])
+        position = (x - grid[:, :1]) * density
+        interval = position.floor().long().clamp_(0, self.grid_size - 1)
+        powers = x.new_ones(k + 1, *x.shape)
+        middle = torch.sub(position, interval, out=powers[1]).sub_(0.5)
+        for degree in range(2, k + 1):
+            torch.mul(powers[degree - 1], middle, out=powers[degree])
+        polynomials, slopes = _cardinal_polynomials(k)
+        values = (polynomials.to(x) @ powers.flatten(1)).clamp_(min=0)  # of rounding
+        derivatives = None
+        if with_derivatives:
+            derivatives = slopes.to(x) @ powers[:k].flatten(1)
+            derivatives = derivatives.view(powers.shape).mul_(density)
+        return interval, values.view(powers.shape), derivatives
 
     def _dense_index(self, interval):
         """Where the local splines of each sample stand in the flattened dense block.
@@ -301,6 +342,36 @@ class _Evaluation(torch.autograd.Function):
         return torch.einsum("nif,nif->ni", grad, slopes), None
 
 
+@lru_cache
+def _cardinal_polynomials(spline_order):
+    """The pieces of B-splines of degree k on integer knots, as polynomials.
+
+    Returns
+    -------
+    values : Tensor of shape (k + 1, k + 1)
+        Row r has the coefficients of powers 0 to k of t, the distance from the middle
+        of an interval, of the spline that begins k - r intervals before it.
+    slopes : Tensor of shape (k + 1, k)
+        The same of the derivatives.
+    """
+    k = spline_order
+    spline = BSpline.basis_element(range(k + 2))
+    middles = [k - row + 0.5 for row in range(k + 1)]
+    derivatives = np.array([spline.derivative(m)(middles) for m in range(k + 1)])
+    values = torch.from_numpy(derivatives).T
+    values /= torch.arange(k + 1, dtype=torch.float64).add(1).lgamma().exp().round()
+    return values, values[:, 1:] * torch.arange(1, k + 1)
+
+
+def _is_uniform(knots):
+    """Whether the knots of every row are equidistant up to rounding."""
+    n_steps = knots.shape[1] - 1
+    width = knots[:, -1:] - knots[:, :1]
+    expected = knots[:, :1] + width * (torch.arange(n_steps + 1).to(knots) / n_steps)
+    rounding = torch.finfo(knots.dtype).eps * width
+    return bool(((knots - expected).abs() <= UNIFORM * rounding).all())
+
+
 def _least_squares(design, target):
     """Least squares of each batch element by QR.
 
@@ -362,8 +433,23 @@ def grid_from_samples(x, grid_size, *, grid_eps=1.0, margin=0.0, sample_weight=N
     Z. Liu et al., KAN: Kolmogorov-Arnold Networks, 2024, section 2.2 and the
     accompanying implementation (the rule of the two grids).
     """
-    if sample_weight is None:
-        sample_weight = x.new_ones(x.shape[0])
+    low, high, resolution = _ranges(x.amin(0), x.amax(0), grid_size, margin)
+    step = (high - low).unsqueeze(1) / grid_size
+    count = torch.arange(grid_size + 1, device=x.device).to(x)
+    grid = low.unsqueeze(1) + step * count
+    if grid_eps < 1:
+        if sample_weight is None:
+            sample_weight = x.new_ones(x.shape[0])
+        adaptive = _quantiles(x, grid_size, sample_weight)
+        adaptive[:, 0], adaptive[:, -1] = low, high
+        adaptive = _spread_ties(adaptive.clamp(low[:, None], high[:, None]), resolution)
+        grid = grid_eps * grid + (1 - grid_eps) * adaptive
+    grid[:, 0], grid[:, -1] = low, high
+    return grid
+
+
+def _quantiles(x, grid_size, sample_weight):
+    """Quantiles of each column, (n_inputs, grid_size + 1), extremes included."""
     ordered, order = x.T.sort(dim=1)
     # Sample number p of the repeated, sorted column is the first whose cumulative
     # weight exceeds p.
@@ -372,18 +458,7 @@ def grid_from_samples(x, grid_size, *, grid_eps=1.0, margin=0.0, sample_weight=N
     # A cumulative weight that equals a share up to rounding does not exceed it.
     share = cumulative[:, -1:] * share * (1 + 1e-10)
     index = torch.searchsorted(cumulative, share, right=True).clamp(max=len(x) - 1)
-    adaptive = torch.cat([ordered.gather(1, index), ordered[:, -1:]], dim=1)
-
-    low, high, resolution = _ranges(ordered[:, 0], ordered[:, -1], grid_size, margin)
-    adaptive[:, 0], adaptive[:, -1] = low, high
-    adaptive = _spread_ties(adaptive.clamp(low[:, None], high[:, None]), resolution)
-    step = (high - low).unsqueeze(1) / grid_size
-    count = torch.arange(grid_size + 1, device=x.device).to(x)
-    uniform = low.unsqueeze(1) + step * count
-    uniform[:, -1] = high
-    grid = grid_eps * uniform + (1 - grid_eps) * adaptive
-    grid[:, 0], grid[:, -1] = low, high
-    return grid
+    return torch.cat([ordered.gather(1, index), ordered[:, -1:]], dim=1)
 
 
 def _ranges(low, high, grid_size, margin):

@@ -16,12 +16,76 @@ class Linearised(NamedTuple):
 
     The weights of a network are ordered as in `KANNetwork.weights`: first the inner
     ones, those of all layers but the last, then those of the last and the skip layer.
+    The derivative with respect to the inner ones is kept as its factors.
     """
 
     output: torch.Tensor  # (n_samples, n_outputs)
-    inner: torch.Tensor  # (n_samples, n_outputs, n_inner_weights)
     outer: torch.Tensor  # (n_samples, n_outer_weights of one output)
-    hidden: list  # per hidden layer: basis values (n, i f) and nodes (n, o)
+    # Per hidden layer:
+    features: list  # basis values, (n_samples, n_weights of one node)
+    nodes: list  # (n_samples, n_nodes)
+    sensitivities: list  # of the outputs to the nodes, (n_samples, n_outputs, n_nodes)
+
+    @property
+    def n_inner(self):
+        """Number of inner weights."""
+        return sum(
+            sensitivity.shape[2] * features.shape[1]
+            for sensitivity, features in zip(
+                self.sensitivities, self.features, strict=True
+            )
+        )
+
+    def inner_gradient(self, slope):
+        """Derivative of sum(slope * output) with respect to the inner weights.
+
+        Parameters
+        ----------
+        slope : Tensor of shape (n_samples, n_outputs)
+
+        Returns
+        -------
+        Tensor of shape (n_inner,)
+        """
+        parts = [
+            torch.einsum("no,noj->jn", slope, sensitivity) @ features
+            for sensitivity, features in zip(
+                self.sensitivities, self.features, strict=True
+            )
+        ]
+        return torch.cat([part.flatten() for part in [slope.new_zeros(0), *parts]])
+
+    def inner(self, root=None, *, out=None):
+        """Derivative with respect to the inner weights.
+
+        Parameters
+        ----------
+        root : Tensor of shape (n_samples, r, n_outputs), default=None
+            Multiplies the derivatives of the outputs; None keeps them.
+        out : Tensor of shape (n_samples, r, n_inner), default=None
+            Where to write the result.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, r or n_outputs, n_inner)
+        """
+        sensitivities = self.sensitivities
+        if root is not None:
+            sensitivities = [root @ sensitivity for sensitivity in sensitivities]
+        if out is None:
+            n_rows = self.output.shape[1] if root is None else root.shape[1]
+            out = self.output.new_empty(len(self.output), n_rows, self.n_inner)
+        start = 0
+        for sensitivity, features in zip(sensitivities, self.features, strict=True):
+            size = (sensitivity.shape[2], features.shape[1])
+            end = start + size[0] * size[1]
+            torch.mul(
+                sensitivity.unsqueeze(3),
+                features[:, None, None],
+                out=out[..., start:end].unflatten(2, size),
+            )
+            start = end
+        return out
 
 
 @torch.no_grad()
@@ -62,20 +126,15 @@ def linearise(network, weights, x, features=None):
     if network.skip is not None:
         output = output + network.skip.combine(all_features[0], weights[-1])
         outer = torch.cat([outer, all_features[0].flatten(1)], dim=1)
-    n_samples, n_outputs = output.shape
-    blocks, sensitivity = [], None
+    sensitivities = []
     for index in range(len(network.layers) - 1, 0, -1):
         weight = network.layers[index].masked(weights[index])
         slope = torch.einsum("nif,oif->noi", slopes[index], weight)
-        sensitivity = slope if sensitivity is None else sensitivity @ slope
-        below = all_features[index - 1].flatten(1)
-        block = sensitivity.unsqueeze(-1) * below[:, None, None, :]
-        blocks.append(block.flatten(2))
-    inner = x.new_zeros(n_samples, n_outputs, 0)
-    if blocks:
-        inner = torch.cat(blocks[::-1], dim=2)
-    hidden = [
-        (values.flatten(1), node)
-        for values, node in zip(all_features[:-1], nodes[:-1], strict=True)
-    ]
-    return Linearised(output, inner, outer, hidden)
+        sensitivities.insert(0, sensitivities[0] @ slope if sensitivities else slope)
+    return Linearised(
+        output=output,
+        outer=outer,
+        features=[features.flatten(1) for features in all_features[:-1]],
+        nodes=nodes[:-1],
+        sensitivities=sensitivities,
+    )

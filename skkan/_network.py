@@ -214,9 +214,27 @@ class KANNetwork(nn.Module):
         It is a projection of the curves, independent of data, and exact when
         `grid_size` is a multiple of the present one.
         """
+        return self._on_bases(
+            {layer.basis: layer.basis.refined(grid_size) for layer in self.all_layers}
+        )
+
+    def resized(self, grid_size, inputs=None):
+        """The same, where coarser grids are allowed, which hold less of the function.
+
+        Parameters
+        ----------
+        grid_size : int
+        inputs : BSplineBasis, default=None
+            Basis of the first layer; None interpolates the present knots.
+        """
         bases = {
-            layer.basis: layer.basis.refined(grid_size) for layer in self.all_layers
+            layer.basis: layer.basis.resized(grid_size) for layer in self.all_layers
         }
+        if inputs is not None:
+            bases[self.layers[0].basis] = inputs
+        return self._on_bases(bases)
+
+    def _on_bases(self, bases):
         return self._from_all_layers(
             [layer.with_basis(bases[layer.basis]) for layer in self.all_layers]
         )
@@ -299,7 +317,8 @@ class KANNetwork(nn.Module):
                     layer.basis.with_grid(grid), scale=scale, shift=shift
                 )
             layers.append(layer)
-            nodes = layer(nodes)
+            if len(layers) < len(self.layers):
+                nodes = layer(nodes)
         if all((scale == 1).all() for scale in scales):
             return self, None
         return KANNetwork(layers, self.skip), scales

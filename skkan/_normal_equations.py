@@ -11,7 +11,10 @@ from scipy.linalg import blas
 
 from skkan._linearise import linearise
 
-# Numbers in the Jacobian of a block of rows (32 MB). Three blocks exist at a time.
+# Numbers in the Jacobian of a block of rows: what caches hold, unless that is too few
+# rows for a matrix product to be fast; and at most 32 MB.
+CACHED_BLOCK = 2**19
+ROWS_PER_PRODUCT = 512
 LARGEST_BLOCK = 2**22
 ANCHOR = 1e3  # stiffness of anchors, relative to the largest curvature of their weights
 
@@ -25,8 +28,10 @@ class Rows(NamedTuple):
     baseline: torch.Tensor  # (n_outputs,)
     features: torch.Tensor | None  # basis values of the first layer, where kept
 
-    def blocks(self, size):
-        """The rows in blocks of at most `size`."""
+    def blocks(self, width):
+        """The rows in blocks, for work that needs `width` numbers for each."""
+        size = max(ROWS_PER_PRODUCT, CACHED_BLOCK // width)
+        size = max(1, min(size, LARGEST_BLOCK // width))
         for start in range(0, len(self.X), size):
             part = slice(start, start + size)
             features = None if self.features is None else self.features[part]
@@ -82,20 +87,25 @@ def normal_equations(network, loss, weights, rows):
     gradient = weights[0].new_zeros(n_parameters)
     curvature = weights[0].new_zeros(n_parameters, n_parameters)
     own = weights_of_each_output(network, n_outputs).to(gradient.device)
-    for block in rows.blocks(max(1, LARGEST_BLOCK // (n_outputs * n_parameters))):
+    buffer = None
+    for block in rows.blocks(n_outputs * n_parameters):
         line = linearise(network, weights, block.X, block.features)
         raw = block.baseline + line.output
         value += float(block.share @ loss.value(raw, block.target))
-        moments.add(line.hidden, block.share)
+        moments.add(line, block.share)
         slope = block.share.unsqueeze(1) * loss.gradient(raw, block.target)
-        n_inner = line.inner.shape[2]
-        gradient[:n_inner] += torch.einsum("no,noq->q", slope, line.inner)
+        gradient[: line.n_inner] += line.inner_gradient(slope)
         gradient[own] += slope.T @ line.outer
         root = loss.curvature_root(raw, block.target)
         root = root * block.share.sqrt().view(-1, 1, 1)
         if n_outputs == 1:
-            jacobian = torch.cat([line.inner.squeeze(1), line.outer], dim=1)
-            _add_square(curvature, jacobian * root.squeeze(2))
+            if buffer is None:
+                buffer = raw.new_empty(len(raw), n_parameters)
+            jacobian = buffer[: len(raw)]
+            n_inner = line.n_inner
+            line.inner(root, out=jacobian[:, None, :n_inner])
+            torch.mul(root.squeeze(2), line.outer, out=jacobian[:, n_inner:])
+            _add_square(curvature, jacobian)
         else:
             _add_of_several_outputs(curvature, line, root, own)
     free = torch.cat(
@@ -127,9 +137,11 @@ class _Moments:
             torch.zeros_like(weight.flatten(1)) for weight in self._weights
         ]
 
-    def add(self, hidden, share):
+    def add(self, line, share):
         """Add a block of rows."""
-        for index, (features, nodes) in enumerate(hidden):
+        for index, (features, nodes) in enumerate(
+            zip(line.features, line.nodes, strict=True)
+        ):
             self._means[index] += share @ features
             self._products[index] += (share.unsqueeze(1) * nodes).T @ features
 
@@ -177,13 +189,12 @@ def _add_square(total, rows):
 
 def _add_of_several_outputs(curvature, line, root, own):
     """Add a block of rows to the lower triangle of the curvature."""
-    _, n_outputs, n_inner = line.inner.shape
-    rooted = root @ line.inner
+    n_outputs, n_inner = len(own), line.n_inner
     square = curvature[:n_inner, :n_inner].contiguous()
-    _add_square(square, rooted.flatten(0, 1))
+    _add_square(square, line.inner(root).flatten(0, 1))
     curvature[:n_inner, :n_inner] = square
     hessian = root.mT @ root
-    crossed = root.mT @ rooted
+    crossed = line.inner(hessian)
     for one in range(n_outputs):
         rows = own[one].unsqueeze(1)
         curvature[rows, torch.arange(n_inner)] += line.outer.T @ crossed[:, one]

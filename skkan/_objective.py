@@ -7,12 +7,7 @@ from copy import copy
 
 import torch
 
-from skkan._normal_equations import (
-    LARGEST_BLOCK,
-    QuadraticModel,
-    Rows,
-    normal_equations,
-)
+from skkan._normal_equations import QuadraticModel, Rows, normal_equations
 
 # Basis values of the first layer are kept up to this many numbers (400 MB), since the
 # inputs never change within a fit.
@@ -43,9 +38,17 @@ class Objective:
             with torch.no_grad():
                 features = network.layers[0].basis(X)
         self._loss = loss
-        self._penalties = penalties
         self._rows = Rows(X, target, share, baseline, features)
         self._set_network(network)
+        self._set_penalties(penalties)
+
+    def _set_penalties(self, penalties):
+        self._penalties = penalties
+        self._forms = [
+            penalty.form(self._network.all_layers)
+            for penalty in penalties
+            if not penalty.depends_on_rows
+        ]
 
     def _set_network(self, network):
         self._network = network
@@ -75,6 +78,11 @@ class Objective:
         """The network with its present weights."""
         return self._network
 
+    def covers(self, network):
+        """Whether a network differs from the objective's in nothing but weights."""
+        pairs = zip(network.all_layers, self._network.all_layers, strict=True)
+        return all(one.basis is other.basis for one, other in pairs)
+
     def network_at(self, theta):
         """The network with the weights of a vector."""
         return self._network.with_weights(
@@ -96,13 +104,14 @@ class Objective:
     def with_penalties(self, penalties):
         """The same function with other penalties."""
         changed = copy(self)
-        changed._penalties = penalties
+        changed._set_penalties(penalties)
         return changed
 
     def with_network(self, network):
         """The same rows and penalties, but a network whose hidden layers differ."""
         changed = copy(self)
         changed._set_network(network)
+        changed._set_penalties(self._penalties)
         return changed
 
     @torch.no_grad()
@@ -117,26 +126,18 @@ class Objective:
         """The penalties' part of `value`, float."""
         if any(penalty.depends_on_rows for penalty in self._penalties):
             return float(self._evaluate(theta, None)[1])
-        layers, weights = self._network.all_layers, self._unflatten(theta)
-        return float(sum(part.of_weights(layers, weights) for part in self._penalties))
+        return float(sum(form.value(theta) for form in self._forms))
 
     @torch.no_grad()
     def raw(self, theta):
         """Raw output, baseline included, Tensor of shape (n_samples, n_outputs)."""
         weights = self._unflatten(theta)
+        width = max(weight[0].numel() for weight in weights)  # of basis values
         outputs = [
             self._network.propagate(block.X, weights, block.features)[0]
-            for block in self._rows.blocks(self._block_size)
+            for block in self._rows.blocks(width)
         ]
         return self._rows.baseline + torch.cat(outputs)
-
-    @property
-    def _block_size(self):
-        """Rows whose basis values are held at a time."""
-        return max(
-            1,
-            LARGEST_BLOCK // max(weight[0].numel() for weight in self._network.weights),
-        )
 
     def loss_of(self, raw):
         """Mean loss of a raw output of all rows, without penalties, float."""
@@ -175,22 +176,14 @@ class Objective:
         """
         model = self.gauss_newton_of_loss(theta)
         gradient, curvature = model.gradient, model.curvature.clone()
-        value, layers = model.value, self._network.all_layers
-        weights = self._unflatten(theta)
-        for penalty in self._penalties:
-            value += float(penalty.of_weights(layers, weights))
-            parts = penalty.gradient(layers, weights)
-            gradient = gradient + torch.cat([part.flatten() for part in parts])
-            start = 0
-            for blocks in penalty.curvature(layers, weights):
-                n_functions = blocks.shape[-1]
-                n_edges = blocks.shape[0] * blocks.shape[1]
-                end = start + n_edges * n_functions
-                square = curvature[start:end, start:end]
-                square = square.view(n_edges, n_functions, n_edges, n_functions)
-                edge = torch.arange(n_edges, device=theta.device)
-                square[edge, :, edge, :] += blocks.flatten(0, 1)
-                start = end
+        value = model.value
+        for form in self._forms:
+            value += float(form.value(theta))
+            gradient = gradient + form.gradient(theta)
+            n_edges, n_functions = form.curvature.shape
+            square = curvature.view(n_edges, n_functions, n_edges, n_functions)
+            edge = torch.arange(n_edges, device=theta.device)
+            square[edge, :, edge, :] += form.blocks()
         return QuadraticModel(value, gradient, curvature, model.anchors)
 
     @torch.no_grad()

@@ -64,43 +64,20 @@ class QuadraticPenalty(Penalty):
     depends_on_rows = False
 
     def value(self, passes, sample_share):
-        return self.of_weights(
-            [step.layer for step in passes], [step.weight for step in passes]
+        theta = torch.cat([step.weight.flatten() for step in passes])
+        return self.form([step.layer for step in passes]).value(theta)
+
+    def form(self, layers):
+        """The penalty as a function of the weights of some layers in one vector.
+
+        Their bases must be of one kind.
+        """
+        mask = torch.cat([layer.mask.flatten() for layer in layers]).unsqueeze(1)
+        spectrum = penalty_spectrum(*basis_kind(layers[0].basis))
+        alpha = self.per_edge(len(mask)).to(mask)
+        return QuadraticForm(
+            spectrum.vectors.to(mask), alpha @ spectrum.parts.to(mask), mask
         )
-
-    def of_weights(self, layers, weights):
-        """The value as a function of the weight of each layer."""
-        along = self._along_directions(layers, weights)
-        return 0.5 * sum(
-            (curvature * weight.square()).sum() for _, curvature, weight in along
-        )
-
-    def gradient(self, layers, weights):
-        """Derivative with respect to the weight of each layer."""
-        along = self._along_directions(layers, weights)
-        return [
-            (curvature * weight) @ vectors.T for vectors, curvature, weight in along
-        ]
-
-    def curvature(self, layers, weights):
-        """Second derivative for each layer, (n_outputs, n_inputs, n_f, n_f)."""
-        along = self._along_directions(layers, weights)
-        return [
-            (vectors * curvature.unsqueeze(-2)) @ vectors.T
-            for vectors, curvature, _ in along
-        ]
-
-    def _along_directions(self, layers, weights):
-        """For each layer: directions, the curvature of every edge and its weight."""
-        counts = [layer.mask.numel() for layer in layers]
-        alpha = self.per_edge(sum(counts)).to(weights[0])
-        for layer, weight, part in zip(
-            layers, weights, alpha.split(counts), strict=True
-        ):
-            spectrum = penalty_spectrum(*basis_kind(layer.basis))
-            vectors = spectrum.vectors.to(weight)
-            curvature = (part @ spectrum.parts.to(weight)).view(weight.shape)
-            yield vectors, curvature, layer.masked(weight) @ vectors
 
     def per_edge(self, n_edges):
         """Strengths of the parts, Tensor of shape (n_edges, 3)."""
@@ -108,6 +85,29 @@ class QuadraticPenalty(Penalty):
         if alpha.ndim == 0:
             alpha = alpha * torch.tensor([[1.0, ROUGHNESS, 0.0]], dtype=torch.float64)
         return alpha.expand(n_edges, 3)
+
+
+class QuadraticForm(NamedTuple):
+    """1/2 sum over the edges of w^T S w, diagonal along directions that all share."""
+
+    vectors: torch.Tensor  # (n_functions, n_functions), one direction a column
+    curvature: torch.Tensor  # (n_edges, n_functions), along them
+    mask: torch.Tensor  # (n_edges, 1)
+
+    def value(self, theta):
+        """The form at weights of shape (n_edges * n_functions,)."""
+        return 0.5 * (self.curvature * self._along(theta).square()).sum()
+
+    def gradient(self, theta):
+        """Its derivative, of the shape of the weights."""
+        return ((self.curvature * self._along(theta)) @ self.vectors.T).flatten()
+
+    def blocks(self):
+        """Its second derivative, (n_edges, n_functions, n_functions)."""
+        return (self.vectors * self.curvature.unsqueeze(1)) @ self.vectors.T
+
+    def _along(self, theta):
+        return (theta.view(len(self.mask), -1) * self.mask) @ self.vectors
 
 
 def basis_kind(basis):

@@ -45,7 +45,7 @@ class Posterior:
     n_effective: float
 
 
-def laplace_posterior(network, data, plan, prior):
+def laplace_posterior(network, data, plan, prior, objective=None):
     """Posterior of the weights of a network at the optimum of its objective.
 
     Parameters
@@ -55,14 +55,18 @@ def laplace_posterior(network, data, plan, prior):
     plan : TrainingPlan
     prior : Prior or None
         None stands for the plan's penalties, with the noise that the residuals show.
+    objective : Objective, default=None
+        Of the data and the plan, as training left it; it may know the normal matrix.
 
     Returns
     -------
     Posterior or None
         None if rounding forbids it.
     """
-    objective = make_objective(network, data, plan)
-    theta, n_rows = objective.start, data.n_observations
+    if objective is None or not objective.covers(network):
+        objective = make_objective(network, data, plan)
+    theta = torch.cat([weight.flatten() for weight in network.weights])
+    n_rows = data.n_observations
     linearised = LinearisedModel(
         network,
         theta,
@@ -119,10 +123,11 @@ def deviations(network, factor, x):
     Tensor of shape (n_outputs, n_parameters, n_samples)
     """
     line = linearise(network, network.weights, x)
+    inner = line.inner()
     n_samples, n_outputs = line.output.shape
     own = weights_of_each_output(network, n_outputs)
     columns = x.new_zeros(n_outputs, len(factor), n_samples)
     for output in range(n_outputs):
-        columns[output, : line.inner.shape[2]] = line.inner[:, output].T
+        columns[output, : line.n_inner] = inner[:, output].T
         columns[output, own[output]] = line.outer.T
     return torch.linalg.solve_triangular(factor, columns, upper=False)

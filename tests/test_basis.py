@@ -84,6 +84,50 @@ def test_values_do_not_depend_on_asking_for_derivatives(grid, spline_order, rng)
         assert_array_equal(with_them, basis(x))
 
 
+@pytest.mark.parametrize("with_derivatives", [False, True])
+@pytest.mark.parametrize("spline_order", [2, 3, 5, 8])
+def test_polynomials_of_equidistant_knots_are_the_recurrence(
+    spline_order, with_derivatives, rng
+):
+    """Grids are recognised as equidistant up to rounding; both ways agree on them."""
+    grid = grid_from_samples(torch.from_numpy(rng.normal(size=(50, 2))), 7)
+    basis = BSplineBasis(grid, spline_order)
+    assert basis._is_uniform
+    x = samples_inside(grid, rng).T.contiguous()
+    fast = basis._local_of_uniform(x, with_derivatives)
+    slow = basis._local(x, with_derivatives)
+    spread = slow[1].new_zeros(2, *x.shape, basis.n_splines)
+    for one, (interval, values, _) in zip(spread, (fast, slow), strict=True):
+        index = interval + torch.arange(spline_order + 1).view(-1, 1, 1)
+        one.scatter_(2, index.permute(1, 2, 0), values.permute(1, 2, 0))
+    assert_allclose(spread[0], spread[1], rtol=0, atol=1e-13)
+    at_knots = (x.unsqueeze(2) - grid.unsqueeze(1)).abs().amin(2) < 1e-9
+    assert (fast[0] == slow[0])[~at_knots].all()
+    assert fast[1].min() >= 0
+    if not with_derivatives:
+        assert fast[2] is slow[2] is None
+        return
+    same = (fast[0] == slow[0]).expand(fast[2].shape)
+    assert same.double().mean() > 0.8
+    assert_allclose(fast[2][same], slow[2][same], rtol=1e-11, atol=1e-12)
+
+
+def test_uneven_grids_are_not_taken_for_equidistant(rng):
+    """Nor are degrees whose functions or slopes jump at the knots."""
+    assert not BSplineBasis(uneven_grid(rng))._is_uniform
+    nudged = uniform_grid().clone()
+    nudged[0, 2] += 1e-12
+    assert not BSplineBasis(nudged)._is_uniform
+    assert not BSplineBasis(uniform_grid(), 1)._is_uniform
+
+
+@pytest.mark.parametrize("spline_order", [1, 3])
+def test_samples_that_are_no_numbers_have_no_values(grid, spline_order):
+    """A search that diverges must be able to tell."""
+    x = grid[:, :1].T * np.nan
+    assert BSplineBasis(grid, spline_order)(x).isnan().any()
+
+
 @pytest.mark.parametrize("case", BASIS["cases"], ids=lambda c: f"k{c['spline_order']}")
 def test_values_equal_the_reference_implementation(case):
     """The papers' grids extend by uniform steps, also where the inner knots do not."""
@@ -428,6 +472,16 @@ def test_refined_grid_interpolates_the_knots(grid):
     for new, old in zip(refined.grid.numpy(), grid.numpy(), strict=True):
         expected = np.interp(np.linspace(0, 5, 8), np.arange(6), old)
         assert_allclose(new, expected, rtol=1e-14, atol=1e-15)
+
+
+@pytest.mark.parametrize("grid_size", [1, 2, 3, 7])
+def test_resized_grid_interpolates_the_knots(grid, grid_size):
+    """Also where it is coarser."""
+    resized = BSplineBasis(grid).resized(grid_size)
+    old = np.linspace(0, 1, grid.shape[1])
+    for new, knots in zip(resized.grid.numpy(), grid.numpy(), strict=True):
+        expected = np.interp(np.linspace(0, 1, grid_size + 1), old, knots)
+        assert_allclose(new, expected, rtol=0, atol=1e-14)
 
 
 def test_refined_keeps_the_kind_of_basis(grid):

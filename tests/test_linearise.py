@@ -66,7 +66,7 @@ def assembled(network, line):
     dense = line.output.new_zeros(
         n_samples, n_outputs, sum(w.numel() for w in network.weights)
     )
-    dense[..., : line.inner.shape[2]] = line.inner
+    dense[..., : line.n_inner] = line.inner()
     own = weights_of_each_output(network, n_outputs)
     for output in range(n_outputs):
         dense[:, output, own[output]] = line.outer
@@ -87,6 +87,23 @@ def test_derivative_is_autograds(widths, additive_skip, removed, rng):
     expected = dense_jacobian(network, weights, x)
     assert_allclose(assembled(network, line), expected, rtol=0, atol=1e-10)
     assert_allclose(line.output, network(x).detach(), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("widths", WIDTHS, ids=str)
+def test_products_with_the_derivative_need_not_hold_it(widths, rng):
+    """J^T slope, and root J, written where the caller wants it."""
+    x = make_samples(rng)
+    network = make_network(rng, x, widths, additive_skip=True)
+    line = linearise(network, network.weights, x)
+    inner = line.inner()
+    slope = torch.from_numpy(rng.standard_normal(line.output.shape))
+    expected = torch.einsum("no,noq->q", slope, inner)
+    assert_allclose(line.inner_gradient(slope), expected, rtol=0, atol=1e-12)
+    root = torch.from_numpy(rng.standard_normal((len(x), 4, widths[-1])))
+    room = inner.new_zeros(len(x), 4, line.n_inner + 3)
+    line.inner(root, out=room[..., 1:-2])
+    assert_allclose(room[..., 1:-2], root @ inner, rtol=0, atol=1e-12)
+    assert_array_equal(room[..., [0, -2, -1]], 0)
 
 
 @pytest.mark.parametrize("extrapolation", ["constant", "linear"])
@@ -118,7 +135,7 @@ def test_given_weights_are_where_the_derivative_is_taken(rng):
     line = linearise(network, weights, x)
     moved = linearise(network.with_weights(weights), weights, x)
     assert_array_equal(line.output, moved.output)
-    assert_array_equal(line.inner, moved.inner)
+    assert_array_equal(line.inner(), moved.inner())
     expected = dense_jacobian(network, weights, x)
     assert_allclose(assembled(network, line), expected, rtol=0, atol=1e-10)
 
@@ -130,15 +147,17 @@ def test_given_features_change_nothing(rng):
     features = network.layers[0].basis(x)
     one = linearise(network, network.weights, x)
     two = linearise(network, network.weights, x, features)
-    for name in ("output", "inner", "outer"):
-        assert_array_equal(getattr(one, name), getattr(two, name))
+    assert_array_equal(one.output, two.output)
+    assert_array_equal(one.inner(), two.inner())
+    assert_array_equal(one.outer, two.outer)
 
 
 def test_hidden_nodes_are_what_passes_through(rng):
     """Their moments follow from them and from the basis values before them."""
     x = make_samples(rng)
     network = make_network(rng, x, [3, 4, 3, 2], additive_skip=True)
-    hidden = linearise(network, network.weights, x).hidden
+    line = linearise(network, network.weights, x)
+    hidden = list(zip(line.features, line.nodes, strict=True))
     passes = network.propagate(x, network.weights)[1]
     assert len(hidden) == 2
     for (features, nodes), before, after in zip(
@@ -156,5 +175,5 @@ def test_network_without_hidden_layers_is_its_own_linearisation(rng):
     theta = torch.cat([weight.flatten() for weight in network.weights])
     product = assembled(network, line) @ theta
     assert_allclose(product, line.output, rtol=0, atol=1e-13)
-    assert line.hidden == []
-    assert np.prod(line.inner.shape) == 0
+    assert line.features == line.nodes == line.sensitivities == []
+    assert np.prod(line.inner().shape) == 0

@@ -211,16 +211,8 @@ def test_penalty_adds_its_hessian_to_the_quadratic_model(per_edge, rng):
     plain = make_objective(network, data, penalties=[])
     objective = plain.with_penalties([QuadraticPenalty(alpha)])
     theta = objective.start
-    sizes = [weight.numel() for weight in network.weights]
-
-    def penalty(theta):
-        weights = [
-            part.view(weight.shape)
-            for part, weight in zip(theta.split(sizes), network.weights, strict=True)
-        ]
-        return QuadraticPenalty(alpha).of_weights(network.all_layers, weights)
-
-    expected = plain.gauss_newton(theta).curvature + hessian(penalty, theta)
+    form = QuadraticPenalty(alpha).form(network.all_layers)
+    expected = plain.gauss_newton(theta).curvature + hessian(form.value, theta)
     # Third differences on five intervals have eigenvalues up to 1e5.
     found = objective.gauss_newton(theta).curvature
     assert_allclose(found, expected, rtol=1e-10, atol=1e-9)

@@ -254,33 +254,17 @@ def test_one_strength_stands_for_those_of_all_edges(rng):
 def test_derivatives_of_the_quadratic_penalty_are_autograds(per_edge, rng):
     """As a function of the weights alone; removed edges have no gradient."""
     network, _, _ = make_passes(rng)
-    layers, weights = network.all_layers, network.weights
-    n_edges = sum(layer.mask.numel() for layer in layers)
-    alpha = rng.uniform(0, 1, (n_edges, 3)) if per_edge else 0.3
-    penalty = QuadraticPenalty(alpha)
-
-    def value(*weights):
-        return penalty.of_weights(layers, weights)
-
-    gradients, curvatures = (f(value, tuple(weights)) for f in (jacobian, hessian))
-    for index, (layer, gradient, curvature) in enumerate(
-        zip(
-            layers,
-            penalty.gradient(layers, weights),
-            penalty.curvature(layers, weights),
-            strict=True,
-        )
-    ):
-        # Third differences on five intervals have eigenvalues up to 1e5.
-        assert_allclose(gradient, gradients[index], rtol=1e-10, atol=1e-10)
-        dense = curvatures[index][index]
-        expected = torch.einsum("oifoig->oifg", dense)
-        existing = layer.mask[..., None, None] * curvature
-        assert_allclose(existing, expected, rtol=1e-10, atol=1e-10)
-        # Edges have nothing to do with each other.
-        assert_allclose(dense.abs().sum(), expected.abs().sum(), rtol=1e-12)
-        gone = layer.mask == 0
-        assert_array_equal(gradient[gone], 0 * gradient[gone])
+    mask = torch.cat([layer.mask.flatten() for layer in network.all_layers])
+    alpha = rng.uniform(0, 1, (len(mask), 3)) if per_edge else 0.3
+    form = QuadraticPenalty(alpha).form(network.all_layers)
+    theta = torch.cat([weight.flatten() for weight in network.weights])
+    gradient, curvature = (f(form.value, theta) for f in (jacobian, hessian))
+    # Third differences on five intervals have eigenvalues up to 1e5.
+    assert_allclose(form.gradient(theta), gradient, rtol=1e-10, atol=1e-10)
+    assert_array_equal(form.gradient(theta).view(len(mask), -1)[mask == 0], 0)
+    # Edges have nothing to do with each other.
+    blocks = torch.block_diag(*(mask.view(-1, 1, 1) * form.blocks()))
+    assert_allclose(curvature, blocks, rtol=1e-10, atol=1e-10)
 
 
 # The sparsity penalty

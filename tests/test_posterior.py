@@ -1,18 +1,19 @@
 """The Laplace posterior against dense algebra."""
 
 import math
+from unittest.mock import Mock, patch
 
 import numpy as np
 import pytest
 import torch
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from torch.autograd.functional import jacobian
 
-from skkan import KANNetwork
+from skkan import KANNetwork, _objective
 from skkan._evidence import Prior
 from skkan._losses import SquaredError
 from skkan._penalties import QuadraticPenalty, basis_kind, penalty_spectrum
-from skkan._plan import TrainingData, TrainingPlan
+from skkan._plan import TrainingData, TrainingPlan, make_objective
 from skkan._posterior import deviations, laplace_posterior
 from skkan.solvers import LevenbergMarquardt
 
@@ -99,6 +100,27 @@ def test_factor_is_that_of_the_penalised_normal_matrix(widths, learnt, rng):
     assert_allclose(product, expected, rtol=1e-8, atol=1e-8 * np.abs(expected).max())
     if learnt:
         assert posterior.shared_noise == 0.4
+
+
+@every_network
+def test_objective_of_the_training_is_used_where_it_fits(widths, rng):
+    """Its normal matrix is not computed again, unless the grids are others."""
+    network, data = make_problem(rng, widths)
+    plan = make_plan(QuadraticPenalty(0.5))
+    objective = make_objective(network, data, plan)
+    objective.gauss_newton(objective.start)
+    used = Mock(wraps=_objective.normal_equations)
+    with patch.object(_objective, "normal_equations", used):
+        found = laplace_posterior(network, data, plan, None, objective)
+        assert not used.called
+        moved = network.refined(4)
+        other = laplace_posterior(moved, data, plan, None, objective)
+        assert used.called
+    expected = laplace_posterior(network, data, plan, None)
+    assert_array_equal(found.factor, expected.factor)
+    assert_array_equal(found.noise, expected.noise)
+    expected = laplace_posterior(moved, data, plan, None)
+    assert_array_equal(other.factor, expected.factor)
 
 
 @every_network
