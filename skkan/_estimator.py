@@ -54,7 +54,6 @@ from skkan.solvers import Adam, Solver
 # hardly any later row is left to the continuation.
 MARGIN_SAMPLES, MOST_MARGIN = 8.0, 0.05  # the latter in shares of the range
 HIDDEN_MARGIN = 0.06  # of the range of a hidden node, which later rows exceed more
-FIRST_ROWS, GROWTH = 2000, 4  # subsamples of second-order training
 MOST_DESCRIBED = 100_000  # rows from which first grids and importances are taken
 FENCE = 5.0  # first grids end here, in robust standard deviations from the median
 WARNING_LEVEL = 6  # the caller of fit, above scikit-learn's two decorators
@@ -352,7 +351,9 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         networks, prior = [network], None
         if earlier is not None:
             prior = self._earlier_prior(network)
-        elif plan.solver.second_order and len(network.layers) > 1:
+        elif plan.solver.second_order and (
+            plan.learns_alpha or len(network.layers) > 1
+        ):
             networks += [
                 self._new_network(data, grid_sizes[0], generator)
                 for _ in STARTING_STRENGTHS[1:]
@@ -492,9 +493,6 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             has_penalty=self.penalty is not None,
             streaming=streaming,
         )
-        row_counts = [FIRST_ROWS]
-        while GROWTH * row_counts[-1] < len(data.X):
-            row_counts.append(GROWTH * row_counts[-1])
         return TrainingPlan(
             loss=loss,
             penalties=chosen_penalties(alpha, self.penalty),
@@ -506,7 +504,6 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             tol=self.tol,
             hidden_margin=HIDDEN_MARGIN,
             learns_alpha=alpha is None and solver.second_order,
-            row_counts=tuple(row_counts),
         )
 
     def _earlier_prior(self, network):
@@ -551,7 +548,9 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         if not start.plan.solver.second_order:
             return {}
         prior = result.prior if start.plan.learns_alpha else None
-        posterior = laplace_posterior(result.network, start.data, start.plan, prior)
+        posterior = laplace_posterior(
+            result.network, start.data, start.plan, prior, result.objective
+        )
         if posterior is None:
             warnings.warn(
                 f"{type(self).__name__} has no posterior, since the normal matrix is "

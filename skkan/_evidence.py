@@ -6,7 +6,7 @@ integrated out; its maximum balances fit and flexibility without held-out rows.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -239,7 +239,7 @@ class LinearisedModel:
         noise = max(outcome.deviance / self.freedom(outcome), LEAST_NOISE)
         return Prior.of_alpha(self._network, alpha, noise, self._n_rows)
 
-    def improved(self, prior, posterior, share=1.0):
+    def improved(self, prior, posterior, share=1.0, ceiling=None):
         """A prior with at least the evidence of a given one.
 
         The update of each precision is lambda tr(P^-1 S - H^-1 S) / (m^T S m), that of
@@ -253,12 +253,17 @@ class LinearisedModel:
             Under that prior.
         share : float, default=1.0
             Share of the step to begin with.
+        ceiling : Tensor of shape (n_edges, 3), default=None
+            Largest precisions; parts that it has at zero are not limited.
 
         Returns
         -------
         Prior
         """
         target = self._proposal(prior, posterior)
+        if ceiling is not None:
+            most = torch.where(ceiling > 0, ceiling, torch.inf)
+            target = replace(target, precision=torch.minimum(target.precision, most))
         for _ in range(MOST_HALVINGS):
             trial = prior.towards(target, share)
             outcome = self.posterior(trial)

@@ -1,12 +1,18 @@
 """What a training is asked to do: the data, the plan, and the function to minimise."""
 
+import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
 from skkan._losses import Loss
 from skkan._objective import Objective
 from skkan.solvers import Solver
+
+COARSEST = 4  # intervals of the grids on which second-order training may begin
+FEWEST_ROWS, ROWS_PER_PARAMETER = 1000, 4  # of a network on its first grids
+GROWTH, LEAST_GROWTH = 4, 2  # of the rows, on the last grids
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,6 @@ class TrainingPlan:
     tol: float
     hidden_margin: float = 0.0  # of the grids of hidden layers, in shares of the range
     learns_alpha: bool = False  # by evidence, instead of the penalties
-    row_counts: tuple = ()  # subsamples of a second-order solver, before all rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +53,50 @@ class TrainingData:
         return TrainingData(
             self.X[index], self.target[index], self.sample_weight[index], self.baseline
         )
+
+
+class Level(NamedTuple):
+    """A part of a second-order training, with some of the rows."""
+
+    grid_size: int
+    n_rows: int
+
+
+def levels(network, n_rows):
+    """From coarse grids and few rows to the grids of a network and all rows.
+
+    The grids double at each level and their rows grow with the number of parameters;
+    on the last grids the rows go on to grow. Coarse grids show the outline of a
+    function at a fraction of the cost, and lead away from many a poor optimum. Without
+    hidden layers there is one optimum only, and no coarser grid.
+
+    Parameters
+    ----------
+    network : KANNetwork
+        On its last grids.
+    n_rows : int
+        Number of rows that there are.
+
+    Returns
+    -------
+    list of Level
+    """
+    n_edges = sum(layer.mask.numel() for layer in network.all_layers)
+    n_others = network.layers[0].basis.n_functions - network.grid_size
+
+    def enough(grid_size):
+        n_parameters = n_edges * (grid_size + n_others)
+        return max(FEWEST_ROWS, ROWS_PER_PARAMETER * n_parameters)
+
+    chain, grid_size = [], math.ceil(network.grid_size / 2)
+    while grid_size >= COARSEST and len(network.layers) > 1:
+        chain.insert(0, Level(grid_size, min(enough(grid_size), n_rows)))
+        grid_size = math.ceil(grid_size / 2)
+    count = enough(network.grid_size)
+    while LEAST_GROWTH * count <= n_rows:
+        chain.append(Level(network.grid_size, count))
+        count *= GROWTH
+    return [*chain, Level(network.grid_size, n_rows)]
 
 
 def make_objective(network, data, plan):

@@ -58,8 +58,9 @@ class KANRegressor(RegressorMixin, BaseKAN):
     loss : {"squared_error"}, default="squared_error"
         Loss of a row, summed over the outputs.
     solver : {"auto", "lm", "lbfgs", "adam"} or Solver, default="auto"
-        "lm" (Levenberg-Marquardt) uses second derivatives and learns `alpha`, "lbfgs"
-        uses all rows in every step, "adam" mini-batches. "auto" is "lm" where
+        "lm" (Levenberg-Marquardt) uses second derivatives and learns `alpha`; it begins
+        on coarser grids and on subsamples of the rows. "lbfgs" uses all rows in every
+        step, "adam" mini-batches. "auto" is "lm" where
         `alpha` is to be learnt, there is no `penalty`, the network has up to 800
         parameters and rows * outputs * parameters^2 is at most 5e11; otherwise "lbfgs"
         up to 20,000 rows and "adam" above. An object from `skkan.solvers` sets the
@@ -73,8 +74,9 @@ class KANRegressor(RegressorMixin, BaseKAN):
     penalty : SparsityPenalty, default=None
         Further penalty, which drives unneeded edges to zero.
     max_iter : int, default=500
-        Largest number of iterations in each stage: steps of "lbfgs", passes over the
-        rows of "adam".
+        Largest number of iterations in each stage: steps of "lm", those on coarser
+        grids and on subsamples included, steps of "lbfgs", passes over the rows of
+        "adam".
     tol : float, default=1e-3
         A search ends when the objective (with `early_stopping`, the validation loss)
         has not fallen by this fraction within `n_iter_no_change` iterations.

@@ -36,6 +36,7 @@ NEAR = 0.3  # of the log posterior below its mode
 STALLED = 10  # steps without progress that end an unwatched descent
 PATIENCE = 2  # updates in a row that gain next to nothing
 SMALLEST_GAIN = 0.1  # of the log evidence
+MOST_AHEAD = 10  # updates that gain as much as the last one, and may still be to come
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,23 +49,28 @@ class Candidate:
     n_iter: int = 0
     converged: bool = False
     message: str = ""
+    objective: object = None  # as training left it
+    ceiling: torch.Tensor | None = None  # of the precisions, until the last grids
+
+    def on_grids(self, grid_size, inputs):
+        """The candidate on other grids; on those of `inputs` where sizes agree."""
+        network, is_last = self.network, inputs.grid_size == grid_size
+        if network.grid_size != grid_size:
+            network = network.resized(grid_size, inputs if is_last else None)
+        ceiling = None if is_last else self.ceiling
+        return replace(self, network=network, ceiling=ceiling)
 
 
 def starting_candidates(networks, data, plan):
     """One candidate for each starting prior; the networks should differ."""
     noise = STARTING_NOISE if plan.loss.has_noise else 1.0
-    return [
-        Candidate(
-            network,
-            Prior.of_alpha(
-                network,
-                [[strength / data.n_observations for strength in strengths]],
-                noise,
-                data.n_observations,
-            ),
-        )
-        for network, strengths in zip(networks, STARTING_STRENGTHS, strict=False)
-    ]
+    candidates = []
+    for network, strengths in zip(networks, STARTING_STRENGTHS, strict=False):
+        alpha = [[strength / data.n_observations for strength in strengths]]
+        prior = Prior.of_alpha(network, alpha, noise, data.n_observations)
+        # A coarse grid takes for noise what it cannot show. Edges must not die of it.
+        candidates.append(Candidate(network, prior, ceiling=prior.precision))
+    return candidates
 
 
 def settled(candidate, data, plan, max_iter):
@@ -76,23 +82,27 @@ def settled(candidate, data, plan, max_iter):
         moved = walk.follow_nodes() is not None
         if walk.at_rest or (not moved and before - value < SETTLED * abs(value)):
             break
-    return walk.candidate(candidate.prior)
+    return replace(walk.candidate(candidate.prior), ceiling=candidate.ceiling)
 
 
 def finished(candidate, data, plan, max_iter, monitor=None, rival=-math.inf):
     """The candidate after training to the end, or to the end of the budget.
 
-    Training ends early when the score cannot reach that of a rival any more: the
-    linearisation promises at least the evidence that there is at the mode.
+    Training ends early when the score cannot reach that of a rival any more, or not at
+    its pace: the linearisation promises at least the evidence that there is at the
+    mode, and updates gain less and less.
     """
     walk = _Walk(candidate, data, plan, monitor)
-    if plan.learns_alpha:
+    if not plan.learns_alpha:
+        outcome = _descend(walk, candidate.prior, max_iter)
+    else:
         prior = candidate.prior
         if plan.loss.has_noise and prior.noise < LITTLE_NOISE:
             prior = prior.with_change_of_curvature(CHANGE_PER_CURVATURE)
-        learnt = _learn(walk, prior, plan.tol, max_iter)
-        return learnt if learnt.score < rival else _at_mode(walk, learnt, max_iter)
-    return _descend(walk, candidate.prior, max_iter)
+        outcome = _learn(walk, prior, candidate.ceiling, plan.tol, max_iter, rival)
+        if outcome.score >= rival:
+            outcome = _at_mode(walk, outcome, max_iter)
+    return replace(outcome, ceiling=candidate.ceiling)
 
 
 def _descend(walk, prior, max_iter):
@@ -107,7 +117,7 @@ def _descend(walk, prior, max_iter):
     return replace(walk.candidate(prior), score=-value, converged=walk.at_rest)
 
 
-def _learn(walk, prior, tol, max_iter):
+def _learn(walk, prior, ceiling, tol, max_iter, rival):
     """Climb the evidence: better priors, and the weights that go with them.
 
     The weights only follow; the linearisation stands in for their mode.
@@ -120,7 +130,7 @@ def _learn(walk, prior, tol, max_iter):
     share, n_calm = 1.0, 0
     converged, message = False, "budget spent"
     while walk.n_iter < max_iter and not walk.stopped:
-        trial = walk.linearised().improved(prior, posterior, share)
+        trial = walk.linearised().improved(prior, posterior, share, ceiling)
         origin = walk.theta
         walk.solve(trial, STEPS_PER_UPDATE, max_iter)
         outcome = walk.linearised().posterior(trial)
@@ -146,6 +156,9 @@ def _learn(walk, prior, tol, max_iter):
                 message = "no evidence within rounding"
                 break
             posterior, n_calm = moved, 0
+        elif posterior.log_evidence + MOST_AHEAD * gain < rival:
+            message = "too far behind another start"
+            break
         elif n_calm >= PATIENCE:
             converged, message = True, "the evidence has stopped rising"
             break
@@ -167,10 +180,10 @@ def _at_mode(walk, candidate, max_iter):
             break
     posterior = walk.linearised().posterior(prior)
     return replace(
-        candidate,
-        network=walk.network,
+        walk.candidate(prior),
         score=-math.inf if posterior is None else posterior.evidence_at_point,
-        n_iter=walk.n_iter,
+        converged=candidate.converged,
+        message=candidate.message,
     )
 
 
@@ -202,7 +215,9 @@ class _Walk:
         return several and self._n_updates < self._plan.n_grid_updates
 
     def candidate(self, prior):
-        return Candidate(self.network, prior, n_iter=self.n_iter)
+        return Candidate(
+            self.network, prior, n_iter=self.n_iter, objective=self._objective
+        )
 
     def solve(self, prior, n_steps, max_iter):
         """Take steps under a prior (None: the plan's penalties); returns the value."""
@@ -267,5 +282,5 @@ class _Walk:
         if scales is not None:
             self._n_updates += 1
             self._objective = self._objective.with_network(network)
-            self.theta, self._state = self._objective.start, None
+            self.theta = self._objective.start
         return scales

@@ -11,11 +11,12 @@ import torch
 
 from skkan._evidence import Prior
 from skkan._monitor import Monitor
-from skkan._plan import make_objective
+from skkan._plan import levels, make_objective
 from skkan._second_order import Candidate, finished, settled, starting_candidates
 from skkan.solvers import DivergenceError
 
 MOST_GROWING = 9  # iterations on each of the growing subsamples
+CLEAR_NOISE = 0.5  # of the variance of the target, below which starts can be compared
 MOST_SETTLING = 10  # iterations after a grid update, before it is judged
 
 
@@ -30,6 +31,7 @@ class TrainingResult:
     message: str = ""
     stage_ends: list = field(default_factory=list)  # length of the curve at each end
     prior: Prior | None = None  # of the weights, after second-order training
+    objective: object = None  # of all rows, as second-order training left it
     starts: list = field(default_factory=list)  # candidates of second-order training
 
 
@@ -83,23 +85,62 @@ def train(networks, data, plan, *, generator, monitor, prior=None):
 
 def _run_second_order_stage(result, data, plan, generator):
     monitor, budget = result.monitor, plan.max_iter
-    levels = [n for n in plan.row_counts if n < len(data.X)]
-    sample = data.thinned(levels[0] if levels else len(data.X))
+    inputs = result.network.layers[0].basis
+    *growing, last = levels(result.network, len(data.X))
     if result.prior is None:
-        candidate, n_iter = _best_start(result.starts, sample, plan, budget // 2)
+        candidate, n_iter, growing = _first_candidate(
+            result.starts, inputs, [*growing, last], data, plan, budget // 2
+        )
         monitor.n_iter += n_iter
         budget -= n_iter
     else:
         candidate = Candidate(result.network, result.prior)
-    for n_rows in levels[1:]:
-        sample = data.thinned(n_rows)
-        candidate = finished(candidate, sample, plan, min(MOST_GROWING, budget // 2))
+        growing = [level for level in growing if level.grid_size == last.grid_size]
+    for level in growing if budget > 1 else []:
+        candidate = finished(
+            candidate.on_grids(level.grid_size, inputs),
+            data.thinned(level.n_rows),
+            plan,
+            min(MOST_GROWING, 3 * budget // 4),
+        )
         monitor.n_iter += candidate.n_iter
         budget -= candidate.n_iter
+    candidate = candidate.on_grids(last.grid_size, inputs)
     result.network, result.prior = candidate.network, candidate.prior
     candidate = finished(candidate, data, plan, budget, monitor)
     result.network, result.prior = candidate.network, candidate.prior
+    result.objective = candidate.objective
     result.converged, result.message = candidate.converged, candidate.message
+
+
+def _first_candidate(starts, inputs, chain, data, plan, budget):
+    """The best start, on the first grids if they explain most of the target.
+
+    They show too little to choose by otherwise, and the last grids begin anew. What
+    classes have in place of noise does not tell; they begin there.
+
+    Returns
+    -------
+    candidate : Candidate
+    n_iter : int
+        Iterations that it took.
+    growing : list of Level
+        Levels between that and the last one.
+    """
+    n_iter = 0
+    last = [level.grid_size for level in chain].index(inputs.grid_size)
+    for index in sorted({0, last}) if plan.loss.has_noise else [last]:
+        level = chain[index]
+        candidate, spent = _best_start(
+            [start.on_grids(level.grid_size, inputs) for start in starts],
+            data.thinned(level.n_rows),
+            plan,
+            budget - n_iter,
+        )
+        n_iter += spent
+        if candidate.prior.noise < CLEAR_NOISE or 2 * n_iter > budget:
+            break
+    return candidate, n_iter, chain[index + 1 : -1]
 
 
 def _best_start(candidates, data, plan, budget):

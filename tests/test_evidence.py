@@ -224,6 +224,24 @@ def test_improved_prior_never_has_less_evidence(seed, loss, share):
     assert evidence[-1] > evidence[0]
 
 
+def test_ceiling_holds_and_costs_no_evidence(rng):
+    """From below it. Only the parts that it names are held."""
+    problem = make_problem(rng, [2, 2, 1])
+    prior = random_prior(rng, problem.n_edges)
+    ceiling = prior.precision * 2
+    ceiling[:, 2] = 0
+    free = prior
+    for _ in range(20):
+        posterior = problem.linearised.posterior(prior)
+        prior = problem.linearised.improved(prior, posterior, ceiling=ceiling)
+        free = problem.linearised.improved(free, problem.linearised.posterior(free))
+        after = problem.linearised.posterior(prior)
+        assert after.log_evidence >= posterior.log_evidence
+    assert (prior.precision[:, :2] <= ceiling[:, :2] * (1 + 1e-12)).all()
+    assert (free.precision[:, :2] > 10 * ceiling[:, :2]).any()
+    assert (prior.precision[:, 2] > ceiling[:, 0]).any()
+
+
 @pytest.mark.parametrize("unused", [1, 2])
 def test_unused_parts_stay_unused(unused, rng):
     """A precision of zero is a choice, not a value to be learnt."""

@@ -115,6 +115,20 @@ def test_more_grid_does_not_hurt(rng):
     assert errors[2] < 2 * errors[1] + 1e-4
 
 
+@pytest.mark.parametrize(
+    ("hidden_layer_sizes", "n_rows", "grid_size"),
+    [((), 300, 20), ((), 300, 80), ((2,), 1000, 20)],
+)
+def test_fine_grids_show_what_coarse_ones_cannot(
+    hidden_layer_sizes, n_rows, grid_size, rng
+):
+    """Six periods in 5 or 10 intervals look like noise, in 20 they do not."""
+    X, X_test = rng.uniform(-1, 1, size=(2, n_rows, 2))
+    y = np.sin(20 * X[:, 0]) + 0.1 * rng.normal(size=n_rows)
+    model = KANRegressor(hidden_layer_sizes, grid_size=grid_size, random_state=0)
+    assert model.fit(X, y).score(X_test, np.sin(20 * X_test[:, 0])) > 0.95
+
+
 def test_irrelevant_inputs_lose_their_edges(rng):
     X = rng.uniform(-1, 1, size=(300, 5))
     y = np.sin(3 * X[:, 0]) + X[:, 1] + 0.1 * rng.normal(size=300)

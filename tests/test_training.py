@@ -12,9 +12,10 @@ from skkan import KANNetwork, grid_from_samples
 from skkan._losses import SquaredError
 from skkan._monitor import Monitor, Observer, Validation
 from skkan._penalties import QuadraticPenalty
-from skkan._plan import TrainingData, TrainingPlan, make_objective
+from skkan._plan import TrainingData, TrainingPlan, levels, make_objective
+from skkan._threads import single_thread
 from skkan._training import train
-from skkan.solvers import LBFGS, Adam, Solver
+from skkan.solvers import LBFGS, Adam, LevenbergMarquardt, Solver
 from skkan.solvers._base import DivergenceError
 
 
@@ -465,3 +466,53 @@ def test_validation_alone_does_not_change_the_fit(rng):
     ).network
     expected = fit(make_network(data), data, plan).network
     assert_array_equal(output(watched, data), output(expected, data))
+
+
+class SecondOrderRecorder(Recorder):
+    """The same of a second-order solver, and the problems that it saw."""
+
+    second_order = True
+
+    @property
+    def visited(self):
+        """Grid size and rows of each of its calls, repetitions left out."""
+        problems = [(one.grid_size, one.n_rows) for one in self.objectives]
+        return [
+            one
+            for one, before in zip(problems, [None, *problems], strict=False)
+            if one != before
+        ]
+
+
+@single_thread
+@pytest.mark.parametrize("learns_alpha", [False, True])
+def test_second_order_goes_through_the_levels(learns_alpha, rng):
+    """Few rows and coarse grids first, then the grids and the rows that there are."""
+    data = make_data(rng, 2500)
+    recorder = SecondOrderRecorder(LevenbergMarquardt())
+    network = make_network(data, grid_size=9)
+    plan = make_plan(
+        solver=recorder, grid_sizes=(9,), max_iter=60, learns_alpha=learns_alpha
+    )
+    monitor = make_monitor()
+    result = fit(network, data, plan, monitor)
+    assert recorder.visited == levels(network, 2500)
+    assert monitor.n_iter <= 60
+    assert_array_equal(
+        result.network.layers[0].basis.grid, network.layers[0].basis.grid
+    )
+
+
+@single_thread
+def test_second_order_begins_anew_where_coarse_grids_show_nothing(rng):
+    """Six periods in five intervals look like noise, of which there is some, too."""
+    data = make_data(rng, 1000)
+    noise = torch.from_numpy(rng.standard_normal((1000, 1)))
+    data = replace(data, target=torch.sin(20 * data.X[:, :1]) + noise)
+    recorder = SecondOrderRecorder(LevenbergMarquardt())
+    network = make_network(data, grid_size=20)
+    plan = make_plan(solver=recorder, grid_sizes=(20,), max_iter=500, learns_alpha=True)
+    generator, monitor = torch.Generator().manual_seed(0), make_monitor()
+    train([network, network], data, plan, generator=generator, monitor=monitor)
+    assert levels(network, 1000) == [(5, 1000), (10, 1000), (20, 1000)]
+    assert recorder.visited == [(5, 1000), (20, 1000)]
