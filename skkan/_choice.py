@@ -1,5 +1,7 @@
 """Which solver "auto" stands for, and which penalty."""
 
+from numbers import Real
+
 import numpy as np
 
 from skkan._penalties import QuadraticPenalty
@@ -26,7 +28,7 @@ def chosen_solver(
         Starting point.
     n_rows : int
     fixed_alpha : bool, default=False
-        Whether there is no alpha to learn. "lbfgs" is then as good and faster.
+        Whether alpha is one strength for all edges. "lbfgs" is then as good and faster.
     has_penalty : bool, default=False
         Whether there is a penalty other than `alpha`.
     streaming : bool, default=False
@@ -69,16 +71,20 @@ def checked_alpha(alpha, network):
     """
     if isinstance(alpha, str):
         return None
-    if np.ndim(alpha) == 0:
+    if isinstance(alpha, Real):
         return float(alpha)
-    alpha = np.asarray(alpha, dtype=float)
     n_edges = sum(layer.mask.numel() for layer in network.all_layers)
-    if alpha.shape != (n_edges, 3):
+    try:
+        alpha = np.asarray(alpha, dtype=float)
+        shape = alpha.shape
+    except (TypeError, ValueError):  # ragged, or not of numbers
+        shape = "something that is no array of numbers"
+    if shape != (n_edges, 3):
         raise ValueError(
             "alpha as an array must hold three strengths (size, curvature, "
             "change of curvature) for each edge of the network: expected shape "
             f"({n_edges}, 3), "
-            f"got {alpha.shape}. Pass a float for all edges, or alpha_ of a fitted "
+            f"got {shape}. Pass a float for all edges, or alpha_ of a fitted "
             "estimator of the same structure."
         )
     if not (np.isfinite(alpha).all() and (alpha >= 0).all()):

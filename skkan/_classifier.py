@@ -65,7 +65,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         "lm" (Levenberg-Marquardt) uses second derivatives and learns `alpha`; it begins
         on coarser grids and on subsamples of the rows. "lbfgs" uses all rows in every
         step, "adam" mini-batches. "auto" is "lm" where
-        `alpha` is to be learnt, there is no `penalty`, the network has up to 800
+        `alpha` is not a float, there is no `penalty`, the network has up to 800
         parameters and rows * outputs * parameters^2 is at most 5e11; otherwise "lbfgs"
         up to 20,000 rows and "adam" above. An object from `skkan.solvers` sets the
         solver's own parameters.
@@ -274,7 +274,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         -------
         ndarray of shape (n_samples,), or (n_samples, n_labels) of 0 and 1
         """
-        raw = self._raw(X)
+        raw = self._raw(self._validated(X))
         if self._multilabel:
             return (raw > 0).astype(int)
         return self.classes_[_most_probable(raw)]
@@ -329,6 +329,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
 
     def _moderated(self, X):
         """Raw output, drawn towards indecision where the posterior is wide."""
+        X = self._validated(X)
         raw = self._raw(X)
         if not hasattr(self, "_posterior_factor"):
             return raw

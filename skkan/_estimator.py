@@ -33,18 +33,24 @@ from skkan._checks import (
     remedies,
     told_of,
 )
-from skkan._choice import SOLVERS, checked_alpha, chosen_penalties, chosen_solver
+from skkan._choice import (
+    FIRST_ORDER_ALPHA,
+    SOLVERS,
+    checked_alpha,
+    chosen_penalties,
+    chosen_solver,
+)
 from skkan._evidence import Prior
 from skkan._frame import Frame
 from skkan._monitor import Monitor, Validation
 from skkan._network import KANNetwork
 from skkan._penalties import Penalty
 from skkan._plan import TrainingData, TrainingPlan, make_objective
-from skkan._posterior import deviations, laplace_posterior
+from skkan._posterior import deviations, laplace_posterior, prior_of_penalty
 from skkan._progress import ProgressLine
 from skkan._rows import canonical_rows
 from skkan._scaling import AffineScaling
-from skkan._second_order import STARTING_STRENGTHS
+from skkan._second_order import NO_EVIDENCE, STARTING_STRENGTHS
 from skkan._split import split_rows
 from skkan._threads import single_thread
 from skkan._training import train
@@ -57,6 +63,7 @@ HIDDEN_MARGIN = 0.06  # of the range of a hidden node, which later rows exceed m
 MOST_DESCRIBED = 100_000  # rows from which first grids and importances are taken
 FENCE = 5.0  # first grids end here, in robust standard deviations from the median
 WARNING_LEVEL = 6  # the caller of fit, above scikit-learn's two decorators
+LIGHT = 0.1  # mean weight of the rows below which their number is in doubt
 CHUNK = 2**18  # basis values held at a time by a prediction (2 MB)
 
 
@@ -275,6 +282,8 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             observer.end_fit(result.network)
         self._replace_fit(fitted)
         self._warn(result)
+        if start.plan.learns_alpha:
+            self._warn_of_light_rows(start.data)
 
     def _partial_fit(self, X, y, sample_weight, classes=None):
         """One pass over a batch; the first batch fixes scaling and grids."""
@@ -350,7 +359,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         plan = self._plan(loss, data, network, grid_sizes, streaming)
         networks, prior = [network], None
         if earlier is not None:
-            prior = self._earlier_prior(network)
+            prior = self._earlier_prior(network, data, plan)
         elif plan.solver.second_order and (
             plan.learns_alpha or len(network.layers) > 1
         ):
@@ -489,7 +498,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             self.solver,
             network,
             len(data.X),
-            fixed_alpha=alpha is not None,
+            fixed_alpha=isinstance(alpha, float),
             has_penalty=self.penalty is not None,
             streaming=streaming,
         )
@@ -506,10 +515,12 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             learns_alpha=alpha is None and solver.second_order,
         )
 
-    def _earlier_prior(self, network):
-        """What an earlier second-order fit learnt, or None."""
-        if not hasattr(self, "_posterior_factor"):
+    def _earlier_prior(self, network, data, plan):
+        """What an earlier second-order fit learnt, or what others are charged."""
+        if not plan.solver.second_order:
             return None
+        if not hasattr(self, "_posterior_factor"):
+            return prior_of_penalty(network, data, plan, FIRST_ORDER_ALPHA)
         return Prior.of_alpha(
             network, self.alpha_, self._shared_noise, self._n_observations
         )
@@ -594,12 +605,32 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 ConvergenceWarning,
                 stacklevel=WARNING_LEVEL,
             )
+        elif result.message == NO_EVIDENCE:
+            warnings.warn(
+                f"{type(self).__name__} stopped after {self.n_iter_} iterations, since "
+                "rounding hides the evidence. Clip far outliers, set "
+                "extrapolation='constant', or set alpha to a float.",
+                ConvergenceWarning,
+                stacklevel=WARNING_LEVEL,
+            )
         elif not (result.converged or self.early_stopping):
             warnings.warn(
                 f"{type(self).__name__} stopped at max_iter={self.max_iter} while the "
                 "loss was still falling. Raise max_iter or tol, or set "
                 "early_stopping=True.",
                 ConvergenceWarning,
+                stacklevel=WARNING_LEVEL,
+            )
+
+    def _warn_of_light_rows(self, data):
+        weight, n_rows = data.n_observations, len(data.X)
+        if weight < LIGHT * n_rows:
+            warnings.warn(
+                f"sample_weight sums to {weight:.3g} for {n_rows} rows. Weights count "
+                "as repetitions in what is learnt of noise and penalties, so that "
+                "there are hardly any data: scale them to sum to the number of rows, "
+                "or set alpha to a float.",
+                UserWarning,
                 stacklevel=WARNING_LEVEL,
             )
 
@@ -633,11 +664,14 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             device = "cpu"
         return KANNetwork.from_arrays(self._network_arrays, device)
 
-    def _raw(self, X):
-        """Raw output, ndarray of shape (n_samples, n_outputs)."""
+    def _validated(self, X):
+        """X as float64, of the columns of the fit."""
         check_is_fitted(self)
         with remedies():
-            X = validate_data(self, X, reset=False, dtype=np.float64)
+            return validate_data(self, X, reset=False, dtype=np.float64)
+
+    def _raw(self, X):
+        """Raw output of validated rows, ndarray of shape (n_samples, n_outputs)."""
         network = self.network_
         n_values = max(layer.weight[0].numel() for layer in network.all_layers)
         raw = np.empty((len(X), len(self._baseline)))
@@ -647,7 +681,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         return self._baseline + raw
 
     def _deviations(self, X):
-        """What the posterior covariances of the raw output are made of, in blocks.
+        """What the covariances of the raw output of validated rows are made of.
 
         Yields
         ------
@@ -655,7 +689,6 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         deviations : ndarray of shape (n_outputs, n_parameters, n_block)
             At unit noise; see `skkan._posterior.deviations`.
         """
-        X = validate_data(self, X, reset=False, dtype=np.float64)
         network = self.network_
         factor = torch.from_numpy(self._posterior_factor)
         factor = factor.to(network.layers[0].mask.device)

@@ -104,7 +104,8 @@ class Posterior:
     Vectors are along the directions of the penalties.
     """
 
-    log_evidence: float
+    log_evidence: float  # the hyperprior's part included
+    log_hyperprior: float
     decrement: float  # of the log posterior, from its maximum to the point of expansion
     weights: torch.Tensor  # (n_parameters,), the mean
     prior_precision: torch.Tensor  # (n_parameters,)
@@ -165,6 +166,8 @@ class LinearisedModel:
         half = (model.anchored_curvature().view(edges) @ vectors).view(len(theta), -1)
         curvature = half.T.reshape(edges) @ vectors
         self._curvature = n_observations * curvature.view(len(theta), -1)
+        anchors = (model.anchors.view(edges) @ vectors).view(-1, len(theta))
+        self._anchors = math.sqrt(n_observations) * anchors
         self._gradient = (
             n_observations * (model.gradient.view(edges) @ vectors).flatten()
         )
@@ -172,9 +175,7 @@ class LinearisedModel:
         self._theta = (theta.view(edges) @ vectors).flatten()
         self._parts = spectrum.parts.to(theta)
         self._network, self._n_rows = network, n_observations
-        # Anchors act like observations, each of which determines one direction.
         self._n_targets = n_observations * network.widths[-1]
-        self._n_anchors = len(model.anchors)
         self._has_noise = has_noise
 
     def posterior(self, prior):
@@ -205,14 +206,17 @@ class LinearisedModel:
             - prior_precision @ mean.square()
         )
         log_evidence -= 0.5 * deviance / prior.noise
+        log_hyperprior = 0.0
         if self._has_noise:
             log_evidence -= 0.5 * self._n_targets * math.log(2 * math.pi * prior.noise)
         else:
-            log_evidence -= HYPER_RATE * float(prior.precision.sum())
+            log_hyperprior = -HYPER_RATE * float(prior.precision.sum())
+        log_evidence += log_hyperprior
         if not math.isfinite(log_evidence):
             return None
         return Posterior(
             log_evidence=log_evidence,
+            log_hyperprior=log_hyperprior,
             decrement=-0.5 * float(gradient @ step),
             weights=mean,
             prior_precision=prior_precision,
@@ -221,9 +225,16 @@ class LinearisedModel:
             scale=scale,
         )
 
-    def freedom(self, posterior):
-        """Observations left over by the weights that they determine."""
-        left = self._n_targets + self._n_anchors - posterior.n_effective
+    def freedom(self, posterior, noise):
+        """Observations left over by the weights that they determine.
+
+        What the anchors determine, tr(covariance * anchors^T anchors) / noise, is not
+        the observations' doing.
+        """
+        columns = (posterior.scale * self._anchors).T
+        roots = torch.linalg.solve_triangular(posterior.factor, columns, upper=False)
+        by_anchors = float(roots.square().sum()) / noise
+        left = self._n_targets + by_anchors - posterior.n_effective
         return max(left, LEAST_FREEDOM * self._n_targets)
 
     def prior_of_alpha(self, alpha):
@@ -236,7 +247,7 @@ class LinearisedModel:
         outcome = self.posterior(prior) if self._has_noise else None
         if outcome is None:
             return prior
-        noise = max(outcome.deviance / self.freedom(outcome), LEAST_NOISE)
+        noise = max(outcome.deviance / self.freedom(outcome, 1.0), LEAST_NOISE)
         return Prior.of_alpha(self._network, alpha, noise, self._n_rows)
 
     def improved(self, prior, posterior, share=1.0, ceiling=None):
@@ -285,7 +296,8 @@ class LinearisedModel:
         precision = _clamped(prior.precision * factor)
         if not self._has_noise:
             return Prior(precision, prior.noise)
-        noise = max(posterior.deviance / self.freedom(posterior), LEAST_NOISE)
+        noise = posterior.deviance / self.freedom(posterior, prior.noise)
+        noise = max(noise, LEAST_NOISE)
         least, most = (
             prior.noise / LARGEST_NOISE_FACTOR,
             prior.noise * LARGEST_NOISE_FACTOR,

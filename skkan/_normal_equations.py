@@ -56,6 +56,10 @@ class QuadraticModel(NamedTuple):
         """The curvature that keeps steps from moving hidden nodes off their grids."""
         return self.curvature + self.anchors.T @ self.anchors
 
+    def without_anchors(self):
+        """The same of a network whose hidden nodes may move freely."""
+        return self._replace(anchors=self.anchors[:0])
+
 
 @torch.no_grad()
 def normal_equations(network, loss, weights, rows):

@@ -38,6 +38,7 @@ class Objective:
             with torch.no_grad():
                 features = network.layers[0].basis(X)
         self._loss = loss
+        self._anchored = True
         self._rows = Rows(X, target, share, baseline, features)
         self._set_network(network)
         self._set_penalties(penalties)
@@ -105,6 +106,12 @@ class Objective:
         """The same function with other penalties."""
         changed = copy(self)
         changed._set_penalties(penalties)
+        return changed
+
+    def without_anchors(self):
+        """The same function, whose steps may move hidden nodes freely."""
+        changed = copy(self)
+        changed._anchored = False
         return changed
 
     def with_network(self, network):
@@ -175,6 +182,8 @@ class Objective:
         QuadraticModel
         """
         model = self.gauss_newton_of_loss(theta)
+        if not self._anchored:
+            model = model.without_anchors()
         gradient, curvature = model.gradient, model.curvature.clone()
         value = model.value
         for form in self._forms:

@@ -12,6 +12,7 @@ from skkan.solvers import Solver
 
 COARSEST = 4  # intervals of the grids on which second-order training may begin
 FEWEST_ROWS, ROWS_PER_PARAMETER = 1000, 4  # of a network on its first grids
+GOLDEN = (math.sqrt(5) - 1) / 2
 GROWTH, LEAST_GROWTH = 4, 2  # of the rows, on the last grids
 
 
@@ -46,10 +47,16 @@ class TrainingData:
         return float(self.sample_weight.sum())
 
     def thinned(self, n_rows):
-        """About every k-th row, `n_rows` of them; all rows if there are no more."""
+        """One row of each of `n_rows` equal parts; all rows if there are no more.
+
+        Multiples of the golden ratio say which row of its part, so that rows which
+        repeat in any rhythm are met evenly.
+        """
         if n_rows >= len(self.X):
             return self
-        index = torch.arange(n_rows, device=self.X.device) * len(self.X) // n_rows
+        part = torch.arange(n_rows, dtype=torch.float64, device=self.X.device)
+        index = ((part + (part * GOLDEN) % 1) * (len(self.X) / n_rows)).long()
+        index = index.clamp_(max=len(self.X) - 1)
         return TrainingData(
             self.X[index], self.target[index], self.sample_weight[index], self.baseline
         )

@@ -70,7 +70,8 @@ def laplace_posterior(network, data, plan, prior, objective=None):
     linearised = LinearisedModel(
         network,
         theta,
-        objective.gauss_newton_of_loss(theta),
+        # Anchors are aids to training. Neither rows nor prior know of them.
+        objective.gauss_newton_of_loss(theta).without_anchors(),
         n_rows,
         plan.loss.has_noise,
     )
@@ -92,16 +93,33 @@ def laplace_posterior(network, data, plan, prior, objective=None):
     noise = [prior.noise] * len(data.baseline)
     if plan.loss.has_noise:
         squares = (objective.raw(theta) - data.target).square()
-        freedom = linearised.freedom(outcome) / len(data.baseline)
+        freedom = linearised.freedom(outcome, prior.noise) / len(data.baseline)
         noise = (data.sample_weight @ squares / freedom).tolist()
+    log_evidence = outcome.evidence_at_point - outcome.log_hyperprior
     return Posterior(
         factor=(factor / scale.unsqueeze(1)).cpu().numpy(),
         alpha=alpha.cpu().numpy(),
         noise=np.array(noise),
         shared_noise=prior.noise,
-        log_evidence=outcome.log_evidence if is_proper else -math.inf,
+        log_evidence=log_evidence if is_proper else -math.inf,
         n_effective=outcome.n_effective,
     )
+
+
+def prior_of_penalty(network, data, plan, alpha):
+    """The prior of a fitted network that a penalty of strength `alpha` amounts to.
+
+    The noise is that of the residuals.
+    """
+    objective = make_objective(network, data, plan)
+    theta = objective.start
+    return LinearisedModel(
+        network,
+        theta,
+        objective.gauss_newton_of_loss(theta),
+        data.n_observations,
+        plan.loss.has_noise,
+    ).prior_of_alpha(alpha)
 
 
 @torch.no_grad()

@@ -61,7 +61,7 @@ class KANRegressor(RegressorMixin, BaseKAN):
         "lm" (Levenberg-Marquardt) uses second derivatives and learns `alpha`; it begins
         on coarser grids and on subsamples of the rows. "lbfgs" uses all rows in every
         step, "adam" mini-batches. "auto" is "lm" where
-        `alpha` is to be learnt, there is no `penalty`, the network has up to 800
+        `alpha` is not a float, there is no `penalty`, the network has up to 800
         parameters and rows * outputs * parameters^2 is at most 5e11; otherwise "lbfgs"
         up to 20,000 rows and "adam" above. An object from `skkan.solvers` sets the
         solver's own parameters.
@@ -264,6 +264,7 @@ class KANRegressor(RegressorMixin, BaseKAN):
         if return_std:
             check_is_fitted(self)
             checked_posterior(self)
+        X = self._validated(X)
         raw = self._raw(X)
         scaling = AffineScaling(self._y_centre, self._y_scale)
         y = scaling.inverse_transform(raw)

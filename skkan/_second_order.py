@@ -36,6 +36,7 @@ NEAR = 0.3  # of the log posterior below its mode
 STALLED = 10  # steps without progress that end an unwatched descent
 PATIENCE = 2  # updates in a row that gain next to nothing
 SMALLEST_GAIN = 0.1  # of the log evidence
+NO_EVIDENCE = "no evidence within rounding"
 MOST_AHEAD = 10  # updates that gain as much as the last one, and may still be to come
 
 
@@ -126,7 +127,7 @@ def _learn(walk, prior, ceiling, tol, max_iter, rival):
     walk.solve(prior, STEPS_PER_UPDATE, max_iter)
     posterior = walk.linearised().posterior(prior)
     if posterior is None:
-        return replace(walk.candidate(prior), message="no evidence within rounding")
+        return replace(walk.candidate(prior), message=NO_EVIDENCE)
     share, n_calm = 1.0, 0
     converged, message = False, "budget spent"
     while walk.n_iter < max_iter and not walk.stopped:
@@ -153,7 +154,7 @@ def _learn(walk, prior, ceiling, tol, max_iter, rival):
             prior = prior.with_scaled_nodes(walk.network, scales)
             moved = walk.linearised().posterior(prior)
             if moved is None:
-                message = "no evidence within rounding"
+                message = NO_EVIDENCE
                 break
             posterior, n_calm = moved, 0
         elif posterior.log_evidence + MOST_AHEAD * gain < rival:
@@ -222,7 +223,9 @@ class _Walk:
     def solve(self, prior, n_steps, max_iter):
         """Take steps under a prior (None: the plan's penalties); returns the value."""
         objective = self._objective
-        if prior is not None:
+        if prior is None:  # anchors would hold up the way to the minimum
+            objective = objective.without_anchors()
+        else:
             alpha = prior.alpha(self._data.n_observations)
             objective = objective.with_penalties((QuadraticPenalty(alpha),))
         values = []

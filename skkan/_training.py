@@ -48,7 +48,7 @@ def train(networks, data, plan, *, generator, monitor, prior=None):
     generator : torch.Generator
     monitor : Monitor
     prior : Prior, default=None
-        What an earlier fit learnt, where its network is the starting point.
+        Of the weights, where a fitted network is the starting point.
 
     Returns
     -------
@@ -86,16 +86,15 @@ def train(networks, data, plan, *, generator, monitor, prior=None):
 def _run_second_order_stage(result, data, plan, generator):
     monitor, budget = result.monitor, plan.max_iter
     inputs = result.network.layers[0].basis
-    *growing, last = levels(result.network, len(data.X))
+    chain = levels(result.network, len(data.X))
     if result.prior is None:
         candidate, n_iter, growing = _first_candidate(
-            result.starts, inputs, [*growing, last], data, plan, budget // 2
+            result.starts, inputs, chain, data, plan, budget // 2
         )
         monitor.n_iter += n_iter
         budget -= n_iter
-    else:
-        candidate = Candidate(result.network, result.prior)
-        growing = [level for level in growing if level.grid_size == last.grid_size]
+    else:  # it is trained already
+        candidate, growing = Candidate(result.network, result.prior), []
     for level in growing if budget > 1 else []:
         candidate = finished(
             candidate.on_grids(level.grid_size, inputs),
@@ -105,7 +104,7 @@ def _run_second_order_stage(result, data, plan, generator):
         )
         monitor.n_iter += candidate.n_iter
         budget -= candidate.n_iter
-    candidate = candidate.on_grids(last.grid_size, inputs)
+    candidate = candidate.on_grids(inputs.grid_size, inputs)
     result.network, result.prior = candidate.network, candidate.prior
     candidate = finished(candidate, data, plan, budget, monitor)
     result.network, result.prior = candidate.network, candidate.prior

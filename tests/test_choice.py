@@ -122,6 +122,12 @@ def test_alpha_of_another_shape_is_an_error(shape, rng):
         checked_alpha(np.ones(shape), network)
 
 
+@pytest.mark.parametrize("alpha", [[[1, 2], [3]], [["a"]], [[None]]])
+def test_alpha_that_is_no_array_of_numbers_is_an_error(alpha, rng):
+    with pytest.raises(ValueError, match=r"alpha as an array .* expected shape"):
+        checked_alpha(alpha, make_network(rng))
+
+
 @pytest.mark.parametrize("value", [-1e-9, np.nan, np.inf])
 def test_unusable_strengths_are_an_error(value, rng):
     """One is enough."""

@@ -138,8 +138,9 @@ def test_order_of_rows_does_not_matter(make, table):
 def test_unit_of_the_weights_hardly_matters(make, unit, table):
     """Quantiles at which cumulative weights are equal up to rounding stay the same."""
     X, y = table
-    one = make(grid_eps=0.0, **SHORT).fit(X, y)
-    other = make(grid_eps=0.0, **SHORT).fit(X, y, sample_weight=np.full(80, unit))
+    short = SHORT | {"solver": "lbfgs"}
+    one = make(grid_eps=0.0, **short).fit(X, y)
+    other = make(grid_eps=0.0, **short).fit(X, y, sample_weight=np.full(80, unit))
     grids = [m.network_.layers[0].basis.grid.numpy() for m in (one, other)]
     assert_allclose(*grids, rtol=1e-12)
 

@@ -187,14 +187,14 @@ def test_anchors_hold_the_directions_that_they_name(rng):
     vectors, _ = directions(problem)
     J, y = dense_linear_model(problem)
     anchors = model.anchors.numpy() * problem.n_rows**0.5
-    J, y = np.vstack([J, anchors]), np.r_[y, anchors @ problem.theta.numpy()]
-    H = J.T @ J / prior.noise + dense_prior(problem, prior)
-    mean = np.linalg.solve(H, J.T @ y) / prior.noise
+    all_J, all_y = np.vstack([J, anchors]), np.r_[y, anchors @ problem.theta.numpy()]
+    H = all_J.T @ all_J / prior.noise + dense_prior(problem, prior)
+    mean = np.linalg.solve(H, all_J.T @ all_y) / prior.noise
     outcome = linearised.posterior(prior)
     # The ridge, 1e-13, times the condition number, which anchors raise.
     assert_allclose(vectors @ outcome.weights.numpy(), mean, rtol=1e-6, atol=1e-6)
     expected = len(y) - np.trace(np.linalg.solve(H, J.T @ J)) / prior.noise
-    assert_allclose(linearised.freedom(outcome), expected, rtol=1e-6)
+    assert_allclose(linearised.freedom(outcome, prior.noise), expected, rtol=1e-6)
 
 
 # Learning the prior

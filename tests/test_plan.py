@@ -2,9 +2,17 @@
 
 import pytest
 import torch
+from numpy.testing import assert_allclose, assert_array_equal
 
 from skkan import KANNetwork
-from skkan._plan import COARSEST, FEWEST_ROWS, GROWTH, Level, levels
+from skkan._plan import (
+    COARSEST,
+    FEWEST_ROWS,
+    GROWTH,
+    Level,
+    TrainingData,
+    levels,
+)
 
 
 def make_network(grid_size, widths=(5, 6, 1)):
@@ -36,6 +44,20 @@ def test_grids_double_and_rows_follow_their_parameters():
         Level(16, 4 * 36 * 20),
         Level(16, 10_000),
     ]
+
+
+@pytest.mark.parametrize("period", [2, 3, 5, 7, 10, 16])
+def test_thinned_rows_meet_every_rhythm(period):
+    """Tables of pairs or panels repeat; each phase keeps its share of the rows."""
+    n_rows = 1000 * period
+    X = (torch.arange(n_rows) % period).double().unsqueeze(1)
+    data = TrainingData(X, X, X[:, 0], X[0])
+    sample = data.thinned(1000)
+    assert len(sample.X) == 1000
+    share = torch.bincount(sample.X[:, 0].long(), minlength=period) / 1000
+    assert_allclose(share, 1 / period, atol=0.01)
+    rows = TrainingData(torch.arange(n_rows).unsqueeze(1), X, X, X).thinned(1000).X
+    assert_array_equal(rows[:, 0] // period, torch.arange(1000))
 
 
 def test_small_problems_have_one_level():

@@ -103,6 +103,32 @@ def test_factor_is_that_of_the_penalised_normal_matrix(widths, learnt, rng):
 
 
 @every_network
+def test_evidence_is_that_of_the_weights_alone(widths, rng):
+    """Laplace's approximation at the weights; the aids to training play no part."""
+    network, data = make_problem(rng, widths)
+    n_edges = sum(layer.mask.numel() for layer in network.all_layers)
+    alpha, noise = rng.uniform(0.1, 1, (n_edges, 3)), 0.4
+    prior = Prior(torch.from_numpy(alpha) * data.n_observations / noise, noise)
+    posterior = laplace_posterior(network, data, make_plan(), prior)
+    loss = dense_precision(network, data, 0 * alpha)
+    P = (dense_precision(network, data, alpha) - loss) / noise
+    w = torch.cat([weight.flatten() for weight in network.weights]).numpy()
+    residual = (data.target - data.baseline - network(data.X).detach()).numpy()
+    n_targets = data.n_observations * widths[-1]
+    squares = (data.sample_weight.numpy() @ residual**2).sum()
+    expected = -0.5 * (
+        squares / noise
+        + n_targets * np.log(2 * np.pi * noise)
+        + w @ P @ w
+        - np.linalg.slogdet(P)[1]
+        + np.linalg.slogdet(loss / noise + P)[1]
+    )
+    assert_allclose(posterior.log_evidence, expected, rtol=1e-8)
+    n_effective = np.trace(np.linalg.solve(loss / noise + P, loss / noise))
+    assert_allclose(posterior.n_effective, n_effective, rtol=1e-6)
+
+
+@every_network
 def test_objective_of_the_training_is_used_where_it_fits(widths, rng):
     """Its normal matrix is not computed again, unless the grids are others."""
     network, data = make_problem(rng, widths)

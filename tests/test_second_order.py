@@ -1,5 +1,7 @@
 """Second-order training: what is learnt, and that it is learnt from the data."""
 
+from unittest.mock import Mock, patch
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -9,6 +11,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from skkan import KANClassifier, KANRegressor, SparsityPenalty
+from skkan._evidence import Prior
+from skkan._second_order import _Walk, finished, starting_candidates
+from skkan._threads import single_thread
 from skkan.solvers import LevenbergMarquardt
 
 LEARNT = ["alpha_", "noise_std_", "log_evidence_", "n_effective_parameters_"]
@@ -143,7 +148,7 @@ def test_probabilities_are_moderated_without_changing_the_class():
     model = KANClassifier((), random_state=0).fit(X, y)
     probability = model.predict_proba(X)
     assert_array_equal(model.predict(X), probability.argmax(axis=1))
-    raw = model._raw(X)
+    raw = model._raw(model._validated(X))
     unmoderated = np.exp(raw - raw.max(axis=1, keepdims=True))
     unmoderated /= unmoderated.sum(axis=1, keepdims=True)
     assert (probability.max(axis=1) < unmoderated.max(axis=1)).all()
@@ -191,3 +196,104 @@ def test_a_posterior_that_rounding_forbids_is_warned_of(monkeypatch, friedman):
         model = KANRegressor(()).fit(X, y)
     assert not any(hasattr(model, name) for name in LEARNT)
     assert model.score(X, y) > 0.8
+
+
+@pytest.mark.parametrize("hidden_layer_sizes", [(), (3,)])
+def test_learnt_alpha_serves_the_default_solver(hidden_layer_sizes, friedman):
+    """Strengths that differ by orders of magnitude are beyond first-order solvers."""
+    X, X_test, y, y_test = friedman
+    learnt = KANRegressor(hidden_layer_sizes, random_state=0).fit(X, y)
+    again = KANRegressor(hidden_layer_sizes, random_state=0, alpha=learnt.alpha_).fit(
+        X, y
+    )
+    assert hasattr(again, "alpha_")
+    assert again.score(X_test, y_test) > learnt.score(X_test, y_test) - 0.02
+
+
+@pytest.mark.filterwarnings("ignore:KANRegressor stopped at max_iter")
+@pytest.mark.parametrize("solver", ["lbfgs", "lm"])
+def test_warm_start_keeps_what_an_earlier_fit_found(solver, rng):
+    """On its grids, with all rows, from the first iteration on."""
+    X, X_test = rng.uniform(-1, 1, size=(2, 3000, 2))
+    model = KANRegressor(
+        (1,), grid_size=20, solver=solver, warm_start=True, random_state=0
+    ).fit(X, law(X))
+    before = np.sqrt(np.mean((model.predict(X_test) - law(X_test)) ** 2))
+    model.set_params(solver="lm", max_iter=2).fit(X, law(X))
+    after = np.sqrt(np.mean((model.predict(X_test) - law(X_test)) ** 2))
+    assert after < 1.1 * before
+
+
+def test_light_rows_are_told_of():
+    """Weights of a sum of one are common, and not what the evidence takes."""
+    X, y = load_diabetes(return_X_y=True)
+    with pytest.warns(UserWarning, match="sums to 1 for 442 rows"):
+        KANRegressor(()).fit(X, y, sample_weight=np.full(442, 1 / 442))
+
+
+def test_noise_of_dead_nodes_is_that_of_the_residuals(rng):
+    """Nodes without data give no observations."""
+    X, y = rng.normal(size=(100, 1)), rng.normal(size=100)
+    model = KANRegressor((20,), random_state=0).fit(X, y)
+    residual = np.sqrt(np.mean((y - model.predict(X)) ** 2))
+    assert model.noise_std_ >= residual
+
+
+@pytest.mark.filterwarnings("ignore:KANRegressor has no posterior")
+def test_end_for_rounding_is_told_as_such():
+    X, y = make_friedman1(300, noise=1.0, random_state=0)
+    X[0, 0] = 1e9
+    model = KANRegressor((3,), extrapolation="linear", random_state=0)
+    with pytest.warns(ConvergenceWarning, match="rounding hides the evidence"):
+        model.fit(X, y)
+
+
+def make_start(**settings):
+    """What a fit of a small table begins with."""
+    X, y = make_friedman1(300, noise=1.0, random_state=0)
+    model = KANRegressor((3,), random_state=0, **settings)
+    return model._start((X, y, np.ones(len(X))), None)
+
+
+@single_thread
+def test_no_edge_dies_on_a_coarse_grid():
+    """Precisions stay below those of the start, until the last grids."""
+    start = make_start(grid_size=8)
+    candidate = starting_candidates(start.networks, start.data, start.plan)[0]
+    inputs = start.networks[0].layers[0].basis
+    coarse = finished(candidate.on_grids(4, inputs), start.data, start.plan, 40)
+    assert (coarse.prior.precision <= candidate.prior.precision * (1 + 1e-12)).all()
+    last = finished(coarse.on_grids(8, inputs), start.data, start.plan, 40)
+    assert last.prior.precision.max() > 100 * candidate.prior.precision.max()
+
+
+@single_thread
+def test_start_that_is_far_behind_is_given_up():
+    start = make_start()
+    candidate = starting_candidates(start.networks, start.data, start.plan)[0]
+    alone = finished(candidate, start.data, start.plan, 100)
+    behind = finished(candidate, start.data, start.plan, 100, rival=alone.score + 1e6)
+    assert behind.n_iter < alone.n_iter / 2
+    assert behind.message == "too far behind another start"
+
+
+@single_thread
+def test_prior_follows_the_units_of_the_nodes():
+    """Else a node that is divided by its deviation would be charged anew."""
+    start = make_start()
+    candidate = starting_candidates(start.networks, start.data, start.plan)[0]
+    moves, follow = [], _Walk.follow_nodes
+
+    def watched(walk):
+        moves.append(follow(walk))
+        return moves[-1]
+
+    scaled = Mock(wraps=Prior.with_scaled_nodes)
+    with (
+        patch.object(_Walk, "follow_nodes", watched),
+        patch.object(Prior, "with_scaled_nodes", lambda *arguments: scaled(*arguments)),
+    ):
+        finished(candidate, start.data, start.plan, 40)
+    moved = [scales for scales in moves if scales is not None]
+    assert moved
+    assert [call.args[2] for call in scaled.call_args_list] == moved
