@@ -22,6 +22,7 @@ ORDER = [
     "_basis",
     "_layers",
     "_network",
+    "_activity",
     "_losses",
     "_penalties",
     "_linearise",
@@ -47,6 +48,8 @@ ORDER = [
     "_estimator",
     "_regressor",
     "_classifier",
+    "_edges",
+    "inspection",
     "",  # skkan itself
 ]
 MODEL = {"_basis", "_layers", "_network"}
