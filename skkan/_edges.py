@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skkan._activity import LayerActivity
 from skkan._basis import BSplineBasis
+from skkan._estimator import BaseKAN
 from skkan._scaling import AffineScaling
 
 NEGLIGIBLE = 1e-3  # of an attribution, below which an edge does not show in the outputs
@@ -126,6 +127,9 @@ class EdgeFunction:
         """
         knots = self._unscaled(self._basis.knots[0].numpy())
         coefficients = self._weight[: self._basis.n_splines]
+        if np.isinf(self._scale):  # all values of the input count as its centre
+            level = self._features(self._centre)[: self._basis.n_splines]
+            coefficients = np.full_like(coefficients, level @ coefficients)
         return BSpline(knots, coefficients, self._basis.spline_order)
 
     def _unscaled(self, values):
@@ -145,6 +149,8 @@ class EdgeFunction:
 def edge_functions(estimator, *, with_posterior=False):
     """All curves of a fitted estimator.
 
+    The raw output is the sum of `intercepts` and of the curves that enter the outputs.
+
     Parameters
     ----------
     estimator : KANRegressor or KANClassifier
@@ -161,6 +167,8 @@ def edge_functions(estimator, *, with_posterior=False):
 
     Raises
     ------
+    TypeError
+        If the estimator is not one of skkan.
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
     ValueError
@@ -179,7 +187,7 @@ def edge_functions(estimator, *, with_posterior=False):
     >>> curves[3].target_name
     'y'
     """
-    check_is_fitted(estimator)
+    _check_estimator(estimator)
     network = estimator.network_.cpu()
     roots = _posterior_roots(estimator, network) if with_posterior else None
     names = node_names(estimator)
@@ -241,7 +249,7 @@ def node_names(estimator):
     -------
     list of list of str
     """
-    check_is_fitted(estimator)
+    _check_estimator(estimator)
     n_inputs = estimator.n_features_in_
     inputs = getattr(estimator, "feature_names_in_", [f"x{i}" for i in range(n_inputs)])
     widths = estimator.network_.widths
@@ -267,12 +275,26 @@ def intercepts(estimator):
 
     In the units of the target; log odds for classes.
     """
-    check_is_fitted(estimator)
+    _check_estimator(estimator)
     return estimator._y_centre + estimator._y_scale * estimator._baseline
 
 
+def _check_estimator(estimator):
+    if not isinstance(estimator, BaseKAN):
+        raise TypeError(
+            "Expected a fitted KANRegressor or KANClassifier, got "
+            f"{type(estimator).__name__}: of a Pipeline or a search pass the last step "
+            "or best_estimator_."
+        )
+    check_is_fitted(estimator)
+
+
 def _posterior_roots(estimator, network):
-    """For each edge a matrix R whose R^T R is the covariance of its weights."""
+    """For each edge a matrix R whose R^T R is the covariance of its weights.
+
+    The noise is that of `predict`: of the output that an edge enters, or the common
+    one of training for an edge that enters a hidden node.
+    """
     factor = getattr(estimator, "_posterior_factor", None)
     if factor is None:
         raise ValueError(
@@ -280,6 +302,15 @@ def _posterior_roots(estimator, network):
             "solver='lm', or leave the posterior out."
         )
     inverse = solve_triangular(factor, np.eye(len(factor)), lower=True)
-    inverse *= np.sqrt(estimator._shared_noise)
     n_functions = network.layers[0].basis.n_functions
-    return np.split(inverse, len(factor) // n_functions, axis=1)
+    roots = iter(np.split(inverse, len(factor) // n_functions, axis=1))
+    scaled = []
+    for layer in network.all_layers:
+        enters_output = layer in (network.layers[-1], network.skip)
+        noise = np.full(len(layer.mask), estimator._shared_noise)
+        if enters_output:
+            noise = estimator._noise
+        for o, i in np.ndindex(*layer.mask.shape):
+            exists = float(layer.mask[o, i])  # a removed edge is zero for certain
+            scaled.append(exists * np.sqrt(noise[o]) * next(roots))
+    return scaled

@@ -50,6 +50,14 @@ ORDER = [
     "_regressor",
     "_classifier",
     "_edges",
+    "inspection._selection",
+    "inspection._table",
+    "inspection._panels",
+    "inspection._edge_display",
+    "inspection._grid_display",
+    "inspection._layout",
+    "inspection._network_display",
+    "inspection._loss_display",
     "inspection",
     "",  # skkan itself
 ]
