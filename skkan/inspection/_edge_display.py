@@ -165,7 +165,9 @@ class EdgeFunctionDisplay:
         ValueError
             If the number of axes is not that of the edges.
         """
-        self.axes_ = panel_axes(ax, len(self.edges), n_cols, type(self).__name__)
+        self.axes_, begins_row = panel_axes(
+            ax, len(self.edges), n_cols, type(self).__name__
+        )
         self.figure_ = self.axes_[0].figure
         self.lines_, self.bands_, self.densities_, self.knots_ = [], [], [], []
         for panel, edge in zip(self.axes_, self.edges, strict=True):
@@ -175,7 +177,8 @@ class EdgeFunctionDisplay:
             )
             self.densities_.append(density)
             self.knots_.append(knots)
-            self._write(panel, edge)
+            panel.set_xlabel(fill(edge.source_name, LABEL_WIDTH), parse_math=False)
+        self._write_ylabels(begins_row)
         self._share_scales()
         if self.bands_:
             self.bands_[0].set_label("90% of the posterior")
@@ -194,10 +197,16 @@ class EdgeFunctionDisplay:
                 ax.fill_between(x, curve - band, curve + band, **{**filled, **band_kw})
             )
 
-    def _write(self, ax, edge):
-        ylabel = fill(f"part of {edge.target_name}, less its mean", LABEL_WIDTH)
-        ax.set_xlabel(fill(edge.source_name, LABEL_WIDTH), parse_math=False)
-        ax.set_ylabel(ylabel, parse_math=False)
+    def _write_ylabels(self, begins_row):
+        """Say what a panel measures, unless its neighbour on the left has."""
+        before = None
+        for panel, edge, is_first in zip(
+            self.axes_, self.edges, begins_row, strict=True
+        ):
+            if is_first or edge.target != before:
+                label = f"part of {edge.target_name}, less its mean"
+                panel.set_ylabel(fill(label, LABEL_WIDTH), parse_math=False)
+            before = edge.target
 
     def _share_scales(self):
         """Give the panels of curves that enter the same node the same limits."""

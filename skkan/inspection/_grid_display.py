@@ -101,18 +101,17 @@ class GridDisplay:
         GridDisplay
             The object itself.
         """
-        (self.ax_,) = panel_axes(ax, 1, 1, type(self).__name__)
+        (self.ax_,), _ = panel_axes(ax, 1, 1, type(self).__name__)
         self.figure_ = self.ax_.figure
         knots, spline = self.edge.knots, self.edge.spline
         shares = np.arange(POINTS_PER_INTERVAL * (len(knots) - 1) + 1)
         x = np.interp(shares / POINTS_PER_INTERVAL, np.arange(len(knots)), knots)
-        unit = np.eye(len(spline.c))
-        self.lines_ = self.ax_.plot(x, BSpline(spline.t, unit, spline.k)(x), **kwargs)
+        values = BSpline(spline.t, np.eye(len(spline.c)), spline.k)(x)
+        self.lines_ = self.ax_.plot(x, values, **kwargs)
         self.density_, self.knots_ = draw_input(
             self.ax_, self.edge, density_kw=density_kw, knots_kw=knots_kw
         )
-        leave_floor(self.ax_, 0.0, 1.0)
-        self.ax_.set_yticks([0, 0.5, 1])
+        leave_floor(self.ax_, 0.0, values.max())
         self.ax_.set_xlabel(self.edge.source_name, parse_math=False)
         self.ax_.set_ylabel("$B_m$")
         return self

@@ -34,12 +34,19 @@ class Choice:
         """The most important edges, and what links them to inputs and outputs.
 
         A hidden node that some of them touch keeps its most important edge on either
-        side, so that a few more than `max_edges` may be shown.
+        side, and every output its most important one, so that a few more than
+        `max_edges` may be shown.
         """
         present = [edge for edge in edges if not edge.removed]
         above = [edge for edge in present if edge.importance >= threshold]
         ranked = sorted(above, key=lambda edge: -edge.importance)
         shown = ranked[:max_edges]
+        last = max(edge.target[0] for edge in edges)
+        reached = {edge.target for edge in shown}
+        for edge in ranked[max_edges:]:
+            if edge.target[0] == last and edge.target not in reached:
+                shown.append(edge)
+                reached.add(edge.target)
         while missing := _missing_links(shown, present):
             shown.append(missing[0])
         kept = set(map(id, shown))
@@ -86,6 +93,12 @@ class Layout:
     boxes: list
     paths: list
 
+    @property
+    def narrowest(self):
+        """Smallest distance of two nodes of a level, in rows."""
+        levels = [level for level, _ in self.nodes]
+        return self.n_rows / max(levels.count(level) for level in levels)
+
     @classmethod
     def of(cls, edges, nodes):
         """Layout of edges and of nodes that are shown though no edge touches them.
@@ -116,7 +129,7 @@ class Layout:
             height = n_rows if level == last else n_main
             ordered = levels[level]
             if level < last:
-                ordered = sorted(ordered, key=lambda node: _mean_row(node, gap, at))  # noqa: B023 - called at once
+                ordered = sorted(ordered, key=lambda node: _mean_row(node, gap, at))
             at |= _spread(ordered, height, level)
             gap = sorted(
                 gap, key=lambda e: (at[e.source][1] + at[e.target][1], e.source)

@@ -128,7 +128,8 @@ class LossCurveDisplay:
         self.ax_, self.figure_ = ax, ax.figure
         marker = "." if len(self.loss_curve) <= 30 else ""  # single points are seen
         self.line_ = self._draw(
-            self.loss_curve, label="training, with penalties", marker=marker, **kwargs
+            self.loss_curve,
+            **{"label": "training, with penalties", "marker": marker, **kwargs},
         )
         self.validation_line_ = None
         if self.validation_loss_curve is not None:
@@ -136,7 +137,7 @@ class LossCurveDisplay:
                 self.validation_loss_curve,
                 **{"label": "validation", "marker": marker, **(validation_kw or {})},
             )
-            ax.legend()
+        ax.legend()
         ax.set_yscale(self._chosen_scale() if scale == "auto" else scale)
         ax.set(xlabel="iteration", ylabel="loss")
         ax.xaxis.get_major_locator().set_params(integer=True)

@@ -13,11 +13,14 @@ from skkan.inspection._selection import with_names
 N_POINTS = 101  # of a curve
 INNER = 0.8  # of the width and height of a box that its curve fills
 FAINTEST = 0.3  # opacity of an edge that hardly matters
+MAX_EDGES = 30  # more are a wickerwork
 LINE_WIDTH, MOST_LINE_WIDTH = 0.7, 2.0  # points
 NAME_WIDTH, NAME_LINES = 18, 2  # characters of a line, lines of a name
 ROW, LAYER = 0.48, 2.3  # inches of a row and of a layer in a figure of one's own
+LEAST_ROW = 0.2  # inches, in which a curve is still seen
+NOTE, NOTE_SIZE = 0.35, 8.0  # inches, points
 TALLEST_ROW = 0.75  # inches, where a few edges have a large axes
-SMALLEST, LARGEST = (3.5, 2.0), (16.0, 16.0)  # inches, of a figure of one's own
+SMALLEST, LARGEST = (3.5, 1.5), (16.0, 16.0)  # inches, of a figure of one's own
 CHARACTER = 0.6  # width in units of the font size, a usual mean
 NODE = 7.0  # points, radius of a node with a sum
 
@@ -70,8 +73,9 @@ class KANDisplay:
     >>> display = KANDisplay.from_estimator(model)
     >>> sorted(edge.source_name for edge in display.shown_)
     ['x0', 'x1', 'x2', 'x3', 'x4']
-    >>> display.note_.get_text()
-    '5 of 7 edges: left out are 2 of importance below 0.001.'
+    >>> print(display.note_.get_text())
+    5 of 7 edges, from 5 of 7 inputs. Left out: 2 of
+    importance below 0.001.
     """
 
     def __init__(self, edges):
@@ -113,7 +117,7 @@ class KANDisplay:
         self,
         ax=None,
         *,
-        max_edges=30,
+        max_edges=None,
         threshold=NEGLIGIBLE,
         shared_scale=False,
         line_kw=None,
@@ -127,9 +131,10 @@ class KANDisplay:
         ----------
         ax : Axes, default=None
             None makes a figure.
-        max_edges : int, default=30
+        max_edges : int, default=None
             How many edges to show, the most important ones, besides those without
-            which a hidden node would hang in the air.
+            which a hidden node or an output would hang in the air. None is 30, or as
+            many as the height of `ax` leaves readable.
         threshold : float, default=0.001
             Importance below which an edge is left out.
         shared_scale : bool, default=False
@@ -153,25 +158,37 @@ class KANDisplay:
             If `max_edges` or `threshold` is out of its range.
         """
         check_matplotlib_support(f"{type(self).__name__}.plot")
-        if max_edges < 1:
-            raise ValueError(f"max_edges must be at least 1, got {max_edges}.")
+        if max_edges is not None and max_edges < 1:
+            raise ValueError(f"max_edges must be at least 1 or None, got {max_edges}.")
         if threshold < 0:
             raise ValueError(f"threshold must be at least 0, got {threshold}.")
-        choice = Choice.of(self.edges, max_edges=max_edges, threshold=threshold)
-        idle = _idle_nodes(self.edges, choice, threshold, max_edges)
-        layout = Layout.of(choice.shown, idle)
+        choice, layout, idle = self._arranged(ax, max_edges, threshold)
         self.shown_ = choice.shown
         labels = _labels(self.edges, layout)
-        self.ax_, font_size = _prepared_axes(ax, layout, labels)
+        note = _note(self.edges, choice, threshold)
+        self.ax_, font_size = _prepared_axes(ax, layout, labels, bool(note))
         self.figure_ = self.ax_.figure
         opacities = _opacities(choice.shown)
         self._draw_edges(layout, opacities, line_kw or {}, box_kw or {})
         self._draw_curves(layout, opacities, shared_scale, curve_kw or {})
-        self._draw_nodes(
-            layout, idle, labels, {"fontsize": font_size, **(text_kw or {})}
-        )
-        self._write_note(choice, threshold, font_size)
+        text_kw = {"fontsize": font_size, **(text_kw or {})}
+        self._draw_nodes(layout, idle)
+        self._write_names(layout, idle, labels, text_kw)
+        self._write_note(note, min(font_size, NOTE_SIZE))
         return self
+
+    def _arranged(self, ax, max_edges, threshold):
+        """Which edges are shown, where they stand, and nodes without any."""
+        counts = [max_edges]
+        if max_edges is None:
+            counts = [MAX_EDGES] if ax is None else range(MAX_EDGES, 0, -1)
+        for count in counts:
+            choice = Choice.of(self.edges, max_edges=count, threshold=threshold)
+            idle = _idle_nodes(self.edges, choice, threshold, count)
+            layout = Layout.of(choice.shown, idle)
+            if ax is None or layout.n_rows * LEAST_ROW <= _inches_of(ax)[1] - NOTE:
+                break
+        return choice, layout, idle
 
     def _draw_edges(self, layout, opacities, line_kw, box_kw):
         import matplotlib as mpl
@@ -217,66 +234,71 @@ class KANDisplay:
                 **{**style, **curve_kw},
             )
 
-    def _draw_nodes(self, layout, idle, labels, text_kw):
+    def _draw_nodes(self, layout, idle):
         import matplotlib as mpl
 
-        color, last = mpl.rcParams["text.color"], layout.n_levels - 1
-        self.nodes_, self.sums_, self.names_ = {}, {}, {}
+        color, background = mpl.rcParams["text.color"], self.figure_.get_facecolor()
+        self.nodes_, self.sums_ = {}, {}
         for node, (x, y) in layout.nodes.items():
-            level, opacity = node[0], FAINTEST + 0.2 if node in idle else 1.0
-            style = {"markeredgecolor": color, "alpha": opacity, "zorder": 4}
-            if level == 0:
-                style |= {"markersize": NODE * 0.7, "markerfacecolor": color}
-                offset, align = (-NODE, 0), ("right", "center")
+            style = {"markeredgecolor": color, "alpha": _fade(node in idle)}
+            if node[0] == 0:
+                style |= {"markersize": 0.7 * NODE, "markerfacecolor": color}
             else:
-                background = self.figure_.get_facecolor()
                 style |= {"markersize": 2 * NODE, "markerfacecolor": background}
-                offset, align = (0, NODE + 2), ("center", "bottom")
                 self.sums_[node] = self.ax_.annotate(
                     r"$\Sigma$",
                     (x, y),
                     ha="center",
                     va="center",
-                    zorder=5,
                     fontsize=1.3 * NODE,
-                    alpha=opacity,
+                    alpha=style["alpha"],
+                    zorder=5,
                 )
-            if level == last:
-                offset, align = (NODE + 4, 0), ("left", "center")
-            (self.nodes_[node],) = self.ax_.plot(x, y, "o", **style)
+            (self.nodes_[node],) = self.ax_.plot(x, y, "o", zorder=4, **style)
+
+    def _write_names(self, layout, idle, labels, text_kw):
+        self.names_ = {}
+        for node, at in layout.nodes.items():
+            if node[0] == 0:
+                place = {"xytext": (-NODE, 0), "ha": "right", "va": "center"}
+            elif node[0] == layout.n_levels - 1:
+                place = {"xytext": (NODE + 4, 0), "ha": "left", "va": "center"}
+            else:  # above the node, on a ground that hides the lines behind it
+                background = self.figure_.get_facecolor()
+                ground = {"facecolor": background, "pad": 0.5, "linewidth": 0}
+                place = {"xytext": (0, NODE + 3), "ha": "center", "bbox": ground}
+            style = {
+                "textcoords": "offset points",
+                "alpha": _fade(node in idle),
+                "linespacing": 1.0,
+                "parse_math": False,
+                "zorder": 5,
+            }
             self.names_[node] = self.ax_.annotate(
-                labels[node],
-                (x, y),
-                xytext=offset,
-                textcoords="offset points",
-                **{
-                    "ha": align[0],
-                    "va": align[1],
-                    "alpha": opacity,
-                    "zorder": 5,
-                    "linespacing": 1.0,
-                    "parse_math": False,
-                    **text_kw,
-                },
+                labels[node], at, **{**place, **style, **text_kw}
             )
 
-    def _write_note(self, choice, threshold, font_size):
-        n_characters = int(self.ax_.bbox.width / self.ax_.figure.dpi * 72 / (0.55 * 8))
-        note = fill(_note(choice, threshold), n_characters)
+    def _write_note(self, note, font_size):
         self.note_ = None
         if note:
+            n_characters = _inches_of(self.ax_)[0] * 72 / (CHARACTER * font_size)
             self.note_ = self.ax_.annotate(
-                note,
+                fill(note, max(20, int(n_characters))),
                 (0.5, 0),
                 xycoords="axes fraction",
                 xytext=(0, 2),
                 textcoords="offset points",
                 ha="center",
                 va="bottom",
-                fontsize=min(font_size, 8),
+                fontsize=font_size,
                 alpha=0.8,
-                wrap=True,
+                linespacing=1.0,
             )
+
+
+def _fade(is_idle):
+    """Opacity of a node."""
+    return 0.5 if is_idle else 1.0
 
 
 def _idle_nodes(edges, choice, threshold, max_edges):
@@ -295,48 +317,62 @@ def _idle_nodes(edges, choice, threshold, max_edges):
 
 
 def _labels(edges, layout):
-    """Names of the nodes that are shown, wrapped and shortened."""
+    """Names of the nodes that are shown, wrapped, shortened and still told apart."""
     names = {edge.source: edge.source_name for edge in edges}
     names |= {edge.target: edge.target_name for edge in edges}
-    return {node: _wrapped(names[node]) for node in layout.nodes}
+    labels = {node: _wrapped(names[node]) for node in layout.nodes}
+    seen = [(node[0], label) for node, label in labels.items()]
+    return {
+        node: f"{node[1]}: {label}" if seen.count((node[0], label)) > 1 else label
+        for node, label in labels.items()
+    }
 
 
 def _wrapped(name):
-    """A name on two lines at most; the middle of one that is longer goes."""
+    """A name on two lines at most, of its first and last words if it is longer."""
     lines = wrap(name, NAME_WIDTH)
     if len(lines) <= NAME_LINES:
         return "\n".join(lines)
-    return f"{name[: NAME_WIDTH - 1].strip()}…\n{name[-NAME_WIDTH:].strip()}"
+    backwards = wrap(name[::-1], NAME_WIDTH)
+    return f"{lines[0]}…\n{backwards[0][::-1]}"
 
 
-def _prepared_axes(ax, layout, labels):
+def _prepared_axes(ax, layout, labels, has_note):
     """Axes with limits that leave room for the names, and the size of their font."""
     import matplotlib.pyplot as plt
 
     font_size = 0.9 * plt.rcParams["font.size"]
     n_layers, n_rows = layout.n_levels - 1, layout.n_rows
-    left, right = (_inches(labels, level, font_size) for level in (0, n_layers))
-    below = 0.3  # inches for the note
+    left, right = (_label_inches(labels, level, font_size) for level in (0, n_layers))
+    below = NOTE * has_note
     if ax is None:
         size = n_layers * LAYER + left + right, n_rows * ROW + below
-        figure = plt.figure(figsize=np.clip(size, SMALLEST, LARGEST))
+        size = np.clip(
+            size, SMALLEST, (LARGEST[0], max(LARGEST[1], n_rows * LEAST_ROW))
+        )
+        figure = plt.figure(figsize=size)
         ax = figure.add_axes((0.01, 0.01, 0.98, 0.98))
-    inches = ax.get_window_extent().transformed(ax.figure.dpi_scale_trans.inverted())
+    width, height = _inches_of(ax)
     # Names get two thirds of a narrow axes at most.
-    shrink = min(1.0, inches.width * 2 / 3 / (left + right))
-    per_inch = n_layers / (inches.width - shrink * (left + right))
-    row = (inches.height - below) / n_rows
+    shrink = min(1.0, width * 2 / 3 / (left + right))
+    per_inch = n_layers / (width - shrink * (left + right))
+    row = (height - below) / n_rows
     rows_above = max(0.0, row / TALLEST_ROW - 1) * n_rows / 2
     row = min(row, TALLEST_ROW)
     n_lines = max(label.count("\n") + 1 for label in labels.values())
-    font_size *= min(shrink, row * 72 / (1.15 * n_lines * font_size), 1.0)
+    room = row * layout.narrowest * 72 / (1.15 * n_lines * font_size)
     ax.set_xlim(-shrink * left * per_inch, n_layers + shrink * right * per_inch)
     ax.set_ylim(n_rows + rows_above + below / row, -rows_above)
     ax.set_axis_off()
-    return ax, font_size
+    return ax, font_size * min(shrink, room, 1.0)
 
 
-def _inches(labels, level, font_size):
+def _inches_of(ax):
+    """Width and height of an axes."""
+    return ax.bbox.size / ax.figure.dpi
+
+
+def _label_inches(labels, level, font_size):
     """Width of the names of a level, with the node that they stand beside."""
     longest = max(
         len(line)
@@ -349,7 +385,7 @@ def _inches(labels, level, font_size):
 
 def _box_height(ax):
     """Height of a box in rows: 0.8, but no more than its width on the screen."""
-    size = ax.bbox.size / np.abs([np.ptp(ax.get_xlim()), np.ptp(ax.get_ylim())])
+    size = _inches_of(ax) / np.abs([np.ptp(ax.get_xlim()), np.ptp(ax.get_ylim())])
     return min(0.8, 0.9 * BOX_WIDTH * size[0] / size[1])
 
 
@@ -373,8 +409,8 @@ def _rises(edges, curves, shared_scale):
     ]
 
 
-def _note(choice, threshold):
-    """What is left out, in a sentence; empty if nothing is."""
+def _note(edges, choice, threshold):
+    """What is shown and what is not, empty if nothing is left out."""
     parts = [
         f"{count} {why}"
         for count, why in (
@@ -386,5 +422,11 @@ def _note(choice, threshold):
     ]
     if not parts:
         return ""
-    listed = " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
-    return f"{len(choice.shown)} of {choice.n_edges} edges: left out are {listed}."
+    used, inputs = (
+        len({edge.source for edge in some if edge.source[0] == 0})
+        for some in (choice.shown, edges)
+    )
+    return (
+        f"{len(choice.shown)} of {choice.n_edges} edges, from {used} of {inputs} "
+        f"inputs. Left out: {', '.join(parts)}."
+    )

@@ -6,11 +6,12 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 STRIP = 0.12  # height of the density, in shares of that of the axes
 KNOT_LEVEL = 0.15  # height of the knots, just above the density
 FLOOR = 0.2  # height from which curves may be drawn
+NARROWEST = 0.01  # of the width of the axes, bar of an input that hardly varies
 PANEL_SIZE = (3.4, 2.7)  # inches
 
 
 def panel_axes(ax, n_panels, n_cols, caller):
-    """Axes for each panel.
+    """Axes for each panel, and which of them stand at the left.
 
     Parameters
     ----------
@@ -25,15 +26,17 @@ def panel_axes(ax, n_panels, n_cols, caller):
 
     Returns
     -------
-    ndarray of Axes of shape (n_panels,)
+    axes : ndarray of Axes of shape (n_panels,)
+    begins_row : ndarray of bool of shape (n_panels,)
     """
     check_matplotlib_support(caller)
     if not (isinstance(n_cols, int | np.integer) and n_cols >= 1):
         raise ValueError(f"n_cols must be an integer of at least 1, got {n_cols!r}.")
     n_cols = min(n_cols, n_panels)
     n_rows = -(-n_panels // n_cols)
+    begins_row = np.arange(n_panels) % n_cols == 0
     if ax is None:
-        return _new_axes(n_panels, n_rows, n_cols)
+        return _new_axes(n_panels, n_rows, n_cols), begins_row
     if not hasattr(ax, "plot"):
         axes = np.asarray(ax, dtype=object).ravel()
         if len(axes) != n_panels:
@@ -41,8 +44,8 @@ def panel_axes(ax, n_panels, n_cols, caller):
                 f"{caller} draws {n_panels} panels, got {len(axes)} axes: pass as many "
                 "axes, or a single one to be divided."
             )
-        return axes
-    return _divided(ax, n_panels, n_rows, n_cols, caller)
+        return axes, np.ones(n_panels, dtype=bool)
+    return _divided(ax, n_panels, n_rows, n_cols, caller), begins_row
 
 
 def _new_axes(n_panels, n_rows, n_cols):
@@ -68,7 +71,11 @@ def _divided(ax, n_panels, n_rows, n_cols, caller):
             f"{n_panels} axes."
         )
     ax.set_axis_off()
-    grid = GridSpecFromSubplotSpec(n_rows, n_cols, subplot_spec=ax.get_subplotspec())
+    # Layout engines find the spaces themselves.
+    spaces = {} if ax.figure.get_layout_engine() else {"wspace": 0.5, "hspace": 0.6}
+    grid = GridSpecFromSubplotSpec(
+        n_rows, n_cols, subplot_spec=ax.get_subplotspec(), **spaces
+    )
     return np.array([ax.figure.add_subplot(grid[i]) for i in range(n_panels)])
 
 
@@ -103,11 +110,15 @@ def draw_input(ax, edge, *, density_kw=None, knots_kw=None):
     """
     import matplotlib as mpl
 
-    low, high = span_of(edge)
+    ends = min(edge.low, edge.knots[0]), max(edge.high, edge.knots[-1])
+    margin = NARROWEST * (ends[1] - ends[0])  # so that the outermost knots are not cut
     inside = ax.get_xaxis_transform()
     foreground = mpl.rcParams["text.color"]
-    bounds = np.linspace(low, high, len(edge.density) + 1)
+    bounds = np.linspace(edge.low, edge.high, len(edge.density) + 1)
     heights = STRIP * edge.density / edge.density.max()
+    if edge.high - edge.low < margin:  # one bar for all rows
+        bounds = edge.low + margin * np.array([-0.5, 0.5])
+        heights = np.array([STRIP])
     density = ax.fill_between(
         bounds,
         np.append(heights, heights[-1]),
@@ -128,16 +139,20 @@ def draw_input(ax, edge, *, density_kw=None, knots_kw=None):
             **(knots_kw or {}),
         },
     )
-    ends = min(low, edge.knots[0]), max(high, edge.knots[-1])
-    margin = 0.01 * (ends[1] - ends[0])  # so that the outermost knots are not cut
     ax.set_xlim(ends[0] - margin, ends[1] + margin)
     return density, knots
 
 
 def leave_floor(ax, low, high):
-    """Set the limits of y so that values from low to high stand above the strip."""
+    """Set the limits of y so that values from low to high stand above the strip.
+
+    The strip has no part in the scale, so that no tick stands beside it.
+    """
     if not low < high:
         low, high = low - 1, high + 1
     top = 1 - 0.05  # some room below the upper border
     height = (high - low) / (top - FLOOR)
-    ax.set_ylim(low - FLOOR * height, low + (1 - FLOOR) * height)
+    limits = low - FLOOR * height, low + (1 - FLOOR) * height
+    ax.set_ylim(limits)
+    ticks = ax.get_yticks()
+    ax.set_yticks(ticks[(low <= ticks) & (ticks <= limits[1])])
