@@ -149,7 +149,9 @@ class EdgeFunction:
 def edge_functions(estimator, *, with_posterior=False):
     """All curves of a fitted estimator.
 
-    The raw output is the sum of `intercepts` and of the curves that enter the outputs.
+    The curves that enter an output and its intercept (see `intercepts`) add up to what
+    the model predicts: the target, or the raw log odds of classes, which
+    `decision_function` moderates after a fit with solver "lm".
 
     Parameters
     ----------

@@ -13,6 +13,7 @@ from skkan.inspection._selection import selected_edges, with_names
 N_POINTS = 201  # of a curve
 NORMAL_90 = 1.645  # deviations to both sides that hold 90% of a normal distribution
 LABEL_WIDTH = 30  # characters of a line
+PER_INCH = 12  # characters of the usual font
 
 
 class EdgeFunctionDisplay:
@@ -205,7 +206,8 @@ class EdgeFunctionDisplay:
         ):
             if is_first or edge.target != before:
                 label = f"part of {edge.target_name}, less its mean"
-                panel.set_ylabel(fill(label, LABEL_WIDTH), parse_math=False)
+                n_characters = int(panel.bbox.height / panel.figure.dpi * PER_INCH)
+                panel.set_ylabel(fill(label, max(15, n_characters)), parse_math=False)
             before = edge.target
 
     def _share_scales(self):
