@@ -272,7 +272,9 @@ def test_what_is_not_a_fitted_model_is_told_so(function, additive):
 
 def test_without_a_posterior_there_is_no_deviation():
     model = KANRegressor(**SHORT, solver="lbfgs").fit(X, TARGETS["one target"])
-    with pytest.raises(ValueError, match=r"KANRegressor has no posterior .*solver='lm'"):
+    with pytest.raises(
+        ValueError, match=r"KANRegressor has no posterior .*solver='lm'"
+    ):
         edge_functions(model, with_posterior=True)
     with pytest.raises(ValueError, match=r"deviation needs the posterior .*'lm'"):
         edge_functions(model)[0].deviation([0.0])
