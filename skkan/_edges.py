@@ -189,7 +189,7 @@ def edge_functions(estimator, *, with_posterior=False):
     >>> curves[3].target_name
     'y'
     """
-    _check_estimator(estimator)
+    check_fitted_kan(estimator)
     network = estimator.network_.cpu()
     roots = _posterior_roots(estimator, network) if with_posterior else None
     names = node_names(estimator)
@@ -251,7 +251,7 @@ def node_names(estimator):
     -------
     list of list of str
     """
-    _check_estimator(estimator)
+    check_fitted_kan(estimator)
     n_inputs = estimator.n_features_in_
     inputs = getattr(estimator, "feature_names_in_", [f"x{i}" for i in range(n_inputs)])
     widths = estimator.network_.widths
@@ -277,11 +277,12 @@ def intercepts(estimator):
 
     In the units of the target; log odds for classes.
     """
-    _check_estimator(estimator)
+    check_fitted_kan(estimator)
     return estimator._y_centre + estimator._y_scale * estimator._baseline
 
 
-def _check_estimator(estimator):
+def check_fitted_kan(estimator):
+    """Raise unless it is a fitted estimator of skkan."""
     if not isinstance(estimator, BaseKAN):
         raise TypeError(
             "Expected a fitted KANRegressor or KANClassifier, got "

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import Ridge
 
 from skkan import KANClassifier, KANRegressor
 from skkan.inspection import (
@@ -216,6 +217,8 @@ def test_removed_edges_do_not_leave_their_input(additive):
         ([((4, 0), (1, 0))], r"no source node \(4, 0\)"),
         ([("age", "h2_0")], r"no edge \('age', 'h2_0'\) .*edge_table"),
         ([("age", "h1_0", "y0")], r"a pair \(source, target\) or the name"),
+        ([3.5], r"a pair \(source, target\) or the name of a feature, got 3.5"),
+        ([(3.5, "y0")], "no source node 3.5"),
         ([], "at least one edge, got none"),
     ],
 )
@@ -246,6 +249,8 @@ every_display = pytest.mark.parametrize("display", DISPLAYS)
 def test_unfitted_estimators_are_told(display):
     with pytest.raises(NotFittedError, match="not fitted"):
         display.from_estimator(KANRegressor())
+    with pytest.raises(TypeError, match=r"Expected a fitted KANRegressor .* got Ridge"):
+        display.from_estimator(Ridge().fit(X, Y))
 
 
 @every_display
@@ -352,7 +357,7 @@ def test_bands_are_those_of_the_posterior(additive):
         upper = path.vertices[len(x) + 2 : -1, 1][::-1]
         assert_allclose(upper, curve + deviation, rtol=1e-9)
     legend = display.axes_[0].get_legend().get_texts()
-    assert [text.get_text() for text in legend] == ["90% of the posterior"]
+    assert [text.get_text() for text in legend] == ["90% band"]
 
 
 def test_bands_are_left_out_on_request_and_asked_for_in_vain(additive, deep):
@@ -522,14 +527,21 @@ def test_large_networks_keep_the_edges_that_matter(wide):
     assert f"{len(shown)} of 384 edges" in display.note_.get_text()
 
 
-def test_boxes_do_not_overlap(wide):
-    """However many there are; nor do nodes and their names."""
-    display = KANDisplay.from_estimator(wide, max_edges=60)
+@pytest.mark.parametrize("figsize", [None, (6, 4)])
+def test_boxes_and_names_do_not_overlap(figsize, wide):
+    """However many there are; small axes do without the names of hidden nodes."""
+    ax = None if figsize is None else plt.subplots(figsize=figsize)[1]
+    display = KANDisplay.from_estimator(wide, ax=ax)
     for boxes in by_column((box.get_x(), box.get_bbox()) for box in display.boxes_):
         assert apart([(box.y0, box.y1) for box in boxes])
     display.figure_.canvas.draw()
-    extents = {node: text.get_window_extent() for node, text in display.names_.items()}
-    for boxes in by_column((node[0], extent) for node, extent in extents.items()):
+    extents = [
+        (node[0], text.get_window_extent())
+        for node, text in display.names_.items()
+        if text.get_visible()
+    ]
+    assert {level for level, _ in extents} == ({0, 1, 2, 3} if ax is None else {0, 3})
+    for boxes in by_column(extents):
         assert apart([(box.y0, box.y1) for box in boxes])
 
 

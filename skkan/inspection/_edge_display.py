@@ -182,7 +182,7 @@ class EdgeFunctionDisplay:
         self._write_ylabels(begins_row)
         self._share_scales()
         if self.bands_:
-            self.bands_[0].set_label("90% of the posterior")
+            self.bands_[0].set_label("90% band")
             self.axes_[0].legend(handles=self.bands_[:1], fontsize="small")
         return self
 

@@ -96,8 +96,21 @@ class Layout:
     @property
     def narrowest(self):
         """Smallest distance of two nodes of a level, in rows."""
-        levels = [level for level, _ in self.nodes]
-        return self.n_rows / max(levels.count(level) for level in levels)
+        return self._narrowest(first=0)
+
+    @property
+    def narrowest_sums(self):
+        """The same without the inputs."""
+        return self._narrowest(first=1)
+
+    def _narrowest(self, first):
+        distances = [
+            abs(y - other_y)
+            for (level, _), (_, y) in self.nodes.items()
+            for (other, _), (_, other_y) in self.nodes.items()
+            if level == other >= first and y != other_y
+        ]
+        return min(distances, default=self.n_rows)
 
     @classmethod
     def of(cls, edges, nodes):

@@ -2,7 +2,8 @@
 
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
-from sklearn.utils.validation import check_is_fitted
+
+from skkan._edges import check_fitted_kan
 
 LOG_RATIO = 10.0  # of the largest to the smallest loss, from which the scale is log
 
@@ -77,11 +78,13 @@ class LossCurveDisplay:
 
         Raises
         ------
+        TypeError
+            If the estimator is not one of skkan.
         sklearn.exceptions.NotFittedError
-            If the estimator is not fitted.
+            If it is not fitted.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
-        check_is_fitted(estimator, "loss_curve_")
+        check_fitted_kan(estimator)
         schedule = estimator.grid_schedule
         sizes = [estimator.grid_size, *([] if schedule is None else schedule)]
         # A warm start skips stages, so that it is not known which they were.
@@ -121,9 +124,10 @@ class LossCurveDisplay:
         check_matplotlib_support(f"{type(self).__name__}.plot")
         if scale not in ("auto", "log", "linear"):
             raise ValueError(f"scale must be 'auto', 'log' or 'linear', got {scale!r}.")
-        if ax is None:
-            import matplotlib.pyplot as plt
+        import matplotlib.pyplot as plt
+        from matplotlib.ticker import MaxNLocator
 
+        if ax is None:
             _, ax = plt.subplots(layout="constrained")
         self.ax_, self.figure_ = ax, ax.figure
         marker = "." if len(self.loss_curve) <= 30 else ""  # single points are seen
@@ -140,7 +144,7 @@ class LossCurveDisplay:
         ax.legend()
         ax.set_yscale(self._chosen_scale() if scale == "auto" else scale)
         ax.set(xlabel="iteration", ylabel="loss")
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         self._mark_stages(stage_kw or {})
         return self
 

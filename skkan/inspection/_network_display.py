@@ -14,6 +14,7 @@ N_POINTS = 101  # of a curve
 INNER = 0.8  # of the width and height of a box that its curve fills
 FAINTEST = 0.3  # opacity of an edge that hardly matters
 MAX_EDGES = 30  # more are a wickerwork
+FEWER_EDGES = (30, 24, 19, 15, 12, 10, 8, 6, 4, 3, 2, 1)  # tried in turn in small axes
 LINE_WIDTH, MOST_LINE_WIDTH = 0.7, 2.0  # points
 NAME_WIDTH, NAME_LINES = 18, 2  # characters of a line, lines of a name
 ROW, LAYER = 0.48, 2.3  # inches of a row and of a layer in a figure of one's own
@@ -21,8 +22,8 @@ LEAST_ROW = 0.2  # inches, in which a curve is still seen
 NOTE, NOTE_SIZE = 0.35, 8.0  # inches, points
 TALLEST_ROW = 0.75  # inches, where a few edges have a large axes
 SMALLEST, LARGEST = (3.5, 1.5), (16.0, 16.0)  # inches, of a figure of one's own
-CHARACTER = 0.6  # width in units of the font size, a usual mean
-NODE = 7.0  # points, radius of a node with a sum
+CHARACTER = 0.57  # width in units of the font size, a usual mean
+NODE, NODE_PITCH = 7.0, 27.0  # points, radius of a node with a sum, and with its name
 
 
 class KANDisplay:
@@ -55,6 +56,7 @@ class KANDisplay:
     sums_ : dict of (level, position) to Text
         The sum signs.
     names_ : dict of (level, position) to Text
+        Those of hidden nodes are invisible in axes too small for them.
     note_ : Text or None
         What is left out.
 
@@ -171,9 +173,13 @@ class KANDisplay:
         opacities = _opacities(choice.shown)
         self._draw_edges(layout, opacities, line_kw or {}, box_kw or {})
         self._draw_curves(layout, opacities, shared_scale, curve_kw or {})
+        radius = _node_radius(self.ax_, layout)
+        self._draw_nodes(layout, idle, radius)
         text_kw = {"fontsize": font_size, **(text_kw or {})}
-        self._draw_nodes(layout, idle)
         self._write_names(layout, idle, labels, text_kw)
+        if radius < NODE:  # no room between the nodes
+            for node, name in self.names_.items():
+                name.set_visible(node[0] in (0, layout.n_levels - 1))
         self._write_note(note, min(font_size, NOTE_SIZE))
         return self
 
@@ -181,7 +187,7 @@ class KANDisplay:
         """Which edges are shown, where they stand, and nodes without any."""
         counts = [max_edges]
         if max_edges is None:
-            counts = [MAX_EDGES] if ax is None else range(MAX_EDGES, 0, -1)
+            counts = [MAX_EDGES] if ax is None else FEWER_EDGES
         for count in counts:
             choice = Choice.of(self.edges, max_edges=count, threshold=threshold)
             idle = _idle_nodes(self.edges, choice, threshold, count)
@@ -234,7 +240,7 @@ class KANDisplay:
                 **{**style, **curve_kw},
             )
 
-    def _draw_nodes(self, layout, idle):
+    def _draw_nodes(self, layout, idle, radius):
         import matplotlib as mpl
 
         color, background = mpl.rcParams["text.color"], self.figure_.get_facecolor()
@@ -242,15 +248,15 @@ class KANDisplay:
         for node, (x, y) in layout.nodes.items():
             style = {"markeredgecolor": color, "alpha": _fade(node in idle)}
             if node[0] == 0:
-                style |= {"markersize": 0.7 * NODE, "markerfacecolor": color}
+                style |= {"markersize": 0.7 * radius, "markerfacecolor": color}
             else:
-                style |= {"markersize": 2 * NODE, "markerfacecolor": background}
+                style |= {"markersize": 2 * radius, "markerfacecolor": background}
                 self.sums_[node] = self.ax_.annotate(
                     r"$\Sigma$",
                     (x, y),
                     ha="center",
                     va="center",
-                    fontsize=1.3 * NODE,
+                    fontsize=1.3 * radius,
                     alpha=style["alpha"],
                     zorder=5,
                 )
@@ -387,6 +393,12 @@ def _box_height(ax):
     """Height of a box in rows: 0.8, but no more than its width on the screen."""
     size = _inches_of(ax) / np.abs([np.ptp(ax.get_xlim()), np.ptp(ax.get_ylim())])
     return min(0.8, 0.9 * BOX_WIDTH * size[0] / size[1])
+
+
+def _node_radius(ax, layout):
+    """Radius of a node with a sum in points, smaller where nodes and names crowd."""
+    row = _inches_of(ax)[1] * 72 / abs(np.ptp(ax.get_ylim()))
+    return NODE * min(1.0, row * layout.narrowest_sums / NODE_PITCH)
 
 
 def _opacities(edges):

@@ -91,7 +91,7 @@ def _edges_meant(edges, item):
         source = node_meant(edges, item)
         found = [e for e in edges if e.source == source and not e.removed]
     else:
-        if len(item) != 2:
+        if not (isinstance(item, tuple | list) and len(item) == 2):
             raise ValueError(
                 "An edge is a pair (source, target) or the name of a feature, got "
                 f"{item!r}."
@@ -129,7 +129,9 @@ def node_meant(edges, node, *, side="source"):
     elif isinstance(node, str):
         found = [at for at, name in names.items() if name == node]
     else:
-        found = [tuple(node)] if tuple(node) in names else []
+        found = [
+            at for at in names if isinstance(node, tuple | list) and at == (*node,)
+        ]
     if not found:
         raise ValueError(
             f"There is no {side} node {node!r}, expected one of "
