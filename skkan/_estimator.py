@@ -18,6 +18,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skkan._activity import activity_of
 from skkan._basis import BASE_ACTIVATIONS, EXTRAPOLATIONS
 from skkan._callbacks import CallbackObserver, CallbackSupportMixin, with_callbacks
 from skkan._checks import (
@@ -591,10 +592,13 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     def _describe(self, network, data):
         data = data.thinned(MOST_DESCRIBED)
         share = data.sample_weight / data.sample_weight.sum()
+        layers = activity_of(network, data.X, share)
+        scores = [torch.from_numpy(layer.score) for layer in layers]
         return {
             "grid_size_": network.grid_size,
             "n_outputs_": data.target.shape[1],
-            "feature_importances_": network.attribution(data.X, share).cpu().numpy(),
+            "feature_importances_": network.input_scores(scores).numpy(),
+            "_activity": [layer.to_arrays() for layer in layers],
         }
 
     def _warn(self, result):

@@ -329,13 +329,57 @@ class KANNetwork(nn.Module):
         return KANNetwork(layers[:-1], layers[-1])
 
     @torch.no_grad()
-    def attribution(self, x, sample_share):
-        """Share of each input in the variation of the outputs.
+    def edge_scores(self, output, passes, sample_share):
+        """Share of each edge in the variation of the outputs.
 
         Every output node starts with the same score. A node hands its score down to
         its edges in proportion to their standard deviation,
         edge_ij = std(phi_ij) node_i / (std(node_i) + 1e-4),
         and a node below collects the scores of the edges that leave it.
+
+        Parameters
+        ----------
+        output, passes
+            What `propagate` returned.
+        sample_share : Tensor of shape (n_samples,)
+            Sample weights that sum to one.
+
+        Returns
+        -------
+        list of Tensor of shape (n_outputs, n_inputs)
+            One per layer of `all_layers`, not negative; zero if the network is
+            constant. Edges that partly cancel count in full, so that scores may sum to
+            more than one.
+
+        References
+        ----------
+        Z. Liu et al., KAN 2.0: Kolmogorov-Arnold Networks Meet Science, 2024,
+        section 4.1.
+        """
+        stds = [
+            step.layer.edge_std(step.features, step.weight, sample_share)
+            * step.layer.mask
+            for step in passes
+        ]
+        output_std = _node_std(output, sample_share)
+        # The edges' deviations would not tell: they are precise to 1e-8 of the weights,
+        # the root of rounding, and the floor of the nodes makes that a score of 1e-4.
+        if output_std.max() < CONSTANT_STD:
+            return [torch.zeros_like(std) for std in stds]
+        node = torch.full_like(output_std, 1 / len(output_std))
+        node = node / (output_std + NODE_FLOOR)
+        through_skip = [] if self.skip is None else [stds.pop() * node.unsqueeze(1)]
+        scores = []
+        for step, std in reversed(list(zip(passes, stds, strict=False))):
+            scores.insert(0, std * node.unsqueeze(1))
+            node = scores[0].sum(0)
+            if step.layer is not self.layers[0]:
+                node = node / (_node_std(step.inputs, sample_share) + NODE_FLOOR)
+        return scores + through_skip
+
+    @torch.no_grad()
+    def attribution(self, x, sample_share):
+        """Share of each input in the variation of the outputs; see `edge_scores`.
 
         Parameters
         ----------
@@ -347,33 +391,17 @@ class KANNetwork(nn.Module):
         -------
         Tensor of shape (n_inputs,)
             Non-negative; they sum to one unless the network is constant.
-
-        References
-        ----------
-        Z. Liu et al., KAN 2.0: Kolmogorov-Arnold Networks Meet Science, 2024,
-        section 4.1.
         """
-        output, passes = self.propagate(x)
-        output_std = _node_std(output, sample_share)
-        # The edges' deviations would not tell: they are precise to 1e-8 of the weights,
-        # the root of rounding, and the floor of the nodes makes that a score of 1e-4.
-        if output_std.max() < CONSTANT_STD:
-            return x.new_zeros(x.shape[1])
-        stds = [
-            step.layer.edge_std(step.features, step.weight, sample_share)
-            * step.layer.mask
-            for step in passes
-        ]
-        score = output.new_ones(output.shape[1]) / output.shape[1]
-        score = score / (output_std + NODE_FLOOR)
-        through_skip = 0 if self.skip is None else stds.pop().T @ score
-        stacked = list(zip(passes, stds, strict=False))
-        for step, std in reversed(stacked):
-            score = std.T @ score
-            if step.layer is not self.layers[0]:
-                score = score / (_node_std(step.inputs, sample_share) + NODE_FLOOR)
-        score = score + through_skip
-        return score / score.sum()
+        scores = self.edge_scores(*self.propagate(x), sample_share)
+        return self.input_scores(scores)
+
+    def input_scores(self, edge_scores):
+        """Scores of the inputs from those of all edges: they sum to one or are zero."""
+        score = edge_scores[0].sum(0)
+        if self.skip is not None:
+            score = score + edge_scores[-1].sum(0)
+        total = score.sum()
+        return score / total if total > 0 else score
 
     def to_arrays(self):
         """Numpy arrays and plain values from which `from_arrays` rebuilds it."""

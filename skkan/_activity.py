@@ -1,0 +1,86 @@
+"""What passed through a network in training, so that no rows are needed afterwards.
+
+A `LayerActivity` describes the edges and the inputs of one layer. Displays, pruning and
+formulas read it. It is in the scaled units of the core.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+N_BINS = 40  # of the densities, equal parts of the range of an input
+
+
+@dataclass(frozen=True, eq=False)
+class LayerActivity:
+    """Inputs and edges of one layer over the weighted training rows.
+
+    Attributes
+    ----------
+    score : ndarray of shape (n_outputs, n_inputs)
+        Attribution of each edge; see `KANNetwork.edge_scores`.
+    std : ndarray of shape (n_outputs, n_inputs)
+        Standard deviation of the values of each edge.
+    low, high : ndarrays of shape (n_inputs,)
+        Range of each input.
+    density : ndarray of shape (n_inputs, N_BINS)
+        Share of the rows in equal parts of that range.
+    mean_features : ndarray of shape (n_inputs, n_functions)
+        Mean of the basis functions of each input.
+    """
+
+    score: np.ndarray
+    std: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    density: np.ndarray
+    mean_features: np.ndarray
+
+    def to_arrays(self):
+        """A dict of the arrays, from which `LayerActivity(**arrays)` rebuilds it."""
+        return dict(vars(self))
+
+
+@torch.no_grad()
+def activity_of(network, x, sample_share):
+    """What passes through a network.
+
+    Parameters
+    ----------
+    network : KANNetwork
+    x : Tensor of shape (n_samples, n_inputs)
+    sample_share : Tensor of shape (n_samples,)
+        Sample weights that sum to one.
+
+    Returns
+    -------
+    list of LayerActivity, one per layer of `network.all_layers`
+    """
+    output, passes = network.propagate(x)
+    scores = network.edge_scores(output, passes, sample_share)
+    layers = []
+    for step, score in zip(passes, scores, strict=True):
+        std = step.layer.edge_std(step.features, step.weight, sample_share)
+        low, high = step.inputs.amin(0), step.inputs.amax(0)
+        layers.append(
+            LayerActivity(
+                score=score.cpu().numpy(),
+                std=(std * step.layer.mask).cpu().numpy(),
+                low=low.cpu().numpy(),
+                high=high.cpu().numpy(),
+                density=_density(step.inputs, low, high, sample_share).cpu().numpy(),
+                mean_features=torch.einsum("n,nif->if", sample_share, step.features)
+                .cpu()
+                .numpy(),
+            )
+        )
+    return layers
+
+
+def _density(inputs, low, high, sample_share):
+    width = torch.where(high > low, high - low, 1.0)
+    bins = ((inputs - low) / width * N_BINS).long().clamp_(0, N_BINS - 1)
+    density = inputs.new_zeros(inputs.shape[1], N_BINS)
+    share = sample_share.unsqueeze(1).expand(inputs.shape)
+    return density.scatter_add_(1, bins.T, share.T.contiguous())

@@ -1,0 +1,21 @@
+"""What a fitted estimator has learnt: its curves and how much each matters."""
+
+from skkan._edges import EdgeFunction, edge_functions, intercepts, node_names
+from skkan.inspection._edge_display import EdgeFunctionDisplay
+from skkan.inspection._grid_display import GridDisplay
+from skkan.inspection._loss_display import LossCurveDisplay
+from skkan.inspection._network_display import KANDisplay
+from skkan.inspection._table import edge_table, node_importances
+
+__all__ = [
+    "EdgeFunction",
+    "EdgeFunctionDisplay",
+    "GridDisplay",
+    "KANDisplay",
+    "LossCurveDisplay",
+    "edge_functions",
+    "edge_table",
+    "intercepts",
+    "node_importances",
+    "node_names",
+]

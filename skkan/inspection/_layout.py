@@ -1,0 +1,199 @@
+"""Where the nodes and edges of a network stand in a diagram, without drawing it.
+
+x counts layers: level l stands at l, the boxes of its edges at l + 1/2. y counts rows
+from the top, one for each box or node of the fullest column.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+BOX_WIDTH = 0.36  # of the distance between levels
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """Which edges are shown, and why the others are not.
+
+    Attributes
+    ----------
+    shown : list of EdgeFunction
+    n_edges, n_removed, n_negligible, n_lesser : int
+        All edges; those that are pruned, those below the threshold and those that are
+        less important than the shown ones.
+    """
+
+    shown: list
+    n_edges: int
+    n_removed: int
+    n_negligible: int
+    n_lesser: int
+
+    @classmethod
+    def of(cls, edges, *, max_edges, threshold):
+        """The most important edges, and what links them to inputs and outputs.
+
+        A hidden node that some of them touch keeps its most important edge on either
+        side, and every output its most important one, so that a few more than
+        `max_edges` may be shown.
+        """
+        present = [edge for edge in edges if not edge.removed]
+        above = [edge for edge in present if edge.importance >= threshold]
+        ranked = sorted(above, key=lambda edge: -edge.importance)
+        shown = ranked[:max_edges]
+        last = max(edge.target[0] for edge in edges)
+        reached = {edge.target for edge in shown}
+        for edge in ranked[max_edges:]:
+            if edge.target[0] == last and edge.target not in reached:
+                shown.append(edge)
+                reached.add(edge.target)
+        while missing := _missing_links(shown, present):
+            shown.append(missing[0])
+        kept = set(map(id, shown))
+        rest = [edge for edge in present if id(edge) not in kept]
+        return cls(
+            shown,
+            n_edges=len(edges),
+            n_removed=len(edges) - len(present),
+            n_negligible=sum(edge.importance < threshold for edge in rest),
+            n_lesser=sum(edge.importance >= threshold for edge in rest),
+        )
+
+
+def _missing_links(shown, present):
+    """The edges by which a shown hidden node hangs together with its neighbours."""
+    enters, leaves = {e.target for e in shown}, {e.source for e in shown}
+    last = max((edge.target[0] for edge in present), default=0)
+    links = []
+    for node in sorted(enters ^ leaves):
+        if 0 < node[0] < last:
+            side = "target" if node in leaves else "source"
+            touching = [edge for edge in present if getattr(edge, side) == node]
+            links += sorted(touching, key=lambda edge: -edge.importance)[:1]
+    return links
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Positions in a diagram.
+
+    Attributes
+    ----------
+    n_levels, n_rows : int
+    nodes : dict of (level, position) to (x, y)
+    boxes : list of (x, y)
+        Centre of the box of each edge.
+    paths : list of (ndarray, ndarray)
+        x and y of the line of each edge, which is interrupted by its box.
+    """
+
+    n_levels: int
+    n_rows: int
+    nodes: dict
+    boxes: list
+    paths: list
+
+    @property
+    def narrowest(self):
+        """Smallest distance of two nodes of a level, in rows."""
+        return self._narrowest(first=0)
+
+    @property
+    def narrowest_sums(self):
+        """The same without the inputs."""
+        return self._narrowest(first=1)
+
+    def _narrowest(self, first):
+        distances = [
+            abs(y - other_y)
+            for (level, _), (_, y) in self.nodes.items()
+            for (other, _), (_, other_y) in self.nodes.items()
+            if level == other >= first and y != other_y
+        ]
+        return min(distances, default=self.n_rows)
+
+    @classmethod
+    def of(cls, edges, nodes):
+        """Layout of edges and of nodes that are shown though no edge touches them.
+
+        Boxes and hidden nodes are ordered by where their neighbours stand. Edges of a
+        skip run below the hidden nodes.
+
+        Parameters
+        ----------
+        edges : list of EdgeFunction
+        nodes : set of (level, position)
+        """
+        nodes = nodes | {e.source for e in edges} | {e.target for e in edges}
+        last = max(level for level, _ in nodes)
+        levels = [
+            [n for n in sorted(nodes) if n[0] == level] for level in range(last + 1)
+        ]
+        skips = [e for e in edges if _is_skip(e)]
+        gaps = [
+            [e for e in edges if e.source[0] == level and not _is_skip(e)]
+            for level in range(last)
+        ]
+        n_main = max(map(len, [*gaps, *levels[1:-1]]), default=1)
+        n_rows = max(n_main + len(skips), len(levels[0]), len(levels[-1]), 1)
+        n_main = n_rows - len(skips)
+        at, box_at = _spread(levels[0], n_rows, 0), {}
+        for level, gap in enumerate(gaps, start=1):
+            height = n_rows if level == last else n_main
+            ordered = levels[level]
+            if level < last:
+                ordered = sorted(ordered, key=lambda node: _mean_row(node, gap, at))
+            at |= _spread(ordered, height, level)
+            gap = sorted(
+                gap, key=lambda e: (at[e.source][1] + at[e.target][1], e.source)
+            )
+            by_edge = _spread([id(e) for e in gap], n_main, level - 0.5)
+            box_at |= by_edge
+        skips = sorted(skips, key=lambda e: (at[e.source][1], e.target))
+        for number, edge in enumerate(skips):
+            box_at[id(edge)] = 0.5, n_main + number + 0.5
+        boxes = [box_at[id(edge)] for edge in edges]
+        paths = [
+            _path(at[edge.source], box, at[edge.target])
+            for edge, box in zip(edges, boxes, strict=True)
+        ]
+        return cls(last + 1, n_rows, at, boxes, paths)
+
+
+def _is_skip(edge):
+    return edge.target[0] > edge.source[0] + 1
+
+
+def _spread(things, height, x):
+    """Even rows for things from the top to a height."""
+    step = height / max(len(things), 1)
+    return {thing: (x, (row + 0.5) * step) for row, thing in enumerate(things)}
+
+
+def _mean_row(node, gap, at):
+    """Row of a node's neighbours on the left, by importance."""
+    edges = [edge for edge in gap if edge.target == node]
+    if not edges:
+        return np.inf
+    weight = [edge.importance + 1e-12 for edge in edges]  # not all zero
+    return np.average([at[edge.source][1] for edge in edges], weights=weight)
+
+
+def _path(source, box, target):
+    """A smooth line from node to box, a gap, and on to the other node."""
+    (x, y), (box_x, box_y), (end_x, end_y) = source, box, target
+    into_x, into_y = _smooth((x, y), (box_x - BOX_WIDTH / 2, box_y))
+    # A skip runs level until it has passed the last hidden nodes.
+    turn = max(box_x + BOX_WIDTH / 2, end_x - 0.5 + BOX_WIDTH / 2)
+    out_x, out_y = _smooth((turn, box_y), (end_x, end_y))
+    return (
+        np.concatenate([into_x, [np.nan, box_x + BOX_WIDTH / 2], out_x]),
+        np.concatenate([into_y, [np.nan, box_y], out_y]),
+    )
+
+
+def _smooth(start, end):
+    """A line that is level at both ends."""
+    share = np.linspace(0, 1, 25)
+    x = start[0] + share * (end[0] - start[0])
+    return x, start[1] + share**2 * (3 - 2 * share) * (end[1] - start[1])
