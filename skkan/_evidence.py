@@ -18,6 +18,7 @@ LARGEST_NOISE_FACTOR = 1e4  # by which the noise variance may
 LEAST_NOISE = 1e-26  # variance of a standardised target: the square of its rounding
 LEAST_FREEDOM = 0.05  # of the observations, so that saturated models keep some noise
 MOST_HALVINGS = 8
+SMALLEST_SHARE = 1e-14  # of a posterior in a prior variance, where rounding begins
 # Rate of a Gamma prior of the precisions where no noise is learnt. Nearly separable
 # classes would else drive them to zero, and the logits without bound.
 HYPER_RATE = 0.1
@@ -80,6 +81,16 @@ class Prior:
         return Prior(
             _clamped(torch.stack([size, curvature, change], dim=1)), self.noise
         )
+
+    def of_edges(self, edges):
+        """The same prior of a network that has some of the edges only.
+
+        Parameters
+        ----------
+        edges : Tensor of int
+            Positions of its edges; see `KANNetwork.pruned`.
+        """
+        return Prior(self.precision[edges], self.noise)
 
     def towards(self, other, share):
         """A share of the way to another prior, in logarithms."""
@@ -171,10 +182,12 @@ class LinearisedModel:
         self._deviance = 2 * n_observations * model.value
         self._theta = (theta.view(edges) @ vectors).flatten()
         self._parts = spectrum.parts.to(theta)
+        self._theta *= network.weight_mask
+        self._exists = network.weight_mask.view(edges)[:, :1] > 0
         self._network, self._n_rows = network, n_observations
         # Anchors act like observations, each of which determines one direction.
         self._n_targets = n_observations * network.widths[-1]
-        self._n_anchors = len(model.anchors)
+        self._n_anchors = int(model.anchors.any(1).sum())  # nodes without edges: none
         self._has_noise = has_noise
 
     def posterior(self, prior):
@@ -208,7 +221,7 @@ class LinearisedModel:
         if self._has_noise:
             log_evidence -= 0.5 * self._n_targets * math.log(2 * math.pi * prior.noise)
         else:
-            log_evidence -= HYPER_RATE * float(prior.precision.sum())
+            log_evidence -= HYPER_RATE * float((prior.precision * self._exists).sum())
         if not math.isfinite(log_evidence):
             return None
         return Posterior(
@@ -225,6 +238,41 @@ class LinearisedModel:
         """Observations left over by the weights that they determine."""
         left = self._n_targets + self._n_anchors - posterior.n_effective
         return max(left, LEAST_FREEDOM * self._n_targets)
+
+    def removal_gains(self, prior, posterior):
+        """What the removal of each edge, with no other change, adds to the evidence.
+
+        With the prior N(0, P^-1) and the posterior N(m, S) of the weights of an edge it
+        is log N(0; m, S) - log N(0; 0, P^-1), the ratio of Savage and Dickey.
+
+        Parameters
+        ----------
+        prior : Prior
+        posterior : Posterior
+            Under that prior.
+
+        Returns
+        -------
+        Tensor of shape (n_edges,)
+
+        References
+        ----------
+        J. Dickey, The Weighted Likelihood Ratio, Linear Hypotheses on Normal Location
+        Parameters, 1971.
+        """
+        n_edges, n_functions = len(prior.precision), self._parts.shape[1]
+        root = posterior.prior_precision.sqrt()
+        scale = (root * posterior.scale).unsqueeze(1)
+        shrunk = scale * torch.cholesky_inverse(posterior.factor) * scale.T
+        blocks = shrunk.view(n_edges, n_functions, n_edges, n_functions)
+        blocks = blocks.diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+        share, directions = torch.linalg.eigh(blocks)  # of the prior's variances
+        share = share.clamp(min=SMALLEST_SHARE)
+        weights = (root * posterior.weights).view(n_edges, 1, n_functions) @ directions
+        gains = -0.5 * (share.log() + weights.squeeze(1).square() / share).sum(1)
+        if not self._has_noise:
+            gains = gains + HYPER_RATE * prior.precision.sum(1)
+        return gains
 
     def prior_of_alpha(self, alpha):
         """The prior that penalties of strength `alpha` amount to.
@@ -282,6 +330,7 @@ class LinearisedModel:
             used = used + 2 * HYPER_RATE
         factor = explained / used.clamp(min=1e-300)
         factor = factor.clamp(1 / LARGEST_FACTOR, LARGEST_FACTOR)
+        factor = torch.where(self._exists, factor, 1.0)
         precision = _clamped(prior.precision * factor)
         if not self._has_noise:
             return Prior(precision, prior.noise)
