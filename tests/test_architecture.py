@@ -40,6 +40,7 @@ ORDER = [
     "_monitor",
     "_second_order",
     "_training",
+    "_prune",
     "_progress",
     "_callbacks",
     "_checks",
@@ -50,6 +51,7 @@ ORDER = [
     "_regressor",
     "_classifier",
     "_edges",
+    "inspection._prune",
     "inspection",
     "",  # skkan itself
 ]
