@@ -182,6 +182,7 @@ class LinearisedModel:
         self._deviance = 2 * n_observations * model.value
         self._theta = (theta.view(edges) @ vectors).flatten()
         self._parts = spectrum.parts.to(theta)
+        self._vectors = vectors
         self._theta *= network.weight_mask
         self._exists = network.weight_mask.view(edges)[:, :1] > 0
         self._network, self._n_rows = network, n_observations
@@ -273,6 +274,40 @@ class LinearisedModel:
         if not self._has_noise:
             gains = gains + HYPER_RATE * prior.precision.sum(1)
         return gains
+
+    def weights_without(self, posterior, edges):
+        """Mean of the weights, given that those of some edges are zero.
+
+        With the scaled posterior precision A = L L^T and u = mean / scale, it is
+        u_r + A_rr^-1 A_rg u_g for the rest r without what is gone, g.
+
+        Parameters
+        ----------
+        posterior : Posterior
+        edges : Tensor of int
+            Positions of these edges.
+
+        Returns
+        -------
+        Tensor of shape (n_parameters,), in the order of the weights of the network
+
+        References
+        ----------
+        B. Hassibi and D. Stork, Second Order Derivatives for Network Pruning: Optimal
+        Brain Surgeon, 1993.
+        """
+        n_functions = len(self._vectors)
+        gone = torch.zeros_like(self._exists)
+        gone[edges] = True
+        gone = gone.expand(-1, n_functions).flatten()
+        matrix = posterior.factor @ posterior.factor.T
+        scaled = posterior.weights / posterior.scale
+        pull = matrix[~gone][:, gone] @ scaled[gone]
+        factor = torch.linalg.cholesky(matrix[~gone][:, ~gone])
+        scaled[~gone] += torch.cholesky_solve(pull.unsqueeze(1), factor).squeeze(1)
+        scaled[gone] = 0.0
+        weights = (posterior.scale * scaled).view(-1, n_functions)
+        return (weights @ self._vectors.T).flatten()
 
     def prior_of_alpha(self, alpha):
         """The prior that penalties of strength `alpha` amount to.

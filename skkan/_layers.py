@@ -123,18 +123,26 @@ class KANLayer(nn.Module):
         mean = torch.einsum("n,nif->if", sample_share, features)
         return torch.einsum("if,oif->oi", mean, self.masked(self.weight.detach()))
 
-    def without_edges(self, keep, mean):
+    def without_edges(self, keep, mean, std):
         """Layer of fewer edges, to which the mean of the removed ones is handed on.
+
+        The kept edges of a node take it in proportion to their variance, since flat
+        ones may have a prior that allows them nothing. Splines sum to one everywhere.
 
         Parameters
         ----------
         keep : Tensor of bool of shape (n_outputs, n_inputs)
         mean : Tensor of shape (n_outputs,)
-            What the kept edges of a node add; lost where there are none.
+            What the kept edges of a node are to add; lost where there are none.
+        std : Tensor of shape (n_outputs, n_inputs)
+            Deviation of every edge; see `edge_std`.
         """
         mask = self.mask * keep
-        kept = KANLayer(self.basis, self.weight.detach() * mask.unsqueeze(-1), mask)
-        return kept.with_scaled_outputs(torch.ones_like(mean), -mean)
+        weight = self.weight.detach() * mask.unsqueeze(-1)
+        share = mask * (std / std.amax(1, keepdim=True)).square()
+        share = share / share.sum(1, keepdim=True).clamp(min=1e-300)
+        weight[..., : self.basis.n_splines] += (share * mean.unsqueeze(1)).unsqueeze(2)
+        return KANLayer(self.basis, weight, mask)
 
     def between(self, sources, targets, basis=None):
         """The part of the layer between some of its inputs and some of its outputs.

@@ -398,17 +398,24 @@ class KANNetwork(nn.Module):
             for kept, layer in zip(keep, self.all_layers, strict=True)
         ]
         keep = _on_paths(keep, has_skip=has_skip)
+        passes = self.propagate(x)[1]
         lost = [
             (step.layer.edge_mean(step.features, sample_share) * ~kept).sum(1)
-            for step, kept in zip(self.propagate(x)[1], keep, strict=True)
+            for step, kept in zip(passes, keep, strict=True)
+        ]
+        stds = [
+            step.layer.edge_std(step.features, step.weight, sample_share)
+            for step in passes
         ]
         if has_skip:  # its edges enter the same nodes as those of the last layer
             total, last = lost[-2] + lost[-1], keep[-2].any(1)
             lost[-2:] = torch.where(last, total, 0.0), torch.where(last, 0.0, total)
         masked = self._from_all_layers(
             [
-                layer.without_edges(kept, mean)
-                for layer, kept, mean in zip(self.all_layers, keep, lost, strict=True)
+                layer.without_edges(*of_layer)
+                for layer, *of_layer in zip(
+                    self.all_layers, keep, lost, stds, strict=True
+                )
             ]
         )
         return masked._without_idle_nodes()

@@ -6,6 +6,7 @@ scaled units, on results of `train`, and makes new ones.
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -16,6 +17,7 @@ from skkan._second_order import (
     LARGEST_FALL,
     MOST_LOOKED_AT,
     Candidate,
+    at_mode,
     finished,
     starting_candidates,
 )
@@ -55,7 +57,7 @@ def pruned(result, data, plan, threshold, *, generator):
     by_evidence = threshold == "auto"
     monitor, whole = result.monitor, Candidate(result.network, result.prior)
     if by_evidence:
-        search = _Search(whole, data, plan, is_fresh=bool(result.stage_ends)).run()
+        search = _Search(whole, data, plan).run()
         candidate, edges = search.best, search.edges
         monitor.n_iter += search.n_iter
     else:
@@ -86,82 +88,101 @@ def pruned(result, data, plan, threshold, *, generator):
 class _Search:
     """Search for the edges that the evidence does not need.
 
-    For a linearised network the evidence without an edge is known in closed form. All
-    edges that would cost next to nothing each are removed at once and the rest is
-    trained; if the evidence has then fallen, the less harmless half of them is kept,
-    and so on. This is repeated until not even the most harmless edge can go.
+    For a linearised network the evidence without an edge is known in closed form, and
+    so are the other weights. All edges that would cost next to nothing each are removed
+    at once and the rest is trained; if the evidence has then fallen, the half of them
+    with the higher attribution scores is kept, and so on. This is repeated until no
+    edge can go.
     """
 
-    def __init__(self, candidate, data, plan, *, is_fresh):
+    def __init__(self, candidate, data, plan):
         self._data, self._plan = data, plan
         self.n_iter = 0
         if candidate.prior is None:
             candidate = starting_candidates([candidate.network], data, plan)[0]
         self.edges = torch.arange(len(candidate.prior.precision))
-        if not is_fresh:  # or else any training on these rows would look like progress
-            candidate = self._trained(candidate, -math.inf)
-        gains, score = self._look_at(candidate)
-        self.best = replace(candidate, score=score)
-        self._gains, self._highest = gains, score
+        self._n_at_once = len(self.edges)
+        self._go_on_from(candidate)
+        self.best = replace(candidate, score=self._score)
+        # Or else what training goes on to gain would be put down to the removal.
+        trained = self._trained(candidate)
+        if trained.score > self.best.score:
+            self.best = trained
+            self._go_on_from(trained)
+        self._highest = self.best.score
 
     def run(self):
-        while self._gains is not None and self._take_out(self._harmless()):
-            self._gains, _ = self._look_at(self.best)
+        while self._posterior is not None and self._take_out(self._harmless()):
+            self._go_on_from(self.best)
         return self
 
     def _take_out(self, harmless):
         """Whether some of these edges could go."""
+        harmless = harmless[: self._n_at_once]
         while len(harmless) and self.n_iter < self._plan.max_iter:
-            trial, left = _without(self.best, self._all_but(harmless), self._data)
+            trial, left = self._without(harmless)
             trial = self._trained(trial, self._highest - LARGEST_FALL)
             if trial.score >= self._highest - LARGEST_FALL:
                 self.best, self.edges = trial, self.edges[left.cpu()]
                 self._highest = max(self._highest, trial.score)
+                self._n_at_once = len(harmless)
                 return True
             harmless = harmless[: len(harmless) // 2]
         return False
 
-    def _trained(self, candidate, rival):
-        n_steps = min(MOST_TRYING, self._plan.max_iter - self.n_iter)
-        try:
-            trained = finished(candidate, self._data, self._plan, n_steps, rival=rival)
-        except DivergenceError:
-            return candidate
-        self.n_iter += trained.n_iter
-        return trained
+    def _trained(self, candidate, rival=-math.inf):
+        """The candidate with its weights at their mode, with a better prior if any."""
+        for train_on in (at_mode, partial(finished, rival=rival)):
+            n_steps = min(MOST_TRYING, self._plan.max_iter - self.n_iter)
+            try:
+                trained = train_on(candidate, self._data, self._plan, n_steps)
+            except DivergenceError:
+                continue
+            self.n_iter += trained.n_iter
+            candidate = max(candidate, trained, key=lambda one: one.score)
+        return candidate
 
-    def _look_at(self, candidate):
-        """What the removal of each edge adds to the evidence, and the evidence."""
+    def _go_on_from(self, candidate):
+        """Linearise a candidate where it stands."""
         objective = candidate.objective
         if objective is None:
             objective = make_objective(candidate.network, self._data, self._plan)
         theta = torch.cat([weight.flatten() for weight in candidate.network.weights])
-        linearised = LinearisedModel(
+        self._linearised = LinearisedModel(
             candidate.network,
             theta,
             objective.gauss_newton_of_loss(theta),
             self._data.n_observations,
             self._plan.loss.has_noise,
         )
-        posterior = linearised.posterior(candidate.prior)
-        if posterior is None:
-            return None, -math.inf
-        gains = linearised.removal_gains(candidate.prior, posterior)
-        return gains, posterior.evidence_at_point
+        self._posterior = self._linearised.posterior(candidate.prior)
+        self._score = -math.inf
+        if self._posterior is not None:
+            self._score = self._posterior.evidence_at_point
 
     def _harmless(self):
-        """Positions of the edges that may go, by what they cost."""
+        """Positions of the edges that may go, the least important ones first."""
         masks = [layer.mask.flatten() for layer in self.best.network.all_layers]
-        gains = torch.where(torch.cat(masks) > 0, self._gains, -math.inf)
-        order = gains.argsort(descending=True, stable=True)
+        gains = self._linearised.removal_gains(self.best.prior, self._posterior)
+        gains = torch.where(torch.cat(masks) > 0, gains, -math.inf)
+        scores = torch.cat([part.flatten() for part in _scores(self.best, self._data)])
+        order = scores.argsort(stable=True)
         return order[gains[order] >= -NEXT_TO_NOTHING]
 
-    def _all_but(self, positions):
-        masks = [layer.mask for layer in self.best.network.all_layers]
+    def _without(self, edges):
+        """The best candidate without some edges, and the positions of what is left."""
+        weights = self.best.network.weights
+        theta = self._linearised.weights_without(self._posterior, edges)
+        parts = theta.split([weight.numel() for weight in weights])
+        network = self.best.network.with_weights(
+            [part.view_as(weight) for part, weight in zip(parts, weights, strict=True)]
+        )
+        masks = [layer.mask for layer in network.all_layers]
         keep = torch.cat([mask.flatten() for mask in masks]) > 0
-        keep[positions] = False
+        keep[edges] = False
         parts = keep.split([mask.numel() for mask in masks])
-        return [part.view(mask.shape) for part, mask in zip(parts, masks, strict=True)]
+        keep = [part.view_as(mask) for part, mask in zip(parts, masks, strict=True)]
+        return _without(replace(self.best, network=network), keep, self._data)
 
 
 def _without(candidate, keep, data):
