@@ -548,10 +548,10 @@ def _on_paths(keep, *, has_skip):
     chain = keep[:-1] if has_skip else keep
     before = -1
     while before != (before := sum(int(kept.sum()) for kept in chain)):
-        for index, (below, above) in enumerate(pairwise(chain)):
-            alive = below.any(1) & above.any(0)
-            chain[index] = below & alive.unsqueeze(1)
-            chain[index + 1] = above & alive
+        for index in range(len(chain) - 1):
+            alive = chain[index].any(1) & chain[index + 1].any(0)
+            chain[index] = chain[index] & alive.unsqueeze(1)
+            chain[index + 1] = chain[index + 1] & alive
     return chain + keep[len(chain) :]
 
 

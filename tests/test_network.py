@@ -458,10 +458,8 @@ def test_pruning_zero_edges_keeps_the_function(additive_skip, rng):
     """Idle nodes go with them, and what they added stays."""
     x, share = make_samples(rng), torch.full((60,), 1 / 60, dtype=torch.float64)
     network = make_network(rng, x, additive_skip=additive_skip, widths=[3, 4, 3, 2])
-    keep = [
-        torch.from_numpy(rng.uniform(size=layer.mask.shape) > 0.2)
-        for layer in network.all_layers
-    ]
+    keep = [layer.mask > 0 for layer in network.all_layers]
+    keep[0][0, 1] = keep[2][1, 0] = False  # these stay as masks
     keep[0][1] = False  # no edge enters this node
     keep[1][:, 2] = False  # none leaves this one
     keep[0][:, 0] = False

@@ -162,10 +162,8 @@ def with_masks(network, rng):
     """The same network with some edges removed, whose weights are not zero."""
     layers = []
     for layer in network.all_layers:
-        mask = torch.from_numpy(
-            (rng.uniform(size=layer.mask.shape) > 0.4).astype(float)
-        )
-        mask[:, 0] = 1.0
+        mask = layer.mask.clone()
+        mask[rng.integers(len(mask)), -1] = 0.0
         layers.append(KANLayer(layer.basis, layer.weight.detach(), mask))
     return KANNetwork(layers[:-1], layers[-1])
 
