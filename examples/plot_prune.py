@@ -16,10 +16,10 @@ from skkan import KANRegressor
 from skkan.inspection import edge_functions, prune
 
 # %%
-# A law of three features in a table of ten, with noise of deviation 0.1. The error is
+# A law of three features in a table of eight, with noise of deviation 0.1. The error is
 # taken against the law without noise, on rows of their own.
 
-N_FEATURES = 10
+N_FEATURES = 8
 
 
 def law(X):
@@ -28,7 +28,7 @@ def law(X):
 
 
 rng = np.random.default_rng(0)
-X = rng.uniform(-1, 1, size=(400, N_FEATURES))
+X = rng.uniform(-1, 1, size=(300, N_FEATURES))
 y = law(X) + 0.1 * rng.normal(size=len(X))
 X_test = rng.uniform(-1, 1, size=(4000, N_FEATURES))
 
@@ -42,7 +42,7 @@ def error(model):
 # The wide network, and what is left of it: at three thresholds on the attribution score
 # and by the evidence, which needs no threshold.
 
-models = {"not pruned": KANRegressor((4,), random_state=0).fit(X, y)}
+models = {"not pruned": KANRegressor((3,), random_state=0).fit(X, y)}
 for threshold in (0.003, 0.03, 0.3, "auto"):
     models[threshold] = prune(models["not pruned"], X, y, threshold=threshold)
 
@@ -87,8 +87,12 @@ ax_error.set(
     title="What is left",
     xlabel="edges",
     ylabel="error against the law",
-    xscale="log",
     ylim=(0, None),
 )
 ax_error.legend(title="threshold")
 plt.show()
+
+# %%
+# A threshold of 0.03 leaves the three features of the law and a third of the edges, and
+# the error is no larger; at 0.3 the weakest of the three is lost. The evidence is more
+# careful: it keeps weak edges that fit some of the noise.

@@ -78,8 +78,9 @@ class KANRegressor(RegressorMixin, BaseKAN):
         where it stands. A float removes all edges whose attribution score (see
         `feature_importances_`) is below, and with them all nodes and features whose
         score is; 0 removes edges that are constant only, 0.01 is a good start. "auto",
-        which needs "lm" and ``alpha="auto"``, removes edges as long as the evidence of
-        the retrained network does not fall. `partial_fit` does not prune.
+        which needs "lm" and ``alpha="auto"``, removes edges as long as the log evidence
+        of the retrained network does not fall by more than 1. Where no edge is left,
+        the model predicts a constant, and warns. `partial_fit` does not prune.
     max_iter : int, default=500
         Largest number of iterations in each stage: steps of "lm", those on coarser
         grids and on subsamples included, steps of "lbfgs", passes over the rows of
@@ -131,10 +132,12 @@ class KANRegressor(RegressorMixin, BaseKAN):
     n_iter_ : int
         Total number of iterations, those that settle grid updates included.
     stage_ends_ : list of int
-        Length of `loss_curve_` at the end of each grid stage.
+        Length of `loss_curve_` at the end of each grid stage; training after pruning is
+        one more.
     alpha_ : ndarray of shape (n_edges, 3)
         With "lm": strengths of the penalty on size, curvature and change of curvature
-        of every edge (by layer, output, input; edges of a skip come last).
+        of every edge (by layer, output, input; edges of a skip come last). Between the
+        nodes that pruning has left, removed edges are counted, too.
     noise_std_ : float or ndarray of shape (n_outputs,)
         With "lm": standard deviation of the target around the model, in its units.
     log_evidence_ : float
