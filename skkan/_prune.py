@@ -91,8 +91,9 @@ class _Search:
     For a linearised network the evidence without an edge is known in closed form, and
     so are the other weights. All edges that would cost next to nothing each are removed
     at once and the rest is trained; if the log evidence has then fallen by more than 1
-    (what training takes for nothing) below its highest value, the half of them with the higher attribution scores is kept, and so on. This is repeated until no
-    edge can go.
+    (what training takes for nothing) below its highest value, the half of them with
+    the higher attribution scores is kept, and so on. This is repeated until no edge
+    can go.
     """
 
     def __init__(self, candidate, data, plan):
