@@ -115,6 +115,17 @@ def checked_weights(sample_weight, X, fewest):
     return weight
 
 
+def checked_pruning(threshold, plan):
+    """Raise unless the training leaves what pruning goes by."""
+    if threshold == "auto" and not plan.learns_alpha:
+        raise ValueError(
+            "prune_threshold='auto' goes by the evidence, which needs solver='lm' and "
+            f"alpha='auto', got {type(plan.solver).__name__}"
+            f"{' and a fixed alpha' if plan.solver.second_order else ''}: set these, "
+            "or a float such as prune_threshold=0.01."
+        )
+
+
 def checked_same_columns(y, y_val):
     """Raise unless two encoded targets have the same number of columns."""
     if y.shape[1] != y_val.shape[1]:

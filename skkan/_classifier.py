@@ -77,6 +77,14 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         strengths on size, curvature and change of curvature of each edge, as `alpha_`.
     penalty : SparsityPenalty, default=None
         Further penalty, which drives unneeded edges to zero.
+    prune_threshold : float, "auto" or None, default=None
+        Whether to remove edges after the training, and to train what is left on from
+        where it stands. A float removes all edges whose attribution score (see
+        `feature_importances_`) is below, and with them all nodes and features whose
+        score is; 0 removes edges that are constant only, 0.01 is a good start. "auto",
+        which needs "lm" and ``alpha="auto"``, removes edges as long as the log evidence
+        of the retrained network does not fall by more than 1. Where no edge is left,
+        the model predicts a constant, and warns. `partial_fit` does not prune.
     max_iter : int, default=500
         Largest number of iterations in each stage: steps of "lm", those on coarser
         grids and on subsamples included, steps of "lbfgs", passes over the rows of
@@ -130,10 +138,12 @@ class KANClassifier(ClassifierMixin, BaseKAN):
     n_iter_ : int
         Total number of iterations, those that settle grid updates included.
     stage_ends_ : list of int
-        Length of `loss_curve_` at the end of each grid stage.
+        Length of `loss_curve_` at the end of each grid stage; training after pruning is
+        one more.
     alpha_ : ndarray of shape (n_edges, 3)
         With "lm": strengths of the penalty on size, curvature and change of curvature
-        of every edge (by layer, output, input; edges of a skip come last).
+        of every edge (by layer, output, input; edges of a skip come last). Between the
+        nodes that pruning has left, removed edges are counted, too.
     log_evidence_ : float
         With "lm": log marginal likelihood of the training targets, by
         Laplace's method; minus infinity if `alpha` is 0. It compares fits of the same
@@ -204,6 +214,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         solver="auto",
         alpha="auto",
         penalty=None,
+        prune_threshold=None,
         max_iter=500,
         tol=1e-3,
         early_stopping=False,
@@ -228,6 +239,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
             solver=solver,
             alpha=alpha,
             penalty=penalty,
+            prune_threshold=prune_threshold,
             max_iter=max_iter,
             tol=tol,
             early_stopping=early_stopping,

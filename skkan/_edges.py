@@ -165,7 +165,7 @@ def edge_functions(estimator, *, with_posterior=False):
     -------
     list of EdgeFunction
         In the order of the layers, of their outputs, of their inputs; those of an
-        additive skip come last.
+        additive skip come last. Features that a pruned network does not use have none.
 
     Raises
     ------
@@ -195,13 +195,15 @@ def edge_functions(estimator, *, with_posterior=False):
     names = node_names(estimator)
     last = len(network.widths) - 1
     edges = []
+    features = network.used_features.numpy()
     for index, layer in enumerate(network.all_layers):
         is_skip = layer is network.skip
         start, end = (0, last) if is_skip else (index, index + 1)
         activity = LayerActivity(**estimator._activity[index])
         centre, scale = np.zeros(layer.basis.n_inputs), np.ones(layer.basis.n_inputs)
         if start == 0:
-            centre, scale = estimator._x_centre, estimator._x_scale
+            centre = estimator._x_centre[features]
+            scale = estimator._x_scale[features]
         unit = estimator._y_scale if end == last else np.ones(len(layer.mask))
         unscale = np.where(np.isfinite(scale), scale, 0.0)
         bases = [
@@ -216,11 +218,12 @@ def edge_functions(estimator, *, with_posterior=False):
         weight = layer.masked(layer.weight).detach().numpy()
         for o, i in np.ndindex(*layer.mask.shape):
             of_edge = weight[o, i] * unit[o]
+            source = features[i] if start == 0 else i
             edges.append(
                 EdgeFunction(
-                    source=(start, i),
+                    source=(start, int(source)),
                     target=(end, o),
-                    source_name=names[start][i],
+                    source_name=names[start][source],
                     target_name=names[end][o],
                     importance=float(activity.score[o, i]),
                     std=float(activity.std[o, i] * unit[o]),

@@ -27,6 +27,7 @@ from skkan._checks import (
     checked_grid_sizes,
     checked_layer_sizes,
     checked_pair,
+    checked_pruning,
     checked_same_columns,
     checked_weights,
     divergence_explained,
@@ -49,12 +50,13 @@ from skkan._penalties import Penalty
 from skkan._plan import TrainingData, TrainingPlan, make_objective
 from skkan._posterior import deviations, laplace_posterior, prior_of_penalty
 from skkan._progress import ProgressLine
+from skkan._prune import pruned
 from skkan._rows import canonical_rows
 from skkan._scaling import AffineScaling
 from skkan._second_order import NO_EVIDENCE, STARTING_STRENGTHS
 from skkan._split import split_rows
 from skkan._threads import single_thread
-from skkan._training import train
+from skkan._training import TrainingResult, train
 from skkan.solvers import Adam, Solver
 
 # Grids end that many mean distances between samples beyond the outermost ones, so that
@@ -104,6 +106,11 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             "array-like",
         ],
         "penalty": [Penalty, None],
+        "prune_threshold": [
+            Interval(Real, 0, None, closed="left"),
+            StrOptions({"auto"}),
+            None,
+        ],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "early_stopping": ["boolean"],
@@ -131,6 +138,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         solver,
         alpha,
         penalty,
+        prune_threshold,
         max_iter,
         tol,
         early_stopping,
@@ -154,6 +162,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         self.solver = solver
         self.alpha = alpha
         self.penalty = penalty
+        self.prune_threshold = prune_threshold
         self.max_iter = max_iter
         self.tol = tol
         self.early_stopping = early_stopping
@@ -238,45 +247,50 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             self._fit(X, y, sample_weight, X_val, y_val)
         return self
 
-    def _fit(self, X, y, sample_weight, X_val, y_val):
+    @_fit_context(prefer_skip_nested_validation=True)
+    def _prune_fit(self, X, y, sample_weight):
+        """Prune the earlier fit as it is, and train what is left on from there."""
+        with fit_context(self):
+            self._fit(X, y, sample_weight, only_prune=True)
+
+    def _fit(self, X, y, sample_weight, X_val=None, y_val=None, *, only_prune=False):
         given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
         checked_pair(X_val, y_val)
-        earlier = self._earlier_fit() if self.warm_start else None
+        earlier = self._earlier_fit() if self.warm_start or only_prune else None
         rows = self._check_rows(X, y, sample_weight)
         held_out = None
         if X_val is not None:
             with told_of("X_val and y_val"):
                 held_out = self._check_rows(X_val, y_val, None, reset=False)
         start = self._start(rows, earlier, held_out=held_out)
-        grid_sizes = start.plan.grid_sizes
+        prunes = self.prune_threshold is not None
+        if prunes:
+            checked_pruning(self.prune_threshold, start.plan)
+        n_stages = len(start.plan.grid_sizes) + prunes
 
         def attributes(network):
             return {"_network_arrays": network.to_arrays(), **start.frame.attributes}
 
-        callbacks = CallbackObserver.create(
-            self, given, attributes, len(grid_sizes), self.max_iter
-        )
-        progress = []
+        callbacks, progress = [], []
+        if not only_prune:
+            callbacks = CallbackObserver.create(
+                self, given, attributes, n_stages, self.max_iter
+            )
         if self.verbose:
-            progress.append(ProgressLine(len(grid_sizes), self.max_iter))
+            progress.append(ProgressLine(n_stages, self.max_iter))
         monitor = self._monitor(start, [*callbacks, *progress])
         try:
             with divergence_explained(self):
-                result = train(
-                    start.networks,
-                    start.data,
-                    start.plan,
-                    generator=start.generator,
-                    monitor=monitor,
-                    prior=start.prior,
-                )
+                result, plan = self._train(start, monitor, only_prune=only_prune)
         finally:
             for line in progress:
                 line.close()
+        start = replace(start, plan=plan)
         fitted = {
             **attributes(result.network),
             **self._report(result, start.data),
             **self._uncertainty(result, start),
+            "_layer_sizes": self._asked_layer_sizes(earlier),
             "_solver_state": None,
         }
         for observer in callbacks:
@@ -285,6 +299,28 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         self._warn(result)
         if start.plan.learns_alpha:
             self._warn_of_light_rows(start.data)
+
+    def _train(self, start, monitor, *, only_prune):
+        """The result of a training, pruned where that is asked for, and its plan."""
+        result = TrainingResult(start.networks[0], monitor, prior=start.prior)
+        if not only_prune:
+            result = train(
+                start.networks,
+                start.data,
+                start.plan,
+                generator=start.generator,
+                monitor=monitor,
+                prior=start.prior,
+            )
+        if self.prune_threshold is None or result.interrupted:
+            return result, start.plan
+        return pruned(
+            result,
+            start.data,
+            start.plan,
+            self.prune_threshold,
+            generator=start.generator,
+        )
 
     def _partial_fit(self, X, y, sample_weight, classes=None):
         """One pass over a batch; the first batch fixes scaling and grids."""
@@ -310,6 +346,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             del ends[-2]  # all batches of a stream make one stage
         fitted = {
             "_network_arrays": network.to_arrays(),
+            "_layer_sizes": self._asked_layer_sizes(earlier),
             "_solver_state": outcome.state,
             **start.frame.attributes,
             **self._describe(network, start.data),
@@ -417,6 +454,12 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             self, {name: getattr(self, name) for name in self._coding_names}
         )
 
+    def _asked_layer_sizes(self, earlier):
+        """Sizes of the hidden layers before anything was pruned."""
+        if earlier is not None:
+            return self._layer_sizes
+        return checked_layer_sizes(self.hidden_layer_sizes)
+
     def _remaining_grid_sizes(self, network, rows, grid_sizes, streaming):
         """Grid sizes that the earlier fit's network has still to visit.
 
@@ -424,14 +467,14 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         """
         basis = network.layers[0].basis
         asked = {
-            "n_features": (rows[0].shape[1], network.widths[0]),
+            "n_features": (rows[0].shape[1], network.n_features),
             "n_outputs": (rows[1].shape[1], network.widths[-1]),
         }
         if not streaming:
             asked |= {
                 "hidden_layer_sizes": (
                     checked_layer_sizes(self.hidden_layer_sizes),
-                    tuple(network.widths[1:-1]),
+                    self._layer_sizes,
                 ),
                 "spline_order": (self.spline_order, basis.spline_order),
                 "base_activation": (self.base_activation, basis.base_activation),
@@ -609,7 +652,16 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 ConvergenceWarning,
                 stacklevel=WARNING_LEVEL,
             )
-        elif result.message == NO_EVIDENCE:
+            return
+        if result.network.n_edges == 0 and self.prune_threshold is not None:
+            warnings.warn(
+                f"{type(self).__name__} has removed all edges with prune_threshold="
+                f"{self.prune_threshold!r}: it predicts a constant, the same for all "
+                "rows. Lower prune_threshold if the features are informative.",
+                ConvergenceWarning,
+                stacklevel=WARNING_LEVEL,
+            )
+        if result.message == NO_EVIDENCE:
             warnings.warn(
                 f"{type(self).__name__} stopped after {self.n_iter_} iterations, since "
                 "rounding hides the evidence. Clip far outliers, set "

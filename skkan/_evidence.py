@@ -18,6 +18,7 @@ LARGEST_NOISE_FACTOR = 1e4  # by which the noise variance may
 LEAST_NOISE = 1e-26  # variance of a standardised target: the square of its rounding
 LEAST_FREEDOM = 0.05  # of the observations, so that saturated models keep some noise
 MOST_HALVINGS = 8
+SMALLEST_SHARE = 1e-14  # of a posterior in a prior variance, where rounding begins
 # Rate of a Gamma prior of the precisions where no noise is learnt. Nearly separable
 # classes would else drive them to zero, and the logits without bound.
 HYPER_RATE = 0.1
@@ -80,6 +81,16 @@ class Prior:
         return Prior(
             _clamped(torch.stack([size, curvature, change], dim=1)), self.noise
         )
+
+    def of_edges(self, edges):
+        """The same prior of a network that has some of the edges only.
+
+        Parameters
+        ----------
+        edges : Tensor of int
+            Positions of its edges; see `KANNetwork.pruned`.
+        """
+        return Prior(self.precision[edges], self.noise)
 
     def towards(self, other, share):
         """A share of the way to another prior, in logarithms."""
@@ -174,6 +185,9 @@ class LinearisedModel:
         self._deviance = 2 * n_observations * model.value
         self._theta = (theta.view(edges) @ vectors).flatten()
         self._parts = spectrum.parts.to(theta)
+        self._vectors = vectors
+        self._theta *= network.weight_mask
+        self._exists = network.weight_mask.view(edges)[:, :1] > 0
         self._network, self._n_rows = network, n_observations
         self._n_targets = n_observations * network.widths[-1]
         self._has_noise = has_noise
@@ -210,7 +224,8 @@ class LinearisedModel:
         if self._has_noise:
             log_evidence -= 0.5 * self._n_targets * math.log(2 * math.pi * prior.noise)
         else:
-            log_hyperprior = -HYPER_RATE * float(prior.precision.sum())
+            exists = prior.precision * self._exists
+            log_hyperprior = -HYPER_RATE * float(exists.sum())
         log_evidence += log_hyperprior
         if not math.isfinite(log_evidence):
             return None
@@ -236,6 +251,77 @@ class LinearisedModel:
         by_anchors = float(roots.square().sum()) / noise
         left = self._n_targets + by_anchors - posterior.n_effective
         return max(left, LEAST_FREEDOM * self._n_targets)
+
+    def removal_gains(self, prior, posterior):
+        """What the removal of each edge, with no other change, adds to the evidence.
+
+        With the prior N(0, P^-1) and the posterior N(m, S) of the weights of an edge it
+        is log N(0; m, S) - log N(0; 0, P^-1), the ratio of Savage and Dickey.
+
+        Parameters
+        ----------
+        prior : Prior
+        posterior : Posterior
+            Under that prior.
+
+        Returns
+        -------
+        Tensor of shape (n_edges,)
+
+        References
+        ----------
+        J. Dickey, The Weighted Likelihood Ratio, Linear Hypotheses on Normal Location
+        Parameters, 1971.
+        """
+        n_edges, n_functions = len(prior.precision), self._parts.shape[1]
+        root = posterior.prior_precision.sqrt()
+        scale = (root * posterior.scale).unsqueeze(1)
+        shrunk = scale * torch.cholesky_inverse(posterior.factor) * scale.T
+        blocks = shrunk.view(n_edges, n_functions, n_edges, n_functions)
+        blocks = blocks.diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+        share, directions = torch.linalg.eigh(blocks)  # of the prior's variances
+        share = share.clamp(min=SMALLEST_SHARE)
+        weights = (root * posterior.weights).view(n_edges, 1, n_functions) @ directions
+        gains = -0.5 * (share.log() + weights.squeeze(1).square() / share).sum(1)
+        if not self._has_noise:
+            gains = gains + HYPER_RATE * prior.precision.sum(1)
+        return gains
+
+    def weights_without(self, posterior, edges):
+        """The weights where some edges are zero and others make up for them.
+
+        With the scaled posterior precision A = L L^T and u = weights / scale at the
+        point of expansion, they are u_r + A_rr^-1 A_rg u_g for the rest r without what
+        is gone, g. From the mode that is the mode of what is left. From elsewhere it
+        leads no farther than the removal needs, as linearisations hold nearby only.
+
+        Parameters
+        ----------
+        posterior : Posterior
+        edges : Tensor of int
+            Positions of these edges.
+
+        Returns
+        -------
+        Tensor of shape (n_parameters,), in the order of the weights of the network
+
+        References
+        ----------
+        B. Hassibi and D. Stork, Second Order Derivatives for Network Pruning: Optimal
+        Brain Surgeon, 1993.
+        """
+        n_functions = len(self._vectors)
+        gone = torch.zeros_like(self._exists)
+        gone[edges] = True
+        gone = gone.expand(-1, n_functions).flatten()
+        matrix = posterior.factor @ posterior.factor.T
+        scaled = self._theta / posterior.scale
+        pull = matrix[~gone][:, gone] @ scaled[gone]
+        factor = torch.linalg.cholesky(matrix[~gone][:, ~gone])
+        scaled[~gone] += torch.cholesky_solve(pull.unsqueeze(1), factor).squeeze(1)
+        scaled[gone] = 0.0
+        weights = (posterior.scale * scaled).view(-1, n_functions)
+        return (weights @ self._vectors.T).flatten()
 
     def prior_of_alpha(self, alpha):
         """The prior that penalties of strength `alpha` amount to.
@@ -293,6 +379,7 @@ class LinearisedModel:
             used = used + 2 * HYPER_RATE
         factor = explained / used.clamp(min=1e-300)
         factor = factor.clamp(1 / LARGEST_FACTOR, LARGEST_FACTOR)
+        factor = torch.where(self._exists, factor, 1.0)
         precision = _clamped(prior.precision * factor)
         if not self._has_noise:
             return Prior(precision, prior.noise)

@@ -112,6 +112,53 @@ class KANLayer(nn.Module):
         variance = torch.einsum("oif,ifg,oig->oi", weight, covariance, weight)
         return variance.clamp(min=SMALLEST_VARIANCE).sqrt()
 
+    def edge_mean(self, features, sample_share):
+        """Mean over the samples of every edge, Tensor of shape (n_outputs, n_inputs).
+
+        Parameters
+        ----------
+        features, sample_share
+            As for `edge_std`.
+        """
+        mean = torch.einsum("n,nif->if", sample_share, features)
+        return torch.einsum("if,oif->oi", mean, self.masked(self.weight.detach()))
+
+    def without_edges(self, keep, mean, std):
+        """Layer of fewer edges, to which the mean of the removed ones is handed on.
+
+        The kept edges of a node take it in proportion to their variance, since flat
+        ones may have a prior that allows them nothing. Splines sum to one everywhere.
+
+        Parameters
+        ----------
+        keep : Tensor of bool of shape (n_outputs, n_inputs)
+        mean : Tensor of shape (n_outputs,)
+            What the kept edges of a node are to add; lost where there are none.
+        std : Tensor of shape (n_outputs, n_inputs)
+            Deviation of every edge; see `edge_std`.
+        """
+        mask = self.mask * keep
+        weight = self.weight.detach() * mask.unsqueeze(-1)
+        share = mask * (std / std.amax(1, keepdim=True)).square()
+        share = share / share.sum(1, keepdim=True).clamp(min=1e-300)
+        weight[..., : self.basis.n_splines] += (share * mean.unsqueeze(1)).unsqueeze(2)
+        return KANLayer(self.basis, weight, mask)
+
+    def between(self, sources, targets, basis=None):
+        """The part of the layer between some of its inputs and some of its outputs.
+
+        Parameters
+        ----------
+        sources, targets : Tensor of int
+            Positions of inputs and outputs.
+        basis : BSplineBasis, default=None
+            Of these inputs, where another layer shares it.
+        """
+        if basis is None:
+            basis = self.basis.with_grid(self.basis.grid[sources])
+        weight = self.weight.detach()[targets][:, sources]
+        return KANLayer(basis, weight, self.mask[targets][:, sources])
+
     def with_weight(self, weight):
         """The same layer with another weight."""
         return KANLayer(self.basis, weight, self.mask)

@@ -102,7 +102,7 @@ def linearise(network, weights, x, features=None):
     network : KANNetwork
     weights : list of Tensor
         One weight per layer of `network.all_layers`.
-    x : Tensor of shape (n_samples, n_inputs)
+    x : Tensor of shape (n_samples, n_features)
     features : Tensor of shape (n_samples, n_inputs, n_functions), default=None
         Basis values of the first layer, where the caller keeps them.
 
@@ -110,7 +110,7 @@ def linearise(network, weights, x, features=None):
     -------
     Linearised
     """
-    all_features, slopes, nodes, inputs = [], [], [], x
+    all_features, slopes, nodes, inputs = [], [], [], network.inputs(x)
     for layer, weight in zip(network.layers, weights, strict=False):
         slope = None
         if features is None:

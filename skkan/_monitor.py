@@ -71,6 +71,7 @@ class Monitor:
         self.validation_scores = []
         self.best_network = None
         self.best_iteration = None
+        self._best_loss = math.inf
         self._tol = tol
         self._n_iter_no_change = n_iter_no_change
         self._early_stopping = early_stopping
@@ -96,6 +97,11 @@ class Monitor:
         self._validation_objective = None
         if self._validation is not None:
             self._validation_objective = objective.on_rows(*self._validation[:3])
+
+    def forget_best(self):
+        """Keep none of the networks so far; what follows is of another kind."""
+        self.best_network, self.best_iteration = None, None
+        self._best_loss = math.inf
 
     @property
     def network(self):
@@ -126,9 +132,8 @@ class Monitor:
     def _validate(self, theta):
         raw = self._validation_objective.raw(theta)
         loss = self._validation_objective.loss_of(raw)
-        if self._early_stopping and loss < min(
-            self.validation_loss_curve, default=math.inf
-        ):
+        if self._early_stopping and loss < self._best_loss:
+            self._best_loss = loss
             self.best_network, self.best_iteration = self.network, len(self.loss_curve)
         self.validation_loss_curve.append(loss)
         score = self._validation.score

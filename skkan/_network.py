@@ -4,6 +4,7 @@ Changing a network returns a new one. It works in scaled units and knows nothing
 losses, solvers or scikit-learn.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -39,6 +40,9 @@ class KANNetwork(nn.Module):
     skip : KANLayer, default=None
         Edges from every input straight to every output. It shares the basis of the
         first layer.
+    used : Tensor of bool of shape (n_features,), default=None
+        Columns of x that are inputs of the first layer, where pruning has left some
+        out; None takes all.
 
     Examples
     --------
@@ -57,10 +61,11 @@ class KANNetwork(nn.Module):
     True
     """
 
-    def __init__(self, layers, skip=None):
+    def __init__(self, layers, skip=None, used=None):
         super().__init__()
         self.layers = nn.ModuleList(layers)
         self.skip = skip
+        self.register_buffer("used", used)
 
     @classmethod
     def from_samples(
@@ -135,8 +140,35 @@ class KANNetwork(nn.Module):
         return self.layers[0].basis.grid_size
 
     @property
+    def n_features(self):
+        """Number of columns of x, unused ones included."""
+        return self.widths[0] if self.used is None else len(self.used)
+
+    @property
+    def used_features(self):
+        """Indices of the columns of x that are inputs, Tensor of shape (n_inputs,)."""
+        if self.used is None:
+            return torch.arange(self.n_features, device=self.layers[0].mask.device)
+        return self.used.nonzero().flatten()
+
+    @property
+    def weight_mask(self):
+        """1 for each weight of an edge, 0 where that is removed, (n_parameters,)."""
+        return torch.cat(
+            [
+                layer.mask.unsqueeze(-1).expand(layer.weight.shape).flatten()
+                for layer in self.all_layers
+            ]
+        )
+
+    @property
+    def n_edges(self):
+        """Number of edges that are not removed."""
+        return sum(int(layer.mask.sum()) for layer in self.all_layers)
+
+    @property
     def widths(self):
-        """Number of inputs, of nodes of each hidden layer, of outputs."""
+        """Number of used inputs, of nodes of each hidden layer, of outputs."""
         return [
             self.layers[0].basis.n_inputs,
             *(len(layer.weight) for layer in self.layers),
@@ -147,7 +179,7 @@ class KANNetwork(nn.Module):
 
         Parameters
         ----------
-        x : Tensor of shape (n_samples, n_inputs)
+        x : Tensor of shape (n_samples, n_features)
 
         Returns
         -------
@@ -155,12 +187,16 @@ class KANNetwork(nn.Module):
         """
         return self.propagate(x)[0]
 
+    def inputs(self, x):
+        """The used columns of x, Tensor of shape (n_samples, n_inputs)."""
+        return x if self.used is None else x[:, self.used]
+
     def propagate(self, x, weights=None, features=None):
         """Output, and what passed through each layer on the way.
 
         Parameters
         ----------
-        x : Tensor of shape (n_samples, n_inputs)
+        x : Tensor of shape (n_samples, n_features)
         weights : list of Tensor, default=None
             One weight per layer of `all_layers`; None takes the network's own.
         features : Tensor of shape (n_samples, n_inputs, n_functions), default=None
@@ -173,7 +209,7 @@ class KANNetwork(nn.Module):
         """
         if weights is None:
             weights = [layer.weight for layer in self.all_layers]
-        passes, inputs = [], x
+        passes, inputs = [], self.inputs(x)
         for layer, weight in zip(self.layers, weights, strict=False):
             if features is None:
                 features = layer.basis(inputs)
@@ -182,7 +218,7 @@ class KANNetwork(nn.Module):
         output = inputs
         if self.skip is not None:
             features = passes[0].features
-            passes.append(LayerPass(self.skip, weights[-1], x, features))
+            passes.append(LayerPass(self.skip, weights[-1], passes[0].inputs, features))
             output = output + self.skip.combine(features, weights[-1])
         return output, passes
 
@@ -191,7 +227,7 @@ class KANNetwork(nn.Module):
 
         Parameters
         ----------
-        x : Tensor of shape (n_samples, n_inputs)
+        x : Tensor of shape (n_samples, n_features)
 
         Returns
         -------
@@ -249,13 +285,13 @@ class KANNetwork(nn.Module):
 
         Parameters
         ----------
-        x : Tensor of shape (n_samples, n_inputs)
+        x : Tensor of shape (n_samples, n_features)
         grid_eps, margin, sample_weight
             As for `grid_from_samples`.
         hidden_only : bool, default=False
             Whether the first layer keeps its grid.
         """
-        layers, inputs = [], x
+        layers, inputs = [], self.inputs(x)
         for layer in self.layers:
             if layers or not hidden_only:
                 grid = grid_from_samples(
@@ -285,7 +321,7 @@ class KANNetwork(nn.Module):
 
         Parameters
         ----------
-        x : Tensor of shape (n_samples, n_inputs)
+        x : Tensor of shape (n_samples, n_features)
         grid_eps, margin, sample_weight
             As for `grid_from_samples`.
 
@@ -295,7 +331,8 @@ class KANNetwork(nn.Module):
         scales : list of Tensor of shape (n_nodes,), one per hidden layer
             By which the nodes were divided; None if no node had to change.
         """
-        layers, scales, nodes = [self.layers[0]], [], self.layers[0](x)
+        layers, scales = [self.layers[0]], []
+        nodes = self.layers[0](self.inputs(x))
         share = sample_weight / sample_weight.sum()
         for layer in self.layers[1:]:
             moved = _outgrown(layer.basis.grid, nodes, margin)
@@ -321,12 +358,88 @@ class KANNetwork(nn.Module):
                 nodes = layer(nodes)
         if all((scale == 1).all() for scale in scales):
             return self, None
-        return KANNetwork(layers, self.skip), scales
+        return KANNetwork(layers, self.skip, self.used), scales
 
     def _from_all_layers(self, layers):
         if self.skip is None:
-            return KANNetwork(layers)
-        return KANNetwork(layers[:-1], layers[-1])
+            return KANNetwork(layers, None, self.used)
+        return KANNetwork(layers[:-1], layers[-1], self.used)
+
+    @torch.no_grad()
+    def pruned(self, keep, x, sample_share):
+        """The network without some edges, and without what they leave idle.
+
+        Hidden nodes that no kept edge enters, or that none leaves, are removed with
+        their edges, until every node lies on a path from an input to an output. Inputs
+        that no edge leaves are not used any more. What remains between two nodes
+        without being kept is masked. The mean of each removed edge is handed on to
+        the edges that still enter its node; an output that none enters is zero. Where
+        no path is left, one input and one node of each layer stay without edges.
+
+        Parameters
+        ----------
+        keep : list of Tensor of bool of shape (n_outputs, n_inputs)
+            One per layer of `all_layers`.
+        x : Tensor of shape (n_samples, n_features)
+            Rows over which the means are taken.
+        sample_share : Tensor of shape (n_samples,)
+            Sample weights that sum to one.
+
+        Returns
+        -------
+        network : KANNetwork
+        edges : Tensor of int of shape (n_pairs,)
+            Position of each edge of the new network, masked ones included, among all
+            those of this one.
+        """
+        has_skip = self.skip is not None
+        keep = [
+            kept & (layer.mask > 0)
+            for kept, layer in zip(keep, self.all_layers, strict=True)
+        ]
+        keep = _on_paths(keep, has_skip=has_skip)
+        passes = self.propagate(x)[1]
+        lost = [
+            (step.layer.edge_mean(step.features, sample_share) * ~kept).sum(1)
+            for step, kept in zip(passes, keep, strict=True)
+        ]
+        stds = [
+            step.layer.edge_std(step.features, step.weight, sample_share)
+            for step in passes
+        ]
+        if has_skip:  # its edges enter the same nodes as those of the last layer
+            total, last = lost[-2] + lost[-1], keep[-2].any(1)
+            lost[-2:] = torch.where(last, total, 0.0), torch.where(last, 0.0, total)
+        masked = self._from_all_layers(
+            [
+                layer.without_edges(*of_layer)
+                for layer, *of_layer in zip(
+                    self.all_layers, keep, lost, stds, strict=True
+                )
+            ]
+        )
+        return masked._without_idle_nodes()
+
+    def _without_idle_nodes(self):
+        """The network on those nodes that edges leave, and which edges these are."""
+        leaving = [layer.mask.any(0) for layer in self.all_layers]
+        if self.skip is not None:
+            leaving[0] = leaving[0] | leaving.pop()
+        nodes = [_positions(flags) for flags in leaving]
+        nodes.append(torch.arange(self.widths[-1], device=nodes[0].device))
+        ends = [*pairwise(nodes), (nodes[0], nodes[-1])]
+        layers, edges, n_before = [], [], 0
+        for layer, (sources, targets) in zip(self.all_layers, ends, strict=False):
+            basis = layers[0].basis if layer is self.skip else None
+            layers.append(layer.between(sources, targets, basis))
+            pairs = targets.unsqueeze(1) * layer.basis.n_inputs + sources
+            edges.append(n_before + pairs.flatten())
+            n_before += layer.mask.numel()
+        used = torch.zeros(self.n_features, dtype=torch.bool, device=nodes[0].device)
+        used[self.used_features[nodes[0]]] = True
+        skip = None if self.skip is None else layers.pop()
+        network = KANNetwork(layers, skip, None if used.all() else used)
+        return network, torch.cat(edges)
 
     @torch.no_grad()
     def edge_scores(self, output, passes, sample_share):
@@ -379,35 +492,41 @@ class KANNetwork(nn.Module):
 
     @torch.no_grad()
     def attribution(self, x, sample_share):
-        """Share of each input in the variation of the outputs; see `edge_scores`.
+        """Share of each column in the variation of the outputs; see `edge_scores`.
 
         Parameters
         ----------
-        x : Tensor of shape (n_samples, n_inputs)
+        x : Tensor of shape (n_samples, n_features)
         sample_share : Tensor of shape (n_samples,)
             Sample weights that sum to one.
 
         Returns
         -------
-        Tensor of shape (n_inputs,)
+        Tensor of shape (n_features,)
             Non-negative; they sum to one unless the network is constant.
         """
         scores = self.edge_scores(*self.propagate(x), sample_share)
         return self.input_scores(scores)
 
     def input_scores(self, edge_scores):
-        """Scores of the inputs from those of all edges: they sum to one or are zero."""
+        """Scores of the columns from those of all edges.
+
+        They sum to one or are zero; that of an unused column is zero.
+        """
         score = edge_scores[0].sum(0)
         if self.skip is not None:
             score = score + edge_scores[-1].sum(0)
         total = score.sum()
-        return score / total if total > 0 else score
+        share = score.new_zeros(self.n_features)
+        share[self.used_features.to(score.device)] = score / total if total > 0 else 0.0
+        return share
 
     def to_arrays(self):
         """Numpy arrays and plain values from which `from_arrays` rebuilds it."""
         return {
             "layers": [layer.to_arrays() for layer in self.layers],
             "skip": None if self.skip is None else self.skip.to_arrays(),
+            "used": None if self.used is None else self.used.cpu().numpy().copy(),
         }
 
     @classmethod
@@ -418,7 +537,28 @@ class KANNetwork(nn.Module):
         if arrays["skip"] is not None:
             skip = KANLayer.from_arrays(arrays["skip"], device)
             skip = KANLayer(layers[0].basis, skip.weight.detach(), skip.mask)
-        return cls(layers, skip)
+        used = arrays["used"]
+        if used is not None:
+            used = torch.tensor(used, device=device)
+        return cls(layers, skip, used)
+
+
+def _on_paths(keep, *, has_skip):
+    """The kept edges that lie on a path from an input to an output."""
+    chain = keep[:-1] if has_skip else keep
+    before = -1
+    while before != (before := sum(int(kept.sum()) for kept in chain)):
+        for index in range(len(chain) - 1):
+            alive = chain[index].any(1) & chain[index + 1].any(0)
+            chain[index] = chain[index] & alive.unsqueeze(1)
+            chain[index + 1] = chain[index + 1] & alive
+    return chain + keep[len(chain) :]
+
+
+def _positions(flags):
+    """Where flags are set; the first position if they are nowhere."""
+    positions = flags.nonzero().flatten()
+    return positions if len(positions) else positions.new_zeros(1)
 
 
 def _outgrown(grid, nodes, margin):

@@ -112,12 +112,7 @@ def normal_equations(network, loss, weights, rows):
             _add_square(curvature, jacobian)
         else:
             _add_of_several_outputs(curvature, line, root, own)
-    free = torch.cat(
-        [
-            layer.mask.unsqueeze(-1).expand(weight.shape).flatten()
-            for layer, weight in zip(network.all_layers, weights, strict=True)
-        ]
-    )
+    free = network.weight_mask
     curvature = curvature.tril_()
     curvature = curvature.add_(curvature.tril(-1).T)
     if not free.all():
@@ -135,7 +130,14 @@ class _Moments:
     """
 
     def __init__(self, network, weights):
-        self._weights = weights[: len(network.layers) - 1]
+        hidden = [*network.layers][:-1]
+        self._weights = [
+            layer.masked(weight) for layer, weight in zip(hidden, weights, strict=False)
+        ]
+        self._free = [
+            layer.mask.repeat_interleave(weight.shape[2], dim=1)
+            for layer, weight in zip(hidden, weights, strict=False)
+        ]
         self._means = [weight.new_zeros(weight[0].numel()) for weight in self._weights]
         self._products = [
             torch.zeros_like(weight.flatten(1)) for weight in self._weights
@@ -152,14 +154,15 @@ class _Moments:
     def anchors(self, curvature):
         """Two directions for each node, long enough to outweigh the curvature."""
         rows, start = [], 0
-        for weight, mean, product in zip(
-            self._weights, self._means, self._products, strict=True
+        for weight, mean, product, free in zip(
+            self._weights, self._means, self._products, self._free, strict=True
         ):
             node_mean = weight.flatten(1) @ mean
-            for of_variance in product - node_mean.unsqueeze(1) * mean:
+            of_variances = product - node_mean.unsqueeze(1) * mean
+            for of_variance, own in zip(of_variances, free, strict=True):
                 end = start + len(mean)
                 largest = curvature[start:end].max()
-                for direction in (mean, of_variance):
+                for direction in (own * mean, own * of_variance):
                     length = direction.norm().clamp(min=1e-300)
                     row = torch.zeros_like(curvature)
                     row[start:end] = direction / length * (ANCHOR * largest).sqrt()

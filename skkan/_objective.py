@@ -23,7 +23,7 @@ class Objective:
         Gives the bases, masks and the starting point.
     loss : Loss
     penalties : sequence of Penalty
-    X : Tensor of shape (n_samples, n_inputs)
+    X : Tensor of shape (n_samples, n_features)
     target : Tensor of shape (n_samples, n_outputs)
     sample_weight : Tensor of shape (n_samples,)
         Positive weights.
@@ -36,7 +36,7 @@ class Objective:
         features = None
         if len(X) * network.weights[0][0].numel() <= LARGEST_CACHE:
             with torch.no_grad():
-                features = network.layers[0].basis(X)
+                features = network.layers[0].basis(network.inputs(X))
         self._loss = loss
         self._anchored = True
         self._rows = Rows(X, target, share, baseline, features)

@@ -79,6 +79,17 @@ class QuadraticPenalty(Penalty):
             spectrum.vectors.to(mask), alpha @ spectrum.parts.to(mask), mask
         )
 
+    def of_edges(self, edges):
+        """The same penalty of a network that has some of the edges only.
+
+        Parameters
+        ----------
+        edges : Tensor of int
+            Positions of its edges; see `KANNetwork.pruned`.
+        """
+        alpha = torch.as_tensor(self.alpha, dtype=torch.float64)
+        return self if alpha.ndim == 0 else QuadraticPenalty(alpha[edges.cpu()])
+
     def per_edge(self, n_edges):
         """Strengths of the parts, Tensor of shape (n_edges, 3)."""
         alpha = torch.as_tensor(self.alpha, dtype=torch.float64)

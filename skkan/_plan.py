@@ -88,7 +88,7 @@ def levels(network, n_rows):
     -------
     list of Level
     """
-    n_edges = sum(layer.mask.numel() for layer in network.all_layers)
+    n_edges = network.n_edges
     n_others = network.layers[0].basis.n_functions - network.grid_size
 
     def enough(grid_size):

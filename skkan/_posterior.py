@@ -148,4 +148,5 @@ def deviations(network, factor, x):
     for output in range(n_outputs):
         columns[output, : line.n_inner] = inner[:, output].T
         columns[output, own[output]] = line.outer.T
+    columns *= network.weight_mask.unsqueeze(1)  # removed edges do not vary
     return torch.linalg.solve_triangular(factor, columns, upper=False)

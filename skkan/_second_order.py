@@ -106,6 +106,11 @@ def finished(candidate, data, plan, max_iter, monitor=None, rival=-math.inf):
     return replace(outcome, ceiling=candidate.ceiling)
 
 
+def at_mode(candidate, data, plan, max_iter, monitor=None):
+    """The candidate with its weights at their mode under its own prior."""
+    return _at_mode(_Walk(candidate, data, plan, monitor), candidate, max_iter)
+
+
 def _descend(walk, prior, max_iter):
     """Minimise the plan's own objective, while the grids follow the hidden nodes."""
     moved, value = walk.may_move, math.inf

@@ -12,7 +12,13 @@ import torch
 from skkan._evidence import Prior
 from skkan._monitor import Monitor
 from skkan._plan import levels, make_objective
-from skkan._second_order import Candidate, finished, settled, starting_candidates
+from skkan._second_order import (
+    Candidate,
+    at_mode,
+    finished,
+    settled,
+    starting_candidates,
+)
 from skkan.solvers import DivergenceError
 
 MOST_GROWING = 9  # iterations on each of the growing subsamples
@@ -35,7 +41,9 @@ class TrainingResult:
     starts: list = field(default_factory=list)  # candidates of second-order training
 
 
-def train(networks, data, plan, *, generator, monitor, prior=None):
+def train(
+    networks, data, plan, *, generator, monitor, prior=None, prior_is_final=False
+):
     """Fit a network.
 
     Parameters
@@ -49,6 +57,8 @@ def train(networks, data, plan, *, generator, monitor, prior=None):
     monitor : Monitor
     prior : Prior, default=None
         Of the weights, where a fitted network is the starting point.
+    prior_is_final : bool, default=False
+        Whether only the weights are left to be trained.
 
     Returns
     -------
@@ -64,6 +74,8 @@ def train(networks, data, plan, *, generator, monitor, prior=None):
     if plan.solver.second_order:
         run_stage = _run_second_order_stage
         result.starts = starting_candidates(networks, data, plan)
+    if prior_is_final:
+        run_stage = _run_final_stage
     try:
         for grid_size in plan.grid_sizes:
             if grid_size != result.network.grid_size:
@@ -110,6 +122,12 @@ def _run_second_order_stage(result, data, plan, generator):
     result.network, result.prior = candidate.network, candidate.prior
     result.objective = candidate.objective
     result.converged, result.message = candidate.converged, candidate.message
+
+
+def _run_final_stage(result, data, plan, generator):
+    candidate = Candidate(result.network, result.prior)
+    candidate = at_mode(candidate, data, plan, plan.max_iter, result.monitor)
+    result.network, result.objective = candidate.network, candidate.objective
 
 
 def _first_candidate(starts, inputs, chain, data, plan, budget):

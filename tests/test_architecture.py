@@ -40,6 +40,7 @@ ORDER = [
     "_monitor",
     "_second_order",
     "_training",
+    "_prune",
     "_progress",
     "_callbacks",
     "_checks",
@@ -58,6 +59,7 @@ ORDER = [
     "inspection._layout",
     "inspection._network_display",
     "inspection._loss_display",
+    "inspection._prune",
     "inspection",
     "",  # skkan itself
 ]

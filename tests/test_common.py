@@ -32,6 +32,7 @@ FACTORS = [
     {"base_activation": "identity"},
     {"additive_skip": True},
     {"penalty": SparsityPenalty(lamb=1e-3)},
+    {"prune_threshold": 0.03},
 ]
 
 ESTIMATORS = [

@@ -9,8 +9,8 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from torch.autograd.functional import jacobian
 
-from skkan import KANNetwork, _objective
-from skkan._evidence import Prior
+from skkan import KANLayer, KANNetwork, _objective
+from skkan._evidence import LinearisedModel, Prior
 from skkan._losses import SquaredError
 from skkan._penalties import QuadraticPenalty, basis_kind, penalty_spectrum
 from skkan._plan import TrainingData, TrainingPlan, make_objective
@@ -182,3 +182,126 @@ def test_edges_without_a_prior_leave_no_evidence(rng):
     )
     assert math.isfinite(proper.log_evidence)
     assert improper.log_evidence == none.log_evidence == -math.inf
+
+
+def with_masks(network, rng):
+    """The same network with some edges removed, whose weights are not zero."""
+    layers = []
+    for layer in network.all_layers:
+        mask = layer.mask.clone()
+        mask[rng.integers(len(mask)), -1] = 0.0
+        layers.append(KANLayer(layer.basis, layer.weight.detach(), mask))
+    return KANNetwork(layers[:-1], layers[-1])
+
+
+@every_network
+def test_removed_edges_do_not_vary(widths, rng):
+    """Covariances are those of the remaining weights, by dense algebra."""
+    network, data = make_problem(rng, widths)
+    network = with_masks(network, rng)
+    n_edges = sum(layer.mask.numel() for layer in network.all_layers)
+    alpha = rng.uniform(0.1, 1, (n_edges, 3))
+    posterior = laplace_posterior(
+        network, data, make_plan(QuadraticPenalty(alpha)), None
+    )
+    free = network.weight_mask.numpy() > 0
+    assert not free.all()
+    H = dense_precision(network, data, alpha)[np.ix_(free, free)]
+    x = torch.from_numpy(rng.uniform(-1, 1, (7, widths[0])))
+    J = dense_jacobian(network, x)[:, :, free]
+    expected = np.einsum("nop,pr,mqr->nomq", J, np.linalg.inv(H), J)
+    columns = deviations(network, torch.from_numpy(posterior.factor), x)
+    found = torch.einsum("opn,qpm->nomq", columns, columns)
+    assert_allclose(found, expected, rtol=1e-7, atol=1e-10)
+
+
+@pytest.mark.parametrize("has_noise", [False, True])
+@pytest.mark.parametrize("widths", [[3, 1], [3, 3, 2]], ids=str)
+def test_removed_edges_count_for_nothing(widths, has_noise, rng):
+    """Masked or taken out: evidence, effective weights and updates are the same."""
+    network, data = make_problem(rng, widths)
+    masks = [layer.mask.clone() for layer in network.all_layers]
+    masks[0][:, 1] = masks[-1][:, 1] = 0.0  # an input
+    if len(widths) > 2:
+        masks[0][2] = masks[1][:, 2] = 0.0  # a node
+        masks[0][0, 0] = 0.0  # an edge that stays masked
+    layers = [
+        KANLayer(layer.basis, layer.weight.detach(), mask)
+        for layer, mask in zip(network.all_layers, masks, strict=True)
+    ]
+    masked = KANNetwork(layers[:-1], layers[-1])
+    smaller, edges = masked.pruned(
+        [mask > 0 for mask in masks], data.X, torch.full((60,), 1 / 60).double()
+    )
+    precision = torch.from_numpy(rng.uniform(1, 9, (sum(m.numel() for m in masks), 3)))
+    prior = Prior(precision, 0.5 if has_noise else 1.0)
+
+    def outcome(network, prior):
+        objective = make_objective(network, data, make_plan())
+        model = LinearisedModel(
+            network,
+            objective.start,
+            objective.gauss_newton_of_loss(objective.start),
+            data.n_observations,
+            has_noise,
+        )
+        return model, model.posterior(prior)
+
+    whole, of_whole = outcome(masked, prior)
+    part, of_part = outcome(smaller, prior.of_edges(edges))
+    for name in ("log_evidence", "decrement", "n_effective", "deviance"):
+        assert_allclose(
+            getattr(of_whole, name), getattr(of_part, name), rtol=1e-7, err_msg=name
+        )
+    left = whole.freedom(of_whole, prior.noise), part.freedom(of_part, prior.noise)
+    assert_allclose(*left, rtol=1e-3)
+    exists = torch.cat([layer.mask.flatten() for layer in smaller.all_layers]) > 0
+    improved = whole.improved(prior, of_whole).of_edges(edges).precision[exists]
+    expected = part.improved(prior.of_edges(edges), of_part).precision[exists]
+    assert_allclose(improved, expected, rtol=1e-2)
+
+
+def test_gain_of_a_removal_is_the_difference_of_two_evidences(rng):
+    """Of a linear model: with the edge, and fitted without it."""
+    network, data = make_problem(rng, [3, 2])
+    layers = network.all_layers
+    n_edges = sum(layer.mask.numel() for layer in layers)
+    prior = Prior(torch.from_numpy(rng.uniform(1, 9, (n_edges, 3))), 0.5)
+
+    def outcome(network):
+        objective = make_objective(network, data, make_plan())
+        model = LinearisedModel(
+            network,
+            objective.start,
+            objective.gauss_newton_of_loss(objective.start),
+            data.n_observations,
+            True,
+        )
+        return model, model.posterior(prior)
+
+    vectors = penalty_spectrum(*basis_kind(layers[0].basis)).vectors
+
+    def mean(posterior):
+        return (posterior.weights.view(n_edges, -1) @ vectors.T).flatten()
+
+    sizes = [weight.numel() for weight in network.weights]
+    parts = mean(outcome(network)[1]).split(sizes)  # one optimum: the model is linear
+    network = network.with_weights(
+        [part.view_as(old) for part, old in zip(parts, network.weights, strict=True)]
+    )
+    layers = network.all_layers
+    model, posterior = outcome(network)
+    gains = model.removal_gains(prior, posterior)
+    for edge in range(6):
+        mask = torch.ones(6, dtype=torch.float64)
+        mask[edge] = 0.0
+        first = KANLayer(layers[0].basis, layers[0].weight.detach(), mask.view(2, 3))
+        _, of_rest = outcome(KANNetwork([first], network.skip))
+        expected = of_rest.log_evidence - posterior.log_evidence
+        assert_allclose(gains[edge], expected, rtol=1e-6, atol=1e-6)
+        weights = model.weights_without(posterior, torch.tensor([edge]))
+        of_edge = weights.view(n_edges, -1)
+        assert_array_equal(of_edge[edge], 0.0)
+        exists = torch.arange(n_edges).unsqueeze(1) != edge
+        expected = (mean(of_rest).view(n_edges, -1) * exists).flatten()
+        assert_allclose(weights, expected, rtol=1e-6, atol=1e-8)

@@ -5,6 +5,7 @@ from skkan.inspection._edge_display import EdgeFunctionDisplay
 from skkan.inspection._grid_display import GridDisplay
 from skkan.inspection._loss_display import LossCurveDisplay
 from skkan.inspection._network_display import KANDisplay
+from skkan.inspection._prune import prune
 from skkan.inspection._table import edge_table, node_importances
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "intercepts",
     "node_importances",
     "node_names",
+    "prune",
 ]

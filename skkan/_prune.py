@@ -1,0 +1,213 @@
+"""Removal of edges after a training, and the training of what is left.
+
+Which edges go is decided by their attribution scores, or by the evidence. It works in
+scaled units, on results of `train`, and makes new ones.
+"""
+
+import math
+from dataclasses import replace
+from functools import partial
+
+import torch
+
+from skkan._evidence import LinearisedModel
+from skkan._penalties import QuadraticPenalty
+from skkan._plan import make_objective
+from skkan._second_order import (
+    MOST_LOOKED_AT,
+    Candidate,
+    at_mode,
+    finished,
+    starting_candidates,
+)
+from skkan._training import train
+from skkan.solvers import DivergenceError
+
+# Scores below it are rounding: deviations are precise to 1e-8 of the weights.
+DEAD = 1e-8
+COST_OF_AN_EDGE = 1.0  # of the log evidence, that the removal of one may take
+NEXT_TO_NOTHING = 0.1  # of the log evidence, for the removal of one edge
+MOST_TRYING = 60  # steps of the solver for one trial of a removal by evidence
+
+
+def pruned(result, data, plan, threshold, *, generator):
+    """A training result without unneeded edges, trained on from where it stands.
+
+    Parameters
+    ----------
+    result : TrainingResult
+        Its monitor goes on to record. Without an end of a stage it is that of an
+        earlier fit, perhaps to other rows, and is trained in any case.
+    data : TrainingData
+    plan : TrainingPlan
+        Of that result.
+    threshold : float or "auto"
+        Edges whose attribution score is below are removed, and with them all nodes
+        whose score is, since that is the sum of the scores of the edges that leave
+        them. "auto" removes edges as long as the evidence allows.
+    generator : torch.Generator
+
+    Returns
+    -------
+    result : TrainingResult
+        The given one if no edge is to be removed.
+    plan : TrainingPlan
+        Of the last grids and the edges that are left.
+    """
+    by_evidence = threshold == "auto"
+    monitor, whole = result.monitor, Candidate(result.network, result.prior)
+    if by_evidence:
+        search = _Search(whole, data, plan).run()
+        candidate, edges = search.best, search.edges
+        monitor.n_iter += search.n_iter
+    else:
+        keep = [score >= max(threshold, DEAD) for score in _scores(whole, data)]
+        candidate, edges = _without(whole, keep, data)
+    if result.stage_ends and candidate.network.n_edges == result.network.n_edges:
+        return result, plan
+    plan = replace(
+        plan,
+        penalties=tuple(_of_edges(part, edges) for part in plan.penalties),
+        grid_sizes=(candidate.network.grid_size,),
+    )
+    monitor.begin_search(make_objective(candidate.network, data, plan))
+    monitor.forget_best()
+    again = train(
+        [candidate.network],
+        data,
+        plan,
+        generator=generator,
+        monitor=monitor,
+        prior=candidate.prior,
+        prior_is_final=by_evidence,
+    )
+    again.stage_ends = result.stage_ends + again.stage_ends
+    return again, plan
+
+
+class _Search:
+    """Search for the edges that the evidence does not need.
+
+    For a linearised network the evidence without an edge is known in closed form, and
+    so are the other weights. All edges that would cost next to nothing each are removed
+    at once and the rest is trained; if the log evidence has then fallen by more than 1
+    (what training takes for nothing) below its highest value, the half of them with
+    the higher attribution scores is kept, and so on. This is repeated until no edge
+    can go.
+    """
+
+    def __init__(self, candidate, data, plan):
+        self._data, self._plan = data, plan
+        self.n_iter = 0
+        if candidate.prior is None:
+            candidate = starting_candidates([candidate.network], data, plan)[0]
+        self.edges = torch.arange(len(candidate.prior.precision))
+        self._n_at_once = len(self.edges)
+        self._go_on_from(candidate)
+        self.best = replace(candidate, score=self._score)
+        # Or else what training goes on to gain would be put down to the removal.
+        trained = self._trained(candidate)
+        if trained.score > self.best.score:
+            self.best = trained
+            self._go_on_from(trained)
+        self._highest = self.best.score
+
+    def run(self):
+        while self._posterior is not None and self._take_out(self._harmless()):
+            self._go_on_from(self.best)
+        return self
+
+    def _take_out(self, harmless):
+        """Whether some of these edges could go."""
+        harmless = harmless[: self._n_at_once]
+        while len(harmless) and self.n_iter < self._plan.max_iter:
+            trial, left = self._without(harmless)
+            lowest = self._highest - COST_OF_AN_EDGE * len(harmless)
+            trial = self._trained(trial, lowest)
+            if trial.score >= lowest:
+                self.best, self.edges = trial, self.edges[left.cpu()]
+                self._highest = max(lowest, trial.score)
+                self._n_at_once = len(harmless)
+                return True
+            harmless = harmless[: len(harmless) // 2]
+        return False
+
+    def _trained(self, candidate, rival=-math.inf):
+        """The candidate with its weights at their mode, with a better prior if any."""
+        for train_on in (at_mode, partial(finished, rival=rival)):
+            n_steps = min(MOST_TRYING, self._plan.max_iter - self.n_iter)
+            try:
+                trained = train_on(candidate, self._data, self._plan, n_steps)
+            except DivergenceError:
+                continue
+            self.n_iter += trained.n_iter
+            candidate = max(candidate, trained, key=lambda one: one.score)
+            if candidate.score >= rival > -math.inf:
+                break
+        return candidate
+
+    def _go_on_from(self, candidate):
+        """Linearise a candidate where it stands."""
+        objective = candidate.objective
+        if objective is None:
+            objective = make_objective(candidate.network, self._data, self._plan)
+        theta = torch.cat([weight.flatten() for weight in candidate.network.weights])
+        self._linearised = LinearisedModel(
+            candidate.network,
+            theta,
+            objective.gauss_newton_of_loss(theta),
+            self._data.n_observations,
+            self._plan.loss.has_noise,
+        )
+        self._posterior = self._linearised.posterior(candidate.prior)
+        self._score = -math.inf
+        if self._posterior is not None:
+            self._score = self._posterior.evidence_at_point
+
+    def _harmless(self):
+        """Positions of the edges that may go, the least important ones first."""
+        masks = [layer.mask.flatten() for layer in self.best.network.all_layers]
+        gains = self._linearised.removal_gains(self.best.prior, self._posterior)
+        gains = torch.where(torch.cat(masks) > 0, gains, -math.inf)
+        scores = torch.cat([part.flatten() for part in _scores(self.best, self._data)])
+        order = scores.argsort(stable=True)
+        return order[gains[order] >= -NEXT_TO_NOTHING]
+
+    def _without(self, edges):
+        """The best candidate without some edges, and the positions of what is left."""
+        weights = self.best.network.weights
+        theta = self._linearised.weights_without(self._posterior, edges)
+        parts = theta.split([weight.numel() for weight in weights])
+        network = self.best.network.with_weights(
+            [part.view_as(weight) for part, weight in zip(parts, weights, strict=True)]
+        )
+        masks = [layer.mask for layer in network.all_layers]
+        keep = torch.cat([mask.flatten() for mask in masks]) > 0
+        keep[edges] = False
+        parts = keep.split([mask.numel() for mask in masks])
+        keep = [part.view_as(mask) for part, mask in zip(parts, masks, strict=True)]
+        return _without(replace(self.best, network=network), keep, self._data)
+
+
+def _without(candidate, keep, data):
+    """The candidate without some edges, and the positions of what is left."""
+    sample = data.thinned(MOST_LOOKED_AT)
+    network, edges = candidate.network.pruned(
+        keep, sample.X, sample.sample_weight / sample.sample_weight.sum()
+    )
+    prior = candidate.prior
+    return Candidate(network, prior and prior.of_edges(edges)), edges
+
+
+def _scores(candidate, data):
+    sample = data.thinned(MOST_LOOKED_AT)
+    output, passes = candidate.network.propagate(sample.X)
+    share = sample.sample_weight / sample.sample_weight.sum()
+    return candidate.network.edge_scores(output, passes, share)
+
+
+def _of_edges(penalty, edges):
+    """A penalty of a network that has some of the edges only."""
+    if isinstance(penalty, QuadraticPenalty):
+        return penalty.of_edges(edges)
+    return penalty

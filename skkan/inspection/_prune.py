@@ -1,0 +1,73 @@
+"""Pruning of an estimator that is fitted already."""
+
+from copy import deepcopy
+
+from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
+
+
+def prune(estimator, X, y, threshold=0.01, sample_weight=None):
+    """A new estimator without the unneeded edges of a fitted one.
+
+    It begins with the fitted curves, removes edges, and with them hidden nodes and
+    features that no edge needs any more, and trains what is left on X and y. The
+    `feature_importances_` of the new estimator are those of what is left.
+
+    Parameters
+    ----------
+    estimator : KANRegressor or KANClassifier
+        Fitted; it stays as it is.
+    X : array-like of shape (n_samples, n_features)
+        Rows to train on, as a rule those of the fit.
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+    threshold : float or "auto", default=0.01
+        As `prune_threshold` of the estimators, which it becomes in the new one: the
+        attribution score below which edges are removed, or "auto" to remove them as
+        long as the evidence allows.
+    sample_weight : array-like of shape (n_samples,), default=None
+
+    Returns
+    -------
+    KANRegressor or KANClassifier
+        Fitted; of the class and with the other parameters of the given one.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        If the estimator is not fitted.
+    ValueError
+        If the threshold or the data are not as described.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_friedman1
+    >>> from skkan import KANRegressor
+    >>> from skkan.inspection import prune
+    >>> X, y = make_friedman1(200, n_features=8, random_state=0)
+    >>> model = KANRegressor((), random_state=0).fit(X, y)
+    >>> smaller = prune(model, X, y, threshold=0.02)
+    >>> model.network_.n_edges, smaller.network_.n_edges
+    (8, 5)
+    >>> smaller.feature_importances_[5:]
+    array([0., 0., 0.])
+    """
+    check_is_fitted(estimator)
+    if threshold is None:
+        raise ValueError(
+            "threshold must be a number of at least 0 or 'auto', got None: to train "
+            "on without pruning, fit with warm_start=True."
+        )
+    smaller = clone(estimator)
+    vars(smaller).update(deepcopy(_fitted_attributes(estimator)))
+    smaller.set_params(prune_threshold=threshold)
+    smaller._prune_fit(X, y, sample_weight)
+    return smaller
+
+
+def _fitted_attributes(estimator):
+    parameters = estimator.get_params(deep=False)
+    return {
+        name: value
+        for name, value in vars(estimator).items()
+        if name not in parameters and "callback" not in name
+    }
