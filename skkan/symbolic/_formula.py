@@ -6,6 +6,7 @@ by the functions behind it, so that only the outputs have an intercept.
 """
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class Term:
     d: float = 0.0
     held: frozenset = frozenset()
 
-    @property
+    @cached_property
     def free(self):
         """Names of the constants to be fitted."""
         return [

@@ -13,7 +13,7 @@ from scipy.optimize import least_squares
 from scipy.special import log_softmax, softmax
 
 TIGHT = 1e-15  # tolerances of a last refit, of the order of rounding
-LOOSE = 1e-10  # of one that only has to be compared
+LOOSE = 1e-5  # of one that only has to be compared; exact fits converge faster anyway
 INFEASIBLE = 1e300  # squared, it is infinite: the step is taken back
 EXPONENT = 30.0  # largest |raw output| that losses of classes look at
 WALD = 1e-2  # a constant may move by that share of the typical one's size, at least
@@ -137,30 +137,27 @@ class Refit:
             return formula
         last = {}
 
-        def nodes_at(values):
+        def moved(values):
             key = values.tobytes()
             if key not in last:
                 last.clear()
-                with np.errstate(all="ignore"):
-                    last[key] = formula.with_constants(values).nodes(self.X)
+                at = formula.with_constants(values)
+                last[key] = at, at.nodes(self.X)
             return last[key]
 
         def residuals(values):
-            nodes = nodes_at(values)
+            _, nodes = moved(values)
             if nodes is None or not np.isfinite(nodes[-1]).all():
                 return np.full(self._n_residuals, INFEASIBLE)
             return self.loss.residuals(nodes[-1])
 
         def jacobian(values):
-            nodes = nodes_at(values)
-            with np.errstate(all="ignore"):
-                outputs = formula.with_constants(values).jacobian(nodes)
-                return np.nan_to_num(self.loss.chained(nodes[-1], outputs))
+            at, nodes = moved(values)
+            return np.nan_to_num(self.loss.chained(nodes[-1], at.jacobian(nodes)))
 
-        start = residuals(formula.constants)
-        if not (start < INFEASIBLE).all():
-            return None
         with np.errstate(all="ignore"):
+            if not (residuals(formula.constants) < INFEASIBLE).all():
+                return None
             found = least_squares(
                 residuals,
                 formula.constants,
@@ -169,8 +166,8 @@ class Refit:
                 x_scale="jac",
                 max_nfev=max_nfev,
                 ftol=tol,
-                xtol=tol,
-                gtol=tol,
+                xtol=min(tol, 1e-8),
+                gtol=min(tol, 1e-10),
             )
         return formula.with_constants(found.x)
 
