@@ -134,15 +134,13 @@ def test_piecewise_equals_predict(base_activation, extrapolation, table):
 
 
 def test_nested_piecewise_equals_predict(table):
-    """It explodes, but only in length."""
+    """It explodes, but only in length; sympy's conditions need plain numbers."""
     X, y, wide = table
     model = KANRegressor((1,), grid_size=1, spline_order=1, **QUICK).fit(X, y)
-    assert_allclose(
-        evaluated(model, wide, piecewise=True)[:, 0],
-        model.predict(wide),
-        rtol=1e-9,
-        atol=1e-9 * np.ptp(y),
-    )
+    law = to_sympy(model, piecewise=True)
+    values = sympy.lambdify(feature_symbols(model), law, "math")
+    found = [values(*row) for row in wide[:30].tolist()]
+    assert_allclose(found, model.predict(wide[:30]), rtol=1e-9, atol=1e-9 * np.ptp(y))
 
 
 def test_several_outputs_are_a_list(table):
@@ -271,6 +269,8 @@ def test_the_curve_of_one_edge_is_recognised(name, function, constants):
     assert found.score < ranked[0].score + 0.5  # sin is cos, tanh is sigmoid
     assert 1 - found.r2 < 1e-5
     constants_found = [found.term.a, found.term.b, found.term.c]
+    if name == "sigmoid" and found.term.a < 0:  # sigmoid(-z) = 1 - sigmoid(z)
+        constants = -np.array(constants)
     assert_allclose(constants_found, constants, atol=0.03)
 
 
@@ -278,7 +278,7 @@ def test_the_curve_of_one_edge_is_recognised(name, function, constants):
 
 
 def random_formula(rng):
-    """A formula of four levels with functions of all kinds; one edge skips two levels."""
+    """A formula of four levels; one edge skips two of them."""
     edges = {
         "sin": ((0, 0), (1, 0)),
         "tanh": ((0, 1), (1, 0)),
@@ -414,10 +414,10 @@ def test_constants_of_a_density_are_exact():
 
 def test_a_product_comes_out_of_squares():
     """Of any network whose inner edges are nearly straight, by a joint refit."""
-    X = np.random.default_rng(0).uniform(-1, 1, (200, 2))
+    X = np.random.default_rng(0).uniform(-1, 1, (150, 2))
     y = X[:, 0] * X[:, 1]
-    network = KANRegressor((2,), random_state=0, max_iter=60).fit(X, y)
-    model = fit_symbolic(network, X, y, library=FEW)
+    network = KANRegressor((2,), grid_size=3, max_iter=40, random_state=0).fit(X, y)
+    model = fit_symbolic(network, X, y, library=FEW[:4])
     x0, x1 = feature_symbols(model)
     difference = sympy.expand(to_sympy(model) - x0 * x1)
     assert all(abs(c) < 1e-9 for c in sympy.Poly(difference, x0, x1).coeffs())
@@ -501,13 +501,13 @@ def test_constants_of_classes_are_those_of_logistic_regression(rng):
 
 def test_labels_and_many_classes(rng):
     """Probabilities are those of the expressions."""
-    X = rng.uniform(-2, 2, (200, 2))
+    X = rng.uniform(-2, 2, (120, 2))
     labels = np.column_stack([X[:, 0] > 0.1, X[:, 1] ** 2 > 1]).astype(int)
     labels ^= rng.uniform(size=labels.shape) < 0.1
     classes = labels[:, 0] + 2 * labels[:, 1] * labels[:, 0]
     for y in (labels, classes):
         network = KANClassifier((), **QUICK).fit(X, y)
-        model = fit_symbolic(network, X, y, library=FEW[:3])
+        model = fit_symbolic(network, X, y, library=FEW[:3], max_refits=10)
         raw = evaluated(model, X)
         share = np.exp(raw) / (1 + np.exp(raw))
         if y.ndim == 1:
@@ -697,7 +697,7 @@ def test_models_are_estimators(sums):
 def test_a_search_over_parameters_of_the_network(sums):
     """And the fit of the network and of the formula in one."""
     _, X, y = sums
-    model = SymbolicKANRegressor(KANRegressor((), **QUICK), library=FEW)
+    model = SymbolicKANRegressor(KANRegressor((), **QUICK), library=FEW, max_refits=20)
     search = GridSearchCV(model, {"estimator__grid_size": [1, 5]}, cv=2).fit(X, y)
     assert search.best_score_ > 0.99
     assert list(search.best_estimator_.choices_.values()) == ["exp", "x", "0"]

@@ -38,7 +38,7 @@ MOST_SEARCHED = 2000  # rows by which choices are compared before the last refit
 EXACT = 1e-10  # of the deviation of the target: smaller errors are not told apart
 UNKNOWN_NOISE = 1e-2  # the same where a network's own predictions are the target and
 # its solver has not learnt how far they are from the data
-ALWAYS = ("0", "x", "x^2")  # tried for every edge, however bad they look alone
+SIMPLE = 2.0  # bits; functions up to here are tried however bad they look alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +197,7 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
                 )
             return found
         ranked = rank_candidates(curve, library, n_rows)
-        simple = [c for c in ranked if c.term.primitive.name in ALWAYS]
+        simple = [c for c in ranked if c.term.primitive.complexity <= SIMPLE]
         kept = [*ranked[: self.n_candidates], *simple]
         return [*dict.fromkeys(kept), spline]
 
@@ -263,8 +263,8 @@ class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):
         What single edges have to be: maps (source name, target name) to the name of a
         function, to a `Primitive` or to "spline".
     n_candidates : int, default=8
-        Number of functions that are tried for each edge; 0, x and x^2 and the spline
-        come on top.
+        Number of functions that are tried for each edge; those of a complexity of up
+        to 2, and the spline, come on top.
     max_refits : int, default=300
         Largest number of combinations that are fitted.
 
@@ -512,8 +512,8 @@ def fit_symbolic(
         What single edges have to be: maps (source name, target name) to the name of a
         function, to a `Primitive` or to "spline".
     n_candidates : int, default=8
-        Number of functions that are tried for each edge; 0, x and x^2 and the spline
-        come on top.
+        Number of functions that are tried for each edge; those of a complexity of up
+        to 2, and the spline, come on top.
     max_refits : int, default=300
         Largest number of combinations that are fitted.
 

@@ -31,9 +31,10 @@ KANClassifier
     round_to : int, default=None
         Number of significant digits of the constants; None rounds nothing.
     piecewise : bool, default=False
-        Whether splines are written out as `sympy.Piecewise`, which explodes where they
-        are nested. Otherwise they are named functions, which `sympy.lambdify`
-        evaluates; see `named_splines`.
+        Whether splines are written out as `sympy.Piecewise`. Behind a hidden layer
+        these are nested and long, and sympy puts conditions into them that only
+        ``lambdify(..., "math")`` evaluates, row by row. Otherwise splines are named
+        functions, which `sympy.lambdify` evaluates as usual; see `named_splines`.
 
     Returns
     -------

@@ -202,8 +202,7 @@ class Refit:
         for term in formula.terms:
             total += math.log(2) * term.primitive.complexity + math.log(self.n_names)
             total += sum(round_nats(getattr(term, name)) for name in term.held)
-            n_coefficients = getattr(term.primitive.function, "n_coefficients", 0)
-            total += per_constant * n_coefficients
+            total += per_constant * n_coefficients(term.primitive)
         return total
 
     def rounded(self, formula):
@@ -243,6 +242,11 @@ class Refit:
         residual = self.loss.residuals(nodes[-1])
         slack = max(np.linalg.norm(residual) * 0.3, WALD * np.sqrt(len(residual)))
         return [v for v in near if np.linalg.norm(column) * abs(value - v) < slack]
+
+
+def n_coefficients(primitive):
+    """Number of coefficients of a spline; 0 of other functions."""
+    return getattr(primitive.function, "n_coefficients", 0)
 
 
 def round_nats(value):

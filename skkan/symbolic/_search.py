@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from skkan.symbolic._formula import Formula
-from skkan.symbolic._refit import LOOSE, TIGHT, Refit
+from skkan.symbolic._refit import LOOSE, TIGHT, Refit, n_coefficients
 
 # Errors in deviations of an edge, weighted by its importance, with which a first choice
 # puts up for a simpler function: from crude to as good as can be.
@@ -82,9 +82,10 @@ class Search:
             self._try(choice)
         expanded = set()
         while len(self._tried) < self.max_refits:
-            leading = [
-                choice for choice in self._ranked(BEAM) if choice not in expanded
-            ]
+            # Splines are as good as the network from the start, while functions are
+            # better only once all are right: they get a beam of their own.
+            leading = [*self._ranked(BEAM), *self._ranked(BEAM, without_splines=True)]
+            leading = [choice for choice in leading if choice not in expanded]
             if not leading:
                 break
             expanded.add(leading[0])
@@ -92,9 +93,10 @@ class Search:
         return self._finished()
 
     def _starts(self):
-        """Choices from crude to exact."""
+        """Choices from crude to exact, and the best function of each edge."""
         for tolerance in TOLERANCES:
             yield tuple(_simplest(edge, tolerance) for edge in self.edges)
+        yield (0,) * len(self.edges)
 
     def _expand(self, choice):
         """Try all that differ in one edge, the most important edges first."""
@@ -124,9 +126,20 @@ class Search:
                 intercepts[edge.target[1]] += term.d
         return Formula.of_terms(self.widths, terms, intercepts, strengths)
 
-    def _ranked(self, n_choices):
-        ranked = sorted(self._tried, key=lambda choice: self._tried[choice][0])
-        return ranked[:n_choices]
+    def _ranked(self, n_choices, *, without_splines=False):
+        """The cheapest of the choices tried."""
+        choices = [
+            choice
+            for choice in self._tried
+            if not (without_splines and self._has_splines(choice))
+        ]
+        return sorted(choices, key=lambda choice: self._tried[choice][0])[:n_choices]
+
+    def _has_splines(self, choice):
+        return any(
+            n_coefficients(edge.candidates[index].term.primitive)
+            for edge, index in zip(self.edges, choice, strict=True)
+        )
 
     def _finished(self):
         """The best choices with round constants and tight refits, compared."""
@@ -161,5 +174,5 @@ def _simplest(edge, tolerance):
 
 
 def _size(primitive):
-    n_coefficients = getattr(primitive.function, "n_coefficients", 0)
-    return primitive.complexity + 4 * (len(primitive.constants) + n_coefficients)
+    n_constants = len(primitive.constants) + n_coefficients(primitive)
+    return primitive.complexity + 4 * n_constants  # bits of a constant, roughly
