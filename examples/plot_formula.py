@@ -44,9 +44,9 @@ for edge in model.edges_:
     print(f"{edge.source_name} -> {edge.target_name}: {best}")
 
 # %%
-# Together they can: all combinations worth trying are fitted to the data, and that which
-# takes fewest words to describe formula and errors is kept. Constants that the data
-# cannot tell from round ones are round.
+# Together they can: combinations are fitted to the data, and that which takes fewest
+# words to describe formula and errors is kept. Constants that the data cannot tell from
+# round ones are round.
 
 print("found:", to_sympy(model, round_to=3))
 print("functions:", [edge.primitive.name for edge in model.edges_])

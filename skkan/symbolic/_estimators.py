@@ -35,7 +35,7 @@ from skkan.symbolic._refit import Deviance, Refit, SquaredError
 from skkan.symbolic._search import EdgeChoices, Search
 
 MOST_SEARCHED = 2000  # rows by which choices are compared before the last refits
-EXACT = 1e-10  # of the deviation of the target: smaller errors are not told apart
+EXACT = 1e-8  # of the deviation of the target: smaller errors are not told apart
 UNKNOWN_NOISE = 1e-2  # the same where a network's own predictions are the target and
 # its solver has not learnt how far they are from the data
 SIMPLE = 2.0  # bits; functions up to here are tried however bad they look alone

@@ -211,7 +211,7 @@ class Refit:
         index = 0
         while index < len(formula.constants):
             for value in self._round_values(formula, index):
-                held = self(formula.with_held(index, value), max_nfev=30, tol=TIGHT)
+                held = self(formula.with_held(index, value), max_nfev=100, tol=TIGHT)
                 cost = math.inf if held is None else self.cost(held)
                 if cost < best:
                     formula, best = held, cost

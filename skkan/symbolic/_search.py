@@ -5,6 +5,7 @@ refitted and compared by their cost; the search begins at several of them and ch
 one edge at a time.
 """
 
+import itertools
 import math
 from dataclasses import dataclass, field
 
@@ -16,6 +17,8 @@ from skkan.symbolic._refit import LOOSE, TIGHT, Refit, n_coefficients
 # Errors in deviations of an edge, weighted by its importance, with which a first choice
 # puts up for a simpler function: from crude to as good as can be.
 TOLERANCES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0)
+ONE_SIDED = 0.1  # the same, where other edges are made straight by force
+MOST_SIDES = 3  # hidden nodes, all of whose combinations of sides are tried
 BEAM = 3  # choices whose neighbours are tried
 N_FINISHED = 4  # best choices that are rounded and compared at the end
 POLISH = 200  # evaluations of a last refit
@@ -97,6 +100,26 @@ class Search:
         for tolerance in TOLERANCES:
             yield tuple(_simplest(edge, tolerance) for edge in self.edges)
         yield (0,) * len(self.edges)
+        # Hidden nodes often bend only before or behind them. What a network adds to one
+        # side and takes back on the other is undone by making either side straight.
+        hidden = sorted({edge.source for edge in self.edges if edge.source[0] > 0})
+        if len(hidden) > MOST_SIDES:
+            return
+        for sides in itertools.product((True, False), repeat=len(hidden)):
+            yield self._one_sided(dict(zip(hidden, sides, strict=True)))
+
+    def _one_sided(self, bent_before):
+        """A choice whose nodes have straight edges on one side."""
+        choice = []
+        for edge in self.edges:
+            straight = bent_before.get(edge.source, False)
+            straight |= not bent_before.get(edge.target, True)
+            names = [candidate.term.primitive.name for candidate in edge.candidates]
+            if straight and "x" in names:
+                choice.append(names.index("x"))
+            else:
+                choice.append(_simplest(edge, ONE_SIDED))
+        return tuple(choice)
 
     def _expand(self, choice):
         """Try all that differ in one edge, the most important edges first."""
