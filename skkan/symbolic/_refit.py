@@ -40,6 +40,11 @@ class FitLoss(ABC):
     def nats(self, output):
         """Code length of the data, up to a constant."""
 
+    @property
+    @abstractmethod
+    def least_nats(self):
+        """What `nats` is at a perfect fit."""
+
     def of_rows(self, rows):
         """The same loss of some of the rows, given by their index."""
         return replace(self, target=self.target[rows])
@@ -74,6 +79,10 @@ class SquaredError(FitLoss):
             scaled = (output - self.target) / self.scale
             variance = np.square(scaled).mean(axis=0) + self.floor**2
         return 0.5 * len(output) * float(np.log(variance).sum())
+
+    @property
+    def least_nats(self):
+        return self.target.size * float(np.log(self.floor))
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +121,10 @@ class Deviance(FitLoss):
 
     def nats(self, output):
         return float(self._losses(output)[0].sum())
+
+    @property
+    def least_nats(self):
+        return 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ from skkan.symbolic._refit import LOOSE, TIGHT, Refit, n_coefficients
 TOLERANCES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0)
 ONE_SIDED = 0.1  # the same, where other edges are made straight by force
 MOST_SIDES = 3  # hidden nodes, all of whose combinations of sides are tried
+SLACK = 3.0  # nats by which round constants may bring one formula before another
 BEAM = 3  # choices whose neighbours are tried
 N_FINISHED = 4  # best choices that are rounded and compared at the end
 POLISH = 200  # evaluations of a last refit
@@ -78,6 +79,7 @@ class Search:
     last_refit: Refit
     max_refits: int
     _tried: dict = field(default_factory=dict)  # choice: (cost, formula)
+    _least_cost: float = math.inf
 
     def best(self):
         """The cheapest formula found, an Outcome; None if all are undefined."""
@@ -133,9 +135,14 @@ class Search:
     def _try(self, choice):
         if choice in self._tried:
             return
-        formula = self.refit(self._formula(choice), tol=LOOSE)
+        formula = self._formula(choice)
+        least = self.refit.loss.least_nats + self.refit.complexity(formula)
+        if least > self._least_cost + SLACK:
+            return  # it could not be better if it were exact
+        formula = self.refit(formula, tol=LOOSE)
         cost = math.inf if formula is None else self.refit.cost(formula)
         self._tried[choice] = cost, formula
+        self._least_cost = min(cost, self._least_cost)
 
     def _formula(self, choice):
         terms, intercepts = [], self.intercepts.copy()
