@@ -17,6 +17,7 @@ N_POINTS = 120  # at which a curve is looked at, in equal parts of its range
 UNIFORM_SHARE = 0.1  # of the weight of these points; the rest follows the rows
 MARGIN = 2e-3  # of the half-range that arguments keep from the end of a domain
 N_REFINED = 14  # primitives that get a local fit, the best of the scan
+INFEASIBLE = 1e300  # squared, it is infinite: the step is taken back
 EXACT = 1e-3  # share of a curve's deviation below which errors are the spline's own
 
 # Values to scan, for a curve on [-1, 1].
@@ -186,9 +187,9 @@ def _local_fit(primitive, constants, u, target, share):
         at = moved(values)
         z = at.argument(u)
         if not primitive.admits(z):
-            return np.full(len(u), 1e300)
+            return np.full(len(u), INFEASIBLE)
         out = root * (at.c * primitive.function(z) + at.d - target)
-        return np.where(np.isfinite(out), out, 1e300)
+        return np.where(np.isfinite(out), out, INFEASIBLE)
 
     def jacobian(values):
         at = moved(values)
@@ -201,7 +202,7 @@ def _local_fit(primitive, constants, u, target, share):
 
     start = np.array([getattr(term, name) for name in [*free, "d"]])
     with np.errstate(all="ignore"):
-        if not (residuals(start) < 1e300).all():
+        if not (residuals(start) < INFEASIBLE).all():
             return constants
         found = least_squares(
             residuals, start, jacobian, x_scale="jac", max_nfev=30, xtol=1e-8

@@ -12,11 +12,15 @@ import numpy as np
 from scipy.optimize import least_squares
 from scipy.special import log_softmax, softmax
 
+from skkan.symbolic._candidates import INFEASIBLE
+
 TIGHT = 1e-15  # tolerances of a last refit, of the order of rounding
 LOOSE = 1e-5  # of one that only has to be compared; exact fits converge faster anyway
-INFEASIBLE = 1e300  # squared, it is infinite: the step is taken back
-EXPONENT = 30.0  # largest |raw output| that losses of classes look at
-WALD = 1e-2  # a constant may move by that share of the typical one's size, at least
+EXPONENT = 30.0  # largest |log odds| that count: separable classes have no best ones
+TINY = 1e-12  # a loss, so that its root has a slope where a label is certain
+# By how much the residuals may change, to first order, for a round value to be tried:
+# in shares of their length, and of the deviation of the target.
+TRIED, TRIED_AT_LEAST = 0.3, 1e-2
 
 
 class FitLoss(ABC):
@@ -109,11 +113,11 @@ class Deviance(FitLoss):
         return losses, 0.5 * (1 + np.tanh(output / 2)) - self.target
 
     def residuals(self, output):
-        return np.sqrt(2 * self._losses(output)[0] + 1e-12).ravel()
+        return np.sqrt(2 * self._losses(output)[0] + TINY).ravel()
 
     def chained(self, output, jacobian):
         losses, slopes = self._losses(output)
-        root = np.sqrt(2 * losses + 1e-12)
+        root = np.sqrt(2 * losses + TINY)
         if self.exclusive:
             return np.einsum("no,nop->np", slopes / root, jacobian)
         by_output = (slopes / root)[..., None] * jacobian
@@ -253,7 +257,9 @@ class Refit:
         if others.shape[1]:
             column = column - others @ np.linalg.lstsq(others, column, rcond=1e-9)[0]
         residual = self.loss.residuals(nodes[-1])
-        slack = max(np.linalg.norm(residual) * 0.3, WALD * np.sqrt(len(residual)))
+        slack = max(
+            TRIED * np.linalg.norm(residual), TRIED_AT_LEAST * np.sqrt(len(residual))
+        )
         return [v for v in near if np.linalg.norm(column) * abs(value - v) < slack]
 
 
@@ -294,6 +300,6 @@ def _shifted(term, z):
     low, high = term.primitive.domain
     if "b" not in term.free or (np.isfinite(low) and np.isfinite(high)):
         return None
-    margin = 1e-3 * (np.ptp(z) or 1.0)  # of the range, so that slopes are finite
+    margin = 1e-3 * (np.ptp(z) or 1.0)  # of the range, so that slopes stay moderate
     shift = low - z.min() + margin if np.isfinite(low) else high - z.max() - margin
     return replace(term, b=term.b + shift)
