@@ -114,6 +114,11 @@ class EdgeFunction:
         return self._basis.base_activation
 
     @property
+    def extrapolation(self):
+        """How the curve goes on outside of its knots, "constant" or "linear"."""
+        return self._basis.extrapolation
+
+    @property
     def base_scaling(self):
         """Centre and scale of the argument of the base function, floats."""
         return self._centre, self._scale

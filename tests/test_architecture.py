@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import skkan
-from skkan import inspection, solvers
+from skkan import inspection, solvers, symbolic
 
 PACKAGE = Path(skkan.__file__).parent
 
@@ -61,6 +61,15 @@ ORDER = [
     "inspection._loss_display",
     "inspection._prune",
     "inspection",
+    "symbolic._primitives",
+    "symbolic._curves",
+    "symbolic._formula",
+    "symbolic._candidates",
+    "symbolic._refit",
+    "symbolic._search",
+    "symbolic._estimators",
+    "symbolic._export",
+    "symbolic",
     "",  # skkan itself
 ]
 MODEL = {"_basis", "_layers", "_network"}
@@ -254,12 +263,12 @@ def test_no_global_is_changed(name):
 # Public names
 
 every_public_module = pytest.mark.parametrize(
-    "module", [skkan, inspection, solvers], ids=lambda module: module.__name__
+    "module", [skkan, inspection, solvers, symbolic], ids=lambda module: module.__name__
 )
 
 
 @pytest.mark.parametrize(
-    "module", [skkan, inspection, solvers], ids=lambda module: module.__name__
+    "module", [skkan, inspection, solvers, symbolic], ids=lambda module: module.__name__
 )
 def test_public_names_are_complete_and_sorted(module):
     """`__all__` is what the module holds, constants, classes and functions in order."""
@@ -276,7 +285,7 @@ def test_public_names_are_complete_and_sorted(module):
 
 
 @pytest.mark.parametrize(
-    "module", [skkan, inspection, solvers], ids=lambda module: module.__name__
+    "module", [skkan, inspection, solvers, symbolic], ids=lambda module: module.__name__
 )
 def test_public_objects_are_documented(module):
     """With a docstring of their own, and so are their public methods."""

@@ -1,0 +1,211 @@
+"""Which functions c f(a x + b) + d could a curve be? A ranked list.
+
+A curve is looked at where the training rows are. For every primitive a coarse scan over
+(a, b), in which c and d follow by linear least squares, finds where to start; a local
+fit of all constants does the rest.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.optimize import least_squares
+
+from skkan.symbolic._formula import Term
+from skkan.symbolic._primitives import ZERO
+
+N_POINTS = 120  # at which a curve is looked at, in equal parts of its range
+UNIFORM_SHARE = 0.1  # of the weight of these points; the rest follows the rows
+MARGIN = 2e-3  # of the half-range that arguments keep from the end of a domain
+N_REFINED = 14  # primitives that get a local fit, the best of the scan
+INFEASIBLE = 1e300  # squared, it is infinite: the step is taken back
+EXACT = 1e-3  # share of a curve's deviation below which errors are the spline's own
+
+# Values to scan, for a curve on [-1, 1].
+RATES = np.r_[-np.geomspace(0.1, 10, 16)[::-1], np.geomspace(0.1, 10, 16)]
+FREQUENCIES = np.geomspace(0.25, 16, 28)
+CENTRES = np.linspace(-2.5, 2.5, 21)
+PHASES = np.linspace(-np.pi / 2, np.pi / 2, 12, endpoint=False)
+BEYOND = np.geomspace(MARGIN, 30, 30)  # of [-1, 1], where a pole may be
+ENDS = np.r_[MARGIN, np.linspace(0, 1, 15)[1:-1], 1 - MARGIN]  # within a finite domain
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A function that a curve could be.
+
+    Attributes
+    ----------
+    term : Term
+        Primitive and constants, in the units of the curve.
+    r2 : float
+        Share of the variance of the curve that it explains, over the training rows.
+    score : float
+        By which candidates are ranked, lower is better: n / 2 log(1 - R2) plus the cost
+        of constants and complexity, with a floor at what a spline cannot resolve.
+    """
+
+    term: Term
+    r2: float
+    score: float
+
+    @property
+    def error(self):
+        """Root mean square error in deviations of the curve."""
+        return float(np.sqrt(max(1 - self.r2, 0.0)))
+
+
+def curve_points(edge):
+    """Points, values and weights of a curve where its training rows are.
+
+    Returns
+    -------
+    x, values, share : ndarrays of shape (N_POINTS,)
+        The shares sum to one.
+    """
+    centres = (np.arange(N_POINTS) + 0.5) / N_POINTS
+    x = edge.low + (edge.high - edge.low) * np.r_[0.0, centres[1:-1], 1.0]
+    n_bins = len(edge.density)
+    density = np.interp(centres, (np.arange(n_bins) + 0.5) / n_bins, edge.density)
+    share = density / max(density.sum(), np.finfo(float).tiny)
+    share = (1 - UNIFORM_SHARE) * share + UNIFORM_SHARE / N_POINTS
+    return x, edge(x), share / share.sum()
+
+
+def rank_candidates(edge, library, n_rows):
+    """Candidates for the curve of an edge, best first.
+
+    Parameters
+    ----------
+    edge : EdgeFunction
+    library : sequence of Primitive
+    n_rows : int
+        Number of training rows.
+
+    Returns
+    -------
+    list of Candidate
+    """
+    x, values, share = curve_points(edge)
+    mean = share @ values
+    deviation = np.sqrt(share @ (values - mean) ** 2)
+    half = (edge.high - edge.low) / 2
+    if not (half > 0 and deviation > 0):
+        term = Term(edge.source, edge.target, ZERO, d=mean)
+        return [Candidate(term, 1.0, 0.0)]
+    u = (x - (edge.low + edge.high) / 2) / half
+    target = (values - mean) / deviation
+    scanned = [_scan(primitive, u, target, share) for primitive in library]
+    scanned = sorted((s for s in scanned if s is not None), key=lambda s: s[0])
+    found = []
+    for position, (_, primitive, constants) in enumerate(scanned):
+        if position < N_REFINED:
+            constants = _local_fit(primitive, constants, u, target, share)
+        a, b, c, d = constants
+        with np.errstate(all="ignore"):
+            error = c * primitive.function(a * u + b) + d - target
+            loss = share @ error**2
+        if not np.isfinite(loss):
+            continue
+        # Back to the units of the curve: u = (x - middle) / half.
+        b = b - a * (edge.low + edge.high) / 2 / half
+        a, c, d = a / half, c * deviation, mean + d * deviation
+        term = Term(edge.source, edge.target, primitive, a, b, c, d).normalised()
+        n_constants = len(primitive.constants)
+        cost = 0.5 * n_rows * np.log(loss + EXACT**2)
+        cost += 0.5 * np.log(n_rows) * n_constants + np.log(2) * primitive.complexity
+        found.append(Candidate(term, float(1 - loss), float(cost)))
+    return sorted(found, key=lambda candidate: candidate.score)
+
+
+def _scan(primitive, u, target, share):
+    """(loss, primitive, constants) of the best of the coarse scan, or None."""
+    if not primitive.constants:
+        return float(share @ target**2), primitive, (1.0, 0.0, 0.0, 0.0)
+    a, b = _grid(primitive)
+    z = a[:, None] * u + b[:, None]
+    low, high = primitive.domain
+    inside = (z.min(1) > low) & (z.max(1) < high)
+    a, b, z = a[inside], b[inside], z[inside]
+    if not len(a):
+        return None
+    with np.errstate(all="ignore"):
+        values = primitive.function(z)
+        mean = values @ share
+        centred = values - mean[:, None]
+        variance = centred**2 @ share
+        covariance = centred @ (share * target)
+        gain = covariance**2 / variance
+    gain = np.where(np.isfinite(gain), gain, -np.inf)
+    best = int(np.argmax(gain))
+    if not np.isfinite(gain[best]):
+        return None
+    c = covariance[best] / variance[best]
+    loss = float(share @ target**2 - gain[best])
+    return loss, primitive, (a[best], b[best], c, -c * mean[best])
+
+
+def _grid(primitive):
+    """Pairs (a, b) to try, two ndarrays."""
+    low, high = primitive.domain
+    if primitive.scan == "":
+        return np.ones(1), np.zeros(1)
+    if primitive.scan == "a":
+        return RATES, np.zeros(len(RATES))
+    if np.isfinite(low) and np.isfinite(high):  # from one point of the domain to other
+        first, last = (low + (high - low) * end for end in np.meshgrid(ENDS, ENDS))
+        first, last = first[first < last], last[first < last]
+        a, b = (last - first) / 2, (first + last) / 2
+        return (np.r_[a, -a], np.r_[b, b])
+    if np.isfinite(low) or np.isfinite(high):
+        away = low + 1 + BEYOND if np.isfinite(low) else high - 1 - BEYOND
+        sizes = np.ones(1) if primitive.scan == "b" else np.abs(RATES)
+        pairs = [
+            (sign * size, low + size * (shift - low) if np.isfinite(low) else shift)
+            for sign in (1.0, -1.0)
+            for size in sizes
+            for shift in away
+        ]
+        return tuple(np.array(pairs).T)
+    if primitive.scan == "b":
+        return np.ones(len(CENTRES)), -CENTRES
+    rate, centre = (part.ravel() for part in np.meshgrid(RATES, CENTRES))
+    frequency, phase = (part.ravel() for part in np.meshgrid(FREQUENCIES, PHASES))
+    return np.r_[rate, frequency], np.r_[-rate * centre, phase]
+
+
+def _local_fit(primitive, constants, u, target, share):
+    """Constants (a, b, c, d) after a local least squares fit."""
+    term = Term((0, 0), (1, 0), primitive, *constants).normalised()
+    free = term.free
+    root = np.sqrt(share)
+
+    def moved(values):
+        names = dict(zip([*free, "d"], (float(v) for v in values), strict=True))
+        return replace(term, **names)
+
+    def residuals(values):
+        at = moved(values)
+        z = at.argument(u)
+        if not primitive.admits(z):
+            return np.full(len(u), INFEASIBLE)
+        out = root * (at.c * primitive.function(z) + at.d - target)
+        return np.where(np.isfinite(out), out, INFEASIBLE)
+
+    def jacobian(values):
+        at = moved(values)
+        z = at.argument(u)
+        slope = at.c * primitive.slope(z)
+        columns = {"a": slope * u, "b": slope, "c": primitive.function(z)}
+        columns["d"] = np.ones_like(u)
+        matrix = np.stack([columns[name] for name in [*free, "d"]], axis=1)
+        return np.nan_to_num(root[:, None] * matrix)
+
+    start = np.array([getattr(term, name) for name in [*free, "d"]])
+    with np.errstate(all="ignore"):
+        if not (residuals(start) < INFEASIBLE).all():
+            return constants
+        found = least_squares(
+            residuals, start, jacobian, x_scale="jac", max_nfev=30, xtol=1e-8
+        )
+    at = moved(found.x)
+    return at.a, at.b, at.c, at.d

@@ -1,0 +1,163 @@
+"""The curve of an edge as plain numbers, for formulas in which splines stay splines.
+
+A `SplineCurve` is a piecewise polynomial plus a base function, continued beyond its
+knots. It needs neither torch nor the network from which it came.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import PPoly
+from scipy.special import expit
+
+from skkan.symbolic._primitives import Primitive
+
+
+@dataclass(frozen=True, eq=False)
+class SplineCurve:
+    """A curve p(x) + base_weight base((x - centre) / scale) on its knots.
+
+    Attributes
+    ----------
+    name : str
+        Of the named function by which it stands in formulas.
+    knots : ndarray of shape (n_intervals + 1,)
+    coefficients : ndarray of shape (degree + 1, n_intervals)
+        Of p: powers of the distance from the left knot of an interval, highest first.
+    base_weight, centre, scale : float
+    base_activation : {"silu", "identity"}
+    linear : bool
+        Whether it goes on by its tangents beyond the knots; otherwise it is constant.
+    """
+
+    name: str
+    knots: np.ndarray
+    coefficients: np.ndarray
+    base_weight: float
+    base_activation: str
+    centre: float
+    scale: float
+    linear: bool
+
+    @classmethod
+    def of_edge(cls, edge, name):
+        """The curve of an `EdgeFunction`."""
+        centre, scale = edge.base_scaling
+        linear = edge.extrapolation == "linear"
+        if not np.isfinite(scale):  # an input that did not vary: a constant
+            knots = np.array([centre, centre + 1.0])
+            value = np.full((1, 1), float(edge(centre)))
+            return cls(name, knots, value, 0.0, "identity", centre, 1.0, False)
+        knots, spline = edge.knots, edge.spline
+        if spline.k == 0:
+            coefficients = spline.c[None, : len(knots) - 1]
+        else:
+            n_beyond = spline.k
+            pieces = PPoly.from_spline(spline)
+            coefficients = pieces.c[:, n_beyond : n_beyond + len(knots) - 1]
+        return cls(
+            name,
+            knots,
+            coefficients,
+            edge.base_weight,
+            edge.base_activation,
+            centre,
+            scale,
+            linear,
+        )
+
+    @property
+    def n_coefficients(self):
+        """Number of splines and base functions of which it is made."""
+        degree = len(self.coefficients) - 1
+        return len(self.knots) - 1 + degree + (self.base_weight != 0)
+
+    def __call__(self, x):
+        """Values, ndarray of the shape of `x`."""
+        x = np.asarray(x, dtype=np.float64)
+        inside = np.clip(x, self.knots[0], self.knots[-1])
+        values = self._polynomial(inside) + self.base_weight * self._base(inside)
+        if self.linear:
+            values = values + self._inner_slope(inside) * (x - inside)
+        return values
+
+    def derivative(self, x):
+        """First derivative, ndarray of the shape of `x`."""
+        x = np.asarray(x, dtype=np.float64)
+        inside = np.clip(x, self.knots[0], self.knots[-1])
+        slope = self._inner_slope(inside)
+        return slope if self.linear else slope * (x == inside)
+
+    def _polynomial(self, x, order=0):
+        return PPoly(self.coefficients, self.knots)(x, nu=order)
+
+    def _base(self, x):
+        z = (x - self.centre) / self.scale
+        return z * expit(z) if self.base_activation == "silu" else z
+
+    def _inner_slope(self, x):
+        z = (x - self.centre) / self.scale
+        slope = np.ones_like(z)
+        if self.base_activation == "silu":
+            slope = expit(z) * (1 + z * expit(-z))
+        return self._polynomial(x, order=1) + self.base_weight / self.scale * slope
+
+    def expression(self, x):
+        """The named function at a sympy expression; lambdify evaluates it."""
+        from sympy.utilities.lambdify import implemented_function
+
+        return implemented_function(self.name, self)(x)
+
+    def piecewise(self, x):
+        """The curve as a sympy Piecewise at a sympy expression."""
+        import sympy
+
+        first, *inner, last = (sympy.Float(float(knot)) for knot in self.knots)
+        starts = [first, *inner]
+        pieces = [
+            self._piece(interval, x, start) for interval, start in enumerate(starts)
+        ]
+        below, above = self._ends(x)
+        return sympy.Piecewise(
+            (below, x < first),
+            *zip(pieces[:-1], [x < knot for knot in inner], strict=True),
+            (pieces[-1], x <= last),
+            (above, True),
+        )
+
+    def _piece(self, interval, x, start):
+        import sympy
+
+        distance, polynomial = x - start, sympy.Integer(0)
+        for coefficient in self.coefficients[:, interval]:
+            polynomial = polynomial * distance + sympy.Float(float(coefficient))
+        z = (x - sympy.Float(self.centre)) / sympy.Float(self.scale)
+        base = z / (1 + sympy.exp(-z)) if self.base_activation == "silu" else z
+        return polynomial + sympy.Float(self.base_weight) * base
+
+    def _ends(self, x):
+        import sympy
+
+        ends = []
+        for knot in self.knots[[0, -1]]:
+            end = sympy.Float(float(self(knot)))
+            if self.linear:
+                slope = sympy.Float(float(self.derivative(knot)))
+                end = end + slope * (x - sympy.Float(float(knot)))
+            ends.append(end)
+        return ends
+
+
+def spline_primitive(curve, *, of_input):
+    """The curve as a primitive, so that an edge of a formula can stay as it is.
+
+    Behind a hidden node, which a formula may scale and shift, a and b are free.
+    """
+    return Primitive(
+        curve.name,
+        curve,
+        curve.expression,
+        curve.derivative,
+        constants="c" if of_input else "abc",
+        scan="",
+    )

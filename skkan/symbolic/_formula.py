@@ -1,0 +1,256 @@
+"""A network whose edges are functions c f(a x + b): values and derivatives.
+
+A `Term` is one edge that is not zero, a `Formula` the sum and composition of terms. The
+d of c f(a x + b) + d only matters summed over a node; of a hidden node it is absorbed
+by the functions behind it, so that only the outputs have an intercept.
+"""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from skkan.symbolic._primitives import CONSTANTS, Primitive
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """An edge of a formula, c f(a x + b).
+
+    Attributes
+    ----------
+    source, target : tuple of (int, int)
+        Level and position of the nodes that it connects.
+    primitive : Primitive
+    a, b, c : float
+    d : float
+        Only of a candidate; zero in a formula.
+    held : frozenset of str
+        Constants that keep their values when others are fitted.
+    """
+
+    source: tuple
+    target: tuple
+    primitive: Primitive
+    a: float = 1.0
+    b: float = 0.0
+    c: float = 1.0
+    d: float = 0.0
+    held: frozenset = frozenset()
+
+    @cached_property
+    def free(self):
+        """Names of the constants to be fitted."""
+        return [
+            name
+            for name in CONSTANTS
+            if name in self.primitive.constants and name not in self.held
+        ]
+
+    def normalised(self):
+        """The same function with its constants in normal form."""
+        a, b, c, d = self.primitive.normalised(self.a, self.b, self.c, self.d)
+        return replace(self, a=a, b=b, c=c, d=d)
+
+    def behind(self, scale, shift):
+        """The same function of a node x' with x = scale x' + shift."""
+        moved = replace(self, a=self.a * scale, b=self.b + self.a * shift)
+        return moved.normalised()
+
+    def argument(self, x):
+        """What the primitive is applied to."""
+        return self.a * x + self.b
+
+
+@dataclass(frozen=True, eq=False)
+class Formula:
+    """Outputs as sums of terms, whose inputs are sums of terms, and so on.
+
+    Attributes
+    ----------
+    widths : tuple of int
+        Number of inputs, of nodes of each hidden level, of outputs.
+    terms : tuple of Term
+        By the level that they leave.
+    intercepts : ndarray of shape (n_outputs,)
+    held : frozenset of int
+        Outputs whose intercept keeps its value when others are fitted.
+    """
+
+    widths: tuple
+    terms: tuple
+    intercepts: np.ndarray
+    held: frozenset = field(default_factory=frozenset)
+
+    @classmethod
+    def of_terms(cls, widths, terms, intercepts, strengths):
+        """The formula in a normal form: no constant is there that others express.
+
+        Nodes to which or from which no term leads are left out. Hidden nodes have no
+        constant, and the strongest of the terms that enter one has a factor of 1 or -1,
+        which is held.
+
+        Parameters
+        ----------
+        widths : tuple of int
+        terms : list of Term, which may have a d
+        intercepts : ndarray of shape (n_outputs,)
+        strengths : dict
+            Standard deviation of each edge, by (source, target).
+        """
+        last = len(widths) - 1
+        terms = _connected(terms, last)
+        constants = {(last, o): value for o, value in enumerate(intercepts)}
+        scales, done = {}, []
+        for level in range(last):
+            leaving = []
+            for term in terms:
+                if term.source[0] == level:
+                    scale = scales.get(term.source, 1.0)
+                    shift = constants.get(term.source, 0.0) if level else 0.0
+                    moved = term.behind(scale, shift)
+                    start = constants.get(term.target, 0.0)
+                    constants[term.target] = start + moved.d
+                    leaving.append(replace(moved, d=0.0))
+            done += _unit_strength(leaving, scales, strengths, last)
+        intercepts = np.array([constants[last, o] for o in range(widths[-1])])
+        return cls(tuple(widths), tuple(done), intercepts)
+
+    def nodes(self, X):
+        """Values of all nodes, or None outside of the domain of a function.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_inputs)
+
+        Returns
+        -------
+        list of ndarray of shape (n_samples, n_nodes), level by level
+        """
+        return self._propagate(X, checked=True)
+
+    def __call__(self, X):
+        """Outputs, ndarray of shape (n_samples, n_outputs); NaN where undefined."""
+        with np.errstate(all="ignore"):
+            return self._propagate(X, checked=False)[-1]
+
+    def _propagate(self, X, *, checked):
+        nodes = [X, *(np.zeros((len(X), width)) for width in self.widths[1:])]
+        nodes[-1] += self.intercepts
+        for term in self.terms:
+            z = term.argument(nodes[term.source[0]][:, term.source[1]])
+            if checked and not term.primitive.admits(z):
+                return None
+            values = term.c * term.primitive.function(z)
+            nodes[term.target[0]][:, term.target[1]] += values
+        return nodes
+
+    @property
+    def constants(self):
+        """Values of all free constants, ndarray of shape (n_free,)."""
+        of_terms = [getattr(term, name) for term in self.terms for name in term.free]
+        return np.array([*of_terms, *self.intercepts[self._free_outputs]])
+
+    def with_constants(self, values):
+        """The same formula with other values of the free constants."""
+        values = [float(value) for value in values]
+        start, terms = 0, []
+        for term in self.terms:
+            end = start + len(term.free)
+            new = dict(zip(term.free, values[start:end], strict=True))
+            terms.append(replace(term, **new))
+            start = end
+        intercepts = self.intercepts.copy()
+        intercepts[self._free_outputs] = values[start:]
+        return replace(self, terms=tuple(terms), intercepts=intercepts)
+
+    def with_held(self, index, value):
+        """The same formula, where the free constant `index` is held at a value."""
+        start = 0
+        for position, term in enumerate(self.terms):
+            if index < start + len(term.free):
+                name = term.free[index - start]
+                held = replace(term, held=term.held | {name}, **{name: value})
+                terms = [*self.terms]
+                terms[position] = held
+                return replace(self, terms=tuple(terms))
+            start += len(term.free)
+        output = self._free_outputs[index - start]
+        intercepts = self.intercepts.copy()
+        intercepts[output] = value
+        return replace(self, intercepts=intercepts, held=self.held | {output})
+
+    @property
+    def _free_outputs(self):
+        return [o for o in range(len(self.intercepts)) if o not in self.held]
+
+    def jacobian(self, nodes):
+        """Derivatives of the outputs with respect to the free constants.
+
+        Parameters
+        ----------
+        nodes : list of ndarray
+            What `nodes` returned.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_outputs, n_free)
+        """
+        n_samples, n_outputs = nodes[-1].shape
+        # Derivatives of the outputs with respect to the nodes, from the last level on.
+        above = {(len(nodes) - 1, o): row for o, row in enumerate(np.eye(n_outputs))}
+        columns = []
+        for term in reversed(self.terms):
+            x = nodes[term.source[0]][:, term.source[1]]
+            z = term.argument(x)
+            chain = np.broadcast_to(above.get(term.target, 0.0), (n_samples, n_outputs))
+            slope = (term.c * term.primitive.slope(z))[:, None] * chain
+            if term.source[0] > 0:
+                above[term.source] = above.get(term.source, 0.0) + term.a * slope
+            by_name = {
+                "a": slope * x[:, None],
+                "b": slope,
+                "c": term.primitive.function(z)[:, None] * chain,
+            }
+            columns += [by_name[name] for name in reversed(term.free)]
+        columns.reverse()
+        for output in self._free_outputs:
+            columns.append(np.broadcast_to(np.eye(n_outputs)[output], nodes[-1].shape))
+        return np.stack(columns, axis=-1)
+
+
+def _connected(terms, last):
+    """Terms on a path from an input to an output."""
+    while True:
+        targets = {term.target for term in terms}
+        sources = {term.source for term in terms}
+        kept = [
+            term
+            for term in terms
+            if (term.source[0] == 0 or term.source in targets)
+            and (term.target[0] == last or term.target in sources)
+        ]
+        if len(kept) == len(terms):
+            return kept
+        terms = kept
+
+
+def _unit_strength(leaving, scales, strengths, last):
+    """Terms of one level, such that the strongest at each hidden node has |c| = 1.
+
+    The factors by which nodes were divided are put into `scales`.
+    """
+    leaders = {}
+    for term in sorted(leaving, key=lambda term: strengths[term.source, term.target]):
+        if term.target[0] != last:
+            leaders[term.target] = term  # the strongest comes last
+    done = []
+    for target, leader in leaders.items():
+        scales[target] = leader.c if "c" in leader.primitive.constants else 1.0
+    for term in leaving:
+        moved = replace(term, c=term.c / scales.get(term.target, 1.0)).normalised()
+        if term is leaders.get(term.target):
+            name = "c" if "c" in term.primitive.constants else "b"
+            moved = replace(moved, held=moved.held | {name})
+        done.append(moved)
+    return done

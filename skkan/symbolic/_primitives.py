@@ -1,0 +1,437 @@
+"""The functions f of which formulas c f(a x + b) + d are made.
+
+A `Primitive` is one such function as numpy and as sympy see it. Its `normal_form` turns
+constants that say the same into one way of saying it, so that a formula has no more
+constants than matter. Nothing here knows of networks or of data.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from scipy.special import expit
+
+STEP = 1e-6  # of central differences, near the cube root of the rounding of a float
+CONSTANTS = ("a", "b", "c")
+SCANS = ("", "a", "b", "ab")
+EVERYWHERE = (-np.inf, np.inf)
+POSITIVE = (0.0, np.inf)
+
+
+@dataclass(frozen=True)
+class Primitive:
+    """A function f of one variable, to be used as c f(a x + b) + d.
+
+    Parameters
+    ----------
+    name : str
+        By which it is asked for and shown.
+    function : callable
+        Values for an ndarray, element by element. A formula that is to be pickled
+        needs functions that can be: of a module, not lambdas.
+    expression : callable
+        The same for a sympy expression.
+    derivative : callable, default=None
+        Of `function`; None takes central differences.
+    domain : tuple of (float, float), default=(-inf, inf)
+        Open interval in which the argument a x + b must stay over the data of a fit.
+    complexity : float, default=3.0
+        In bits: what it costs to prefer this function to a simpler one.
+    constants : str, default="abc"
+        Which of a, b and c matter; the others are left where the scan put them.
+    scan : {"", "a", "b", "ab"}, default="ab"
+        Of which of a and b the first, coarse fit tries many values; the others are 1
+        (both signs are tried) and 0.
+    normal_form : callable, default=None
+        Maps (a, b, c, d) to other constants of the same function.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import sympy
+    >>> from skkan.symbolic import Primitive
+    >>> sinc = Primitive("sinc", np.sinc, lambda x: sympy.sinc(sympy.pi * x))
+    >>> float(sinc.function(np.array(0.5)).round(4))
+    0.6366
+    """
+
+    name: str
+    function: Callable
+    expression: Callable
+    derivative: Callable | None = None
+    domain: tuple = EVERYWHERE
+    complexity: float = 3.0
+    constants: str = "abc"
+    scan: str = "ab"
+    normal_form: Callable | None = None
+
+    def __post_init__(self):
+        low, high = self.domain
+        if not low < high:
+            raise ValueError(
+                f"domain of {self.name!r} must be an interval (low, high) with low < "
+                f"high, got {self.domain}: use -inf and inf where there is no end."
+            )
+        if not set(self.constants) <= set(CONSTANTS):
+            raise ValueError(
+                f"constants of {self.name!r} must be some of 'abc', got "
+                f"{self.constants!r}: d belongs to every formula and is not named."
+            )
+        if self.scan not in SCANS:
+            raise ValueError(
+                f"scan of {self.name!r} must be one of {SCANS}, got {self.scan!r}."
+            )
+
+    def slope(self, z):
+        """Derivative at `z`, by central differences where none was given."""
+        if self.derivative is not None:
+            return self.derivative(z)
+        step = STEP * np.maximum(1.0, np.abs(z))
+        return (self.function(z + step) - self.function(z - step)) / (2 * step)
+
+    def admits(self, z):
+        """Whether all of `z` is inside of the domain."""
+        low, high = self.domain
+        return bool(low < z.min() and z.max() < high) if z.size else True
+
+    def normalised(self, a, b, c, d):
+        """(a, b, c, d) in the normal form, as floats."""
+        if self.normal_form is not None:
+            a, b, c, d = self.normal_form(a, b, c, d)
+        return float(a), float(b), float(c), float(d)
+
+
+# Normal forms. Each comes from an identity of the function.
+
+
+def _linear_form(a, b, c, d):
+    return 1.0, 0.0, c * a, d + c * b
+
+
+def _power_form(a, b, c, d, *, degree):
+    """f(s x) = s^degree f(x) for s of either sign."""
+    return 1.0, b / a, c * a**degree, d
+
+
+def _homogeneous_form(a, b, c, d, *, degree):
+    """f(s x) = s^degree f(x) for positive s."""
+    size = abs(a)
+    return math.copysign(1.0, a), b / size, c * size**degree, d
+
+
+def _absolute_form(a, b, c, d):
+    return 1.0, b / a, c * abs(a), d
+
+
+def _sign_form(a, b, c, d):
+    return 1.0, b / a, math.copysign(c, c * a), d
+
+
+def _log_form(a, b, c, d):
+    size = abs(a)
+    return math.copysign(1.0, a), b / size, c, d + c * math.log(size)
+
+
+def _exp_form(a, b, c, d):
+    if c == 0:
+        return a, b, c, d
+    return a, b + math.log(abs(c)), math.copysign(1.0, c), d
+
+
+def _odd_form(a, b, c, d):
+    return (-a, -b, -c, d) if a < 0 else (a, b, c, d)
+
+
+def _even_form(a, b, c, d):
+    return (-a, -b, c, d) if a < 0 else (a, b, c, d)
+
+
+def _arccos_form(a, b, c, d):
+    return (-a, -b, -c, d + c * math.pi) if a < 0 else (a, b, c, d)
+
+
+def _wave_form(a, b, c, d, *, even):
+    """Positive frequency, phase within a quarter of a turn."""
+    a, b, c, d = (_even_form if even else _odd_form)(a, b, c, d)
+    half_turns = round(b / math.pi)
+    return a, b - half_turns * math.pi, c * (-1) ** half_turns, d
+
+
+def _tan_form(a, b, c, d):
+    a, b, c, d = _odd_form(a, b, c, d)
+    return a, b - round(b / math.pi) * math.pi, c, d
+
+
+# Functions and derivatives that numpy lacks.
+
+
+def _same(x):
+    return x
+
+
+def _power(x, *, degree):
+    return x**degree
+
+
+def _power_slope(x, *, degree):
+    return degree * x ** (degree - 1)
+
+
+def _zero(x):
+    return 0 * x
+
+
+def _inverse_root(x):
+    return 1 / np.sqrt(x)
+
+
+def _root_slope(x):
+    return 0.5 / np.sqrt(x)
+
+
+def _inverse_root_slope(x):
+    return -0.5 * x**-1.5
+
+
+def _minus_sin(x):
+    return -np.sin(x)
+
+
+def _tan_slope(x):
+    return 1 + np.tan(x) ** 2
+
+
+def _tanh_slope(x):
+    return 1 - np.tanh(x) ** 2
+
+
+def _sigmoid_slope(x):
+    return expit(x) * expit(-x)
+
+
+def _arcsin_slope(x):
+    return 1 / np.sqrt(1 - x**2)
+
+
+def _arccos_slope(x):
+    return -1 / np.sqrt(1 - x**2)
+
+
+def _arctan_slope(x):
+    return 1 / (1 + x**2)
+
+
+def _arctanh_slope(x):
+    return 1 / (1 - x**2)
+
+
+def _gaussian(x):
+    return np.exp(-(x**2))
+
+
+def _gaussian_slope(x):
+    return -2 * x * np.exp(-(x**2))
+
+
+def _silu(x):
+    return x * expit(x)
+
+
+def _silu_slope(x):
+    return expit(x) * (1 + x * expit(-x))
+
+
+def _sympy(x, *, name):
+    """A function of sympy by its name."""
+    import sympy
+
+    return getattr(sympy, name)(x)
+
+
+def _sympy_inverse_root(x):
+    import sympy
+
+    return 1 / sympy.sqrt(x)
+
+
+def _sympy_sigmoid(x):
+    import sympy
+
+    return 1 / (1 + sympy.exp(-x))
+
+
+def _sympy_gaussian(x):
+    import sympy
+
+    return sympy.exp(-(x**2))
+
+
+def _sympy_silu(x):
+    import sympy
+
+    return x / (1 + sympy.exp(-x))
+
+
+def _named(name):
+    return partial(_sympy, name=name)
+
+
+def _power_primitive(degree):
+    inverse = degree < 0
+    power = partial(_power, degree=degree)
+    return Primitive(
+        f"x^{degree}" if degree > 0 else ("1/x" if degree == -1 else f"1/x^{-degree}"),
+        power,
+        power,
+        partial(_power_slope, degree=degree),
+        domain=POSITIVE if inverse else EVERYWHERE,  # a of both signs covers the rest
+        complexity=abs(degree) + inverse,
+        constants="bc",
+        scan="b",
+        normal_form=partial(
+            _homogeneous_form if inverse else _power_form, degree=degree
+        ),
+    )
+
+
+ZERO = Primitive("0", _zero, _zero, _zero, complexity=0.0, constants="", scan="")
+LINEAR = Primitive(
+    "x",
+    _same,
+    _same,
+    np.ones_like,
+    complexity=1.0,
+    constants="c",
+    scan="",
+    normal_form=_linear_form,
+)
+# Complexities: one bit for each operation of a pocket calculator that would be missed,
+# one more for functions that are steeper than what they are mistaken for.
+LIBRARY = (
+    ZERO,
+    LINEAR,
+    *(_power_primitive(degree) for degree in (2, 3, 4, 5)),
+    *(_power_primitive(-degree) for degree in (1, 2, 3, 4, 5)),
+    Primitive(
+        "sqrt",
+        np.sqrt,
+        _named("sqrt"),
+        _root_slope,
+        domain=POSITIVE,
+        complexity=2.0,
+        constants="bc",
+        scan="b",
+        normal_form=partial(_homogeneous_form, degree=0.5),
+    ),
+    Primitive(
+        "1/sqrt",
+        _inverse_root,
+        _sympy_inverse_root,
+        _inverse_root_slope,
+        domain=POSITIVE,
+        constants="bc",
+        scan="b",
+        normal_form=partial(_homogeneous_form, degree=-0.5),
+    ),
+    Primitive(
+        "exp",
+        np.exp,
+        _named("exp"),
+        np.exp,
+        complexity=2.0,
+        constants="ab",
+        scan="a",
+        normal_form=_exp_form,
+    ),
+    Primitive(
+        "log",
+        np.log,
+        _named("log"),
+        np.reciprocal,
+        domain=POSITIVE,
+        complexity=2.0,
+        constants="bc",
+        scan="b",
+        normal_form=_log_form,
+    ),
+    Primitive(
+        "abs",
+        np.abs,
+        _named("Abs"),
+        np.sign,
+        constants="bc",
+        scan="b",
+        normal_form=_absolute_form,
+    ),
+    Primitive(
+        "sin",
+        np.sin,
+        _named("sin"),
+        np.cos,
+        complexity=2.0,
+        normal_form=partial(_wave_form, even=False),
+    ),
+    Primitive(
+        "cos",
+        np.cos,
+        _named("cos"),
+        _minus_sin,
+        complexity=2.0,
+        normal_form=partial(_wave_form, even=True),
+    ),
+    Primitive(
+        "tan",
+        np.tan,
+        _named("tan"),
+        _tan_slope,
+        domain=(-math.pi / 2, math.pi / 2),
+        normal_form=_tan_form,
+    ),
+    Primitive("tanh", np.tanh, _named("tanh"), _tanh_slope, normal_form=_odd_form),
+    Primitive("sigmoid", expit, _sympy_sigmoid, _sigmoid_slope),
+    Primitive(
+        "arcsin",
+        np.arcsin,
+        _named("asin"),
+        _arcsin_slope,
+        domain=(-1.0, 1.0),
+        complexity=4.0,
+        normal_form=_odd_form,
+    ),
+    Primitive(
+        "arccos",
+        np.arccos,
+        _named("acos"),
+        _arccos_slope,
+        domain=(-1.0, 1.0),
+        complexity=4.0,
+        normal_form=_arccos_form,
+    ),
+    Primitive(
+        "arctan", np.arctan, _named("atan"), _arctan_slope, normal_form=_odd_form
+    ),
+    Primitive(
+        "arctanh",
+        np.arctanh,
+        _named("atanh"),
+        _arctanh_slope,
+        domain=(-1.0, 1.0),
+        complexity=4.0,
+        normal_form=_odd_form,
+    ),
+    Primitive(
+        "sign",
+        np.sign,
+        _named("sign"),
+        _zero,
+        constants="c",
+        scan="b",
+        normal_form=_sign_form,
+    ),
+    Primitive(
+        "gaussian", _gaussian, _sympy_gaussian, _gaussian_slope, normal_form=_even_form
+    ),
+    Primitive("silu", _silu, _sympy_silu, _silu_slope),
+)

@@ -1,0 +1,732 @@
+"""Formulas say what the models predict, and exact laws come out exactly."""
+
+import importlib.util
+import math
+import pickle
+
+import numpy as np
+import pytest
+import sympy
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from skkan import KANClassifier, KANRegressor
+from skkan.inspection import edge_functions
+from skkan.symbolic import (
+    LIBRARY,
+    Formula,
+    Primitive,
+    SplineCurve,
+    SymbolicKANClassifier,
+    SymbolicKANRegressor,
+    Term,
+    feature_symbols,
+    fit_symbolic,
+    named_splines,
+    rank_candidates,
+    to_latex,
+    to_numpy_source,
+    to_sympy,
+)
+from skkan.symbolic._refit import Deviance, Refit, SquaredError
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+BY_NAME = {primitive.name: primitive for primitive in LIBRARY}
+QUICK = {"solver": "lbfgs", "max_iter": 15, "random_state": 0}
+FEW = [BY_NAME[name] for name in ("0", "x", "x^2", "exp", "log")]
+every_primitive = pytest.mark.parametrize("primitive", LIBRARY, ids=lambda p: p.name)
+
+
+def evaluated(model, X, **options):
+    """Values of the sympy expression of a model, one column for each output."""
+    expressions = to_sympy(model, **options)
+    if not isinstance(expressions, list):
+        expressions = [expressions]
+    columns = [
+        np.broadcast_to(
+            sympy.lambdify(feature_symbols(model), expression, "numpy")(*X.T), len(X)
+        )
+        for expression in expressions
+    ]
+    return np.column_stack(columns)
+
+
+def inner_points(primitive):
+    """Arguments well inside of the domain of a primitive."""
+    low, high = np.clip(primitive.domain, -3, 3)
+    return low + (high - low) * np.linspace(0.05, 0.97, 23)
+
+
+@pytest.fixture(scope="module")
+def table():
+    """Rows inside and outside of the range in which a model is fitted."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 2)) * [3, 0.1] + [5, -1]
+    y = np.sin(X[:, 0]) + 40 * (X[:, 1] + 1) ** 2 + 7
+    wide = rng.normal(size=(200, 2)) * [15, 0.6] + [5, -1]
+    return X, y, wide
+
+
+@pytest.fixture(scope="module")
+def product():
+    """A network that has learnt x0 x1, and its rows."""
+    X = np.random.default_rng(1).uniform(0.2, 2, (300, 2))
+    y = X[:, 0] * X[:, 1]
+    return KANRegressor((1,), random_state=0).fit(X, y), X, y
+
+
+@pytest.fixture(scope="module")
+def sums():
+    """An additive network of three inputs, the last irrelevant, and its noisy rows."""
+    rng = np.random.default_rng(2)
+    X = rng.uniform(-1, 1, (400, 3))
+    y = np.exp(X[:, 0]) - 2 * X[:, 1] + 0.01 * rng.normal(size=400)
+    return KANRegressor((), random_state=0).fit(X, y), X, y
+
+
+# Splines: the expression is the network.
+
+
+@pytest.mark.parametrize("extrapolation", ["constant", "linear"])
+@pytest.mark.parametrize("base_activation", ["silu", "identity"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"hidden_layer_sizes": ()},
+        {"hidden_layer_sizes": (2,), "additive_skip": True},
+        {"hidden_layer_sizes": (2, 1), "spline_order": 2, "grid_eps": 0.2},
+        {"hidden_layer_sizes": (), "spline_order": 0},
+    ],
+    ids=["additive", "skip", "deep", "steps"],
+)
+def test_expression_of_splines_equals_predict(
+    settings, base_activation, extrapolation, table
+):
+    """Inside of the grids and far outside, in the user's units."""
+    X, y, wide = table
+    kind = {"base_activation": base_activation, "extrapolation": extrapolation}
+    model = KANRegressor(**settings, **kind, **QUICK).fit(X, y)
+    expected = model.predict(wide)
+    assert_allclose(
+        evaluated(model, wide)[:, 0], expected, rtol=1e-9, atol=1e-9 * np.ptp(y)
+    )
+
+
+@pytest.mark.parametrize("extrapolation", ["constant", "linear"])
+@pytest.mark.parametrize("base_activation", ["silu", "identity"])
+def test_piecewise_equals_predict(base_activation, extrapolation, table):
+    """Every piece stands where it belongs, the ends included."""
+    X, y, wide = table
+    kind = {"base_activation": base_activation, "extrapolation": extrapolation}
+    model = KANRegressor((), **kind, **QUICK).fit(X, y)
+    assert not named_splines(to_sympy(model, piecewise=True))
+    assert_allclose(
+        evaluated(model, wide, piecewise=True)[:, 0],
+        model.predict(wide),
+        rtol=1e-9,
+        atol=1e-9 * np.ptp(y),
+    )
+
+
+def test_nested_piecewise_equals_predict(table):
+    """It explodes, but only in length; sympy's conditions need plain numbers."""
+    X, y, wide = table
+    model = KANRegressor((1,), grid_size=1, spline_order=1, **QUICK).fit(X, y)
+    law = to_sympy(model, piecewise=True)
+    values = sympy.lambdify(feature_symbols(model), law, "math")
+    found = [values(*row) for row in wide[:30].tolist()]
+    assert_allclose(found, model.predict(wide[:30]), rtol=1e-9, atol=1e-9 * np.ptp(y))
+
+
+def test_several_outputs_are_a_list(table):
+    X, y, wide = table
+    Y = np.column_stack([y, X[:, 1], y**2])
+    model = KANRegressor((2,), **QUICK).fit(X, Y)
+    assert len(to_sympy(model)) == 3
+    values, expected = evaluated(model, wide), model.predict(wide)
+    assert_allclose(values, expected, rtol=1e-9, atol=1e-9 * np.ptp(Y))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_expression_of_a_classifier_is_its_log_odds(n_classes, table):
+    """Without a posterior the decision function is the raw output."""
+    X, y, wide = table
+    labels = np.digitize(y, np.quantile(y, np.linspace(0, 1, n_classes + 1)[1:-1]))
+    model = KANClassifier((), **QUICK).fit(X, labels)
+    expected = model.decision_function(wide).reshape(len(wide), -1)
+    assert_allclose(evaluated(model, wide), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_constant_columns_and_removed_edges_do_not_show(table):
+    """The one adds nothing wherever it is; the other is not written at all."""
+    X, y, wide = table
+    X, wide = (np.column_stack([part, np.full(len(part), 3.0)]) for part in (X, wide))
+    model = KANRegressor((), **QUICK).fit(X, y)
+    model._network_arrays["layers"][0]["mask"][0, 1] = 0
+    wide[:, 2] = 100.0
+    assert set(named_splines(to_sympy(model))) == {"phi_0", "phi_2"}
+    assert_allclose(evaluated(model, wide)[:, 0], model.predict(wide), rtol=1e-9)
+
+
+def test_named_splines_hold_knots_and_derivatives_of_the_edges(table):
+    """The curve is evaluated by other code than that of the network."""
+    X, y, wide = table
+    model = KANRegressor((), extrapolation="linear", **QUICK).fit(X, y)
+    curves = named_splines(to_sympy(model))
+    for number, edge in enumerate(edge_functions(model)):
+        curve = curves[f"phi_{number}"]
+        x = wide[:, number]
+        assert_allclose(curve.knots, edge.knots)
+        assert_allclose(curve(x), edge(x), rtol=1e-9, atol=1e-9)
+        assert_allclose(curve.derivative(x), edge.derivative(x), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("extrapolation", ["constant", "linear"])
+@pytest.mark.parametrize("base_activation", ["silu", "identity"])
+def test_numpy_source_equals_predict(base_activation, extrapolation, table, tmp_path):
+    """It is a module that imports nothing but numpy."""
+    X, y, wide = table
+    kind = {"base_activation": base_activation, "extrapolation": extrapolation}
+    model = KANRegressor((2,), **kind, **QUICK).fit(X, np.column_stack([y, X[:, 1]]))
+    path = tmp_path / "law.py"
+    path.write_text(to_numpy_source(model))
+    spec = importlib.util.spec_from_file_location("law", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert "import numpy\n" in path.read_text()
+    assert path.read_text().count("import") == 1
+    values = np.column_stack(module.formula(*wide.T))
+    assert_allclose(values, model.predict(wide), rtol=1e-9, atol=1e-9 * np.ptp(y))
+
+
+# Primitives.
+
+
+@every_primitive
+def test_a_primitive_is_the_same_to_numpy_and_sympy(primitive):
+    x = sympy.Symbol("x")
+    values = sympy.lambdify(x, primitive.expression(x), "numpy")
+    z = inner_points(primitive)
+    assert_allclose(primitive.function(z), values(z), rtol=1e-12, atol=1e-14)
+
+
+@every_primitive
+def test_a_primitive_knows_its_derivative(primitive):
+    """Compared with central differences, which are precise to 1e-8 or so."""
+    z = inner_points(primitive)
+    differences = Primitive("f", primitive.function, primitive.expression).slope(z)
+    assert_allclose(primitive.slope(z), differences, rtol=1e-6, atol=1e-7)
+
+
+@every_primitive
+@pytest.mark.parametrize("a", [0.3, -0.4])
+@pytest.mark.parametrize("c", [2.0, -2.5])
+def test_the_normal_form_is_the_same_function(primitive, a, c):
+    z = inner_points(primitive)
+    b, d = 0.7, 0.2
+    x = (z - b) / a
+    before = c * primitive.function(z) + d
+    a, b, c, d = primitive.normalised(a, b, c, d)
+    after = c * primitive.function(a * x + b) + d
+    assert_allclose(after, before, rtol=1e-9, atol=1e-12)
+
+
+@every_primitive
+def test_the_normal_form_fixes_what_does_not_matter(primitive):
+    """Constants that are not free are the same, whatever was given, up to a sign."""
+    forms = [primitive.normalised(*given) for given in [(2, 4, 3, 1), (5, 2, 0.5, 0)]]
+    for name, *values in zip("abc", *(np.abs(form) for form in forms), strict=False):
+        free = name in primitive.constants or name in primitive.scan
+        if primitive.name != "0" and not free:
+            assert values[0] == values[1], name
+
+
+# Curves of single edges.
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "constants"),
+    [
+        ("exp", lambda x: 2 * np.exp(0.8 * x), (0.8, math.log(2), 1)),
+        ("log", lambda x: 3 * np.log(x + 4), (1, 4, 3)),
+        ("sin", lambda x: 2 * np.sin(3 * x + 0.5), (3, 0.5, 2)),
+        ("x^3", lambda x: 0.5 * (x - 1) ** 3, (1, -1, 0.5)),
+        ("1/x^2", lambda x: 1 / (x + 3) ** 2, (1, 3, 1)),
+        ("sigmoid", lambda x: np.tanh(x - 1), (2, -2, 2)),
+    ],
+)
+def test_the_curve_of_one_edge_is_recognised(name, function, constants):
+    """The law comes first; its constants are off by the error of a spline."""
+    X = np.linspace(-2, 2, 500).reshape(-1, 1)
+    model = KANRegressor((), grid_size=15, random_state=0).fit(X, function(X[:, 0]))
+    ranked = rank_candidates(edge_functions(model)[0], LIBRARY, len(X))
+    (found,) = (c for c in ranked if c.term.primitive.name == name)
+    assert found.score < ranked[0].score + 0.5  # sin is cos, tanh is sigmoid
+    assert 1 - found.r2 < 1e-5
+    constants_found = [found.term.a, found.term.b, found.term.c]
+    if name == "sigmoid" and found.term.a < 0:  # sigmoid(-z) = 1 - sigmoid(z)
+        constants = -np.array(constants)
+    assert_allclose(constants_found, constants, atol=0.03)
+
+
+# Joint refits.
+
+
+def random_formula(rng):
+    """A formula of four levels; one edge skips two of them."""
+    edges = {
+        "sin": ((0, 0), (1, 0)),
+        "tanh": ((0, 1), (1, 0)),
+        "x^2": ((0, 0), (1, 1)),
+        "gaussian": ((1, 0), (2, 0)),
+        "exp": ((1, 1), (2, 0)),
+        "sigmoid": ((2, 0), (3, 0)),
+        "log": ((0, 1), (3, 1)),
+    }
+    terms = [
+        Term(*nodes, BY_NAME[name], *rng.uniform(0.2, 0.6, 3))
+        for name, nodes in sorted(edges.items(), key=lambda item: item[1])
+    ]
+    return Formula((2, 2, 1, 2), tuple(terms), rng.normal(size=2))
+
+
+def numerical_jacobian(function, point):
+    columns = []
+    for index in range(len(point)):
+        step = np.zeros(len(point))
+        step[index] = 1e-6
+        columns.append((function(point + step) - function(point - step)) / 2e-6)
+    return np.stack(columns, axis=-1)
+
+
+def test_jacobian_equals_differences(rng):
+    """Through all levels, the edge that skips them, and both outputs."""
+    formula, X = random_formula(rng), rng.uniform(0.1, 1, (20, 2))
+    expected = numerical_jacobian(
+        lambda values: formula.with_constants(values)(X), formula.constants
+    )
+    jacobian = formula.jacobian(formula.nodes(X))
+    assert_allclose(jacobian, expected, atol=1e-8)
+    assert (np.abs(expected).max(axis=(0, 1)) > 0).all()
+
+
+@pytest.mark.parametrize("kind", ["squares", "one label", "labels", "classes"])
+def test_loss_is_half_the_squared_residuals(kind, rng):
+    """And the chain rule of the residuals agrees with differences."""
+    output = rng.normal(size=(12, 3))
+    target = np.eye(3)[rng.integers(0, 3, 12)]
+    if kind == "squares":
+        loss = SquaredError(target, np.array([1.0, 2.0, 0.5]), 0.0)
+    elif kind == "one label":
+        output, target = output[:, :1], target[:, :1]
+        loss = Deviance(target, exclusive=False)
+    else:
+        loss = Deviance(target, exclusive=kind == "classes")
+    direction = rng.normal(size=(*output.shape, 2))
+    expected = numerical_jacobian(
+        lambda v: loss.residuals(output + direction @ v), np.zeros(2)
+    )
+    assert_allclose(loss.chained(output, direction), expected, atol=1e-7)
+    half = 0.5 * np.square(loss.residuals(output)).sum()
+    logits, labels = torch.from_numpy(output), torch.from_numpy(target)
+    functional = torch.nn.functional
+    if kind == "squares":
+        expected = 0.5 * np.square((output - target) / [1, 2, 0.5]).sum()
+    elif kind == "classes":
+        expected = functional.cross_entropy(logits, labels, reduction="sum")
+    else:
+        expected = functional.binary_cross_entropy_with_logits(
+            logits, labels, reduction="sum"
+        )
+    assert_allclose(half, float(expected), rtol=1e-9)
+
+
+def test_normal_form_of_a_formula_is_the_same_function(rng):
+    """Constants move from hidden nodes to the functions behind them."""
+    formula, X = random_formula(rng), rng.uniform(0.1, 1, (20, 2))
+    terms = [
+        Term(t.source, t.target, t.primitive, t.a, t.b, t.c, d=rng.normal() / 9)
+        for t in formula.terms
+    ]
+    strengths = {(t.source, t.target): rng.uniform() for t in terms}
+    normal = Formula.of_terms(formula.widths, terms, formula.intercepts, strengths)
+    nodes = [
+        X,
+        np.zeros((20, 2)),
+        np.zeros((20, 1)),
+        formula.intercepts + [[0, 0]] * 20,
+    ]
+    for t in terms:
+        x = nodes[t.source[0]][:, t.source[1]]
+        value = t.c * t.primitive.function(t.a * x + t.b) + t.d
+        nodes[t.target[0]][:, t.target[1]] += value
+    assert_allclose(normal(X), nodes[-1], rtol=1e-9)
+    assert all(t.d == 0 for t in normal.terms)
+    assert len(normal.constants) < len(Formula(*vars(formula).values()).constants)
+
+
+def test_terms_that_lead_nowhere_are_left_out():
+    """Behind a node without input there is a constant, which is the intercept's."""
+    linear = BY_NAME["x"]
+    terms = [
+        Term((0, 0), (1, 0), linear),
+        Term((1, 0), (2, 0), linear, c=2.0),
+        Term((1, 1), (2, 0), linear),
+        Term((0, 0), (1, 2), linear),
+    ]
+    strengths = {(term.source, term.target): 1.0 for term in terms}
+    formula = Formula.of_terms((1, 3, 1), terms, [0.5], strengths)
+    assert [term.target for term in formula.terms] == [(1, 0), (2, 0)]
+    assert_allclose(formula(np.array([[3.0]])), [[6.5]])
+
+
+# Whole laws.
+
+
+def test_a_product_comes_out_of_logarithms(product):
+    """Exactly, and as an expression that is the law to the letter."""
+    network, X, y = product
+    model = fit_symbolic(network, X, y)
+    x0, x1 = feature_symbols(model)
+    assert to_sympy(model) == x0 * x1
+    names = [edge.primitive.name for edge in model.edges_]
+    assert names == ["log", "log", "exp"]
+    assert_allclose(model.predict(X), y, rtol=1e-12)
+    assert to_latex(model) == "y = x_{0} x_{1}"
+
+
+def test_constants_of_a_density_are_exact():
+    """A network that is off by 4% is enough to start from."""
+    X = np.random.default_rng(0).uniform(-3, 3, (300, 1))
+    y = np.exp(-(X[:, 0] ** 2) / 2) / np.sqrt(2 * np.pi)
+    model = fit_symbolic(KANRegressor((), random_state=0).fit(X, y), X, y)
+    (edge,) = model.edges_
+    assert edge.primitive.name == "gaussian"
+    expected = [0.5**0.5, 0, 1 / np.sqrt(2 * np.pi), 0]
+    found = [edge.a, edge.b, edge.c, *model.intercept_]
+    assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_product_comes_out_of_squares():
+    """Of any network whose inner edges are nearly straight, by a joint refit."""
+    X = np.random.default_rng(0).uniform(-1, 1, (150, 2))
+    y = X[:, 0] * X[:, 1]
+    network = KANRegressor((2,), grid_size=3, max_iter=40, random_state=0).fit(X, y)
+    model = fit_symbolic(network, X, y, library=FEW[:3])
+    x0, x1 = feature_symbols(model)
+    difference = sympy.expand(to_sympy(model) - x0 * x1)
+    assert all(abs(c) < 1e-9 for c in sympy.Poly(difference, x0, x1).coeffs())
+
+
+def test_noise_does_not_make_terms(sums):
+    """The irrelevant input and all constants that are round are left out."""
+    network, X, y = sums
+    model = fit_symbolic(network, X, y)
+    assert list(model.choices_.values()) == ["exp", "x", "0"]
+    x0, x1, _ = feature_symbols(model)
+    difference = sympy.expand(to_sympy(model) - (sympy.exp(x0) - 2 * x1))
+    wide = sympy.lambdify([x0, x1], difference, "numpy")(*X[:, :2].T)
+    assert_allclose(wide * np.ones(len(X)), 0, atol=3e-3)  # noise / sqrt(n / constants)
+
+
+@pytest.mark.parametrize("with_target", [True, False])
+def test_expression_equals_predictions(sums, with_target):
+    """Of a symbolic model, also where it was not fitted; with a spline in it, too."""
+    network, X, y = sums
+    model = fit_symbolic(
+        network,
+        X,
+        y if with_target else None,
+        fixed={("x1", "y"): "spline"},
+        library=FEW,
+    )
+    wide = 5 * X
+    assert_allclose(evaluated(model, wide)[:, 0], model.predict(wide), rtol=1e-9)
+    assert_allclose(model.predict(X), network.predict(X), atol=0.02)
+
+
+def test_several_outputs_equal_predictions(table):
+    X, _, _ = table
+    Y = np.column_stack([2 * X[:, 0] + 1, np.exp(X[:, 1])])
+    network = KANRegressor((), random_state=0).fit(X, Y)
+    model = fit_symbolic(network, X, Y)
+    assert_allclose(model.predict(X), Y, rtol=1e-9)
+    assert_allclose(evaluated(model, X), model.predict(X), rtol=1e-9)
+    assert list(model.choices_.values()) == ["x", "0", "0", "exp"]
+    assert [part.split(" = ")[0] for part in to_latex(model)] == ["y_{0}", "y_{1}"]
+
+
+def labelled(rng, n_rows=500):
+    """Rows of two inputs, and labels with log odds 3 x0^2 + 4 x1 - 2."""
+    X = rng.uniform(-2, 2, (n_rows, 2))
+    odds = 3 * X[:, 0] ** 2 + 4 * X[:, 1] - 2
+    return X, np.where(rng.logistic(size=n_rows) < odds, "yes", "no")
+
+
+@pytest.mark.parametrize("with_target", [True, False])
+def test_log_odds_of_classes_are_recovered(rng, with_target):
+    """Within what 500 labels tell of them."""
+    X, y = labelled(rng)
+    network = KANClassifier((), random_state=0).fit(X, y)
+    model = fit_symbolic(network, X, y if with_target else None, library=FEW)
+    assert isinstance(model, SymbolicKANClassifier)
+    square, straight = model.edges_
+    assert (square.primitive.name, straight.primitive.name) == ("x^2", "x")
+    assert_allclose([square.c, straight.c], [3, 4], rtol=0.25)
+    assert_allclose(evaluated(model, X)[:, 0], model.decision_function(X), rtol=1e-9)
+    share = model.predict_proba(X)
+    assert_allclose(np.log(share[:, 1] / share[:, 0]), model.decision_function(X))
+    assert_array_equal(model.predict(X), model.classes_[share.argmax(axis=1)])
+
+
+def test_constants_of_classes_are_those_of_logistic_regression(rng):
+    """A formula of straight edges is one, fitted by maximum likelihood."""
+    from sklearn.linear_model import LogisticRegression
+
+    X, y = labelled(rng)
+    terms = [Term((0, i), (1, 0), BY_NAME["x"]) for i in range(2)]
+    formula = Formula((2, 1), tuple(terms), np.zeros(1))
+    indicator = (y == "yes").astype(float)[:, None]
+    refit = Refit(X, Deviance(indicator, exclusive=False), n_names=2)
+    found = refit(formula, max_nfev=100, tol=1e-14)
+    peer = LogisticRegression(C=np.inf, tol=1e-10).fit(X, y)
+    expected = [*peer.coef_[0], *peer.intercept_]
+    assert_allclose(found.constants, expected, atol=1e-5)  # tolerance of the peer
+
+
+def test_labels_and_many_classes(rng):
+    """Probabilities are those of the expressions."""
+    X = rng.uniform(-2, 2, (120, 2))
+    labels = np.column_stack([X[:, 0] > 0.1, X[:, 1] ** 2 > 1]).astype(int)
+    labels ^= rng.uniform(size=labels.shape) < 0.1
+    classes = labels[:, 0] + 2 * labels[:, 1] * labels[:, 0]
+    for y in (labels, classes):
+        network = KANClassifier((), **QUICK).fit(X, y)
+        model = fit_symbolic(network, X, y, library=FEW[:3], max_refits=10)
+        raw = evaluated(model, X)
+        share = np.exp(raw) / (1 + np.exp(raw))
+        if y.ndim == 1:
+            share = np.exp(raw) / np.exp(raw).sum(1, keepdims=True)
+        assert_allclose(model.predict_proba(X), share, rtol=1e-9)
+        assert model.score(X, y) > 0.6
+        assert_allclose(model.decision_function(X), raw, rtol=1e-9, atol=1e-9)
+
+
+# What users may ask for.
+
+
+def test_edges_can_be_fixed_and_freed(sums):
+    """By name, as a function of one's own, and from the choices of another fit."""
+    network, X, y = sums
+    fixed = {("x0", "y"): "sigmoid", ("x1", "y"): "spline"}
+    model = fit_symbolic(network, X, y, fixed=fixed)
+    assert model.choices_ == {**fixed, ("x2", "y"): "0"}
+    assert isinstance(model.edges_[1].primitive.function, SplineCurve)
+    freed = {edge: name for edge, name in model.choices_.items() if edge[0] != "x0"}
+    again = fit_symbolic(network, X, y, fixed=freed)
+    assert again.choices_ == {**model.choices_, ("x0", "y"): "exp"}
+    assert again.cost_ < model.cost_
+
+
+def test_own_functions_take_part():
+    """Without a derivative, with two constants that matter, in the expression."""
+    hill = Primitive(
+        "hill", lambda x: x**2 / (1 + x**2), lambda x: x**2 / (1 + x**2), complexity=2
+    )
+    X = np.random.default_rng(0).uniform(-3, 3, (300, 1))
+    y = 5 * hill.function(2 * X[:, 0] - 1)
+    network = KANRegressor((), grid_size=12, random_state=0).fit(X, y)
+    model = fit_symbolic(network, X, y, library=[*LIBRARY, hill])
+    assert model.choices_ == {("x0", "y"): "hill"}
+    assert_allclose([abs(model.edges_[0].a), model.edges_[0].c], [2, 5], atol=1e-6)
+    (x0,) = feature_symbols(model)
+    assert float(to_sympy(model).subs(x0, 1)) == pytest.approx(2.5)
+
+
+def test_proposals_are_ranked_and_say_which_was_chosen(sums):
+    network, X, y = sums
+    model = fit_symbolic(network, X, y)
+    table = model.proposals()
+    first = table[(table["source"] == "x0") & (table["primitive"] != "phi_0")]
+    assert first["score"].is_monotonic_increasing or first["primitive"].iloc[0] == "exp"
+    assert first.iloc[0]["primitive"] == "exp"
+    assert table.groupby("source")["chosen"].sum().tolist() == [1, 1, 1]
+    row, curve = first.iloc[0], edge_functions(network)[0]
+    x = np.linspace(-0.9, 0.9, 50)
+    values = row["c"] * np.exp(row["a"] * x + row["b"]) + row["d"]
+    assert_allclose(values, curve(x), atol=0.02)  # noise of the network
+
+
+def test_constants_are_rounded_on_request(product):
+    """To significant digits, whole numbers as such; the model stays as it is."""
+    network, X, y = product
+    model = fit_symbolic(network, X, 1234.5678 * y, library=FEW)
+    x0, x1 = feature_symbols(model)
+    assert to_sympy(model, round_to=3) == 1230 * x0 * x1
+    (number,) = to_sympy(model).atoms(sympy.Float)
+    assert float(number) == pytest.approx(1234.5678, rel=1e-9)
+
+
+def test_names_become_distinct_identifiers():
+    """Whatever the columns of a table are called."""
+    import pandas as pd
+
+    names = ["a b", "a-b", "1st", "lambda", "numpy", "phi_0", "ü"]
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.uniform(size=(50, len(names))), columns=names)
+    model = KANRegressor((), **QUICK).fit(X, X["a b"] + X["ü"])
+    symbols = [symbol.name for symbol in feature_symbols(model)]
+    assert symbols == ["a_b", "a_b_2", "x_1st", "lambda_", "numpy_2", "phi_0_2", "ü"]
+    assert_allclose(evaluated(model, X.to_numpy())[:, 0], model.predict(X), rtol=1e-9)
+    compile(to_numpy_source(model), "law", "exec")  # is Python
+
+
+def test_undefined_is_an_error(product):
+    """The logarithm of a negative number has no value, and none is made up."""
+    network, X, y = product
+    fixed = {("x0", "h1_0"): "log"}
+    model = fit_symbolic(network, X, y, fixed=fixed, library=FEW)
+    with pytest.raises(ValueError, match="not defined at 1 of 2 rows .* row 1"):
+        model.predict([[3.0, 5.0], [-1.0, 1.0]])
+    assert_allclose(model.predict([[3.0, 5.0]]), [15])
+
+
+def test_pruned_networks_are_written_down(rng):
+    """Their features keep their names, and predictions their place."""
+    X = rng.uniform(-1, 1, (300, 4))
+    y = np.exp(X[:, 3]) + X[:, 1] ** 2 + 0.01 * rng.normal(size=300)
+    network = KANRegressor((), prune_threshold=0.05, random_state=0).fit(X, y)
+    assert network.network_.used_features.tolist() == [1, 3]
+    assert_allclose(evaluated(network, X)[:, 0], network.predict(X), rtol=1e-9)
+    model = fit_symbolic(network, X, y, library=FEW)
+    assert_allclose(evaluated(model, X)[:, 0], model.predict(X), rtol=1e-9)
+    assert {str(symbol) for symbol in to_sympy(model).free_symbols} == {"x1", "x3"}
+    assert_allclose(model.predict(X), np.exp(X[:, 3]) + X[:, 1] ** 2, atol=0.01)
+
+
+# Messages.
+
+
+def wrong(**options):
+    """fit_symbolic with one wrong argument, as a function of a network and rows."""
+    return lambda network, X, y: fit_symbolic(network, X, y, **options)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (wrong(fixed={("x9", "y"): "x"}), "which the network does not have: use pairs"),
+        (wrong(fixed={("x0", "y"): "cosine"}), "expected a Primitive, 'spline' or one"),
+        (wrong(library=[LIBRARY[1], LIBRARY[1]]), r"distinct names .* rename \['x'\]"),
+        (wrong(max_refits=0), "'max_refits' parameter"),
+        (wrong(n_candidates=0), "'n_candidates' parameter"),
+        (lambda m, X, y: fit_symbolic(m, X, y[:-1]), "inconsistent numbers of samples"),
+        (lambda m, X, y: fit_symbolic(m, X, np.c_[y, y]), "must have the 1 outputs"),
+        (lambda m, X, y: fit_symbolic(m, X[:, :2], y), "expecting 3 features"),
+        (lambda m, X, y: to_sympy(m, round_to=0), "significant digits of at least 1"),
+    ],
+)
+def test_wrong_requests_are_told_so(call, message, sums):
+    with pytest.raises(ValueError, match=message):
+        call(*sums)
+
+
+def test_functions_that_are_nowhere_defined_are_told_so(sums):
+    """By a domain into which no range fits, and by one that no constant can reach."""
+    network, X, y = sums
+    nowhere = Primitive("f", lambda x: x * np.nan, lambda x: x)
+    with pytest.raises(ValueError, match="no constants a, b were found"):
+        fit_symbolic(network, X, y, fixed={("x0", "y"): nowhere})
+    # The curve is defined at all the points that are looked at, but not at all rows.
+    edge = Primitive(
+        "g", lambda x: x, lambda x: x, domain=(-1.5, 1.5), constants="c", scan=""
+    )
+    inner = np.abs(X[:, 0]) < 0.4
+    few = KANRegressor((), **QUICK).fit(X[inner], X[inner, 0])
+    with pytest.raises(ValueError, match="no combination of functions that is defined"):
+        fit_symbolic(few, X, y, fixed={("x0", "y"): edge})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"domain": (1, 0)}, "must be an interval"),
+        ({"constants": "abd"}, "must be some of 'abc'"),
+        ({"scan": "c"}, "scan of 'f' must be one of"),
+    ],
+)
+def test_wrong_primitives_are_told_so(options, message):
+    with pytest.raises(ValueError, match=message):
+        Primitive("f", np.sin, sympy.sin, **options)
+
+
+def test_other_estimators_are_told_so(sums):
+    network, X, y = sums
+    with pytest.raises(TypeError, match="got Pipeline: of a Pipeline pass its last"):
+        fit_symbolic(make_pipeline(StandardScaler(), network), X, y)
+    with pytest.raises(TypeError, match="library must hold Primitive objects, got str"):
+        fit_symbolic(network, X, y, library=["x"])
+
+
+@pytest.mark.parametrize("use", [to_sympy, to_latex, to_numpy_source, feature_symbols])
+@pytest.mark.parametrize("make", [KANRegressor, SymbolicKANRegressor])
+def test_unfitted_models_are_told_so(use, make):
+    with pytest.raises(NotFittedError):
+        use(make())
+
+
+@pytest.mark.parametrize("method", ["predict", "proposals"])
+def test_unfitted_formulas_are_told_so(method):
+    model = SymbolicKANRegressor()
+    arguments = [[[1.0]]] if method == "predict" else []
+    with pytest.raises(NotFittedError):
+        getattr(model, method)(*arguments)
+    with pytest.raises(NotFittedError):
+        fit_symbolic(KANRegressor(), np.ones((3, 1)))
+
+
+# Conventions.
+
+
+def test_models_are_estimators(sums):
+    """They clone, pickle, and know their columns."""
+    network, X, y = sums
+    model = fit_symbolic(network, X, y, library=FEW)
+    restored = pickle.loads(pickle.dumps(model))
+    assert_array_equal(restored.predict(X), model.predict(X))
+    assert to_sympy(restored) == to_sympy(model)
+    copy = clone(model)
+    assert not hasattr(copy, "formula_")
+    assert not hasattr(copy.estimator, "_network_arrays")
+    assert to_sympy(copy.fit(X, y)) == to_sympy(model)
+    with pytest.raises(ValueError, match="expecting 3 features"):
+        model.predict(X[:, :2])
+
+
+def test_a_search_over_parameters_of_the_network(sums):
+    """And the fit of the network and of the formula in one."""
+    _, X, y = sums
+    model = SymbolicKANRegressor(KANRegressor((), **QUICK), library=FEW, max_refits=20)
+    search = GridSearchCV(model, {"estimator__grid_size": [1, 5]}, cv=2).fit(X, y)
+    assert search.best_score_ > 0.99
+    assert list(search.best_estimator_.choices_.values()) == ["exp", "x", "0"]
+
+
+def test_default_estimators():
+    """Networks of the kind that the formula is of."""
+    assert isinstance(SymbolicKANRegressor()._default_estimator(), KANRegressor)
+    assert isinstance(SymbolicKANClassifier()._default_estimator(), KANClassifier)
+
+
+def test_arguments_are_not_modified(sums):
+    network, X, y = sums
+    before, copies = pickle.dumps(network), (X.copy(), y.copy())
+    fit_symbolic(network, X, y, library=FEW)
+    assert pickle.dumps(network) == before
+    assert_array_equal(X, copies[0])
+    assert_array_equal(y, copies[1])
