@@ -1,6 +1,6 @@
 """What the README shows: draws docs/network.svg and prints the formula.
 
-    python docs/readme.py
+python docs/readme.py
 """
 
 from pathlib import Path

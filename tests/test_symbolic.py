@@ -591,7 +591,7 @@ def test_undefined_is_an_error(product):
     network, X, y = product
     fixed = {("x0", "h1_0"): "log"}
     model = fit_symbolic(network, X, y, fixed=fixed, library=FEW)
-    with pytest.raises(ValueError, match="not defined at 1 of 2 rows .* row 1"):
+    with pytest.raises(ValueError, match=r"not defined at 1 of 2 rows .* row 1"):
         model.predict([[3.0, 5.0], [-1.0, 1.0]])
     assert_allclose(model.predict([[3.0, 5.0]]), [15])
 

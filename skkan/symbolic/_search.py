@@ -21,7 +21,9 @@ ONE_SIDED = 0.1  # the same, where other edges are made straight by force
 MOST_SIDES = 3  # hidden nodes, all of whose combinations of sides are tried
 SLACK = 3.0  # nats by which round constants may bring one formula before another
 BEAM = 3  # choices whose neighbours are tried
-N_FINISHED = 4  # best choices that are rounded and compared at the end
+N_FINISHED = 4  # cheapest choices that are rounded and compared at the end
+N_SIMPLE = 4  # and as many of the simplest of those that are nearly as cheap
+NEARLY = 12.0  # nats, what round constants save a formula that has few of them
 POLISH = 200  # evaluations of a last refit
 
 
@@ -165,6 +167,21 @@ class Search:
         ]
         return sorted(choices, key=lambda choice: self._tried[choice][0])[:n_choices]
 
+    def _promising(self):
+        """The cheapest choices, and the simplest of those nearly as cheap."""
+        ranked = self._ranked(len(self._tried))
+        costs = {choice: self._tried[choice][0] for choice in ranked}
+        near = [
+            choice
+            for choice in ranked
+            if math.isfinite(costs[choice])
+            and costs[choice] <= costs[ranked[0]] + NEARLY
+        ]
+        simple = sorted(
+            near, key=lambda choice: self.refit.complexity(self._tried[choice][1])
+        )
+        return dict.fromkeys([*near[:N_FINISHED], *simple[:N_SIMPLE]])
+
     def _has_splines(self, choice):
         return any(
             n_coefficients(edge.candidates[index].term.primitive)
@@ -175,10 +192,8 @@ class Search:
         """The best choices with round constants and tight refits, compared."""
         outcomes = []
         strengths = {(edge.source, edge.target): edge.std for edge in self.edges}
-        for choice in self._ranked(N_FINISHED):
+        for choice in self._promising():
             formula = self._tried[choice][1]
-            if formula is None:
-                continue
             for _ in range(2):  # constants may leave their normal form in a refit
                 formula = Formula.of_terms(
                     self.widths, formula.terms, formula.intercepts, strengths
