@@ -1,7 +1,7 @@
 """What does second-order training cost? Seconds of a step, and steps until a law fits.
 
     python benchmarks/second_order.py --cost [--rows 1000 1000000] [--repeats 3]
-    python benchmarks/second_order.py --curve [--alphas auto 1e-6] [--grids 8 12]
+    python benchmarks/second_order.py --curve [--alphas auto 1e-6] [--grids 8 16]
 
 `--cost`: seconds of one iteration on one thread, that is of the normal equations at a
 new point, of one damped step and of the objective after it. Peak memory is that of the
@@ -166,7 +166,7 @@ def main():
     parser.add_argument("--rows", type=int, nargs="+", default=rows)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--hidden", type=int, nargs="+", default=[6])
-    parser.add_argument("--grids", type=int, nargs="+", default=[8, 12])
+    parser.add_argument("--grids", type=int, nargs="+", default=[8, 16])
     parser.add_argument("--budgets", type=int, nargs="+", default=BUDGETS)
     parser.add_argument("--alphas", type=alpha_of, nargs="+", default=["auto"])
     parser.add_argument("--seeds", type=int, default=5)

@@ -257,7 +257,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
         checked_pair(X_val, y_val)
         earlier = self._earlier_fit() if self.warm_start or only_prune else None
-        rows = self._check_rows(X, y, sample_weight)
+        rows = self._check_rows(X, y, sample_weight, reset=not only_prune)
         held_out = None
         if X_val is not None:
             with told_of("X_val and y_val"):

@@ -771,3 +771,21 @@ def test_nodes_that_do_not_exist_are_told(deep):
     for node in ("y0", "weight", 4, (3, 0)):
         with pytest.raises(ValueError, match="There is no source node"):
             GridDisplay.from_estimator(deep, node)
+
+
+@pytest.mark.parametrize("display", [KANDisplay, LossCurveDisplay])
+def test_several_axes_where_one_is_drawn_into(display):
+    model = KANRegressor((), solver="lbfgs", max_iter=5).fit(
+        [[0.0], [1], [2]], [0, 1, 4]
+    )
+    with pytest.raises(TypeError, match="single Axes, got ndarray"):
+        display.from_estimator(model, ax=np.array([None, None]))
+
+
+def test_names_of_all_features_after_pruning(rng):
+    """Also of those that the network does not use."""
+    X = rng.uniform(-1, 1, (100, 3))
+    model = KANRegressor((), prune_threshold=0.1).fit(X, X[:, 1] ** 2)
+    assert model.network_.used_features.tolist() == [1]
+    display = EdgeFunctionDisplay.from_estimator(model, feature_names=list("pqr"))
+    assert [edge.source_name for edge in display.edges] == ["q"]

@@ -4,6 +4,7 @@ import pickle
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
@@ -309,3 +310,19 @@ def test_failed_pruning_keeps_the_earlier_model(table, monkeypatch):
     with pytest.raises(ValueError, match="on purpose"):
         model.fit(X, y)
     assert_array_equal(model.predict(X), before)
+
+
+def test_columns_of_another_order_are_an_error(table):
+    """Scores belong to the columns of the fit."""
+    X, y = table
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    model = KANRegressor((), random_state=0).fit(frame, y)
+    with pytest.raises(ValueError, match="same order"):
+        prune(model, frame[list("edcba")], y)
+    with pytest.warns(UserWarning, match="X does not have valid feature names"):
+        assert list(prune(model, X, y).feature_names_in_) == list("abcde")
+
+
+def test_only_fitted_kans_are_pruned(table):
+    with pytest.raises(TypeError, match="KANRegressor or KANClassifier, got int"):
+        prune(1, *table)

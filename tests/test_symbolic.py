@@ -5,6 +5,7 @@ import math
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import sympy
 import torch
@@ -730,3 +731,25 @@ def test_arguments_are_not_modified(sums):
     assert pickle.dumps(network) == before
     assert_array_equal(X, copies[0])
     assert_array_equal(y, copies[1])
+
+
+def test_features_may_have_names_of_functions(rng):
+    """Their symbols are others, as printed functions would be shadowed."""
+    X = pd.DataFrame(rng.uniform(-1, 1, (200, 2)), columns=["exp", "sin"])
+    y = np.exp(X["exp"]) + X["sin"]
+    network = KANRegressor((), random_state=0).fit(X, y)
+    model = fit_symbolic(network, X, y, library=FEW)
+    found = evaluated(model, X.to_numpy())[:, 0]
+    assert_allclose(found, model.predict(X), rtol=1e-9)
+    assert_allclose(found, y, rtol=1e-6)
+
+
+def test_choices_may_be_given_back(rng):
+    """Dead edges, too, whether or not the library has the function 0."""
+    X = rng.uniform(-1, 1, (200, 3))
+    y = np.exp(X[:, 0]) + X[:, 1]
+    network = KANRegressor((), random_state=0).fit(X, y)
+    model = fit_symbolic(network, X, y, library=FEW[1:])
+    assert model.choices_["x2", "y"] == "0"
+    again = fit_symbolic(network, X, y, library=FEW[1:], fixed=model.choices_)
+    assert again.choices_ == model.choices_

@@ -117,7 +117,9 @@ class EdgeFunctionDisplay:
         if with_posterior == "auto":
             with_posterior = hasattr(estimator, "_posterior_factor")
         curves = edge_functions(estimator, with_posterior=with_posterior)
-        curves = with_names(curves, feature_names, target_names)
+        curves = with_names(
+            curves, estimator.n_features_in_, feature_names, target_names
+        )
         last = max(curve.target[0] for curve in curves)
         if edges is None:
             curves = _most_important(curves, max_edges)

@@ -77,7 +77,8 @@ class GridDisplay:
             If there is no such node.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
-        edges = with_names(edge_functions(estimator), feature_names)
+        edges = edge_functions(estimator)
+        edges = with_names(edges, estimator.n_features_in_, feature_names)
         source = node_meant(edges, node)
         edge = next(edge for edge in edges if edge.source == source)
         return cls(edge).plot(**kwargs)

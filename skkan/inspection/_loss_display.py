@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from skkan._edges import check_fitted_kan
+from skkan.inspection._panels import check_single_axes
 
 LOG_RATIO = 10.0  # of the largest to the smallest loss, from which the scale is log
 
@@ -121,6 +122,7 @@ class LossCurveDisplay:
         LossCurveDisplay
             The object itself.
         """
+        check_single_axes(ax, type(self).__name__)
         check_matplotlib_support(f"{type(self).__name__}.plot")
         if scale not in ("auto", "log", "linear"):
             raise ValueError(f"scale must be 'auto', 'log' or 'linear', got {scale!r}.")

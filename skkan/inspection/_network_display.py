@@ -7,7 +7,7 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from skkan._edges import NEGLIGIBLE, edge_functions
 from skkan.inspection._layout import BOX_WIDTH, Choice, Layout
-from skkan.inspection._panels import span_of
+from skkan.inspection._panels import check_single_axes, span_of
 from skkan.inspection._selection import with_names
 
 N_POINTS = 101  # of a curve
@@ -112,7 +112,9 @@ class KANDisplay:
             If the number of names is not that of the inputs or outputs.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
-        edges = with_names(edge_functions(estimator), feature_names, target_names)
+        edges = edge_functions(estimator)
+        n_features = estimator.n_features_in_
+        edges = with_names(edges, n_features, feature_names, target_names)
         return cls(edges).plot(**kwargs)
 
     def plot(
@@ -159,6 +161,7 @@ class KANDisplay:
         ValueError
             If `max_edges` or `threshold` is out of its range.
         """
+        check_single_axes(ax, type(self).__name__)
         check_matplotlib_support(f"{type(self).__name__}.plot")
         if max_edges is not None and max_edges < 1:
             raise ValueError(f"max_edges must be at least 1 or None, got {max_edges}.")

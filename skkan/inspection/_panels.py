@@ -48,6 +48,15 @@ def panel_axes(ax, n_panels, n_cols, caller):
     return _divided(ax, n_panels, n_rows, n_cols, caller), begins_row
 
 
+def check_single_axes(ax, caller):
+    """Raise a TypeError unless it is one Axes or None."""
+    if not (ax is None or hasattr(ax, "plot")):
+        raise TypeError(
+            f"{caller} draws into a single Axes, got {type(ax).__name__}: pass one of "
+            "them, or None for a new figure."
+        )
+
+
 def _new_axes(n_panels, n_rows, n_cols):
     import matplotlib.pyplot as plt
 

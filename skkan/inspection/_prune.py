@@ -3,7 +3,8 @@
 from copy import deepcopy
 
 from sklearn.base import clone
-from sklearn.utils.validation import check_is_fitted
+
+from skkan._edges import check_fitted_kan
 
 
 def prune(estimator, X, y, threshold=0.01, sample_weight=None):
@@ -35,8 +36,11 @@ def prune(estimator, X, y, threshold=0.01, sample_weight=None):
     ------
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
+    TypeError
+        If it is no estimator of skkan.
     ValueError
-        If the threshold or the data are not as described.
+        If the threshold or the data are not as described, or if the columns of X are
+        not those of the fit.
 
     Examples
     --------
@@ -51,7 +55,7 @@ def prune(estimator, X, y, threshold=0.01, sample_weight=None):
     >>> smaller.feature_importances_[5:]
     array([0., 0., 0.])
     """
-    check_is_fitted(estimator)
+    check_fitted_kan(estimator)
     if threshold is None:
         raise ValueError(
             "threshold must be a number of at least 0 or 'auto', got None: to train "

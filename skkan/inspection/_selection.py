@@ -7,13 +7,15 @@ from dataclasses import replace
 from numbers import Integral
 
 
-def with_names(edges, feature_names=None, target_names=None):
+def with_names(edges, n_features, feature_names=None, target_names=None):
     """The same edges, with other names of inputs and outputs.
 
     Parameters
     ----------
     edges : list of EdgeFunction
         All those of a network.
+    n_features : int
+        Of the estimator, those that a pruned network does not use included.
     feature_names, target_names : sequence of str, default=None
         None keeps the present names.
 
@@ -26,8 +28,8 @@ def with_names(edges, feature_names=None, target_names=None):
     names = {
         level: _checked_names(parameter, given, n_nodes)
         for parameter, given, level, n_nodes in (
-            ("feature_names", feature_names, 0, _n_nodes(edges, "source", 0)),
-            ("target_names", target_names, last, _n_nodes(edges, "target", last)),
+            ("feature_names", feature_names, 0, n_features),
+            ("target_names", target_names, last, _n_outputs(edges, last)),
         )
         if given is not None
     }
@@ -45,9 +47,9 @@ def with_names(edges, feature_names=None, target_names=None):
     ]
 
 
-def _n_nodes(edges, side, level):
-    nodes = (getattr(edge, side) for edge in edges)
-    return 1 + max(position for at, position in nodes if at == level)
+def _n_outputs(edges, last):
+    nodes = (edge.target for edge in edges)
+    return 1 + max(position for level, position in nodes if level == last)
 
 
 def _checked_names(parameter, given, n_nodes):

@@ -608,7 +608,7 @@ def checked_library(library):
 def _checked_fixed(fixed, curves, library):
     """What edges have to be, by their number: a Primitive or "spline"."""
     edges = {(c.source_name, c.target_name): k for k, c in enumerate(curves)}
-    by_name = {primitive.name: primitive for primitive in library}
+    by_name = {primitive.name: primitive for primitive in (ZERO, *library)}
     checked = {}
     for edge, asked in (fixed or {}).items():
         if edge not in edges:

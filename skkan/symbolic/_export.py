@@ -16,7 +16,12 @@ from skkan.symbolic._curves import SplineCurve, spline_primitive
 from skkan.symbolic._estimators import BaseSymbolicKAN
 from skkan.symbolic._formula import Formula, Term
 
-RESERVED = {"numpy", "np", "formula"}  # names that the source uses itself
+# Names that the sources use themselves, ours and those that sympy's printers write.
+RESERVED = {"numpy", "np", "formula", "scipy", "math", "pi", "E", "I", "oo", "nan"}
+RESERVED |= {"exp", "log", "sqrt", "abs", "Abs", "sign", "select", "less", "greater"}
+RESERVED |= {"sin", "cos", "tan", "tanh", "arcsin", "arccos", "arctan", "arctanh"}
+RESERVED |= {"asin", "acos", "atan", "atanh", "less_equal", "greater_equal", "array"}
+RESERVED |= {"logical_and", "logical_or", "inf", "minimum", "maximum", "where"}
 
 
 def to_sympy(model, *, round_to=None, piecewise=False):
