@@ -418,7 +418,7 @@ def test_a_product_comes_out_of_squares():
     X = np.random.default_rng(0).uniform(-1, 1, (150, 2))
     y = X[:, 0] * X[:, 1]
     network = KANRegressor((2,), grid_size=3, max_iter=40, random_state=0).fit(X, y)
-    model = fit_symbolic(network, X, y, library=FEW[:3])
+    model = fit_symbolic(network, X, y, primitives=FEW[:3])
     x0, x1 = feature_symbols(model)
     difference = sympy.expand(to_sympy(model) - x0 * x1)
     assert all(abs(c) < 1e-9 for c in sympy.Poly(difference, x0, x1).coeffs())
@@ -444,7 +444,7 @@ def test_expression_equals_predictions(sums, with_target):
         X,
         y if with_target else None,
         fixed={("x1", "y"): "spline"},
-        library=FEW,
+        primitives=FEW,
     )
     wide = 5 * X
     assert_allclose(evaluated(model, wide)[:, 0], model.predict(wide), rtol=1e-9)
@@ -474,7 +474,7 @@ def test_log_odds_of_classes_are_recovered(rng, with_target):
     """Within what 500 labels tell of them."""
     X, y = labelled(rng)
     network = KANClassifier((), random_state=0).fit(X, y)
-    model = fit_symbolic(network, X, y if with_target else None, library=FEW)
+    model = fit_symbolic(network, X, y if with_target else None, primitives=FEW)
     assert isinstance(model, SymbolicKANClassifier)
     square, straight = model.edges_
     assert (square.primitive.name, straight.primitive.name) == ("x^2", "x")
@@ -508,7 +508,7 @@ def test_labels_and_many_classes(rng):
     classes = labels[:, 0] + 2 * labels[:, 1] * labels[:, 0]
     for y in (labels, classes):
         network = KANClassifier((), **QUICK).fit(X, y)
-        model = fit_symbolic(network, X, y, library=FEW[:3], max_refits=10)
+        model = fit_symbolic(network, X, y, primitives=FEW[:3], max_refits=10)
         raw = evaluated(model, X)
         share = np.exp(raw) / (1 + np.exp(raw))
         if y.ndim == 1:
@@ -542,7 +542,7 @@ def test_own_functions_take_part():
     X = np.random.default_rng(0).uniform(-3, 3, (300, 1))
     y = 5 * hill.function(2 * X[:, 0] - 1)
     network = KANRegressor((), grid_size=12, random_state=0).fit(X, y)
-    model = fit_symbolic(network, X, y, library=[*LIBRARY, hill])
+    model = fit_symbolic(network, X, y, primitives=[*LIBRARY, hill])
     assert model.choices_ == {("x0", "y"): "hill"}
     assert_allclose([abs(model.edges_[0].a), model.edges_[0].c], [2, 5], atol=1e-6)
     (x0,) = feature_symbols(model)
@@ -566,7 +566,7 @@ def test_proposals_are_ranked_and_say_which_was_chosen(sums):
 def test_constants_are_rounded_on_request(product):
     """To significant digits, whole numbers as such; the model stays as it is."""
     network, X, y = product
-    model = fit_symbolic(network, X, 1234.5678 * y, library=FEW)
+    model = fit_symbolic(network, X, 1234.5678 * y, primitives=FEW)
     x0, x1 = feature_symbols(model)
     assert to_sympy(model, round_to=3) == 1230 * x0 * x1
     (number,) = to_sympy(model).atoms(sympy.Float)
@@ -591,7 +591,7 @@ def test_undefined_is_an_error(product):
     """The logarithm of a negative number has no value, and none is made up."""
     network, X, y = product
     fixed = {("x0", "h1_0"): "log"}
-    model = fit_symbolic(network, X, y, fixed=fixed, library=FEW)
+    model = fit_symbolic(network, X, y, fixed=fixed, primitives=FEW)
     with pytest.raises(ValueError, match=r"not defined at 1 of 2 rows .* row 1"):
         model.predict([[3.0, 5.0], [-1.0, 1.0]])
     assert_allclose(model.predict([[3.0, 5.0]]), [15])
@@ -604,7 +604,7 @@ def test_pruned_networks_are_written_down(rng):
     network = KANRegressor((), prune_threshold=0.05, random_state=0).fit(X, y)
     assert network.network_.used_features.tolist() == [1, 3]
     assert_allclose(evaluated(network, X)[:, 0], network.predict(X), rtol=1e-9)
-    model = fit_symbolic(network, X, y, library=FEW)
+    model = fit_symbolic(network, X, y, primitives=FEW)
     assert_allclose(evaluated(model, X)[:, 0], model.predict(X), rtol=1e-9)
     assert {str(symbol) for symbol in to_sympy(model).free_symbols} == {"x1", "x3"}
     assert_allclose(model.predict(X), np.exp(X[:, 3]) + X[:, 1] ** 2, atol=0.01)
@@ -623,7 +623,10 @@ def wrong(**options):
     [
         (wrong(fixed={("x9", "y"): "x"}), "which the network does not have: use pairs"),
         (wrong(fixed={("x0", "y"): "cosine"}), "expected a Primitive, 'spline' or one"),
-        (wrong(library=[LIBRARY[1], LIBRARY[1]]), r"distinct names .* rename \['x'\]"),
+        (
+            wrong(primitives=[LIBRARY[1], LIBRARY[1]]),
+            r"distinct names .* rename \['x'\]",
+        ),
         (wrong(max_refits=0), "'max_refits' parameter"),
         (wrong(n_candidates=0), "'n_candidates' parameter"),
         (lambda m, X, y: fit_symbolic(m, X, y[:-1]), "inconsistent numbers of samples"),
@@ -670,8 +673,10 @@ def test_other_estimators_are_told_so(sums):
     network, X, y = sums
     with pytest.raises(TypeError, match="got Pipeline: of a Pipeline pass its last"):
         fit_symbolic(make_pipeline(StandardScaler(), network), X, y)
-    with pytest.raises(TypeError, match="library must hold Primitive objects, got str"):
-        fit_symbolic(network, X, y, library=["x"])
+    with pytest.raises(
+        TypeError, match="primitives must hold Primitive objects, got str"
+    ):
+        fit_symbolic(network, X, y, primitives=["x"])
 
 
 @pytest.mark.parametrize("use", [to_sympy, to_latex, to_numpy_source, feature_symbols])
@@ -697,7 +702,7 @@ def test_unfitted_formulas_are_told_so(method):
 def test_models_are_estimators(sums):
     """They clone, pickle, and know their columns."""
     network, X, y = sums
-    model = fit_symbolic(network, X, y, library=FEW)
+    model = fit_symbolic(network, X, y, primitives=FEW)
     restored = pickle.loads(pickle.dumps(model))
     assert_array_equal(restored.predict(X), model.predict(X))
     assert to_sympy(restored) == to_sympy(model)
@@ -712,7 +717,9 @@ def test_models_are_estimators(sums):
 def test_a_search_over_parameters_of_the_network(sums):
     """And the fit of the network and of the formula in one."""
     _, X, y = sums
-    model = SymbolicKANRegressor(KANRegressor((), **QUICK), library=FEW, max_refits=20)
+    model = SymbolicKANRegressor(
+        KANRegressor((), **QUICK), primitives=FEW, max_refits=20
+    )
     search = GridSearchCV(model, {"estimator__grid_size": [1, 5]}, cv=2).fit(X, y)
     assert search.best_score_ > 0.99
     assert list(search.best_estimator_.choices_.values()) == ["exp", "x", "0"]
@@ -727,7 +734,7 @@ def test_default_estimators():
 def test_arguments_are_not_modified(sums):
     network, X, y = sums
     before, copies = pickle.dumps(network), (X.copy(), y.copy())
-    fit_symbolic(network, X, y, library=FEW)
+    fit_symbolic(network, X, y, primitives=FEW)
     assert pickle.dumps(network) == before
     assert_array_equal(X, copies[0])
     assert_array_equal(y, copies[1])
@@ -738,7 +745,7 @@ def test_features_may_have_names_of_functions(rng):
     X = pd.DataFrame(rng.uniform(-1, 1, (200, 2)), columns=["exp", "sin"])
     y = np.exp(X["exp"]) + X["sin"]
     network = KANRegressor((), random_state=0).fit(X, y)
-    model = fit_symbolic(network, X, y, library=FEW)
+    model = fit_symbolic(network, X, y, primitives=FEW)
     found = evaluated(model, X.to_numpy())[:, 0]
     assert_allclose(found, model.predict(X), rtol=1e-9)
     assert_allclose(found, y, rtol=1e-6)
@@ -749,7 +756,7 @@ def test_choices_may_be_given_back(rng):
     X = rng.uniform(-1, 1, (200, 3))
     y = np.exp(X[:, 0]) + X[:, 1]
     network = KANRegressor((), random_state=0).fit(X, y)
-    model = fit_symbolic(network, X, y, library=FEW[1:])
+    model = fit_symbolic(network, X, y, primitives=FEW[1:])
     assert model.choices_["x2", "y"] == "0"
-    again = fit_symbolic(network, X, y, library=FEW[1:], fixed=model.choices_)
+    again = fit_symbolic(network, X, y, primitives=FEW[1:], fixed=model.choices_)
     assert again.choices_ == model.choices_

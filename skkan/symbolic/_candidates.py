@@ -198,7 +198,10 @@ def _local_fit(primitive, constants, u, target, share):
         columns = {"a": slope * u, "b": slope, "c": primitive.function(z)}
         columns["d"] = np.ones_like(u)
         matrix = np.stack([columns[name] for name in [*free, "d"]], axis=1)
-        return np.nan_to_num(root[:, None] * matrix)
+        # At the edge of a domain (a root at zero) a value exists, but no finite slope.
+        # Such a row tells no direction; whether a step is good the residuals decide.
+        matrix *= root[:, None]
+        return np.where(np.isfinite(matrix), matrix, 0.0)
 
     start = np.array([getattr(term, name) for name in [*free, "d"]])
     with np.errstate(all="ignore"):

@@ -72,7 +72,7 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
 
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict"]), None],
-        "library": ["array-like", None],
+        "primitives": ["array-like", None],
         "fixed": [dict, None],
         "n_candidates": [Interval(Integral, 1, None, closed="left")],
         "max_refits": [Interval(Integral, 1, None, closed="left")],
@@ -82,13 +82,13 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         self,
         estimator=None,
         *,
-        library=None,
+        primitives=None,
         fixed=None,
         n_candidates=8,
         max_refits=300,
     ):
         self.estimator = estimator
-        self.library = library
+        self.primitives = primitives
         self.fixed = fixed
         self.n_candidates = n_candidates
         self.max_refits = max_refits
@@ -132,18 +132,18 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
     def _write_down(self, estimator, X, y):
         """Set the fitted attributes from a fitted network."""
         check_is_fitted(estimator)
-        library = checked_library(self.library)
+        primitives = _checked_primitives(self.primitives)
         curves = edge_functions(estimator)
-        fixed = _checked_fixed(self.fixed, curves, library)
+        fixed = _checked_fixed(self.fixed, curves, primitives)
         raw = estimator._raw(estimator._validated(X))
         X = validate_data(self, X, dtype=np.float64)
         if y is not None:
             check_consistent_length(X, y)
         edges = [
-            self._choices(number, curve, library, fixed.get(number), len(X))
+            self._choices(number, curve, primitives, fixed.get(number), len(X))
             for number, curve in enumerate(curves)
         ]
-        n_names = len(library) + 1
+        n_names = len(primitives) + 1
         loss = self._loss(estimator, raw, y)
         some = np.linspace(0, len(X) - 1, min(len(X), MOST_SEARCHED)).astype(int)
         outcome = Search(
@@ -168,14 +168,14 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         self.n_refits_ = outcome.n_refits
         return self
 
-    def _choices(self, number, curve, library, fixed, n_rows):
+    def _choices(self, number, curve, primitives, fixed, n_rows):
         """What an edge can be, an EdgeChoices."""
-        candidates = self._candidates(number, curve, library, fixed, n_rows)
+        candidates = self._candidates(number, curve, primitives, fixed, n_rows)
         return EdgeChoices(
             curve.source, curve.target, candidates, curve.importance, curve.std
         )
 
-    def _candidates(self, number, curve, library, fixed, n_rows):
+    def _candidates(self, number, curve, primitives, fixed, n_rows):
         edge = curve.source, curve.target
         dead = Candidate(Term(*edge, ZERO, d=curve.mean), 0.0, np.inf)
         if fixed is ZERO or (fixed is None and is_dead(curve)):
@@ -196,7 +196,7 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
                     "wider domain."
                 )
             return found
-        ranked = rank_candidates(curve, library, n_rows)
+        ranked = rank_candidates(curve, primitives, n_rows)
         simple = [c for c in ranked if c.term.primitive.complexity <= SIMPLE]
         kept = [*ranked[: self.n_candidates], *simple]
         return [*dict.fromkeys(kept), spline]
@@ -266,7 +266,7 @@ class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):
     ----------
     estimator : KANRegressor, default=None
         Network to start from; None takes a `KANRegressor` with its defaults.
-    library : sequence of Primitive, default=None
+    primitives : sequence of Primitive, default=None
         Functions to choose from; None takes `LIBRARY`.
     fixed : dict, default=None
         What single edges have to be: maps (source name, target name) to the name of a
@@ -378,7 +378,7 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
     ----------
     estimator : KANClassifier, default=None
         Network to start from; None takes a `KANClassifier` with its defaults.
-    library, fixed, n_candidates, max_refits
+    primitives, fixed, n_candidates, max_refits
         As for `SymbolicKANRegressor`.
 
     Attributes
@@ -499,7 +499,7 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
 
 
 def fit_symbolic(
-    estimator, X, y=None, *, library=None, fixed=None, n_candidates=8, max_refits=300
+    estimator, X, y=None, *, primitives=None, fixed=None, n_candidates=8, max_refits=300
 ):
     """Formula of a fitted network, as an estimator of its own.
 
@@ -518,7 +518,7 @@ def fit_symbolic(
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
         Target of these rows. None takes the predictions of the network, which count as
         exact up to its `noise_std_` (1% of the deviation of y if it has none).
-    library : sequence of Primitive, default=None
+    primitives : sequence of Primitive, default=None
         Functions to choose from; None takes `LIBRARY`.
     fixed : dict, default=None
         What single edges have to be: maps (source name, target name) to the name of a
@@ -571,7 +571,7 @@ def fit_symbolic(
         )
     model = kind(
         estimator,
-        library=library,
+        primitives=primitives,
         fixed=fixed,
         n_candidates=n_candidates,
         max_refits=max_refits,
@@ -585,30 +585,30 @@ def is_dead(curve):
     return curve.removed or curve.importance < NEGLIGIBLE
 
 
-def checked_library(library):
+def _checked_primitives(primitives):
     """Tuple of primitives with distinct names; None takes `LIBRARY`."""
-    library = LIBRARY if library is None else tuple(library)
-    for primitive in library:
+    primitives = LIBRARY if primitives is None else tuple(primitives)
+    for primitive in primitives:
         if not isinstance(primitive, Primitive):
             raise TypeError(
-                "library must hold Primitive objects, got "
+                "primitives must hold Primitive objects, got "
                 f"{type(primitive).__name__}: choose from skkan.symbolic.LIBRARY, or "
                 "make one with skkan.symbolic.Primitive."
             )
-    names = [primitive.name for primitive in library]
+    names = [primitive.name for primitive in primitives]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice or "spline" in names:
         raise ValueError(
-            "library must hold functions of distinct names other than 'spline', got "
+            "primitives must hold functions of distinct names other than 'spline', got "
             f"{names}: rename {twice or ['spline']}."
         )
-    return library
+    return primitives
 
 
-def _checked_fixed(fixed, curves, library):
+def _checked_fixed(fixed, curves, primitives):
     """What edges have to be, by their number: a Primitive or "spline"."""
     edges = {(c.source_name, c.target_name): k for k, c in enumerate(curves)}
-    by_name = {primitive.name: primitive for primitive in (ZERO, *library)}
+    by_name = {primitive.name: primitive for primitive in (ZERO, *primitives)}
     checked = {}
     for edge, asked in (fixed or {}).items():
         if edge not in edges:

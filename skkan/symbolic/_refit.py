@@ -170,7 +170,10 @@ class Refit:
 
         def jacobian(values):
             at, nodes = moved(values)
-            return np.nan_to_num(self.loss.chained(nodes[-1], at.jacobian(nodes)))
+            slopes = self.loss.chained(nodes[-1], at.jacobian(nodes))
+            # At the edge of a domain (a root at zero) a value exists, but no finite
+            # slope. Such a row tells no direction; the residuals judge the steps.
+            return np.where(np.isfinite(slopes), slopes, 0.0)
 
         with np.errstate(all="ignore"):
             if not (residuals(formula.constants) < INFEASIBLE).all():
