@@ -653,11 +653,12 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 stacklevel=WARNING_LEVEL,
             )
             return
-        if result.network.n_edges == 0 and self.prune_threshold is not None:
+        if result.network.n_edges == 0:
             warnings.warn(
-                f"{type(self).__name__} has removed all edges with prune_threshold="
-                f"{self.prune_threshold!r}: it predicts a constant, the same for all "
-                "rows. Lower prune_threshold if the features are informative.",
+                f"{type(self).__name__} has removed all edges: it predicts a constant, "
+                "the same for all rows. If the features are informative, lower "
+                f"prune_threshold, got {self.prune_threshold!r}, and fit with "
+                "warm_start=False.",
                 ConvergenceWarning,
                 stacklevel=WARNING_LEVEL,
             )

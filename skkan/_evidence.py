@@ -273,18 +273,38 @@ class LinearisedModel:
         J. Dickey, The Weighted Likelihood Ratio, Linear Hypotheses on Normal Location
         Parameters, 1971.
         """
-        n_edges, n_functions = len(prior.precision), self._parts.shape[1]
+        groups = torch.arange(len(prior.precision)).unsqueeze(1)
+        return self.removal_gains_of_groups(prior, posterior, groups)
+
+    def removal_gains_of_groups(self, prior, posterior, groups):
+        """What the removal of several edges together adds to the evidence.
+
+        Parameters
+        ----------
+        prior : Prior
+        posterior : Posterior
+            Under that prior.
+        groups : Tensor of int of shape (n_groups, n_members)
+            Positions of the edges of each group.
+
+        Returns
+        -------
+        Tensor of shape (n_groups,)
+        """
+        n_functions = self._parts.shape[1]
         root = posterior.prior_precision.sqrt()
         scale = (root * posterior.scale).unsqueeze(1)
         shrunk = scale * torch.cholesky_inverse(posterior.factor) * scale.T
-        blocks = shrunk.view(n_edges, n_functions, n_edges, n_functions)
-        blocks = blocks.diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+        members = groups.unsqueeze(2) * n_functions + torch.arange(n_functions)
+        members = members.flatten(1).to(root.device)
+        blocks = shrunk[members.unsqueeze(2), members.unsqueeze(1)]
         share, directions = torch.linalg.eigh(blocks)  # of the prior's variances
         share = share.clamp(min=SMALLEST_SHARE)
-        weights = (root * posterior.weights).view(n_edges, 1, n_functions) @ directions
+        weights = (root * posterior.weights)[members].unsqueeze(1) @ directions
         gains = -0.5 * (share.log() + weights.squeeze(1).square() / share).sum(1)
         if not self._has_noise:
-            gains = gains + HYPER_RATE * prior.precision.sum(1)
+            precision = prior.precision.sum(1)[groups.to(root.device)]
+            gains = gains + HYPER_RATE * precision.sum(1)
         return gains
 
     def weights_without(self, posterior, edges):

@@ -167,6 +167,25 @@ class KANNetwork(nn.Module):
         return sum(int(layer.mask.sum()) for layer in self.all_layers)
 
     @property
+    def leaving_edges(self):
+        """Positions of the edges that leave the inputs, and the nodes of hidden layers.
+
+        Returns
+        -------
+        list of Tensor of int of shape (n_nodes, n_edges), one per layer of `layers`
+            Among the edges of all layers; those of the skip leave the inputs, too.
+        """
+        counts = [layer.mask.numel() for layer in self.all_layers]
+        positions = torch.arange(sum(counts)).split(counts)
+        leaving = [
+            part.view(layer.mask.shape).T
+            for part, layer in zip(positions, self.all_layers, strict=True)
+        ]
+        if self.skip is not None:
+            leaving[0] = torch.cat([leaving[0], leaving.pop()], dim=1)
+        return leaving
+
+    @property
     def widths(self):
         """Number of used inputs, of nodes of each hidden layer, of outputs."""
         return [

@@ -28,6 +28,7 @@ DEAD = 1e-8
 COST_OF_AN_EDGE = 1.0  # of the log evidence, that the removal of one may take
 NEXT_TO_NOTHING = 0.1  # of the log evidence, for the removal of one edge
 MOST_TRYING = 60  # steps of the solver for one trial of a removal by evidence
+MOST_FAILURES = 3  # inputs or hidden nodes, the most promising ones, tried in vain
 
 
 def pruned(result, data, plan, threshold, *, generator):
@@ -57,7 +58,13 @@ def pruned(result, data, plan, threshold, *, generator):
     by_evidence = threshold == "auto"
     monitor, whole = result.monitor, Candidate(result.network, result.prior)
     if by_evidence:
-        search = _Search(whole, data, plan).run()
+        try:
+            search = _Search(whole, data, plan).run()
+        except KeyboardInterrupt:
+            if not result.stage_ends:  # there is nothing new to keep
+                raise
+            result.interrupted = True
+            return result, plan
         candidate, edges = search.best, search.edges
         monitor.n_iter += search.n_iter
     else:
@@ -92,8 +99,9 @@ class _Search:
     so are the other weights. All edges that would cost next to nothing each are removed
     at once and the rest is trained; if the log evidence has then fallen by more than 1
     (what training takes for nothing) below its highest value, the half of them with
-    the higher attribution scores is kept, and so on. This is repeated until no edge
-    can go.
+    the higher attribution scores is kept, and so on. Where no edge can go alone, whole
+    inputs and hidden nodes may, whose edges make up for each other. This is repeated
+    until nothing can go.
     """
 
     def __init__(self, candidate, data, plan):
@@ -113,24 +121,41 @@ class _Search:
         self._highest = self.best.score
 
     def run(self):
-        while self._posterior is not None and self._take_out(self._harmless()):
+        while self._posterior is not None:
+            if not (self._take_out_edges() or self._take_out_a_node()):
+                break
             self._go_on_from(self.best)
         return self
 
-    def _take_out(self, harmless):
-        """Whether some of these edges could go."""
-        harmless = harmless[: self._n_at_once]
-        while len(harmless) and self.n_iter < self._plan.max_iter:
-            trial, left = self._without(harmless)
-            lowest = self._highest - COST_OF_AN_EDGE * len(harmless)
-            trial = self._trained(trial, lowest)
-            if trial.score >= lowest:
-                self.best, self.edges = trial, self.edges[left.cpu()]
-                self._highest = max(lowest, trial.score)
+    def _take_out_edges(self):
+        """Whether some edges could go that cost next to nothing each."""
+        harmless = self._harmless()[: self._n_at_once]
+        while len(harmless):
+            if self._take_out(harmless, COST_OF_AN_EDGE * len(harmless)):
                 self._n_at_once = len(harmless)
                 return True
             harmless = harmless[: len(harmless) // 2]
         return False
+
+    def _take_out_a_node(self):
+        """Whether an input or a hidden node could go, with all edges that leave it."""
+        return any(
+            self._take_out(edges, COST_OF_AN_EDGE)
+            for edges in self._nodes()[:MOST_FAILURES]
+        )
+
+    def _take_out(self, edges, cost):
+        """Whether these edges could go at this cost of log evidence."""
+        if self.n_iter >= self._plan.max_iter:
+            return False
+        trial, left = self._without(edges)
+        lowest = self._highest - cost
+        trial = self._trained(trial, lowest)
+        if trial.score < lowest:
+            return False
+        self.best, self.edges = trial, self.edges[left.cpu()]
+        self._highest = max(lowest, trial.score)
+        return True
 
     def _trained(self, candidate, rival=-math.inf):
         """The candidate with its weights at their mode, with a better prior if any."""
@@ -172,6 +197,22 @@ class _Search:
         scores = torch.cat([part.flatten() for part in _scores(self.best, self._data)])
         order = scores.argsort(stable=True)
         return order[gains[order] >= -NEXT_TO_NOTHING]
+
+    def _nodes(self):
+        """Edges that leave each input and hidden node, the most dispensable one first.
+
+        A linearisation says little of so large a change, but enough for an order.
+        """
+        groups, gains = [], []
+        for leaving in self.best.network.leaving_edges:
+            groups.extend(leaving)
+            gains.append(
+                self._linearised.removal_gains_of_groups(
+                    self.best.prior, self._posterior, leaving
+                )
+            )
+        order = torch.cat(gains).argsort(descending=True, stable=True)
+        return [groups[index] for index in order.tolist()]
 
     def _without(self, edges):
         """The best candidate without some edges, and the positions of what is left."""

@@ -63,6 +63,18 @@ def test_tree_is_fit_then_grid_stage_then_iteration(make, table):
     assert recorder.scores[-1] == model.score(*table)
 
 
+def test_pruning_by_evidence_is_one_more_stage(table):
+    """Iterations of the search are not told of, those of the training after it are."""
+    recorder = Recorder()
+    model = KANRegressor((2,), prune_threshold="auto", random_state=0)
+    model.set_callbacks(recorder).fit(*table)
+    stages = [task for task in recorder.begun if len(task) == 2]
+    assert stages == [("fit", "grid 5")] * 2
+    iterations = [task for task in recorder.begun if len(task) == 3]
+    assert len(iterations) == len(model.loss_curve_) < model.n_iter_
+    assert len(model.stage_ends_) == 2
+
+
 @both
 def test_hooks_can_end_a_stage(make, table):
     """Three iterations of the first stage, all of the second."""

@@ -67,6 +67,36 @@ def test_activations_sum_to_the_output(additive_skip, rng):
     assert_allclose(network.layers[0](x).detach(), hidden, rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("additive_skip", [False, True])
+def test_nothing_depends_on_a_node_without_the_edges_that_leave_it(additive_skip, rng):
+    x = make_samples(rng)
+    network = make_network(rng, x, additive_skip=additive_skip)
+    inputs, hidden = network.leaving_edges
+    assert len(inputs) == 3
+    assert len(hidden) == 4
+    sizes = [layer.mask.numel() for layer in network.all_layers]
+
+    def without(edges):
+        keep = torch.ones(sum(sizes))
+        keep[edges] = 0.0
+        shapes = [layer.mask.shape for layer in network.all_layers]
+        parts = zip(keep.split(sizes), shapes, network.weights, strict=True)
+        return network.with_weights(
+            [weight * part.view(shape).unsqueeze(2) for part, shape, weight in parts]
+        )
+
+    for column, edges in enumerate(inputs):
+        moved = x.clone()
+        moved[:, column] = rng.uniform(-1, 1)
+        assert_array_equal(output(without(edges), moved), output(without(edges), x))
+        assert not torch.equal(output(network, moved), output(network, x))
+    for node, edges in enumerate(hidden):
+        reduced = without(edges)
+        edge_values = reduced.activations(x)[1].detach()
+        assert_array_equal(edge_values[:, :, node], 0.0)
+        assert (edge_values[:, :, [n for n in range(4) if n != node]] != 0).all()
+
+
 def test_propagate_reports_what_went_into_each_layer(rng):
     """Penalties and attribution read it, and the first features may be given."""
     x = make_samples(rng)

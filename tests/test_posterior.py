@@ -305,3 +305,12 @@ def test_gain_of_a_removal_is_the_difference_of_two_evidences(rng):
         exists = torch.arange(n_edges).unsqueeze(1) != edge
         expected = (mean(of_rest).view(n_edges, -1) * exists).flatten()
         assert_allclose(weights, expected, rtol=1e-6, atol=1e-8)
+    leaving = torch.arange(6).view(2, 3).T  # both edges of a column together
+    gains = model.removal_gains_of_groups(prior, posterior, leaving)
+    for column in range(3):
+        mask = torch.ones(2, 3, dtype=torch.float64)
+        mask[:, column] = 0.0
+        first = KANLayer(layers[0].basis, layers[0].weight.detach(), mask)
+        _, of_rest = outcome(KANNetwork([first], network.skip))
+        expected = of_rest.log_evidence - posterior.log_evidence
+        assert_allclose(gains[column], expected, rtol=1e-6, atol=1e-6)

@@ -102,6 +102,16 @@ def test_thresholds_cut_the_scores(additive, table):
         assert left == {edge for edge in scores if scores[edge] >= threshold}
 
 
+def test_an_input_goes_whose_edges_make_up_for_each_other(rng):
+    """Hidden nodes may carry what cancels behind them; no edge can then go alone."""
+    X = rng.uniform(-1, 1, (400, 2))
+    model = KANRegressor((2,), prune_threshold="auto", random_state=0)
+    model.fit(X, X[:, 1] ** 2)
+    assert_array_equal(model.feature_importances_, [0, 1])
+    assert_array_equal(model.network_.used_features, [1])
+    assert_allclose(model.predict(X), X[:, 1] ** 2, atol=1e-4)
+
+
 @pytest.mark.parametrize("threshold", [0.03, "auto"])
 def test_irrelevant_features_vanish_and_relevant_ones_stay(threshold, wide, table):
     X, y = table
@@ -310,6 +320,21 @@ def test_failed_pruning_keeps_the_earlier_model(table, monkeypatch):
     with pytest.raises(ValueError, match="on purpose"):
         model.fit(X, y)
     assert_array_equal(model.predict(X), before)
+
+
+def test_interrupted_search_keeps_the_whole_network(wide, table, monkeypatch):
+    X, y = table
+
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("skkan._prune.finished", interrupt)
+    model = clone(wide).set_params(prune_threshold="auto")
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        model.fit(X, y)
+    assert_array_equal(model.predict(X), wide.predict(X))
+    with pytest.raises(KeyboardInterrupt):  # there is nothing new to keep
+        prune(wide, X, y, threshold="auto")
 
 
 def test_columns_of_another_order_are_an_error(table):
