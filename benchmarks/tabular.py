@@ -625,10 +625,10 @@ def draw_panel(ax, results, score, table):
             continue
         if records["failed"].any():
             ax.text(
-                *(0.02, place, "failed"),
+                *(0.03, place, "failed"),
                 transform=ax.get_yaxis_transform(),
                 va="center",
-                backgroundcolor="white",
+                bbox={"color": "white", "pad": 1},
             )
             continue
         error = None
