@@ -845,6 +845,18 @@ def test_colours_follow_the_style(style, additive):
         assert same_color(ground, plt.rcParams["figure.facecolor"])
 
 
+@pytest.mark.parametrize(("color", "seen"), [("ivory", "ivory"), ("none", "white")])
+def test_nodes_have_the_colour_behind_a_transparent_figure(color, seen, additive):
+    """Not that of a transparent black, which is black."""
+    from matplotlib.colors import same_color
+
+    whole = plt.figure(facecolor=color)
+    for figure in (whole, whole.subfigures(1, 2)[0]):
+        display = KANDisplay.from_estimator(additive, ax=figure.subplots())
+        for node in display.sums_:
+            assert same_color(display.nodes_[node].get_markerfacecolor(), seen)
+
+
 def test_keywords_reach_the_artists(additive):
     display = KANDisplay.from_estimator(
         additive,

@@ -219,7 +219,7 @@ class KANDisplay:
             style = {"color": color, "alpha": 0.7 * opacity, "linewidth": width}
             self.lines_ += self.ax_.plot(*path, **{**style, "zorder": 1, **line_kw})
             frame = {
-                "facecolor": self.figure_.get_facecolor(),
+                "facecolor": _background(self.figure_),
                 "edgecolor": (color, opacity),
                 "linewidth": LINE_WIDTH,
                 "zorder": 2,
@@ -252,7 +252,7 @@ class KANDisplay:
     def _draw_nodes(self, layout, idle, radius):
         import matplotlib as mpl
 
-        color, background = mpl.rcParams["text.color"], self.figure_.get_facecolor()
+        color, background = mpl.rcParams["text.color"], _background(self.figure_)
         self.nodes_, self.sums_ = {}, {}
         for node, (x, y) in layout.nodes.items():
             style = {"markeredgecolor": color, "alpha": _fade(node in idle)}
@@ -279,7 +279,7 @@ class KANDisplay:
             elif node[0] == layout.n_levels - 1:
                 place = {"xytext": (NODE + 4, 0), "ha": "left", "va": "center"}
             else:  # above the node, on a ground that hides the lines behind it
-                background = self.figure_.get_facecolor()
+                background = _background(self.figure_)
                 ground = {"facecolor": background, "pad": 0.5, "linewidth": 0}
                 place = {"xytext": (0, NODE + 3), "ha": "center", "bbox": ground}
             style = {
@@ -309,6 +309,18 @@ class KANDisplay:
                 alpha=0.8,
                 linespacing=1.0,
             )
+
+
+def _background(figure):
+    """Colour behind the axes, opaque, since it has to hide the lines below."""
+    import matplotlib as mpl
+
+    # A figure within another one is transparent unless told otherwise.
+    for each in (figure, figure.canvas.figure):
+        color = each.get_facecolor()
+        if color[3] > 0:
+            return color
+    return mpl.rcParams["figure.facecolor"]
 
 
 def _fade(is_idle):
