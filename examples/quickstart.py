@@ -46,7 +46,6 @@ kan = make_pipeline(
 )
 kan_grid = {
     "kanregressor__grid_size": [4, 8],
-    "kanregressor__spline_order": [2, 3],
     "kanregressor__grid_eps": [0.1, 1.0],
     "kanregressor__grid_schedule": [None, (16,)],
 }

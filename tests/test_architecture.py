@@ -53,6 +53,7 @@ ORDER = [
     "_edges",
     "inspection._selection",
     "inspection._table",
+    "inspection._room",
     "inspection._panels",
     "inspection._edge_display",
     "inspection._grid_display",

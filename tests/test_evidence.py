@@ -261,7 +261,7 @@ def test_learnt_prior_is_a_maximum_of_the_evidence(rng):
     problem = make_problem(rng, [2, 1])
     linearised = problem.linearised
     prior = random_prior(rng, problem.n_edges, unused=2)
-    for _ in range(300):
+    for _ in range(150):
         prior = linearised.improved(prior, linearised.posterior(prior))
     best = linearised.posterior(prior).log_evidence
     for _ in range(50):

@@ -23,6 +23,7 @@ from skkan.inspection import (
     edge_table,
     node_importances,
     node_names,
+    prune,
 )
 from skkan.inspection._layout import Choice, Layout
 from skkan.inspection._network_display import NAME_WIDTH, _wrapped
@@ -192,19 +193,70 @@ def test_edges_are_found_by_name_and_by_position(deep):
     ]
 
 
-def test_removed_edges_do_not_leave_their_input(additive):
-    pruned = without_edges(additive, (0, 0, 1))
-    with pytest.raises(ValueError, match=r"no edge 'height' .* or it is removed"):
-        EdgeFunctionDisplay.from_estimator(pruned, edges=["height"])
-    shown = EdgeFunctionDisplay.from_estimator(pruned, edges=[("height", "y")])
-    assert not (shown.lines_[0].get_ydata()).any()
-    names = [
-        edge.source_name for edge in EdgeFunctionDisplay.from_estimator(pruned).edges
-    ]
-    assert "height" not in names
-    nothing = without_edges(additive, *((0, 0, i) for i in range(4)))
-    with pytest.raises(ValueError, match="All edges of this network are removed"):
-        EdgeFunctionDisplay.from_estimator(nothing)
+def test_removed_edges_are_not_drawn(additive):
+    """Neither those of an input nor those asked for one by one."""
+    gone = without_edges(additive, (0, 0, 1))
+    drawn = EdgeFunctionDisplay.from_estimator(gone).edges
+    assert "height" not in [edge.source_name for edge in drawn]
+
+
+def test_a_removed_edge_is_told_apart_from_one_that_never_was(deep):
+    gone = without_edges(deep, (0, 2, 1))
+    message = r"edge \('height', 'h1_2'\) was removed .* 'height' .* \['h1_0', 'h1_1'"
+    with pytest.raises(ValueError, match=message):
+        EdgeFunctionDisplay.from_estimator(gone, edges=[("height", "h1_2")])
+    left = EdgeFunctionDisplay.from_estimator(gone, edges=["height"]).edges
+    assert [edge.target_name for edge in left] == ["h1_0", "h1_1", "y0", "y1"]
+
+
+@pytest.fixture(scope="module")
+def pruned(additive):
+    """Of four inputs, age and height are left."""
+    return prune(additive, X, Y, threshold=0.02)
+
+
+@pytest.mark.parametrize("node", ["income", 2, (0, 2)])
+def test_inputs_that_pruning_removed_are_told(node, pruned, additive):
+    """Also those that are still in the network, but without edges."""
+    message = r"input 'income' was removed by pruning.* remain: \['age', 'height'\]"
+    masked = without_edges(additive, (0, 0, 2), (0, 0, 3))
+    for model in (pruned, masked):
+        with pytest.raises(ValueError, match=message):
+            EdgeFunctionDisplay.from_estimator(model, edges=[(node, "y")])
+        with pytest.raises(ValueError, match=message):
+            GridDisplay.from_estimator(model, node)
+    with pytest.raises(ValueError, match=r"input 'c' was removed.* \['a', 'b'\]"):
+        GridDisplay.from_estimator(pruned, node=2, feature_names=list("abcd"))
+    with pytest.raises(ValueError, match="no source node 'weight'"):
+        EdgeFunctionDisplay.from_estimator(pruned, edges=["weight"])
+
+
+def test_without_a_node_the_first_input_left_is_drawn(additive):
+    assert GridDisplay.from_estimator(additive).edge.source_name == "age"
+    without_first = without_edges(additive, (0, 0, 0))
+    assert GridDisplay.from_estimator(without_first).edge.source_name == "height"
+
+
+def test_the_diagram_counts_pruned_inputs(pruned):
+    note = one_line(KANDisplay.from_estimator(pruned).note_)
+    assert note == "2 of 2 edges, from 2 of 4 inputs. Left out: 2 pruned inputs."
+
+
+def test_a_network_without_edges_has_nothing_to_draw(additive):
+    """All importances are below two."""
+    with pytest.warns(UserWarning, match="it predicts a constant"):
+        empty = prune(additive, X, Y, threshold=2.0)
+    for draw in (
+        EdgeFunctionDisplay.from_estimator,
+        GridDisplay.from_estimator,
+        lambda model: EdgeFunctionDisplay.from_estimator(model, edges=["age"]),
+        lambda model: GridDisplay.from_estimator(model, "site"),
+    ):
+        with pytest.raises(ValueError, match="All edges of this network were removed"):
+            draw(empty)
+    note = one_line(KANDisplay.from_estimator(empty).note_)
+    assert note.startswith("0 of 1 edges, from 0 of 4 inputs")
+    assert not np.concatenate(node_importances(empty)).any()
 
 
 @pytest.mark.parametrize(
@@ -217,6 +269,8 @@ def test_removed_edges_do_not_leave_their_input(additive):
         ([((4, 0), (1, 0))], r"no source node \(4, 0\)"),
         ([("age", "h2_0")], r"no edge \('age', 'h2_0'\) .*edge_table"),
         ([("age", "h1_0", "y0")], r"a pair \(source, target\) or the name"),
+        ([True], "no source node True"),
+        (7, "no source node 7"),
         ([3.5], r"a pair \(source, target\) or the name of a feature, got 3.5"),
         ([(3.5, "y0")], "no source node 3.5"),
         ([], "at least one edge, got none"),
@@ -435,11 +489,144 @@ def test_wrong_axes_are_told(deep):
         EdgeFunctionDisplay.from_estimator(deep, edges=["age"], ax=free)
     with pytest.raises(ValueError, match="n_cols must be an integer of at least 1"):
         EdgeFunctionDisplay.from_estimator(deep, n_cols=0)
-    for display in (EdgeFunctionDisplay, KANDisplay):
-        with pytest.raises(ValueError, match=r"max_edges must be at least 1.*got 0"):
-            display.from_estimator(deep, max_edges=0)
-    with pytest.raises(ValueError, match="threshold must be at least 0, got -1"):
-        KANDisplay.from_estimator(deep, threshold=-1)
+
+
+@every_display
+@pytest.mark.parametrize("kind", ["Figure", "str", "int"])
+def test_things_that_are_not_axes_are_told(kind, display, additive):
+    ax = {"Figure": plt.figure(), "str": "axes", "int": 3}[kind]
+    with pytest.raises(TypeError, match=f"draws into a single Axes, got {kind}: pass"):
+        display.from_estimator(additive, ax=ax)
+
+
+@pytest.mark.parametrize(("thing", "kind"), [("a", "str"), (None, "NoneType")])
+def test_lists_of_other_things_are_told(thing, kind, additive):
+    with pytest.raises(TypeError, match=f"into a single Axes, got {kind}: pass"):
+        EdgeFunctionDisplay.from_estimator(additive, edges=["age"], ax=[thing])
+
+
+@pytest.mark.parametrize("display", [EdgeFunctionDisplay, KANDisplay])
+@pytest.mark.parametrize("max_edges", [0, 1.5, "a"])
+def test_counts_are_positive_integers(max_edges, display, deep):
+    with pytest.raises(ValueError, match="max_edges must be at least 1, and an int"):
+        display.from_estimator(deep, max_edges=max_edges)
+
+
+@pytest.mark.parametrize("threshold", [-1, float("nan"), "a"])
+def test_thresholds_are_not_negative(threshold, deep):
+    with pytest.raises(ValueError, match=f"threshold must be .* got '?{threshold}"):
+        KANDisplay.from_estimator(deep, threshold=threshold)
+
+
+# Small axes without a layout engine
+
+
+def drawn_small(case, models):
+    """Curves drawn into axes as plt.subplots makes them."""
+    model, shape, figsize, names = case
+    _, axes = plt.subplots(*shape, figsize=figsize)
+    if np.size(axes) == 1:
+        return EdgeFunctionDisplay.from_estimator(models[model], ax=axes)
+    edges = edge_functions(models[model])[: np.size(axes)]
+    return EdgeFunctionDisplay.from_estimator(
+        models[model],
+        edges=[(edge.source, edge.target) for edge in edges],
+        feature_names=names,
+        ax=axes,
+    )
+
+
+SMALL = {
+    "divided": ("deep", (1, 1), (6, 4), None),
+    "grid": ("additive", (2, 2), (5, 4), None),
+    "row": ("additive", (1, 4), (8, 2), None),
+    "long names": ("additive", (1, 4), (8, 2), LONG),
+    "other targets": ("deep", (3, 4), (8, 5), LONG),
+}
+
+
+@pytest.fixture(params=SMALL)
+def small(request, additive, deep):
+    display = drawn_small(SMALL[request.param], {"additive": additive, "deep": deep})
+    display.figure_.canvas.draw()
+    return display
+
+
+def test_labels_lie_on_no_other_panel(small):
+    """Nor on each other, nor outside of the figure."""
+    whole = small.figure_.bbox
+    for ax in small.axes_:
+        texts = [ax.xaxis.label, ax.yaxis.label, *ax.get_yticklabels()]
+        extents = [text.get_window_extent() for text in texts if text.get_text()]
+        others = [other.bbox for other in small.axes_ if other is not ax]
+        for extent in extents:
+            assert not any(extent.overlaps(other) for other in others)
+            assert whole.x0 <= extent.x0 < extent.x1 <= whole.x1
+            assert whole.y0 <= extent.y0 < extent.y1 <= whole.y1
+
+
+def test_ticks_of_x_lie_side_by_side(small):
+    for ax in small.axes_:
+        low, high = ax.get_xlim()
+        extents = [
+            label.get_window_extent()
+            for tick, label in zip(ax.get_xticks(), ax.get_xticklabels(), strict=True)
+            if low <= tick <= high
+        ]
+        assert len(extents) > 1
+        assert apart([(extent.x0, extent.x1) for extent in extents])
+
+
+def test_every_panel_has_its_input_and_its_scale(small):
+    """The target stands at the left, in the label of x, or at the neighbour's left."""
+    before = None
+    for ax, edge in zip(small.axes_, small.edges, strict=True):
+        low, high = ax.get_ylim()
+        assert sum((low <= ax.get_yticks()) & (ax.get_yticks() <= high)) > 1
+        x_label, y_label = one_line(ax.xaxis.label), one_line(ax.yaxis.label)
+        assert x_label[:3] == edge.source_name[:3]
+        says = y_label.startswith("part of ") or x_label.endswith(edge.target_name)
+        assert says or before.target == edge.target
+        before = edge
+
+
+def test_labels_inside_are_above_the_curve(additive):
+    display = drawn_small(SMALL["row"], {"additive": additive})
+    display.figure_.canvas.draw()
+    for ax, line in zip(display.axes_, display.lines_, strict=True):
+        bottom = ax.xaxis.label.get_window_extent().y0
+        assert bottom > ax.bbox.y0 + 0.8 * ax.bbox.height
+        heights = ax.transData.transform(line.get_xydata())[:, 1]
+        assert heights.max() <= bottom
+
+
+def test_axes_of_the_usual_size_keep_the_usual_letters(additive):
+    display = EdgeFunctionDisplay.from_estimator(additive)
+    usual = plt.rcParams["font.size"]
+    for ax in display.axes_:
+        texts = [ax.xaxis.label, ax.yaxis.label, *ax.get_xticklabels()]
+        assert {text.get_fontsize() for text in texts} == {usual}
+
+
+def test_grids_and_losses_fit_small_axes(additive, staged):
+    _, axes = plt.subplots(2, 3, figsize=(5, 3))
+    grid = GridDisplay.from_estimator(additive, ax=axes[0, 0], feature_names=LONG)
+    loss = LossCurveDisplay.from_estimator(staged, ax=axes[0, 1])
+    grid.figure_.canvas.draw()
+    for ax in (grid.ax_, loss.ax_):
+        assert 6 <= ax.get_xticklabels()[0].get_fontsize() < 7
+        assert not ax.get_xlabel()  # there is no room above the next row
+    ends = [text.get_window_extent() for text in loss.stage_labels_]
+    assert apart([(extent.x0, extent.x1) for extent in ends])
+    below = GridDisplay.from_estimator(additive, ax=axes[1, 0], feature_names=LONG)
+    assert "…" in below.ax_.get_xlabel()
+
+
+def test_one_iteration_has_one_tick():
+    display = LossCurveDisplay([0.5]).plot()
+    low, high = display.ax_.get_xlim()
+    ticks = display.ax_.get_xticks()
+    assert_array_equal(ticks[(low <= ticks) & (ticks <= high)], [1])
 
 
 # Networks
@@ -656,6 +843,18 @@ def test_colours_follow_the_style(style, additive):
         assert same_color(display.lines_[0].get_color(), text)
         ground = display.boxes_[0].get_facecolor()
         assert same_color(ground, plt.rcParams["figure.facecolor"])
+
+
+@pytest.mark.parametrize(("color", "seen"), [("ivory", "ivory"), ("none", "white")])
+def test_nodes_have_the_colour_behind_a_transparent_figure(color, seen, additive):
+    """Not that of a transparent black, which is black."""
+    from matplotlib.colors import same_color
+
+    whole = plt.figure(facecolor=color)
+    for figure in (whole, whole.subfigures(1, 2)[0]):
+        display = KANDisplay.from_estimator(additive, ax=figure.subplots())
+        for node in display.sums_:
+            assert same_color(display.nodes_[node].get_markerfacecolor(), seen)
 
 
 def test_keywords_reach_the_artists(additive):

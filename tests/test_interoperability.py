@@ -70,9 +70,11 @@ def iris():
 @pytest.mark.parametrize(
     "search",
     [
-        lambda *args: GridSearchCV(*args, n_jobs=2),
-        lambda *args: RandomizedSearchCV(*args, n_iter=3, n_jobs=2, random_state=0),
-        lambda *args: HalvingGridSearchCV(*args, n_jobs=2, random_state=0),
+        lambda *args: GridSearchCV(*args, cv=3, n_jobs=2),
+        lambda *args: RandomizedSearchCV(
+            *args, cv=3, n_iter=3, n_jobs=2, random_state=0
+        ),
+        lambda *args: HalvingGridSearchCV(*args, cv=3, n_jobs=2, random_state=0),
     ],
     ids=["grid", "random", "halving"],
 )
@@ -308,36 +310,46 @@ def test_validation_set_is_transformed_by_a_pipeline(iris):
 LOAD_AND_PREDICT = """
 import io, sys
 import joblib, numpy, pickle, skops.io
-kind, model_path, data_path = sys.argv[1:]
-if kind == "pickle":
-    model = pickle.load(open(model_path, "rb"))
-elif kind == "joblib":
-    model = joblib.load(model_path, mmap_mode="r")
-else:
-    untrusted = skops.io.get_untrusted_types(file=model_path)
-    model = skops.io.load(model_path, trusted=untrusted)
-numpy.save(data_path + ".out.npy", model.predict(numpy.load(data_path)))
+kind, data_path, *model_paths = sys.argv[1:]
+for model_path in model_paths:
+    if kind == "pickle":
+        model = pickle.load(open(model_path, "rb"))
+    elif kind == "joblib":
+        model = joblib.load(model_path, mmap_mode="r")
+    else:
+        untrusted = skops.io.get_untrusted_types(file=model_path)
+        model = skops.io.load(model_path, trusted=untrusted)
+    numpy.save(model_path + ".npy", model.predict(numpy.load(data_path)))
 """
 
 
-@both
-@pytest.mark.parametrize("kind", ["pickle", "joblib", "skops"])
-def test_round_trip_into_another_process(make, kind, tmp_path, iris):
+@pytest.fixture(scope="module")
+def dumped(iris):
+    """Models whose fit left a solver's state behind, by name."""
     X, y = (part.to_numpy() for part in iris)
-    solver = Adam(batch_size=64)
-    model = make(solver=solver, additive_skip=True, **SHORT).fit(X, y)
-    model.partial_fit(X, y)  # leaves a solver's state behind
-    path, data = tmp_path / "model", str(tmp_path / "data.npy")
-    dump = {
-        "pickle": lambda: path.write_bytes(pickle.dumps(model)),
-        "joblib": lambda: joblib.dump(model, path),
-        "skops": lambda: skops.io.dump(model, path),
+    settings = {"solver": Adam(batch_size=64), "additive_skip": True, **SHORT}
+    return {
+        make.__name__: make(**settings).fit(X, y).partial_fit(X, y)
+        for make in (KANRegressor, KANClassifier)
     }
-    dump[kind]()
+
+
+@pytest.mark.parametrize("kind", ["pickle", "joblib", "skops"])
+def test_round_trip_into_another_process(kind, tmp_path, iris, dumped):
+    X = iris[0].to_numpy()
+    dump = {
+        "pickle": lambda model, path: path.write_bytes(pickle.dumps(model)),
+        "joblib": joblib.dump,
+        "skops": skops.io.dump,
+    }[kind]
+    for name, model in dumped.items():
+        dump(model, tmp_path / name)
+    data, paths = tmp_path / "data.npy", [tmp_path / name for name in dumped]
     np.save(data, X)
     command = [sys.executable, "-W", "error", "-c", LOAD_AND_PREDICT]
-    subprocess.run([*command, kind, str(path), data], check=True)
-    assert_array_equal(np.load(data + ".out.npy"), model.predict(X))
+    subprocess.run([*command, kind, data, *paths], check=True)
+    for name, model in dumped.items():
+        assert_array_equal(np.load(tmp_path / f"{name}.npy"), model.predict(X))
 
 
 def test_skops_has_to_trust_only_what_is_ours(iris):

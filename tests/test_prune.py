@@ -195,7 +195,7 @@ def test_weights_are_repetitions(make, threshold, rng):
     X = rng.uniform(-1, 1, size=(60, 3))
     y = (X[:, 0] + 0.3 * rng.normal(size=60) > 0) * 1
     count = rng.integers(0, 3, size=60)
-    weighted = make((2,), random_state=0, max_iter=200, prune_threshold=threshold)
+    weighted = make((2,), random_state=0, max_iter=60, prune_threshold=threshold)
     repeated = clone(weighted)
     weighted.fit(X, y, sample_weight=count)
     repeated.fit(np.repeat(X, count, axis=0), np.repeat(y, count))

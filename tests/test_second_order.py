@@ -36,6 +36,12 @@ def additive(friedman):
     return KANRegressor(()).fit(X, y)
 
 
+@pytest.fixture(scope="module")
+def layered(friedman):
+    X, _, y, _ = friedman
+    return KANRegressor((3,), random_state=0).fit(X, y)
+
+
 def test_refit_with_the_learnt_alpha_is_the_same_model(additive, friedman):
     """A model without hidden layers has one optimum for a penalty."""
     X, X_test, y, _ = friedman
@@ -56,12 +62,10 @@ def test_evidence_peaks_at_the_learnt_alpha(additive, friedman):
         assert other.log_evidence_ < additive.log_evidence_
 
 
-def test_noise_is_found(friedman):
+def test_noise_is_found(layered):
     """It is 1 in the law that made the table."""
-    X, _, y, _ = friedman
-    model = KANRegressor((5,), random_state=0).fit(X, y)
-    assert 0.8 < model.noise_std_ < 1.3
-    assert 20 < model.n_effective_parameters_ < 120
+    assert 0.8 < layered.noise_std_ < 1.3
+    assert 20 < layered.n_effective_parameters_ < 120
 
 
 @pytest.mark.parametrize("hidden_layer_sizes", [(), (3,)])
@@ -198,14 +202,12 @@ def test_a_posterior_that_rounding_forbids_is_warned_of(monkeypatch, friedman):
     assert model.score(X, y) > 0.8
 
 
-@pytest.mark.parametrize("hidden_layer_sizes", [(), (3,)])
-def test_learnt_alpha_serves_the_default_solver(hidden_layer_sizes, friedman):
+@pytest.mark.parametrize("name", ["additive", "layered"])
+def test_learnt_alpha_serves_the_default_solver(name, friedman, request):
     """Strengths that differ by orders of magnitude are beyond first-order solvers."""
     X, X_test, y, y_test = friedman
-    learnt = KANRegressor(hidden_layer_sizes, random_state=0).fit(X, y)
-    again = KANRegressor(hidden_layer_sizes, random_state=0, alpha=learnt.alpha_).fit(
-        X, y
-    )
+    learnt = request.getfixturevalue(name)
+    again = clone(learnt).set_params(random_state=0, alpha=learnt.alpha_).fit(X, y)
     assert hasattr(again, "alpha_")
     assert again.score(X_test, y_test) > learnt.score(X_test, y_test) - 0.02
 

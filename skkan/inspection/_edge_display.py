@@ -7,13 +7,20 @@ import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from skkan._edges import NEGLIGIBLE, edge_functions
-from skkan.inspection._panels import draw_input, leave_floor, panel_axes, span_of
-from skkan.inspection._selection import selected_edges, with_names
+from skkan.inspection._panels import FLOOR, draw_input, leave_floor, panel_axes, span_of
+from skkan.inspection._room import LINE, Room, follows, shortened
+from skkan.inspection._selection import (
+    check_max_edges,
+    present_edges,
+    removed_inputs,
+    selected_edges,
+    with_names,
+)
 
 N_POINTS = 201  # of a curve
 NORMAL_90 = 1.645  # deviations to both sides that hold 90% of a normal distribution
-LABEL_WIDTH = 30  # characters of a line
-PER_INCH = 12  # characters of the usual font
+ABOVE = 0.05  # share of the height of a panel, some room above the curve
+LEGEND_WIDTH = 110.0  # points, of a panel that can hold a legend beside its curve
 
 
 class EdgeFunctionDisplay:
@@ -87,9 +94,9 @@ class EdgeFunctionDisplay:
             Fitted.
         edges : list, default=None
             Each a pair (source, target) of nodes, or one input, which stands for all
-            edges that leave it and are not removed. A node is given by its name (see
-            `node_names`) or as (level, position), an input also by its column number.
-            None takes the most important ones.
+            edges that leave it and are not removed by pruning. A node is given by its
+            name (see `node_names`) or as (level, position), an input also by its column
+            number. None takes the most important ones.
         max_edges : int, default=9
             How many edges None takes at most; none is taken whose importance is below
             0.001, unless all are.
@@ -111,7 +118,8 @@ class EdgeFunctionDisplay:
         sklearn.exceptions.NotFittedError
             If it is not fitted.
         ValueError
-            If there is no such edge, or no posterior to be drawn.
+            If there is no such edge, if pruning has removed it, or if there is no
+            posterior to be drawn.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         if with_posterior == "auto":
@@ -121,10 +129,11 @@ class EdgeFunctionDisplay:
             curves, estimator.n_features_in_, feature_names, target_names
         )
         last = max(curve.target[0] for curve in curves)
+        removed = removed_inputs(estimator, curves, feature_names)
         if edges is None:
             curves = _most_important(curves, max_edges)
         else:
-            curves = selected_edges(curves, edges)
+            curves = selected_edges(curves, edges, removed)
         response = _response_of(estimator)
         curves = [
             replace(curve, target_name=f"{response}{curve.target_name}")
@@ -150,7 +159,8 @@ class EdgeFunctionDisplay:
         ----------
         ax : Axes or array-like of Axes, default=None
             One axes for each edge, or a single one, which is divided. None makes a
-            figure.
+            figure. In small axes letters are small and labels short; where there is
+            no room beside the axes, they name "input → target" inside.
         n_cols : int, default=3
             Panels in a row, at most.
         line_kw, knots_kw : dict, default=None
@@ -168,9 +178,7 @@ class EdgeFunctionDisplay:
         ValueError
             If the number of axes is not that of the edges.
         """
-        self.axes_, begins_row = panel_axes(
-            ax, len(self.edges), n_cols, type(self).__name__
-        )
+        self.axes_ = panel_axes(ax, len(self.edges), n_cols, type(self).__name__)
         self.figure_ = self.axes_[0].figure
         self.lines_, self.bands_, self.densities_, self.knots_ = [], [], [], []
         for panel, edge in zip(self.axes_, self.edges, strict=True):
@@ -180,13 +188,37 @@ class EdgeFunctionDisplay:
             )
             self.densities_.append(density)
             self.knots_.append(knots)
-            panel.set_xlabel(fill(edge.source_name, LABEL_WIDTH), parse_math=False)
-        self._write_ylabels(begins_row)
-        self._share_scales()
-        if self.bands_:
-            self.bands_[0].set_label("90% band")
-            self.axes_[0].legend(handles=self.bands_[:1], fontsize="small")
+        self._fit_labels()
         return self
+
+    def _fit_labels(self):
+        """Scales and labels, and letters no larger than the panels have room for."""
+        rooms = Room.around_all(self.axes_)
+        for panel, room in zip(self.axes_, rooms, strict=True):
+            room.shrink(panel)
+            room.thin_ticks(panel)
+        self._share_scales(rooms)
+        before = None
+        for panel, edge, room in zip(self.axes_, self.edges, rooms, strict=True):
+            is_said = before is not None and (
+                edge.target == before[1].target and follows(panel, before[0])
+            )
+            is_said = _write_ylabel(panel, edge, room, is_said=is_said)
+            _write_xlabel(panel, edge, room, is_said=is_said)
+            before = panel, edge
+        if self.bands_:
+            self._write_legend(rooms[0])
+
+    def _write_legend(self, room):
+        self.bands_[0].set_label("90% band")
+        if room.width >= LEGEND_WIDTH:
+            top = 1 - _label_share(self.edges[0], room)
+            self.axes_[0].legend(
+                handles=self.bands_[:1],
+                fontsize=0.83 * room.letter,
+                bbox_to_anchor=(0, FLOOR, 1, top - FLOOR),  # the best place in it
+                borderaxespad=0.3,
+            )
 
     def _draw_curve(self, ax, edge, line_kw, band_kw):
         x = np.linspace(*span_of(edge), N_POINTS)
@@ -200,19 +232,7 @@ class EdgeFunctionDisplay:
                 ax.fill_between(x, curve - band, curve + band, **{**filled, **band_kw})
             )
 
-    def _write_ylabels(self, begins_row):
-        """Say what a panel measures, unless its neighbour on the left has."""
-        before = None
-        for panel, edge, is_first in zip(
-            self.axes_, self.edges, begins_row, strict=True
-        ):
-            if is_first or edge.target != before:
-                label = f"part of {edge.target_name}, less its mean"
-                n_characters = int(panel.bbox.height / panel.figure.dpi * PER_INCH)
-                panel.set_ylabel(fill(label, max(15, n_characters)), parse_math=False)
-            before = edge.target
-
-    def _share_scales(self):
+    def _share_scales(self, rooms):
         """Give the panels of curves that enter the same node the same limits."""
         by_target = {}
         for number, edge in enumerate(self.edges):
@@ -226,20 +246,58 @@ class EdgeFunctionDisplay:
                     for path in self.bands_[number].get_paths()
                 ]
             low, high = min(map(np.min, values)), max(map(np.max, values))
+            above = ABOVE + max(
+                _label_share(self.edges[number], rooms[number]) for number in numbers
+            )
             for number in numbers:
-                leave_floor(self.axes_[number], low, high)
+                leave_floor(self.axes_[number], low, high, above)
+
+
+def _label_share(edge, room):
+    """Share of a panel's height that a label of x takes which stands inside."""
+    if room.label_below(edge.source_name):
+        return 0.0
+    return min(0.3, LINE * room.letter / room.height)
+
+
+def _write_ylabel(ax, edge, room, *, is_said):
+    """Say what a panel measures and return True, unless there is no room."""
+    has_room = room.ticks_of_y(ax) <= room.left
+    if is_said:  # by the neighbour on the left, which has the same ticks
+        ax.tick_params(axis="y", labelleft=has_room)
+        return True
+    if not has_room:  # labels of the ticks inside
+        ax.tick_params(axis="y", direction="in", pad=-room.ticks_of_y(ax))
+    label = room.label_beside(ax, *_ylabels(edge.target_name, room))
+    ax.set_ylabel(label, parse_math=False)
+    return bool(label)
+
+
+def _ylabels(name, room):
+    """Labels of y, the longer one first."""
+    n_letters = max(15, room.n_letters(room.height))  # so that "less its mean" fits
+    whole = f"part of {name}, less its mean"
+    if len(whole) > n_letters:
+        whole = f"part of {shortened(name, 2 * n_letters)},\nless its mean"
+        if whole.index("\n") > n_letters:
+            whole = fill(whole, n_letters)
+    return whole, shortened(f"part of {name}", n_letters)
+
+
+def _write_xlabel(ax, edge, room, *, is_said):
+    """Name the input, and the target if there was no room for it elsewhere."""
+    name = edge.source_name if is_said else f"{edge.source_name} → {edge.target_name}"
+    label = room.label_below(name)
+    if not label:  # inside, above the curve
+        label = shortened(name, room.n_letters(room.width))
+        ax.xaxis.set_label_coords(0.5, 1 - ABOVE / 2)
+        ax.xaxis.label.set_verticalalignment("top")
+    ax.set_xlabel(label, parse_math=False)
 
 
 def _most_important(edges, max_edges):
-    if max_edges < 1:
-        raise ValueError(f"max_edges must be at least 1, got {max_edges}.")
-    ranked = sorted(
-        (edge for edge in edges if not edge.removed), key=lambda edge: -edge.importance
-    )
-    if not ranked:
-        raise ValueError(
-            "All edges of this network are removed, so that there is no curve to draw."
-        )
+    check_max_edges(max_edges)
+    ranked = sorted(present_edges(edges), key=lambda edge: -edge.importance)
     above = [edge for edge in ranked if edge.importance >= NEGLIGIBLE]
     return (above or ranked)[:max_edges]
 

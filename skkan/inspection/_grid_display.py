@@ -5,8 +5,19 @@ from scipy.interpolate import BSpline
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from skkan._edges import edge_functions
-from skkan.inspection._panels import draw_input, leave_floor, panel_axes
-from skkan.inspection._selection import node_meant, with_names
+from skkan.inspection._panels import (
+    check_single_axes,
+    draw_input,
+    leave_floor,
+    panel_axes,
+)
+from skkan.inspection._room import Room
+from skkan.inspection._selection import (
+    node_meant,
+    present_edges,
+    removed_inputs,
+    with_names,
+)
 
 POINTS_PER_INTERVAL = 40
 
@@ -48,16 +59,17 @@ class GridDisplay:
         self.edge = edge
 
     @classmethod
-    def from_estimator(cls, estimator, node=0, *, feature_names=None, **kwargs):
+    def from_estimator(cls, estimator, node=None, *, feature_names=None, **kwargs):
         """Draw the splines of a node of a fitted estimator.
 
         Parameters
         ----------
         estimator : KANRegressor or KANClassifier
             Fitted.
-        node : str, int or tuple of (int, int), default=0
+        node : str, int or tuple of (int, int), default=None
             Name of an input or a hidden node, see `node_names`, its (level, position),
-            or the column number of an input.
+            or the column number of an input. None takes the first input that pruning
+            has left.
         feature_names : sequence of str, default=None
             Names of the inputs; None takes those that the estimator knows.
         **kwargs
@@ -74,12 +86,15 @@ class GridDisplay:
         sklearn.exceptions.NotFittedError
             If it is not fitted.
         ValueError
-            If there is no such node.
+            If there is no such node, or if pruning has removed it.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         edges = edge_functions(estimator)
         edges = with_names(edges, estimator.n_features_in_, feature_names)
-        source = node_meant(edges, node)
+        source = min(edge.source for edge in present_edges(edges))
+        if node is not None:
+            removed = removed_inputs(estimator, edges, feature_names)
+            source = node_meant(edges, node, removed)
         edge = next(edge for edge in edges if edge.source == source)
         return cls(edge).plot(**kwargs)
 
@@ -102,7 +117,8 @@ class GridDisplay:
         GridDisplay
             The object itself.
         """
-        (self.ax_,), _ = panel_axes(ax, 1, 1, type(self).__name__)
+        check_single_axes(ax, type(self).__name__)
+        (self.ax_,) = panel_axes(ax, 1, 1, type(self).__name__)
         self.figure_ = self.ax_.figure
         knots, spline = self.edge.knots, self.edge.spline
         shares = np.arange(POINTS_PER_INTERVAL * (len(knots) - 1) + 1)
@@ -112,7 +128,11 @@ class GridDisplay:
         self.density_, self.knots_ = draw_input(
             self.ax_, self.edge, density_kw=density_kw, knots_kw=knots_kw
         )
+        room = Room.around(self.ax_)
+        room.shrink(self.ax_)
+        room.thin_ticks(self.ax_)
         leave_floor(self.ax_, 0.0, values.max())
-        self.ax_.set_xlabel(self.edge.source_name, parse_math=False)
-        self.ax_.set_ylabel("$B_m$")
+        label = room.label_below(self.edge.source_name)
+        self.ax_.set_xlabel(label, parse_math=False)
+        self.ax_.set_ylabel(room.label_beside(self.ax_, "$B_m$"))
         return self

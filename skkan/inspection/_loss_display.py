@@ -5,6 +5,7 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from skkan._edges import check_fitted_kan
 from skkan.inspection._panels import check_single_axes
+from skkan.inspection._room import CHARACTER, Room
 
 LOG_RATIO = 10.0  # of the largest to the smallest loss, from which the scale is log
 
@@ -35,7 +36,7 @@ class LossCurveDisplay:
     stage_lines_ : list of Line2D
         Where a stage ended and another began.
     stage_labels_ : list of Text
-        Grid sizes of the stages.
+        Grid sizes of the stages, empty above those too short for it.
 
     Examples
     --------
@@ -143,11 +144,15 @@ class LossCurveDisplay:
                 self.validation_loss_curve,
                 **{"label": "validation", "marker": marker, **(validation_kw or {})},
             )
-        ax.legend()
+        room = Room.around(ax)
+        room.shrink(ax)
+        ax.legend(fontsize=room.scale * plt.rcParams["font.size"])
         ax.set_yscale(self._chosen_scale() if scale == "auto" else scale)
-        ax.set(xlabel="iteration", ylabel="loss")
-        ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
-        self._mark_stages(stage_kw or {})
+        ax.set(xlabel=room.label_below("iteration"), ylabel="loss")
+        ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
+        if len(self.loss_curve) == 1:
+            ax.set_xlim(0.5, 1.5)  # so that the only tick is that of an integer
+        self._mark_stages(room, stage_kw or {})
         return self
 
     def _draw(self, curve, **kwargs):
@@ -159,7 +164,7 @@ class LossCurveDisplay:
         low, high = losses.min(), losses.max()
         return "log" if low > 0 and high >= LOG_RATIO * low else "linear"
 
-    def _mark_stages(self, stage_kw):
+    def _mark_stages(self, room, stage_kw):
         import matplotlib as mpl
 
         style = {"color": mpl.rcParams["text.color"], "alpha": 0.5, "linestyle": ":"}
@@ -170,14 +175,17 @@ class LossCurveDisplay:
         self.stage_labels_ = []
         if self.grid_sizes is None or len(self.stage_ends) < 2:
             return
+        span = bounds[-1] - bounds[0]
         for start, end, size in zip(bounds, bounds[1:], self.grid_sizes, strict=False):
+            fit = int(room.width * (end - start) / span / (CHARACTER * room.letter))
+            names = (name for name in (f"grid {size}", f"{size}") if len(name) <= fit)
             text = self.ax_.text(
                 (start + end) / 2,
                 1.01,
-                f"grid {size}",
+                next(names, ""),  # nothing above a stage that is too short for it
                 transform=self.ax_.get_xaxis_transform(),
                 ha="center",
                 va="bottom",
-                fontsize="small",
+                fontsize=0.83 * room.letter,
             )
             self.stage_labels_.append(text)

@@ -1,5 +1,6 @@
 """KANDisplay: a fitted network as a diagram."""
 
+from numbers import Real
 from textwrap import fill, wrap
 
 import numpy as np
@@ -8,7 +9,7 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 from skkan._edges import NEGLIGIBLE, edge_functions
 from skkan.inspection._layout import BOX_WIDTH, Choice, Layout
 from skkan.inspection._panels import check_single_axes, span_of
-from skkan.inspection._selection import with_names
+from skkan.inspection._selection import check_max_edges, removed_inputs, with_names
 
 N_POINTS = 101  # of a curve
 INNER = 0.8  # of the width and height of a box that its curve fills
@@ -41,6 +42,8 @@ class KANDisplay:
     ----------
     edges : list of EdgeFunction
         All those of a network.
+    n_unused : int, default=0
+        How many inputs pruning has removed, so that they have no edge in the list.
 
     Attributes
     ----------
@@ -80,8 +83,9 @@ class KANDisplay:
     importance below 0.001.
     """
 
-    def __init__(self, edges):
+    def __init__(self, edges, *, n_unused=0):
         self.edges = edges
+        self.n_unused = n_unused
 
     @classmethod
     def from_estimator(
@@ -115,7 +119,9 @@ class KANDisplay:
         edges = edge_functions(estimator)
         n_features = estimator.n_features_in_
         edges = with_names(edges, n_features, feature_names, target_names)
-        return cls(edges).plot(**kwargs)
+        removed = removed_inputs(estimator, edges)
+        n_unused = len(removed.keys() - {edge.source for edge in edges})
+        return cls(edges, n_unused=n_unused).plot(**kwargs)
 
     def plot(
         self,
@@ -163,14 +169,14 @@ class KANDisplay:
         """
         check_single_axes(ax, type(self).__name__)
         check_matplotlib_support(f"{type(self).__name__}.plot")
-        if max_edges is not None and max_edges < 1:
-            raise ValueError(f"max_edges must be at least 1 or None, got {max_edges}.")
-        if threshold < 0:
-            raise ValueError(f"threshold must be at least 0, got {threshold}.")
+        if max_edges is not None:
+            check_max_edges(max_edges)
+        if not (isinstance(threshold, Real) and threshold >= 0):
+            raise ValueError(f"threshold must be at least 0, got {threshold!r}.")
         choice, layout, idle = self._arranged(ax, max_edges, threshold)
         self.shown_ = choice.shown
         labels = _labels(self.edges, layout)
-        note = _note(self.edges, choice, threshold)
+        note = _note(self.edges, choice, threshold, self.n_unused)
         self.ax_, font_size = _prepared_axes(ax, layout, labels, bool(note))
         self.figure_ = self.ax_.figure
         opacities = _opacities(choice.shown)
@@ -213,7 +219,7 @@ class KANDisplay:
             style = {"color": color, "alpha": 0.7 * opacity, "linewidth": width}
             self.lines_ += self.ax_.plot(*path, **{**style, "zorder": 1, **line_kw})
             frame = {
-                "facecolor": self.figure_.get_facecolor(),
+                "facecolor": _background(self.figure_),
                 "edgecolor": (color, opacity),
                 "linewidth": LINE_WIDTH,
                 "zorder": 2,
@@ -246,7 +252,7 @@ class KANDisplay:
     def _draw_nodes(self, layout, idle, radius):
         import matplotlib as mpl
 
-        color, background = mpl.rcParams["text.color"], self.figure_.get_facecolor()
+        color, background = mpl.rcParams["text.color"], _background(self.figure_)
         self.nodes_, self.sums_ = {}, {}
         for node, (x, y) in layout.nodes.items():
             style = {"markeredgecolor": color, "alpha": _fade(node in idle)}
@@ -273,7 +279,7 @@ class KANDisplay:
             elif node[0] == layout.n_levels - 1:
                 place = {"xytext": (NODE + 4, 0), "ha": "left", "va": "center"}
             else:  # above the node, on a ground that hides the lines behind it
-                background = self.figure_.get_facecolor()
+                background = _background(self.figure_)
                 ground = {"facecolor": background, "pad": 0.5, "linewidth": 0}
                 place = {"xytext": (0, NODE + 3), "ha": "center", "bbox": ground}
             style = {
@@ -303,6 +309,18 @@ class KANDisplay:
                 alpha=0.8,
                 linespacing=1.0,
             )
+
+
+def _background(figure):
+    """Colour behind the axes, opaque, since it has to hide the lines below."""
+    import matplotlib as mpl
+
+    # A figure within another one is transparent unless told otherwise.
+    for each in (figure, figure.canvas.figure):
+        color = each.get_facecolor()
+        if color[3] > 0:
+            return color
+    return mpl.rcParams["figure.facecolor"]
 
 
 def _fade(is_idle):
@@ -424,7 +442,7 @@ def _rises(edges, curves, shared_scale):
     ]
 
 
-def _note(edges, choice, threshold):
+def _note(edges, choice, threshold, n_unused):
     """What is shown and what is not, empty if nothing is left out."""
     parts = [
         f"{count} {why}"
@@ -432,6 +450,7 @@ def _note(edges, choice, threshold):
             (choice.n_removed, "removed"),
             (choice.n_negligible, f"of importance below {threshold:g}"),
             (choice.n_lesser, "that matter less"),
+            (n_unused, f"pruned input{'s' * (n_unused > 1)}"),
         )
         if count
     ]
@@ -442,6 +461,6 @@ def _note(edges, choice, threshold):
         for some in (choice.shown, edges)
     )
     return (
-        f"{len(choice.shown)} of {choice.n_edges} edges, from {used} of {inputs} "
-        f"inputs. Left out: {', '.join(parts)}."
+        f"{len(choice.shown)} of {choice.n_edges} edges, from {used} of "
+        f"{inputs + n_unused} inputs. Left out: {', '.join(parts)}."
     )

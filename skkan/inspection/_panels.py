@@ -3,15 +3,18 @@
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
+from skkan.inspection._room import USUAL, Room
+
 STRIP = 0.12  # height of the density, in shares of that of the axes
 KNOT_LEVEL = 0.15  # height of the knots, just above the density
 FLOOR = 0.2  # height from which curves may be drawn
 NARROWEST = 0.01  # of the width of the axes, bar of an input that hardly varies
 PANEL_SIZE = (3.4, 2.7)  # inches
+GAPS = (60.0, 42.0)  # points between panels, for ticks and labels of usual size
 
 
 def panel_axes(ax, n_panels, n_cols, caller):
-    """Axes for each panel, and which of them stand at the left.
+    """Axes for each panel.
 
     Parameters
     ----------
@@ -26,31 +29,34 @@ def panel_axes(ax, n_panels, n_cols, caller):
 
     Returns
     -------
-    axes : ndarray of Axes of shape (n_panels,)
-    begins_row : ndarray of bool of shape (n_panels,)
+    ndarray of Axes of shape (n_panels,)
     """
     check_matplotlib_support(caller)
     if not (isinstance(n_cols, int | np.integer) and n_cols >= 1):
         raise ValueError(f"n_cols must be an integer of at least 1, got {n_cols!r}.")
     n_cols = min(n_cols, n_panels)
     n_rows = -(-n_panels // n_cols)
-    begins_row = np.arange(n_panels) % n_cols == 0
     if ax is None:
-        return _new_axes(n_panels, n_rows, n_cols), begins_row
-    if not hasattr(ax, "plot"):
+        return _new_axes(n_panels, n_rows, n_cols)
+    if isinstance(ax, list | tuple | np.ndarray):
         axes = np.asarray(ax, dtype=object).ravel()
         if len(axes) != n_panels:
             raise ValueError(
                 f"{caller} draws {n_panels} panels, got {len(axes)} axes: pass as many "
                 "axes, or a single one to be divided."
             )
-        return axes, np.ones(n_panels, dtype=bool)
-    return _divided(ax, n_panels, n_rows, n_cols, caller), begins_row
+        for each in axes:
+            check_single_axes(each, caller, or_none=False)
+        return axes
+    check_single_axes(ax, caller)
+    if n_panels == 1:
+        return np.array([ax])
+    return _divided(ax, n_panels, n_rows, n_cols, caller)
 
 
-def check_single_axes(ax, caller):
-    """Raise a TypeError unless it is one Axes or None."""
-    if not (ax is None or hasattr(ax, "plot")):
+def check_single_axes(ax, caller, *, or_none=True):
+    """Raise a TypeError unless it is one Axes or, where that is allowed, None."""
+    if not (hasattr(ax, "plot") or (or_none and ax is None)):
         raise TypeError(
             f"{caller} draws into a single Axes, got {type(ax).__name__}: pass one of "
             "them, or None for a new figure."
@@ -71,8 +77,6 @@ def _new_axes(n_panels, n_rows, n_cols):
 def _divided(ax, n_panels, n_rows, n_cols, caller):
     from matplotlib.gridspec import GridSpecFromSubplotSpec
 
-    if n_panels == 1:
-        return np.array([ax])
     if ax.get_subplotspec() is None:
         raise ValueError(
             f"{caller} divides an axes among {n_panels} panels and got one that is not "
@@ -80,12 +84,24 @@ def _divided(ax, n_panels, n_rows, n_cols, caller):
             f"{n_panels} axes."
         )
     ax.set_axis_off()
-    # Layout engines find the spaces themselves.
-    spaces = {} if ax.figure.get_layout_engine() else {"wspace": 0.5, "hspace": 0.6}
+    spaces = {}
+    if ax.figure.get_layout_engine() is None:  # which finds the spaces itself
+        room = Room.around(ax)
+        spaces = {
+            "wspace": _space(room.width, n_cols, GAPS[0], USUAL[0]),
+            "hspace": _space(room.height, n_rows, GAPS[1], USUAL[1]),
+        }
     grid = GridSpecFromSubplotSpec(
         n_rows, n_cols, subplot_spec=ax.get_subplotspec(), **spaces
     )
     return np.array([ax.figure.add_subplot(grid[i]) for i in range(n_panels)])
+
+
+def _space(length, n_panels, gap, usual):
+    """Space between panels in shares of their length, for labels of a fitting size."""
+    pitch = length / n_panels
+    gap *= min(1.0, pitch / (usual + gap))
+    return gap / (pitch - gap)
 
 
 def span_of(edge):
@@ -152,16 +168,34 @@ def draw_input(ax, edge, *, density_kw=None, knots_kw=None):
     return density, knots
 
 
-def leave_floor(ax, low, high):
+def leave_floor(ax, low, high, above=0.05):
     """Set the limits of y so that values from low to high stand above the strip.
 
     The strip has no part in the scale, so that no tick stands beside it.
+
+    Parameters
+    ----------
+    ax : Axes
+    low, high : float
+    above : float, default=0.05
+        Share of the axes that is left free below the upper border.
     """
     if not low < high:
         low, high = low - 1, high + 1
-    top = 1 - 0.05  # some room below the upper border
-    height = (high - low) / (top - FLOOR)
+    height = (high - low) / (1 - above - FLOOR)
     limits = low - FLOOR * height, low + (1 - FLOOR) * height
     ax.set_ylim(limits)
+    ax.set_yticks(_ticks_within(ax, low, limits[1]))
+
+
+def _ticks_within(ax, low, high):
+    """Those that the axes would have in a range, or more if a single one is left."""
+    from matplotlib.ticker import MaxNLocator
+
     ticks = ax.get_yticks()
-    ax.set_yticks(ticks[(low <= ticks) & (ticks <= limits[1])])
+    for n_steps in range(2, 9):
+        ticks = ticks[(low <= ticks) & (ticks <= high)]
+        if len(ticks) > 1:
+            break
+        ticks = MaxNLocator(n_steps, steps=[1, 2, 5, 10]).tick_values(low, high)
+    return ticks
