@@ -61,6 +61,7 @@ ORDER = [
     "inspection._loss_display",
     "inspection._prune",
     "inspection",
+    "symbolic._callables",
     "symbolic._primitives",
     "symbolic._curves",
     "symbolic._formula",

@@ -643,7 +643,9 @@ def test_wrong_requests_are_told_so(call, message, sums):
 def test_functions_that_are_nowhere_defined_are_told_so(sums):
     """By a domain into which no range fits, and by one that no constant can reach."""
     network, X, y = sums
-    nowhere = Primitive("f", lambda x: x * np.nan, lambda x: x)
+    nowhere = Primitive(
+        "f", np.exp, sympy.exp, domain=(100, np.inf), constants="c", scan=""
+    )
     with pytest.raises(ValueError, match="no constants a, b were found"):
         fit_symbolic(network, X, y, fixed={("x0", "y"): nowhere})
     # The curve is defined at all the points that are looked at, but not at all rows.
@@ -660,6 +662,8 @@ def test_functions_that_are_nowhere_defined_are_told_so(sums):
     ("options", "message"),
     [
         ({"domain": (1, 0)}, "must be an interval"),
+        ({"domain": 3}, "must be an interval"),
+        ({"domain": (None, 3)}, "must be an interval"),
         ({"constants": "abd"}, "must be some of 'abc'"),
         ({"scan": "c"}, "scan of 'f' must be one of"),
     ],
@@ -760,3 +764,109 @@ def test_choices_may_be_given_back(rng):
     assert model.choices_["x2", "y"] == "0"
     again = fit_symbolic(network, X, y, primitives=FEW[1:], fixed=model.choices_)
     assert again.choices_ == model.choices_
+
+
+# What is asked for holds.
+
+
+def consistent(model, X):
+    """Whether choices, edges, expressions and predictions say the same."""
+    if isinstance(model, SymbolicKANClassifier):
+        predicted = model.decision_function(X)
+    else:
+        predicted = model.predict(X)
+    predicted = np.asarray(predicted).reshape(len(X), -1)
+    assert_allclose(evaluated(model, X), predicted, rtol=1e-9, atol=1e-9)
+    terms = {(term.source, term.target) for term in model.formula_.terms}
+    assert sum(choice != "0" for choice in model.choices_.values()) == len(terms)
+    for edge in model.edges_:
+        choice = model.choices_[edge.source_name, edge.target_name]
+        assert (choice == "0") == (edge.c == 0)
+        assert (choice == "spline") == isinstance(edge.primitive.function, SplineCurve)
+    return True
+
+
+# Functions of torch.
+
+
+def sympy_softplus(x):
+    return sympy.log(1 + sympy.exp(x))
+
+
+@pytest.mark.parametrize("derivative", [None, torch.sigmoid])
+def test_functions_of_torch_are_functions(derivative):
+    """Fitted, written down and pickled like those of numpy."""
+    softplus = Primitive(
+        "softplus", torch.nn.functional.softplus, sympy_softplus, derivative
+    )
+    z = np.linspace(-3, 3, 7)
+    assert_allclose(softplus.function(z), np.logaddexp(0, z), rtol=1e-12)
+    assert_allclose(softplus.slope(z), 1 / (1 + np.exp(-z)), rtol=1e-8)
+    X = np.random.default_rng(0).uniform(-3, 3, (200, 1))
+    y = 2 * np.logaddexp(0, 3 * X[:, 0] - 1)
+    network = KANRegressor((), grid_size=12, random_state=0).fit(X, y)
+    model = fit_symbolic(network, X, y, primitives=[*FEW, softplus])
+    assert model.choices_ == {("x0", "y"): "softplus"}
+    assert_allclose([model.edges_[0].a, model.edges_[0].c], [3, 2], rtol=1e-5)
+    assert consistent(model, X)
+    restored = pickle.loads(pickle.dumps(model))
+    assert_array_equal(restored.predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        torch.sin,
+        torch.nn.SiLU(),
+        lambda x: x * torch.sigmoid(x),
+        np.sin,
+        lambda x: x**2,
+    ],
+)
+def test_functions_may_be_of_either_kind(function):
+    own = Primitive("own", function, sympy.sin, domain=(3, 9))
+    z = np.linspace(4, 5, 6).reshape(2, 3)
+    expected = function(z if isinstance(function, np.ufunc) else torch.from_numpy(z))
+    assert_allclose(own.function(z), np.asarray(expected), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "message"),
+    [
+        (lambda x: 1.0, ValueError, r"'f' must return .* got float 1.0: compute"),
+        (lambda x: x.sum(), ValueError, r"must return .* got float64 .* element"),
+        (
+            lambda x: x[0],
+            ValueError,
+            r"shape of its argument, \(3, 4\), got shape \(4,",
+        ),
+        (lambda x: x > 0, ValueError, r"got dtype bool: keep the precision"),
+        (lambda x: x + 0j, ValueError, r"got dtype complex128: keep the precision"),
+        (lambda x: torch.sin(x).float(), ValueError, r"got dtype float32"),
+        (lambda x: x * np.nan, ValueError, r"got NaN at all of -1.83 to 1.83: set dom"),
+        (math.sin, TypeError, r"must take a float64 ndarray .* in place of math.sin"),
+        ("sin", TypeError, r"of 'f' must be a function of numpy or torch"),
+    ],
+)
+@pytest.mark.parametrize("role", ["function", "derivative"])
+def test_functions_that_are_none_are_told_so(role, function, error, message):
+    """At construction, with the name and a remedy."""
+    functions = {"function": np.sin, "derivative": np.cos, role: function}
+    with pytest.raises(error, match=message):
+        Primitive("f", expression=sympy.sin, **functions)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (("f", np.sin, None), TypeError, "expression of 'f' must be a function"),
+        (("", np.sin, sympy.sin), ValueError, "name must be text"),
+    ],
+)
+def test_wrong_parts_of_primitives_are_told_so(arguments, error, message):
+    with pytest.raises(error, match=message):
+        Primitive(*arguments)
+    with pytest.raises(ValueError, match="complexity of 'f' must be a finite number"):
+        Primitive("f", np.sin, sympy.sin, complexity=-1)
+    with pytest.raises(TypeError, match="normal_form of 'f' must be a function"):
+        Primitive("f", np.sin, sympy.sin, normal_form="odd")
