@@ -9,6 +9,7 @@ import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skkan import KANClassifier, KANRegressor, SparsityPenalty
+from skkan.symbolic import LIBRARY, SymbolicKANClassifier, SymbolicKANRegressor
 
 # Enough for the accuracy that the checks ask for, in a fraction of a fit's time. The
 # layer of five nodes is that of the defaults.
@@ -46,10 +47,22 @@ ESTIMATORS = [
     for make in (KANRegressor, KANClassifier)
 ]
 
+# The checks set the random_state of an estimator, not that of one inside.
+INNER = {**BUDGET, "hidden_layer_sizes": (), "grid_size": 3, "random_state": 0}
+SEARCH = {
+    "primitives": [function for function in LIBRARY if function.name in ("x", "x^2")],
+    "n_candidates": 1,
+    "max_refits": 1,
+}
+FORMULAS = [
+    SymbolicKANRegressor(KANRegressor(**INNER), **SEARCH),
+    SymbolicKANClassifier(KANClassifier(**INNER), **SEARCH),
+]
+
 
 # The small budgets end fits early, which is what the warning is for.
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@parametrize_with_checks([KANRegressor(), KANClassifier(), *ESTIMATORS])
+@parametrize_with_checks([KANRegressor(), KANClassifier(), *ESTIMATORS, *FORMULAS])
 def test_passes_the_checks_of_scikit_learn(estimator, check):
     try:
         check(estimator)

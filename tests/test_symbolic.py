@@ -34,7 +34,8 @@ from skkan.symbolic import (
     to_numpy_source,
     to_sympy,
 )
-from skkan.symbolic._refit import Deviance, Refit, SquaredError
+from skkan.symbolic._fit_losses import Deviance, SquaredError
+from skkan.symbolic._refit import Refit
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 BY_NAME = {primitive.name: primitive for primitive in LIBRARY}
@@ -317,34 +318,41 @@ def test_jacobian_equals_differences(rng):
 
 
 @pytest.mark.parametrize("kind", ["squares", "one label", "labels", "classes"])
-def test_loss_is_half_the_squared_residuals(kind, rng):
-    """And the chain rule of the residuals agrees with differences."""
-    output = rng.normal(size=(12, 3))
+def test_losses_and_their_gradients_are_those_of_torch(kind, rng):
+    """With weights; the curvature of a log loss is its Hessian, too."""
+    output, weight = rng.normal(size=(12, 3)), rng.uniform(0.5, 2, 12)
     target = np.eye(3)[rng.integers(0, 3, 12)]
-    if kind == "squares":
-        loss = SquaredError(target, np.array([1.0, 2.0, 0.5]), 0.0)
-    elif kind == "one label":
-        output, target = output[:, :1], target[:, :1]
-        loss = Deviance(target, exclusive=False)
-    else:
-        loss = Deviance(target, exclusive=kind == "classes")
-    direction = rng.normal(size=(*output.shape, 2))
-    expected = numerical_jacobian(
-        lambda v: loss.residuals(output + direction @ v), np.zeros(2)
-    )
-    assert_allclose(loss.chained(output, direction), expected, atol=1e-7)
-    half = 0.5 * np.square(loss.residuals(output)).sum()
-    logits, labels = torch.from_numpy(output), torch.from_numpy(target)
     functional = torch.nn.functional
     if kind == "squares":
-        expected = 0.5 * np.square((output - target) / [1, 2, 0.5]).sum()
-    elif kind == "classes":
-        expected = functional.cross_entropy(logits, labels, reduction="sum")
+        scale = np.array([1.0, 2.0, 0.5])
+        loss = SquaredError(target, weight, scale, 0.0)
+    elif kind == "one label":
+        output, target = output[:, :1], target[:, :1]
+        loss = Deviance(target, weight, exclusive=False)
     else:
-        expected = functional.binary_cross_entropy_with_logits(
-            logits, labels, reduction="sum"
+        loss = Deviance(target, weight, exclusive=kind == "classes")
+    direction = rng.normal(size=(*output.shape, 2))
+    labels, shares = torch.from_numpy(target), torch.from_numpy(weight)
+
+    def expected(v):
+        logits = torch.from_numpy(output) + torch.from_numpy(direction) @ v
+        if kind == "squares":
+            squares = ((logits - labels) / torch.from_numpy(scale)) ** 2
+            return 0.5 * (shares @ squares.sum(1))
+        if kind == "classes":
+            return shares @ functional.cross_entropy(logits, labels, reduction="none")
+        losses = functional.binary_cross_entropy_with_logits(
+            logits, labels, reduction="none"
         )
-    assert_allclose(half, float(expected), rtol=1e-9)
+        return shares @ losses.sum(1)
+
+    start = torch.zeros(2, dtype=torch.float64)
+    assert_allclose(loss.value(output), float(expected(start)), rtol=1e-12)
+    slopes, residuals = loss.expansion(output, direction)
+    gradient = torch.autograd.functional.jacobian(expected, start)
+    assert_allclose(slopes.T @ residuals, gradient, rtol=1e-9)
+    curvature = torch.autograd.functional.hessian(expected, start)
+    assert_allclose(slopes.T @ slopes, curvature, rtol=1e-9)
 
 
 def test_normal_form_of_a_formula_is_the_same_function(rng):
@@ -493,7 +501,7 @@ def test_constants_of_classes_are_those_of_logistic_regression(rng):
     terms = [Term((0, i), (1, 0), BY_NAME["x"]) for i in range(2)]
     formula = Formula((2, 1), tuple(terms), np.zeros(1))
     indicator = (y == "yes").astype(float)[:, None]
-    refit = Refit(X, Deviance(indicator, exclusive=False), n_names=2)
+    refit = Refit(X, Deviance(indicator, np.ones(len(X)), exclusive=False), n_names=2)
     found = refit(formula, max_nfev=100, tol=1e-14)
     peer = LogisticRegression(C=np.inf, tol=1e-10).fit(X, y)
     expected = [*peer.coef_[0], *peer.intercept_]
@@ -625,7 +633,7 @@ def wrong(**options):
         (wrong(fixed={("x0", "y"): "cosine"}), "expected a Primitive, 'spline' or one"),
         (
             wrong(primitives=[LIBRARY[1], LIBRARY[1]]),
-            r"distinct names .* rename \['x'\]",
+            r"distinct names.* rename \['x'\]",
         ),
         (wrong(max_refits=0), "'max_refits' parameter"),
         (wrong(n_candidates=0), "'n_candidates' parameter"),
@@ -643,7 +651,9 @@ def test_wrong_requests_are_told_so(call, message, sums):
 def test_functions_that_are_nowhere_defined_are_told_so(sums):
     """By a domain into which no range fits, and by one that no constant can reach."""
     network, X, y = sums
-    nowhere = Primitive("f", lambda x: x * np.nan, lambda x: x)
+    nowhere = Primitive(
+        "f", np.exp, sympy.exp, domain=(100, np.inf), constants="c", scan=""
+    )
     with pytest.raises(ValueError, match="no constants a, b were found"):
         fit_symbolic(network, X, y, fixed={("x0", "y"): nowhere})
     # The curve is defined at all the points that are looked at, but not at all rows.
@@ -660,6 +670,8 @@ def test_functions_that_are_nowhere_defined_are_told_so(sums):
     ("options", "message"),
     [
         ({"domain": (1, 0)}, "must be an interval"),
+        ({"domain": 3}, "must be an interval"),
+        ({"domain": (None, 3)}, "must be an interval"),
         ({"constants": "abd"}, "must be some of 'abc'"),
         ({"scan": "c"}, "scan of 'f' must be one of"),
     ],
@@ -677,6 +689,25 @@ def test_other_estimators_are_told_so(sums):
         TypeError, match="primitives must hold Primitive objects, got str"
     ):
         fit_symbolic(network, X, y, primitives=["x"])
+
+
+@pytest.mark.parametrize(
+    "estimator", [KANClassifier(), GridSearchCV(KANRegressor(), {})]
+)
+def test_other_networks_are_told_so(estimator, sums):
+    """Before they are fitted."""
+    _, X, y = sums
+    with pytest.raises(TypeError, match="must be a KANRegressor, got"):
+        SymbolicKANRegressor(estimator).fit(X, y)
+
+
+def test_networks_without_edges_are_constants(rng):
+    """All of them are pruned away, and nothing is left to choose."""
+    X = rng.uniform(-1, 1, (60, 2))
+    network = KANRegressor((), prune_threshold=1e9, **QUICK).fit(X, X[:, 0] + 3)
+    model = fit_symbolic(network, X, X[:, 0] + 3, primitives=FEW)
+    assert set(model.choices_.values()) <= {"0"}
+    assert_allclose(model.predict(X), np.mean(X[:, 0] + 3), rtol=1e-9)
 
 
 @pytest.mark.parametrize("use", [to_sympy, to_latex, to_numpy_source, feature_symbols])
@@ -718,7 +749,7 @@ def test_a_search_over_parameters_of_the_network(sums):
     """And the fit of the network and of the formula in one."""
     _, X, y = sums
     model = SymbolicKANRegressor(
-        KANRegressor((), **QUICK), primitives=FEW, max_refits=20
+        KANRegressor((), **QUICK), primitives=FEW, max_refits=40
     )
     search = GridSearchCV(model, {"estimator__grid_size": [1, 5]}, cv=2).fit(X, y)
     assert search.best_score_ > 0.99
@@ -760,3 +791,310 @@ def test_choices_may_be_given_back(rng):
     assert model.choices_["x2", "y"] == "0"
     again = fit_symbolic(network, X, y, primitives=FEW[1:], fixed=model.choices_)
     assert again.choices_ == model.choices_
+
+
+# What is asked for holds.
+
+
+def consistent(model, X):
+    """Whether choices, edges, expressions and predictions say the same."""
+    if isinstance(model, SymbolicKANClassifier):
+        predicted = model.decision_function(X)
+    else:
+        predicted = model.predict(X)
+    predicted = np.asarray(predicted).reshape(len(X), -1)
+    assert_allclose(evaluated(model, X), predicted, rtol=1e-9, atol=1e-9)
+    terms = {(term.source, term.target) for term in model.formula_.terms}
+    assert sum(choice != "0" for choice in model.choices_.values()) == len(terms)
+    for edge in model.edges_:
+        choice = model.choices_[edge.source_name, edge.target_name]
+        assert (choice == "0") == (edge.c == 0)
+        assert (choice == "spline") == isinstance(edge.primitive.function, SplineCurve)
+    return True
+
+
+def all_splines(network):
+    return {(e.source_name, e.target_name): "spline" for e in edge_functions(network)}
+
+
+@pytest.mark.parametrize("sizes", [(), (2,)])
+@pytest.mark.parametrize("kind", ["one label", "classes", "labels"])
+def test_splines_reproduce_a_classifier(kind, sizes, rng):
+    """All of them, however little an edge matters: without labels nothing moves."""
+    X = rng.uniform(-2, 2, (90, 3))
+    labels = np.column_stack([X[:, 0] > 0.1, X[:, 1] ** 2 > 1]).astype(int)
+    labels ^= rng.uniform(size=labels.shape) < 0.1
+    y = {"one label": labels[:, 0], "classes": labels.sum(1), "labels": labels}[kind]
+    network = KANClassifier(sizes, grid_size=3, random_state=0).fit(X, y)
+    fixed = all_splines(network)
+    model = fit_symbolic(network, X, fixed=fixed)
+    assert model.choices_ == fixed
+    assert consistent(model, X)
+    wide = 2 * X
+    raw = network._raw(wide)
+    assert_allclose(model._raw(wide), raw, rtol=1e-9, atol=1e-9)
+    share = 1 / (1 + np.exp(-raw))
+    if kind == "classes":
+        share = np.exp(raw) / np.exp(raw).sum(1, keepdims=True)
+    if kind == "one label":
+        share = np.column_stack([1 - share, share])
+    assert_allclose(model.predict_proba(wide), share, rtol=1e-9, atol=1e-9)
+
+
+def test_splines_reproduce_a_regressor(table):
+    X, y, wide = table
+    network = KANRegressor((2,), **QUICK).fit(X, y)
+    model = fit_symbolic(network, X, fixed=all_splines(network))
+    assert_allclose(model.predict(wide), network.predict(wide), rtol=1e-9)
+
+
+@pytest.mark.parametrize("with_target", [True, False])
+@pytest.mark.parametrize("asked", ["spline", "x", "exp"])
+def test_fixed_edges_are_never_left_out(asked, with_target, sums):
+    """Not even that of an input which is irrelevant."""
+    network, X, y = sums
+    fixed = {("x2", "y"): asked}
+    model = fit_symbolic(
+        network, X, y if with_target else None, fixed=fixed, primitives=FEW
+    )
+    assert model.choices_["x2", "y"] == asked
+    assert model.edges_[2].c != 0
+    assert feature_symbols(model)[2] in to_sympy(model).free_symbols
+    assert consistent(model, X)
+
+
+def test_fixed_edges_lead_to_an_output(rng):
+    """Behind a node that the network does not use, edges are used nevertheless."""
+    X = rng.uniform(-1, 1, (100, 2))
+    network = KANRegressor((2,), grid_size=3, random_state=0).fit(X, np.exp(X[:, 0]))
+    for node in range(2):
+        fixed = {("x1", f"h1_{node}"): "x^2"}
+        model = fit_symbolic(network, X, fixed=fixed, primitives=FEW, max_refits=40)
+        assert model.choices_["x1", f"h1_{node}"] == "x^2"
+        assert model.choices_[f"h1_{node}", "y"] != "0"
+        assert consistent(model, X)
+    fixed[f"h1_{node}", "y"] = "0"
+    with pytest.raises(ValueError, match="all edges asked for lead to an output"):
+        fit_symbolic(network, X, fixed=fixed, primitives=FEW, max_refits=20)
+
+
+def test_a_function_of_ones_own_may_have_a_known_name(sums):
+    """The object is used, and `choices_` hands it on."""
+    network, X, y = sums
+    own = Primitive("exp", np.cosh, sympy.cosh)
+    model = fit_symbolic(network, X, y, fixed={("x0", "y"): own}, primitives=FEW)
+    edge, x0 = model.edges_[0], feature_symbols(model)[0]
+    assert edge.primitive == own
+    assert model.choices_["x0", "y"] == own
+    assert to_sympy(model).atoms(sympy.cosh)
+    assert not to_sympy(model).atoms(sympy.exp)
+    assert consistent(model, X)
+    again = fit_symbolic(network, X, y, fixed=model.choices_, primitives=FEW)
+    assert again.choices_ == model.choices_
+    assert x0 in to_sympy(again).free_symbols
+
+
+# Weights are repetitions.
+
+
+@pytest.mark.parametrize("kind", ["regressor", "its predictions", "classifier"])
+def test_weights_equal_repetitions(kind, sums, rng):
+    """Bit by bit, as both are brought to the same form."""
+    network, X, y = sums
+    X, y = X[:120], y[:120]
+    if kind == "classifier":
+        y = (y > 1).astype(int)
+        network = KANClassifier((), **QUICK).fit(X, y)
+    target = None if kind == "its predictions" else y
+    weight = rng.integers(0, 4, len(X))
+    repeated = None if target is None else np.repeat(y, weight)
+    options = {"primitives": FEW, "max_refits": 20}
+    one = fit_symbolic(network, X, target, sample_weight=weight, **options)
+    other = fit_symbolic(network, np.repeat(X, weight, axis=0), repeated, **options)
+    assert one.cost_ == other.cost_
+    assert to_sympy(one) == to_sympy(other)
+
+
+def test_weights_reach_the_network(sums):
+    """The estimator fits both by them."""
+    _, X, y = sums
+    y = np.where(np.arange(len(y)) < 200, y, -y)
+    model = SymbolicKANRegressor(KANRegressor((), **QUICK), primitives=FEW)
+    model.fit(X, y, sample_weight=(np.arange(len(y)) < 200).astype(float))
+    assert_allclose(model.predict(X[:200]), y[:200], atol=0.06)
+
+
+# Functions of torch.
+
+
+def sympy_softplus(x):
+    return sympy.log(1 + sympy.exp(x))
+
+
+@pytest.mark.parametrize("derivative", [None, torch.sigmoid])
+def test_functions_of_torch_are_functions(derivative):
+    """Fitted, written down and pickled like those of numpy."""
+    softplus = Primitive(
+        "softplus", torch.nn.functional.softplus, sympy_softplus, derivative
+    )
+    z = np.linspace(-3, 3, 7)
+    assert_allclose(softplus.function(z), np.logaddexp(0, z), rtol=1e-12)
+    assert_allclose(softplus.slope(z), 1 / (1 + np.exp(-z)), rtol=1e-8)
+    X = np.random.default_rng(0).uniform(-3, 3, (200, 1))
+    y = 2 * np.logaddexp(0, 3 * X[:, 0] - 1)
+    network = KANRegressor((), grid_size=12, random_state=0).fit(X, y)
+    model = fit_symbolic(network, X, y, primitives=[*FEW, softplus])
+    assert model.choices_ == {("x0", "y"): "softplus"}
+    assert_allclose([model.edges_[0].a, model.edges_[0].c], [3, 2], rtol=1e-5)
+    assert consistent(model, X)
+    restored = pickle.loads(pickle.dumps(model))
+    assert_array_equal(restored.predict(X), model.predict(X))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        torch.sin,
+        torch.nn.SiLU(),
+        lambda x: x * torch.sigmoid(x),
+        np.sin,
+        lambda x: x**2,
+    ],
+)
+def test_functions_may_be_of_either_kind(function):
+    own = Primitive("own", function, sympy.sin, domain=(3, 9))
+    z = np.linspace(4, 5, 6).reshape(2, 3)
+    expected = function(z if isinstance(function, np.ufunc) else torch.from_numpy(z))
+    assert_allclose(own.function(z), np.asarray(expected), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "message"),
+    [
+        (lambda x: 1.0, ValueError, r"'f' must return .* got float 1.0: compute"),
+        (lambda x: x.sum(), ValueError, r"must return .* got float64 .* element"),
+        (
+            lambda x: x[0],
+            ValueError,
+            r"shape of its argument, \(3, 4\), got shape \(4,",
+        ),
+        (lambda x: x > 0, ValueError, r"got dtype bool: keep the precision"),
+        (lambda x: x + 0j, ValueError, r"got dtype complex128: keep the precision"),
+        (lambda x: torch.sin(x).float(), ValueError, r"got dtype float32"),
+        (lambda x: x * np.nan, ValueError, r"got NaN at all of -1.83 to 1.83: set dom"),
+        (math.sin, TypeError, r"must take a float64 ndarray .* in place of math.sin"),
+        ("sin", TypeError, r"of 'f' must be a function of numpy or torch"),
+    ],
+)
+@pytest.mark.parametrize("role", ["function", "derivative"])
+def test_functions_that_are_none_are_told_so(role, function, error, message):
+    """At construction, with the name and a remedy."""
+    functions = {"function": np.sin, "derivative": np.cos, role: function}
+    with pytest.raises(error, match=message):
+        Primitive("f", expression=sympy.sin, **functions)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (("f", np.sin, None), TypeError, "expression of 'f' must be a function"),
+        (("", np.sin, sympy.sin), ValueError, "name must be text"),
+    ],
+)
+def test_wrong_parts_of_primitives_are_told_so(arguments, error, message):
+    with pytest.raises(error, match=message):
+        Primitive(*arguments)
+    with pytest.raises(ValueError, match="complexity of 'f' must be a finite number"):
+        Primitive("f", np.sin, sympy.sin, complexity=-1)
+    with pytest.raises(TypeError, match="normal_form of 'f' must be a function"):
+        Primitive("f", np.sin, sympy.sin, normal_form="odd")
+
+
+# Further requests, and data as they come.
+
+
+def test_counts_are_whole_numbers(sums):
+    """Of numpy as of Python; True is none."""
+    network, X, y = sums
+    model = fit_symbolic(
+        network, X, y, primitives=FEW, n_candidates=np.int64(2), max_refits=np.int32(9)
+    )
+    assert to_sympy(model, round_to=np.int64(2)) == to_sympy(model, round_to=2)
+    for wrong_digits in (True, 2.0, "2"):
+        with pytest.raises(ValueError, match="significant digits of at least 1"):
+            to_sympy(model, round_to=wrong_digits)
+    for name in ("n_candidates", "max_refits"):
+        with pytest.raises(ValueError, match=f"'{name}' parameter must be an integer"):
+            fit_symbolic(network, X, y, **{name: True})
+
+
+@pytest.mark.parametrize("name", ["spline", "0"])
+def test_names_with_a_meaning_are_reserved(name, sums):
+    network, X, y = sums
+    own = Primitive(name, np.sin, sympy.sin)
+    with pytest.raises(ValueError, match="primitives holds a function of one's own"):
+        fit_symbolic(network, X, y, primitives=[own])
+    with pytest.raises(ValueError, match="fixed holds a function of one's own"):
+        fit_symbolic(network, X, y, fixed={("x0", "y"): own})
+    with pytest.raises(ValueError, match="primitives must hold at least one function"):
+        fit_symbolic(network, X, y, primitives=[])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda X, y: (X, np.where(X[:, 0] > 0.9, np.nan, y)), "y contains NaN.* Drop"),
+        (lambda X, y: (np.where(X > 0.9, np.nan, X), y), "X contains NaN"),
+        (lambda X, y: (X[:1], y[:1]), "minimum of 2 is required"),
+        (lambda X, y: (X, y[:-1]), "inconsistent numbers of samples"),
+        (lambda X, y: (pd.DataFrame(X, columns=["a", "b", "c"]), y), "feature names"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:X has feature names")
+def test_wrong_data_are_told_so(change, message, sums):
+    network, X, y = sums
+    if "names" in message:
+        named = pd.DataFrame(X, columns=["x0", "x1", "x2"])
+        network = KANRegressor((), **QUICK).fit(named, y)
+    with pytest.raises(ValueError, match=message):
+        fit_symbolic(network, *change(X, y), primitives=FEW)
+
+
+def test_a_failed_fit_leaves_the_earlier_one(sums):
+    _, X, y = sums
+    model = SymbolicKANRegressor(
+        KANRegressor((), **QUICK), primitives=FEW, max_refits=9
+    ).fit(X, y)
+    before = model.predict(X)
+    model.set_params(fixed={("x9", "y"): "x"})
+    with pytest.raises(ValueError, match="fixed names the edge"):
+        model.fit(X[:, :2], y)
+    assert_array_equal(model.predict(X), before)
+    assert model.n_features_in_ == 3
+
+
+def test_read_only_tables_serve(sums):
+    """And one row is enough for a prediction."""
+    network, X, y = sums
+    X, y = X.copy(), y.copy()
+    X.setflags(write=False)
+    y.setflags(write=False)
+    model = fit_symbolic(network, X, y, primitives=FEW, max_refits=9)
+    assert model.predict(X[:1]).shape == (1,)
+
+
+def test_a_search_over_primitives(sums):
+    """Tuples of functions are parameters like others."""
+    _, X, y = sums
+    model = SymbolicKANRegressor(KANRegressor((), **QUICK), max_refits=40)
+    search = GridSearchCV(model, {"primitives": [FEW[:2], FEW]}, cv=2).fit(X, y)
+    assert search.best_params_["primitives"] == FEW
+    assert "exp" in search.best_estimator_.choices_.values()
+
+
+def test_labels_must_be_those_of_the_network(rng):
+    X = rng.uniform(-2, 2, (60, 2))
+    labels = np.column_stack([X[:, 0] > 0, X[:, 1] > 0]).astype(int)
+    network = KANClassifier((), **QUICK).fit(X, labels)
+    with pytest.raises(ValueError, match="must have the 2 outputs of the network"):
+        fit_symbolic(network, X, labels[:, [0, 1, 1]])

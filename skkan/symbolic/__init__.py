@@ -1,9 +1,9 @@
 """Formulas: a fitted network written down with functions that have names."""
 
 from skkan.symbolic._candidates import Candidate, rank_candidates
+from skkan.symbolic._choices import SymbolicEdge
 from skkan.symbolic._curves import SplineCurve
 from skkan.symbolic._estimators import (
-    SymbolicEdge,
     SymbolicKANClassifier,
     SymbolicKANRegressor,
     fit_symbolic,

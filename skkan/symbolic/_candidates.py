@@ -5,19 +5,20 @@ A curve is looked at where the training rows are. For every primitive a coarse s
 fit of all constants does the rest.
 """
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import least_squares
 
 from skkan.symbolic._formula import Term
+from skkan.symbolic._least_squares import minimised
 from skkan.symbolic._primitives import ZERO
 
 N_POINTS = 120  # at which a curve is looked at, in equal parts of its range
 UNIFORM_SHARE = 0.1  # of the weight of these points; the rest follows the rows
 MARGIN = 2e-3  # of the half-range that arguments keep from the end of a domain
 N_REFINED = 14  # primitives that get a local fit, the best of the scan
-INFEASIBLE = 1e300  # squared, it is infinite: the step is taken back
+PRECISE = 1e-6  # share of a loss below which a local fit does not go on
 EXACT = 1e-3  # share of a curve's deviation below which errors are the spline's own
 
 # Values to scan, for a curve on [-1, 1].
@@ -173,42 +174,56 @@ def _grid(primitive):
     return np.r_[rate, frequency], np.r_[-rate * centre, phase]
 
 
+@dataclass(frozen=True, eq=False)
+class _LocalProblem:
+    """The constants of one term and d, as `minimised` sees them."""
+
+    term: Term
+    u: np.ndarray
+    target: np.ndarray
+    root: np.ndarray  # of the shares
+
+    @property
+    def start(self):
+        return np.array([getattr(self.term, name) for name in [*self.term.free, "d"]])
+
+    def moved(self, constants):
+        names = [*self.term.free, "d"]
+        return self.term.at(zip(names, constants.tolist(), strict=True))
+
+    def value(self, constants):
+        at = self.moved(constants)
+        z = at.argument(self.u)
+        if not at.primitive.admits(z):
+            return math.inf
+        error = self.root * (at.c * at.primitive.function(z) + at.d - self.target)
+        value = 0.5 * float(error @ error)
+        return value if math.isfinite(value) else math.inf
+
+    def expansion(self, constants):
+        at = self.moved(constants)
+        z = at.argument(self.u)
+        values, slope = at.primitive.function(z), at.c * at.primitive.slope(z)
+        columns = {"a": slope * self.u, "b": slope, "c": values}
+        columns["d"] = np.ones_like(self.u)
+        matrix = np.stack([columns[name] for name in [*at.free, "d"]], axis=1)
+        # At the edge of a domain (a root at zero) a value exists, but no finite slope.
+        # Such a row tells no direction; whether a step is good the values decide.
+        matrix *= self.root[:, None]
+        error = self.root * (at.c * values + at.d - self.target)
+        return np.where(np.isfinite(matrix), matrix, 0.0), error
+
+    def worth(self, value):
+        return PRECISE * (value + EXACT**2)
+
+
 def _local_fit(primitive, constants, u, target, share):
     """Constants (a, b, c, d) after a local least squares fit."""
     term = Term((0, 0), (1, 0), primitive, *constants).normalised()
-    free = term.free
-    root = np.sqrt(share)
-
-    def moved(values):
-        names = dict(zip([*free, "d"], (float(v) for v in values), strict=True))
-        return replace(term, **names)
-
-    def residuals(values):
-        at = moved(values)
-        z = at.argument(u)
-        if not primitive.admits(z):
-            return np.full(len(u), INFEASIBLE)
-        out = root * (at.c * primitive.function(z) + at.d - target)
-        return np.where(np.isfinite(out), out, INFEASIBLE)
-
-    def jacobian(values):
-        at = moved(values)
-        z = at.argument(u)
-        slope = at.c * primitive.slope(z)
-        columns = {"a": slope * u, "b": slope, "c": primitive.function(z)}
-        columns["d"] = np.ones_like(u)
-        matrix = np.stack([columns[name] for name in [*free, "d"]], axis=1)
-        # At the edge of a domain (a root at zero) a value exists, but no finite slope.
-        # Such a row tells no direction; whether a step is good the residuals decide.
-        matrix *= root[:, None]
-        return np.where(np.isfinite(matrix), matrix, 0.0)
-
-    start = np.array([getattr(term, name) for name in [*free, "d"]])
+    problem = _LocalProblem(term, u, target, np.sqrt(share))
     with np.errstate(all="ignore"):
-        if not (residuals(start) < INFEASIBLE).all():
-            return constants
-        found = least_squares(
-            residuals, start, jacobian, x_scale="jac", max_nfev=30, xtol=1e-8
-        )
-    at = moved(found.x)
+        found = minimised(problem, problem.start, max_nfev=30)
+    if found is None:
+        return constants
+    at = problem.moved(found)
     return at.a, at.b, at.c, at.d

@@ -1,15 +1,14 @@
 """Formulas as scikit-learn estimators, and `fit_symbolic`, which makes them.
 
-The estimators turn a fitted KAN into a `Formula` and predict by it. What the search
-needs of data and units is put together here.
+The estimators turn a fitted KAN into a `Formula` and predict by it. Which rows and
+which loss the search goes by is put together here.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
-from scipy.special import expit, log_expit, log_softmax, softmax
+from scipy.special import log_expit, log_softmax
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
@@ -24,47 +23,31 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from skkan._checks import checked_weights, earlier_fit_kept, remedies
 from skkan._classifier import KANClassifier
-from skkan._edges import NEGLIGIBLE, edge_functions, intercepts
+from skkan._edges import edge_functions, intercepts
 from skkan._regressor import KANRegressor
-from skkan.symbolic._candidates import Candidate, rank_candidates
-from skkan.symbolic._curves import SplineCurve, spline_primitive
-from skkan.symbolic._formula import Term
-from skkan.symbolic._primitives import LIBRARY, ZERO, Primitive
-from skkan.symbolic._refit import Deviance, Refit, SquaredError
-from skkan.symbolic._search import EdgeChoices, Search
+from skkan._rows import canonical_rows
+from skkan.symbolic._choices import Proposer, symbolic_edges
+from skkan.symbolic._fit_losses import Deviance, SquaredError
+from skkan.symbolic._primitives import ZERO
+from skkan.symbolic._refit import Refit
+from skkan.symbolic._requests import (
+    SPLINE,
+    checked_count,
+    checked_fixed,
+    checked_primitives,
+    checked_target,
+)
+from skkan.symbolic._search import Search
 
 MOST_SEARCHED = 2000  # rows by which choices are compared before the last refits
 EXACT = 1e-8  # of the deviation of the target: smaller errors are not told apart
 UNKNOWN_NOISE = 1e-2  # the same where a network's own predictions are the target and
 # its solver has not learnt how far they are from the data
-SIMPLE = 2.0  # bits; functions up to here are tried however bad they look alone
-
-
-@dataclass(frozen=True, eq=False)
-class SymbolicEdge:
-    """What one edge of a symbolic model is, and what else it could have been.
-
-    Attributes
-    ----------
-    source_name, target_name : str
-        Nodes that the edge connects.
-    primitive : Primitive
-        The function f of c f(a x + b); "0" if the edge is left out.
-    a, b, c : float
-        Its constants. Hidden nodes have units of their own, chosen such that the
-        strongest edge into each has |c| = 1.
-    candidates : tuple of Candidate
-        Proposals for the curve of the network, best first.
-    """
-
-    source_name: str
-    target_name: str
-    primitive: Primitive
-    a: float
-    b: float
-    c: float
-    candidates: tuple
+# Deviation of the noise by which latent log odds of two classes decide on a label
+# (logistic), and of each of more classes (Gumbel).
+LABEL_NOISE, CLASS_NOISE = np.pi / np.sqrt(3), np.pi / np.sqrt(6)
 
 
 class BaseSymbolicKAN(BaseEstimator, ABC):
@@ -98,21 +81,23 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         """The network to fit where none was given."""
 
     @abstractmethod
-    def _loss(self, estimator, raw, y):
-        """FitLoss of the target y, or of the network's output where y is None."""
+    def _loss(self, estimator, raw, target, weight):
+        """FitLoss of the coded target, or of the network's output where it is None."""
 
     @abstractmethod
     def _coding(self, estimator):
         """Fitted attributes that say how the target is coded."""
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y):
+    def fit(self, X, y, sample_weight=None):
         """Fit the network to data, and write it down as a formula.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights; a weight of 2 equals giving the row twice.
 
         Returns
         -------
@@ -121,85 +106,76 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
 
         Raises
         ------
+        TypeError
+            If the estimator is no KAN of this kind, or `primitives` holds other things.
         ValueError
-            If a parameter or the data are not as described.
+            If a parameter or the data are not as described. An earlier fit then stays
+            as it was.
         """
         estimator = self.estimator
+        default = self._default_estimator()
         if estimator is None:
-            estimator = self._default_estimator()
-        return self._write_down(clone(estimator).fit(X, y), X, y)
-
-    def _write_down(self, estimator, X, y):
-        """Set the fitted attributes from a fitted network."""
-        check_is_fitted(estimator)
-        primitives = _checked_primitives(self.primitives)
-        curves = edge_functions(estimator)
-        fixed = _checked_fixed(self.fixed, curves, primitives)
-        raw = estimator._raw(estimator._validated(X))
-        X = validate_data(self, X, dtype=np.float64)
-        if y is not None:
-            check_consistent_length(X, y)
-        edges = [
-            self._choices(number, curve, primitives, fixed.get(number), len(X))
-            for number, curve in enumerate(curves)
-        ]
-        n_names = len(primitives) + 1
-        loss = self._loss(estimator, raw, y)
-        some = np.linspace(0, len(X) - 1, min(len(X), MOST_SEARCHED)).astype(int)
-        outcome = Search(
-            widths=(X.shape[1], *estimator.network_.widths[1:]),
-            edges=edges,
-            intercepts=intercepts(estimator),
-            refit=Refit(X[some], loss.of_rows(some), n_names),
-            last_refit=Refit(X, loss, n_names),
-            max_refits=self.max_refits,
-        ).best()
-        if outcome is None:
-            raise ValueError(
-                "fixed leaves no combination of functions that is defined on all rows "
-                f"of X, got {self.fixed}: free some of these edges."
+            estimator = default
+        if not isinstance(estimator, type(default)):
+            raise TypeError(
+                f"estimator of {type(self).__name__} must be a "
+                f"{type(default).__name__}, got {type(estimator).__name__}: put steps "
+                "before it into a Pipeline around the formula."
             )
+        checked_primitives(self.primitives)
+        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+        estimator = clone(estimator).fit(X, y, **weights)
+        return self._write_down(estimator, X, y, sample_weight)
+
+    def _write_down(self, estimator, X, y, sample_weight):
+        """Set the fitted attributes from a fitted network."""
+        curves = edge_functions(estimator)
+        primitives = checked_primitives(self.primitives)
+        fixed = checked_fixed(self.fixed, curves, primitives)
+        n_candidates = checked_count("n_candidates", self.n_candidates)
+        max_refits = checked_count("max_refits", self.max_refits)
+        estimator._validated(X)
+        with earlier_fit_kept(self), remedies():
+            X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+            X, loss = self._rows(estimator, X, y, sample_weight)
+            choices = Proposer(
+                primitives, fixed, n_candidates, loss.n_observations
+            ).choices(curves)
+            n_names = len(primitives) + 1
+            some = np.linspace(0, len(X) - 1, min(len(X), MOST_SEARCHED)).astype(int)
+            outcome = Search(
+                widths=(X.shape[1], *estimator.network_.widths[1:]),
+                edges=choices,
+                intercepts=intercepts(estimator),
+                refit=Refit(X[some], loss.of_rows(some), n_names),
+                last_refit=Refit(X, loss, n_names),
+                max_refits=max_refits,
+            ).best()
+            if outcome is None:
+                raise ValueError(
+                    "fixed leaves no combination of functions that is defined on all "
+                    "rows of X and in which all edges asked for lead to an output, got "
+                    f"{self.fixed}: free some of these edges."
+                )
         vars(self).update(self._coding(estimator))
         self.estimator_ = estimator
         self.formula_ = outcome.formula
-        self.edges_ = _symbolic_edges(curves, edges, outcome.formula)
+        self.edges_ = symbolic_edges(curves, choices, outcome.formula)
         self.intercept_ = outcome.formula.intercepts
         self.cost_ = outcome.cost
         self.n_refits_ = outcome.n_refits
         return self
 
-    def _choices(self, number, curve, primitives, fixed, n_rows):
-        """What an edge can be, an EdgeChoices."""
-        candidates = self._candidates(number, curve, primitives, fixed, n_rows)
-        return EdgeChoices(
-            curve.source, curve.target, candidates, curve.importance, curve.std
-        )
-
-    def _candidates(self, number, curve, primitives, fixed, n_rows):
-        edge = curve.source, curve.target
-        dead = Candidate(Term(*edge, ZERO, d=curve.mean), 0.0, np.inf)
-        if fixed is ZERO or (fixed is None and is_dead(curve)):
-            return [dead]
-        spline = spline_primitive(
-            SplineCurve.of_edge(curve, f"phi_{number}"), of_input=curve.source[0] == 0
-        )
-        spline = Candidate(Term(*edge, spline), 1.0, np.inf)
-        if fixed == "spline":
-            return [spline]
-        if fixed is not None:
-            found = rank_candidates(curve, [fixed], n_rows)
-            if not found:
-                raise ValueError(
-                    f"fixed asks for {fixed.name!r} on the edge from "
-                    f"{curve.source_name} to {curve.target_name}, but no constants a, b"
-                    " were found at which it is defined: choose another function, or a "
-                    "wider domain."
-                )
-            return found
-        ranked = rank_candidates(curve, primitives, n_rows)
-        simple = [c for c in ranked if c.term.primitive.complexity <= SIMPLE]
-        kept = [*ranked[: self.n_candidates], *simple]
-        return [*dict.fromkeys(kept), spline]
+    def _rows(self, estimator, X, y, sample_weight):
+        """Rows in a form in which weights equal repetitions, and their FitLoss."""
+        weight = checked_weights(sample_weight, X, fewest=2)
+        target = np.empty((len(X), 0))
+        if y is not None:
+            check_consistent_length(X, y)
+            target = checked_target(estimator, y, self._coding(estimator))
+        X, target, weight = canonical_rows(X, target, weight)
+        raw = estimator._raw(X)
+        return X, self._loss(estimator, raw, None if y is None else target, weight)
 
     def proposals(self):
         """All proposals for all edges as a table.
@@ -222,7 +198,7 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
                 "r2": candidate.r2,
                 "complexity": candidate.term.primitive.complexity,
                 "score": candidate.score,
-                "chosen": candidate.term.primitive.name == edge.primitive.name,
+                "chosen": candidate.term.primitive == edge.primitive,
             }
             for edge in self.edges_
             for candidate in edge.candidates
@@ -230,13 +206,18 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
 
     @property
     def choices_(self):
-        """Name of the function of each edge, by (source name, target name).
+        """What each edge is, by (source name, target name).
 
-        All of it, or a part that leaves other edges free, may be given as `fixed`.
+        The name of its function, "spline" or "0"; a `Primitive` of `fixed` that is not
+        among the primitives stands for itself. All of it, or a part that leaves other
+        edges free, may be given as `fixed`.
         """
         check_is_fitted(self)
+        known = (ZERO, *checked_primitives(self.primitives))
         return {
-            (edge.source_name, edge.target_name): _name_of(edge.primitive)
+            (edge.source_name, edge.target_name): SPLINE
+            if edge.is_spline
+            else (edge.primitive.name if edge.primitive in known else edge.primitive)
             for edge in self.edges_
         }
 
@@ -270,7 +251,8 @@ class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):
         Functions to choose from; None takes `LIBRARY`.
     fixed : dict, default=None
         What single edges have to be: maps (source name, target name) to the name of a
-        function, to a `Primitive` or to "spline".
+        function, to a `Primitive` or to "spline". These edges are never left out; a
+        `Primitive` is used as it is, also if another function has its name.
     n_candidates : int, default=8
         Number of functions that are tried for each edge; those of a complexity of up
         to 2, and the spline, come on top.
@@ -323,22 +305,13 @@ class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):
     def _default_estimator(self):
         return KANRegressor()
 
-    def _loss(self, estimator, raw, y):
-        floor = EXACT
+    def _loss(self, estimator, raw, target, weight):
         scale = estimator._y_scale
-        target = scale * raw + estimator._y_centre
-        if y is None:
-            noise = getattr(estimator, "noise_std_", UNKNOWN_NOISE * scale)
-            floor = max(EXACT, float(np.max(noise / scale)))
-        else:
-            y = estimator._encode(estimator._check_target(y), None)
-            if y.shape != target.shape:
-                raise ValueError(
-                    f"y must have the {target.shape[1]} outputs of the network, got "
-                    f"{y.shape[1]}: pass the target that it was fitted to."
-                )
-            target = y
-        return SquaredError(target, scale, floor)
+        if target is not None:
+            return SquaredError(target, weight, scale, EXACT)
+        noise = getattr(estimator, "noise_std_", UNKNOWN_NOISE * scale)
+        floor = max(EXACT, float(np.max(noise / scale)))
+        return SquaredError(scale * raw + estimator._y_centre, weight, scale, floor)
 
     def _coding(self, estimator):
         return {"_y_is_vector": estimator._y_is_vector}
@@ -372,7 +345,7 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
     """Formula for the log odds of classes, read off a Kolmogorov-Arnold network.
 
     See `SymbolicKANRegressor` for how functions and constants are found. The loss is
-    the log loss of the labels.
+    the log loss of the labels; see `fit_symbolic` for formulas without labels.
 
     Parameters
     ----------
@@ -412,15 +385,12 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
     def _default_estimator(self):
         return KANClassifier()
 
-    def _loss(self, estimator, raw, y):
-        multilabel = estimator._multilabel
-        exclusive = raw.shape[1] > 1 and not multilabel
-        if y is None:
-            target = softmax(raw, axis=1) if exclusive else expit(raw)
-        else:
-            coding = {"classes_": estimator.classes_, "_multilabel": multilabel}
-            target = estimator._encode(estimator._check_target(y), coding)
-        return Deviance(target, exclusive)
+    def _loss(self, estimator, raw, target, weight):
+        exclusive = raw.shape[1] > 1 and not estimator._multilabel
+        if target is not None:
+            return Deviance(target, weight, exclusive)
+        noise = CLASS_NOISE if exclusive else LABEL_NOISE
+        return SquaredError(raw, weight, np.full(raw.shape[1], noise), 1.0)
 
     def _coding(self, estimator):
         return {
@@ -499,7 +469,15 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
 
 
 def fit_symbolic(
-    estimator, X, y=None, *, primitives=None, fixed=None, n_candidates=8, max_refits=300
+    estimator,
+    X,
+    y=None,
+    *,
+    sample_weight=None,
+    primitives=None,
+    fixed=None,
+    n_candidates=8,
+    max_refits=300,
 ):
     """Formula of a fitted network, as an estimator of its own.
 
@@ -516,13 +494,22 @@ def fit_symbolic(
     X : array-like of shape (n_samples, n_features)
         Rows to fit the constants to.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-        Target of these rows. None takes the predictions of the network, which count as
-        exact up to its `noise_std_` (1% of the deviation of y if it has none).
+        Target of these rows, or their labels. None takes the outputs of the network
+        itself, so that the formula describes the network: by squared error, of the
+        predictions of a regressor or of the raw log odds of a classifier (before any
+        moderation by a posterior). They count as exact up to the noise of the target
+        around them: `noise_std_` of a regressor (1% of the deviation of y if it has
+        none), and pi / sqrt(3) in the log odds of a label, the deviation of logistic
+        noise; pi / sqrt(6) for each of more than two classes. An edge that stays a
+        spline is then reproduced to rounding if all edges do.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Non-negative weights; a weight of 2 equals giving the row twice.
     primitives : sequence of Primitive, default=None
         Functions to choose from; None takes `LIBRARY`.
     fixed : dict, default=None
         What single edges have to be: maps (source name, target name) to the name of a
-        function, to a `Primitive` or to "spline".
+        function, to a `Primitive` or to "spline". These edges are never left out; a
+        `Primitive` is used as it is, also if another function has its name.
     n_candidates : int, default=8
         Number of functions that are tried for each edge; those of a complexity of up
         to 2, and the spline, come on top.
@@ -577,79 +564,4 @@ def fit_symbolic(
         max_refits=max_refits,
     )
     model._validate_params()
-    return model._write_down(estimator, X, y)
-
-
-def is_dead(curve):
-    """Whether an edge does not show in the outputs."""
-    return curve.removed or curve.importance < NEGLIGIBLE
-
-
-def _checked_primitives(primitives):
-    """Tuple of primitives with distinct names; None takes `LIBRARY`."""
-    primitives = LIBRARY if primitives is None else tuple(primitives)
-    for primitive in primitives:
-        if not isinstance(primitive, Primitive):
-            raise TypeError(
-                "primitives must hold Primitive objects, got "
-                f"{type(primitive).__name__}: choose from skkan.symbolic.LIBRARY, or "
-                "make one with skkan.symbolic.Primitive."
-            )
-    names = [primitive.name for primitive in primitives]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice or "spline" in names:
-        raise ValueError(
-            "primitives must hold functions of distinct names other than 'spline', got "
-            f"{names}: rename {twice or ['spline']}."
-        )
-    return primitives
-
-
-def _checked_fixed(fixed, curves, primitives):
-    """What edges have to be, by their number: a Primitive or "spline"."""
-    edges = {(c.source_name, c.target_name): k for k, c in enumerate(curves)}
-    by_name = {primitive.name: primitive for primitive in (ZERO, *primitives)}
-    checked = {}
-    for edge, asked in (fixed or {}).items():
-        if edge not in edges:
-            raise ValueError(
-                f"fixed names the edge {edge!r}, which the network does not have: use "
-                f"pairs (source name, target name) such as {next(iter(edges))!r}, as "
-                "skkan.inspection.edge_functions lists them."
-            )
-        if isinstance(asked, Primitive) or asked == "spline":
-            checked[edges[edge]] = asked
-        elif asked in by_name:
-            checked[edges[edge]] = by_name[asked]
-        else:
-            raise ValueError(
-                f"fixed asks for {asked!r} on the edge {edge!r}: expected a Primitive, "
-                f"'spline' or one of the names {sorted(by_name)}."
-            )
-    return checked
-
-
-def _symbolic_edges(curves, edges, formula):
-    """What became of each edge, a list of SymbolicEdge."""
-    terms = {(term.source, term.target): term for term in formula.terms}
-    symbolic = []
-    for curve, edge in zip(curves, edges, strict=True):
-        term = terms.get((curve.source, curve.target))
-        if term is None:
-            term = Term(curve.source, curve.target, ZERO, c=0.0)
-        symbolic.append(
-            SymbolicEdge(
-                source_name=curve.source_name,
-                target_name=curve.target_name,
-                primitive=term.primitive,
-                a=term.a,
-                b=term.b,
-                c=term.c,
-                candidates=tuple(edge.candidates),
-            )
-        )
-    return symbolic
-
-
-def _name_of(primitive):
-    return "spline" if isinstance(primitive.function, SplineCurve) else primitive.name
+    return model._write_down(estimator, X, y, sample_weight)

@@ -15,6 +15,7 @@ from skkan._edges import edge_functions, intercepts, node_names
 from skkan.symbolic._curves import SplineCurve, spline_primitive
 from skkan.symbolic._estimators import BaseSymbolicKAN
 from skkan.symbolic._formula import Formula, Term
+from skkan.symbolic._requests import checked_digits
 
 # Names that the sources use themselves, ours and those that sympy's printers write.
 RESERVED = {"numpy", "np", "formula", "scipy", "math", "pi", "E", "I", "oo", "nan"}
@@ -64,11 +65,7 @@ KANClassifier
     >>> to_sympy(model, round_to=2)
     phi_0(x0) + 0.34
     """
-    if round_to is not None and not (isinstance(round_to, int) and round_to > 0):
-        raise ValueError(
-            "round_to must be a number of significant digits of at least 1 or None, "
-            f"got {round_to!r}."
-        )
+    round_to = checked_digits(round_to)
     formula = _formula_of(model)
     expressions = _expressions(formula, feature_symbols(model), piecewise)
     if round_to is not None:

@@ -27,6 +27,8 @@ class Term:
         Only of a candidate; zero in a formula.
     held : frozenset of str
         Constants that keep their values when others are fitted.
+    required : bool
+        Whether it must stay, so that neither a nor c may become zero.
     """
 
     source: tuple
@@ -37,6 +39,7 @@ class Term:
     c: float = 1.0
     d: float = 0.0
     held: frozenset = frozenset()
+    required: bool = False
 
     @cached_property
     def free(self):
@@ -46,6 +49,13 @@ class Term:
             for name in CONSTANTS
             if name in self.primitive.constants and name not in self.held
         ]
+
+    def at(self, constants):
+        """The same term with other constants, a dict; a search asks for millions."""
+        moved = object.__new__(Term)  # `replace` takes twenty times as long
+        vars(moved).update(vars(self))
+        vars(moved).update(constants)
+        return moved
 
     def normalised(self):
         """The same function with its constants in normal form."""
@@ -153,23 +163,27 @@ class Formula:
 
     def with_constants(self, values):
         """The same formula with other values of the free constants."""
-        values = [float(value) for value in values]
+        values = np.asarray(values, dtype=np.float64).tolist()
         start, terms = 0, []
         for term in self.terms:
             end = start + len(term.free)
-            new = dict(zip(term.free, values[start:end], strict=True))
-            terms.append(replace(term, **new))
+            terms.append(term.at(zip(term.free, values[start:end], strict=True)))
             start = end
         intercepts = self.intercepts.copy()
         intercepts[self._free_outputs] = values[start:]
         return replace(self, terms=tuple(terms), intercepts=intercepts)
 
     def with_held(self, index, value):
-        """The same formula, where the free constant `index` is held at a value."""
+        """The same formula, where the free constant `index` is held at a value.
+
+        A term whose a or c is zero is left out, with those that lead nowhere then.
+        """
         start = 0
         for position, term in enumerate(self.terms):
             if index < start + len(term.free):
                 name = term.free[index - start]
+                if value == 0 and name != "b":
+                    return self._without(position)
                 held = replace(term, held=term.held | {name}, **{name: value})
                 terms = [*self.terms]
                 terms[position] = held
@@ -180,8 +194,26 @@ class Formula:
         intercepts[output] = value
         return replace(self, intercepts=intercepts, held=self.held | {output})
 
+    def owner(self, index):
+        """What the free constant `index` is of: (term, name) or (None, output)."""
+        for term in self.terms:
+            if index < len(term.free):
+                return term, term.free[index]
+            index -= len(term.free)
+        return None, self._free_outputs[index]
+
+    def _without(self, position):
+        """The formula without one term, or itself if others that are required go."""
+        terms = [*self.terms[:position], *self.terms[position + 1 :]]
+        terms = _connected(terms, len(self.widths) - 1)
+        n_required = sum(term.required for term in self.terms)
+        if sum(term.required for term in terms) < n_required:
+            return self
+        return replace(self, terms=tuple(terms))
+
     @property
     def _free_outputs(self):
+        """Outputs whose intercept is fitted."""
         return [o for o in range(len(self.intercepts)) if o not in self.held]
 
     def jacobian(self, nodes):
@@ -196,27 +228,31 @@ class Formula:
         -------
         ndarray of shape (n_samples, n_outputs, n_free)
         """
-        n_samples, n_outputs = nodes[-1].shape
+        unit = np.eye(nodes[-1].shape[1])
+        n_free = sum(len(term.free) for term in self.terms) + len(self._free_outputs)
+        columns = np.empty((n_free, *nodes[-1].shape))
+        index = n_free
+        for output in reversed(self._free_outputs):
+            index -= 1
+            columns[index] = unit[output]
         # Derivatives of the outputs with respect to the nodes, from the last level on.
-        above = {(len(nodes) - 1, o): row for o, row in enumerate(np.eye(n_outputs))}
-        columns = []
+        above = {(len(nodes) - 1, o): row for o, row in enumerate(unit)}
         for term in reversed(self.terms):
             x = nodes[term.source[0]][:, term.source[1]]
             z = term.argument(x)
-            chain = np.broadcast_to(above.get(term.target, 0.0), (n_samples, n_outputs))
+            chain = above.get(term.target, 0.0)
             slope = (term.c * term.primitive.slope(z))[:, None] * chain
             if term.source[0] > 0:
                 above[term.source] = above.get(term.source, 0.0) + term.a * slope
-            by_name = {
-                "a": slope * x[:, None],
-                "b": slope,
-                "c": term.primitive.function(z)[:, None] * chain,
-            }
-            columns += [by_name[name] for name in reversed(term.free)]
-        columns.reverse()
-        for output in self._free_outputs:
-            columns.append(np.broadcast_to(np.eye(n_outputs)[output], nodes[-1].shape))
-        return np.stack(columns, axis=-1)
+            for name in reversed(term.free):
+                index -= 1
+                if name == "a":
+                    columns[index] = slope * x[:, None]
+                elif name == "b":
+                    columns[index] = slope
+                else:
+                    columns[index] = term.primitive.function(z)[:, None] * chain
+        return np.moveaxis(columns, 0, -1)
 
 
 def _connected(terms, last):

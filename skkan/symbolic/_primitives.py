@@ -1,17 +1,20 @@
 """The functions f of which formulas c f(a x + b) + d are made.
 
-A `Primitive` is one such function as numpy and as sympy see it. Its `normal_form` turns
-constants that say the same into one way of saying it, so that a formula has no more
-constants than matter. Nothing here knows of networks or of data.
+A `Primitive` is one such function as numpy (or torch) and as sympy see it. Its
+`normal_form` turns constants that say the same into one way of saying it, so that a
+formula has no more constants than matter. Nothing here knows of networks or of data.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 
 import numpy as np
 from scipy.special import expit
+
+from skkan.symbolic._callables import on_arrays, trial_points
 
 STEP = 1e-6  # of central differences, near the cube root of the rounding of a float
 CONSTANTS = ("a", "b", "c")
@@ -29,12 +32,14 @@ class Primitive:
     name : str
         By which it is asked for and shown.
     function : callable
-        Values for an ndarray, element by element. A formula that is to be pickled
-        needs functions that can be: of a module, not lambdas.
+        Values, element by element, for a float64 ndarray or for a float64 tensor of any
+        shape: of numpy or of torch, which is found out by trying. The attribute takes
+        and returns ndarrays. A formula that is to be pickled needs functions that can
+        be: of a module, not lambdas.
     expression : callable
         The same for a sympy expression.
     derivative : callable, default=None
-        Of `function`; None takes central differences.
+        Of `function`, of numpy or of torch; None takes central differences.
     domain : tuple of (float, float), default=(-inf, inf)
         Open interval in which the argument a x + b must stay over the data of a fit.
     complexity : float, default=3.0
@@ -47,6 +52,15 @@ class Primitive:
     normal_form : callable, default=None
         Maps (a, b, c, d) to other constants of the same function.
 
+    Raises
+    ------
+    TypeError
+        If something that has to be a function is none, or takes neither arrays nor
+        tensors.
+    ValueError
+        If values in the domain have another shape or dtype, or are all undefined, or
+        if another argument is not as described.
+
     Examples
     --------
     >>> import numpy as np
@@ -55,6 +69,12 @@ class Primitive:
     >>> sinc = Primitive("sinc", np.sinc, lambda x: sympy.sinc(sympy.pi * x))
     >>> float(sinc.function(np.array(0.5)).round(4))
     0.6366
+    >>> import torch
+    >>> def expression(x):
+    ...     return sympy.log(1 + sympy.exp(x))
+    >>> softplus = Primitive("softplus", torch.nn.functional.softplus, expression)
+    >>> softplus.function(np.zeros(2)).round(4)
+    array([0.6931, 0.6931])
     """
 
     name: str
@@ -68,8 +88,30 @@ class Primitive:
     normal_form: Callable | None = None
 
     def __post_init__(self):
-        low, high = self.domain
-        if not low < high:
+        self._check_settings()
+        for role in ("expression", "normal_form"):
+            value = getattr(self, role)
+            if not (callable(value) or (value is None and role == "normal_form")):
+                raise TypeError(
+                    f"{role} of {self.name!r} must be a function, got {value!r}: pass "
+                    "a callable such as sympy.sin."
+                )
+        z = trial_points(*self.domain)
+        function = on_arrays(self.function, "function", self.name, z)
+        object.__setattr__(self, "function", function)
+        if self.derivative is not None:
+            derivative = on_arrays(self.derivative, "derivative", self.name, z)
+            object.__setattr__(self, "derivative", derivative)
+
+    def _check_settings(self):
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError(
+                f"name must be text by which the function is asked for, got "
+                f"{self.name!r}: pass a str such as 'softplus'."
+            )
+        ends = tuple(self.domain) if np.iterable(self.domain) else ()
+        numbers = len(ends) == 2 and all(isinstance(end, Real) for end in ends)
+        if not (numbers and ends[0] < ends[1]):
             raise ValueError(
                 f"domain of {self.name!r} must be an interval (low, high) with low < "
                 f"high, got {self.domain}: use -inf and inf where there is no end."
@@ -81,7 +123,15 @@ class Primitive:
             )
         if self.scan not in SCANS:
             raise ValueError(
-                f"scan of {self.name!r} must be one of {SCANS}, got {self.scan!r}."
+                f"scan of {self.name!r} must be one of {SCANS}, got {self.scan!r}: "
+                "name those of a and b of which many values are to be tried."
+            )
+        if isinstance(self.complexity, bool) or not (
+            isinstance(self.complexity, Real) and 0 <= self.complexity < math.inf
+        ):
+            raise ValueError(
+                f"complexity of {self.name!r} must be a finite number of bits of at "
+                f"least 0, got {self.complexity!r}: 3 is that of most functions."
             )
 
     def slope(self, z):

@@ -1,134 +1,23 @@
 """Fitting the constants of a formula to data, and what a formula costs.
 
-A `Fit` holds rows and a loss. The cost of a formula is its description length in nats:
-what the data cost once the formula is known, plus what the formula itself costs.
+A `Refit` holds rows and a `FitLoss`. The cost of a formula is its description length in
+nats: what the data cost once the formula is known, plus what the formula itself costs.
 """
 
 import math
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from scipy.optimize import least_squares
-from scipy.special import log_softmax, softmax
 
-from skkan.symbolic._candidates import INFEASIBLE
+from skkan.symbolic._fit_losses import FitLoss
+from skkan.symbolic._formula import Formula
+from skkan.symbolic._least_squares import minimised
 
-TIGHT = 1e-15  # tolerances of a last refit, of the order of rounding
-LOOSE = 1e-5  # of one that only has to be compared; exact fits converge faster anyway
-EXPONENT = 30.0  # largest |log odds| that count: separable classes have no best ones
-TINY = 1e-12  # a loss, so that its root has a slope where a label is certain
+TIGHT = 1e-12  # nats that a step of a last refit is worth, of the order of rounding
+LOOSE = 1e-2  # of one that only has to be compared; exact fits converge faster anyway
 # By how much the residuals may change, to first order, for a round value to be tried:
 # in shares of their length, and of the deviation of the target.
 TRIED, TRIED_AT_LEAST = 0.3, 1e-2
-
-
-class FitLoss(ABC):
-    """Residuals whose sum of squares is to be least, of outputs of a formula.
-
-    The outputs are (n_samples, n_outputs) in the units of the target.
-    """
-
-    @abstractmethod
-    def residuals(self, output):
-        """ndarray of shape (n_residuals,)."""
-
-    @abstractmethod
-    def chained(self, output, jacobian):
-        """Derivatives of the residuals, ndarray of shape (n_residuals, n_free).
-
-        `jacobian` is that of the outputs, (n_samples, n_outputs, n_free).
-        """
-
-    @abstractmethod
-    def nats(self, output):
-        """Code length of the data, up to a constant."""
-
-    @property
-    @abstractmethod
-    def least_nats(self):
-        """What `nats` is at a perfect fit."""
-
-    def of_rows(self, rows):
-        """The same loss of some of the rows, given by their index."""
-        return replace(self, target=self.target[rows])
-
-
-@dataclass(frozen=True, eq=False)
-class SquaredError(FitLoss):
-    """Normal noise of unknown deviation, one for each output.
-
-    Attributes
-    ----------
-    target : ndarray of shape (n_samples, n_outputs)
-    scale : ndarray of shape (n_outputs,)
-        Standard deviation of the target.
-    floor : float
-        Share of it that counts as exact.
-    """
-
-    target: np.ndarray
-    scale: np.ndarray
-    floor: float
-
-    def residuals(self, output):
-        return ((output - self.target) / self.scale).ravel()
-
-    def chained(self, output, jacobian):
-        scaled = jacobian / self.scale[:, None]
-        return scaled.reshape(-1, jacobian.shape[-1])
-
-    def nats(self, output):
-        with np.errstate(over="ignore"):
-            scaled = (output - self.target) / self.scale
-            variance = np.square(scaled).mean(axis=0) + self.floor**2
-        return 0.5 * len(output) * float(np.log(variance).sum())
-
-    @property
-    def least_nats(self):
-        return self.target.size * float(np.log(self.floor))
-
-
-@dataclass(frozen=True, eq=False)
-class Deviance(FitLoss):
-    """Log loss as a sum of squares of the residuals sqrt(2 loss).
-
-    Attributes
-    ----------
-    target : ndarray of shape (n_samples, n_outputs)
-        Indicators of the labels, or of the classes if they exclude each other.
-    exclusive : bool
-    """
-
-    target: np.ndarray
-    exclusive: bool
-
-    def _losses(self, output):
-        """Losses, and their derivatives with respect to the outputs."""
-        output = np.clip(output, -EXPONENT, EXPONENT)
-        if self.exclusive:
-            losses = -(self.target * log_softmax(output, axis=1)).sum(1, keepdims=True)
-            return losses, softmax(output, axis=1) - self.target
-        losses = np.logaddexp(0, output) - self.target * output
-        return losses, 0.5 * (1 + np.tanh(output / 2)) - self.target
-
-    def residuals(self, output):
-        return np.sqrt(2 * self._losses(output)[0] + TINY).ravel()
-
-    def chained(self, output, jacobian):
-        losses, slopes = self._losses(output)
-        root = np.sqrt(2 * losses + TINY)
-        if self.exclusive:
-            return np.einsum("no,nop->np", slopes / root, jacobian)
-        by_output = (slopes / root)[..., None] * jacobian
-        return by_output.reshape(-1, jacobian.shape[-1])
-
-    def nats(self, output):
-        return float(self._losses(output)[0].sum())
-
-    @property
-    def least_nats(self):
-        return 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,55 +36,18 @@ class Refit:
     loss: FitLoss
     n_names: int
 
-    def __call__(self, formula, *, max_nfev=40, tol=LOOSE):
-        """The formula with fitted constants, or None if it is undefined on the rows."""
+    def __call__(self, formula, *, max_nfev=40, tol=LOOSE, goal=math.inf):
+        """The formula with fitted constants, or None if it is undefined on the rows.
+
+        A fit that will not come to a cost of `goal` nats may end early.
+        """
         formula = _into_domains(formula, self.X)
         if formula is None or len(formula.constants) == 0:
             return formula
-        last = {}
-
-        def moved(values):
-            key = values.tobytes()
-            if key not in last:
-                last.clear()
-                at = formula.with_constants(values)
-                last[key] = at, at.nodes(self.X)
-            return last[key]
-
-        def residuals(values):
-            _, nodes = moved(values)
-            if nodes is None or not np.isfinite(nodes[-1]).all():
-                return np.full(self._n_residuals, INFEASIBLE)
-            return self.loss.residuals(nodes[-1])
-
-        def jacobian(values):
-            at, nodes = moved(values)
-            slopes = self.loss.chained(nodes[-1], at.jacobian(nodes))
-            # At the edge of a domain (a root at zero) a value exists, but no finite
-            # slope. Such a row tells no direction; the residuals judge the steps.
-            return np.where(np.isfinite(slopes), slopes, 0.0)
-
+        problem = _Problem(self, formula, tol, goal - self.complexity(formula))
         with np.errstate(all="ignore"):
-            if not (residuals(formula.constants) < INFEASIBLE).all():
-                return None
-            found = least_squares(
-                residuals,
-                formula.constants,
-                jacobian,
-                method="trf",
-                x_scale="jac",
-                max_nfev=max_nfev,
-                ftol=tol,
-                xtol=min(tol, 1e-8),
-                gtol=min(tol, 1e-10),
-            )
-        return formula.with_constants(found.x)
-
-    @property
-    def _n_residuals(self):
-        target = self.loss.target
-        exclusive = getattr(self.loss, "exclusive", False)
-        return len(target) if exclusive else target.size
+            constants = minimised(problem, formula.constants, max_nfev=max_nfev)
+        return None if constants is None else formula.with_constants(constants)
 
     def cost(self, formula):
         """Description length of the data and of the formula, in nats.
@@ -216,7 +68,7 @@ class Refit:
 
     def complexity(self, formula):
         """Description length of the formula, in nats."""
-        per_constant = 0.5 * math.log(len(self.X))
+        per_constant = 0.5 * math.log(max(self.loss.n_observations, 1.0))
         total = per_constant * len(formula.constants)
         total += sum(round_nats(formula.intercepts[output]) for output in formula.held)
         for term in formula.terms:
@@ -231,39 +83,84 @@ class Refit:
         index = 0
         while index < len(formula.constants):
             for value in self._round_values(formula, index):
-                held = self(formula.with_held(index, value), max_nfev=100, tol=TIGHT)
+                held = self(formula.with_held(index, value), max_nfev=100)
                 cost = math.inf if held is None else self.cost(held)
                 if cost < best:
+                    # The next constant has moved up; of a lost term, others have.
+                    lost = len(held.terms) < len(formula.terms)
+                    index = 0 if lost else index
                     formula, best = held, cost
                     break
             else:
-                index += 1  # otherwise the next constant has moved up
+                index += 1
         return formula
 
     def _round_values(self, formula, index):
-        """Round values at which the constant may be, by the curvature of the loss."""
+        """Round values at which the constant may be, by the curvature of the loss.
+
+        Those of required terms do not become zero; outputs to which only splines lead
+        keep their intercept, as there is nothing to simplify.
+        """
+        term, name = formula.owner(index)
+        if term is None:
+            last = len(formula.widths) - 1
+            entering = [t for t in formula.terms if t.target == (last, name)]
+            if entering and all(n_coefficients(t.primitive) for t in entering):
+                return []
         with np.errstate(all="ignore"):
             nodes = formula.nodes(self.X)
             if nodes is None:
                 return []
-            jacobian = self.loss.chained(nodes[-1], formula.jacobian(nodes))
+            jacobian, _ = self.loss.expansion(nodes[-1], formula.jacobian(nodes))
         if not np.isfinite(jacobian).all():
             return []
         value = formula.constants[index]
-        unit = math.copysign(
-            1.0, value
-        )  # where constants can be traded, it is simplest
+        # Where constants can be traded, a unit is simplest.
+        unit = math.copysign(1.0, value)
         near = dict.fromkeys([0.0, unit, float(round(value)), round(2 * value) / 2])
         lengths = np.linalg.norm(jacobian, axis=0)
         others = np.delete(jacobian / np.where(lengths > 0, lengths, 1.0), index, 1)
         column = jacobian[:, index]
         if others.shape[1]:
             column = column - others @ np.linalg.lstsq(others, column, rcond=1e-9)[0]
-        residual = self.loss.residuals(nodes[-1])
         slack = max(
-            TRIED * np.linalg.norm(residual), TRIED_AT_LEAST * np.sqrt(len(residual))
+            TRIED * math.sqrt(2 * self.loss.value(nodes[-1])),
+            TRIED_AT_LEAST * math.sqrt(self.loss.n_observations),
         )
+        if term is not None and term.required and name != "b":
+            near.pop(0.0)
         return [v for v in near if np.linalg.norm(column) * abs(value - v) < slack]
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """The constants of a formula as `minimised` sees them."""
+
+    refit: Refit
+    formula: Formula
+    tol: float  # nats that a step has to be worth
+    goal: float  # nats of the data at which the formula would be of use
+    _last: list = field(default_factory=list)  # the formula and nodes of one value
+
+    def worth(self, value):
+        return self.refit.loss.worth(value, self.tol, self.goal)
+
+    def value(self, constants):
+        at = self.formula.with_constants(constants)
+        nodes = at.nodes(self.refit.X)
+        self._last[:] = constants, at, nodes
+        if nodes is None or not np.isfinite(nodes[-1]).all():
+            return math.inf
+        return self.refit.loss.value(nodes[-1])
+
+    def expansion(self, constants):
+        if self._last[0] is not constants:
+            self.value(constants)
+        _, at, nodes = self._last
+        slopes, residuals = self.refit.loss.expansion(nodes[-1], at.jacobian(nodes))
+        # At the edge of a domain (a root at zero) a value exists, but no finite slope.
+        # Such a row tells no direction; the values judge the steps.
+        return np.where(np.isfinite(slopes), slopes, 0.0), residuals
 
 
 def n_coefficients(primitive):

@@ -7,12 +7,13 @@ one edge at a time.
 
 import itertools
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from skkan.symbolic._formula import Formula
-from skkan.symbolic._refit import LOOSE, TIGHT, Refit, n_coefficients
+from skkan.symbolic._primitives import LINEAR, ZERO
+from skkan.symbolic._refit import TIGHT, Refit, n_coefficients
 
 # Errors in deviations of an edge, weighted by its importance, with which a first choice
 # puts up for a simpler function: from crude to as good as can be.
@@ -38,6 +39,8 @@ class EdgeChoices:
     importance : float
     std : float
         Standard deviation of the values of the edge.
+    required : bool
+        Whether it must be part of the formula.
     """
 
     source: tuple
@@ -45,6 +48,7 @@ class EdgeChoices:
     candidates: list
     importance: float
     std: float
+    required: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,9 +122,9 @@ class Search:
         for edge in self.edges:
             straight = bent_before.get(edge.source, False)
             straight |= not bent_before.get(edge.target, True)
-            names = [candidate.term.primitive.name for candidate in edge.candidates]
-            if straight and "x" in names:
-                choice.append(names.index("x"))
+            functions = [candidate.term.primitive for candidate in edge.candidates]
+            if straight and LINEAR in functions:
+                choice.append(functions.index(LINEAR))
             else:
                 choice.append(_simplest(edge, ONE_SIDED))
         return tuple(choice)
@@ -138,10 +142,13 @@ class Search:
         if choice in self._tried:
             return
         formula = self._formula(choice)
+        if not self._has_required(formula):
+            self._tried[choice] = math.inf, None
+            return
         least = self.refit.loss.least_nats + self.refit.complexity(formula)
         if least > self._least_cost + SLACK:
             return  # it could not be better if it were exact
-        formula = self.refit(formula, tol=LOOSE)
+        formula = self.refit(formula, goal=self._least_cost)
         cost = math.inf if formula is None else self.refit.cost(formula)
         self._tried[choice] = cost, formula
         self._least_cost = min(cost, self._least_cost)
@@ -152,11 +159,19 @@ class Search:
         for edge, index in zip(self.edges, choice, strict=True):
             term = edge.candidates[index].term
             strengths[edge.source, edge.target] = edge.std
-            if term.primitive.name != "0":
-                terms.append(term)
+            if term.primitive != ZERO:
+                terms.append(replace(term, required=edge.required))
             elif edge.target[0] == len(self.widths) - 1:
                 intercepts[edge.target[1]] += term.d
         return Formula.of_terms(self.widths, terms, intercepts, strengths)
+
+    def _has_required(self, formula):
+        present = {(term.source, term.target) for term in formula.terms}
+        return all(
+            (edge.source, edge.target) in present
+            for edge in self.edges
+            if edge.required
+        )
 
     def _ranked(self, n_choices, *, without_splines=False):
         """The cheapest of the choices tried."""
@@ -198,12 +213,17 @@ class Search:
                 formula = Formula.of_terms(
                     self.widths, formula.terms, formula.intercepts, strengths
                 )
-                polished = self.last_refit(formula, max_nfev=POLISH, tol=TIGHT)
-                formula = polished or formula
+                formula = self.last_refit(formula, max_nfev=POLISH) or formula
             formula = self.last_refit.rounded(formula)
             cost = self.last_refit.cost(formula)
             outcomes.append(Outcome(formula, cost, choice, len(self._tried)))
-        return min(outcomes, key=lambda outcome: outcome.cost, default=None)
+        if not outcomes:
+            return None
+        best = min(outcomes, key=lambda outcome: outcome.cost)
+        polished = self.last_refit(best.formula, max_nfev=POLISH, tol=TIGHT)
+        if polished is None:
+            return best
+        return replace(best, formula=polished, cost=self.last_refit.cost(polished))
 
 
 def _simplest(edge, tolerance):

@@ -1,0 +1,159 @@
+"""What the edges of a network can be in a formula, and what they became."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skkan._edges import NEGLIGIBLE
+from skkan.symbolic._candidates import Candidate, rank_candidates
+from skkan.symbolic._curves import SplineCurve, spline_primitive
+from skkan.symbolic._formula import Term
+from skkan.symbolic._primitives import ZERO, Primitive
+from skkan.symbolic._requests import SPLINE
+from skkan.symbolic._search import EdgeChoices
+
+SIMPLE = 2.0  # bits; functions up to here are tried however bad they look alone
+
+
+@dataclass(frozen=True, eq=False)
+class SymbolicEdge:
+    """What one edge of a symbolic model is, and what else it could have been.
+
+    Attributes
+    ----------
+    source_name, target_name : str
+        Nodes that the edge connects.
+    primitive : Primitive
+        The function f of c f(a x + b); "0" if the edge is left out.
+    a, b, c : float
+        Its constants. Hidden nodes have units of their own, chosen such that the
+        strongest edge into each has |c| = 1.
+    candidates : tuple of Candidate
+        Proposals for the curve of the network, best first.
+    """
+
+    source_name: str
+    target_name: str
+    primitive: Primitive
+    a: float
+    b: float
+    c: float
+    candidates: tuple
+
+    @property
+    def is_spline(self):
+        """Whether it stayed the spline of the network."""
+        return isinstance(self.primitive.function, SplineCurve)
+
+
+@dataclass(frozen=True, eq=False)
+class Proposer:
+    """Lists for every curve what its edge can be.
+
+    Attributes
+    ----------
+    primitives : tuple of Primitive
+    fixed : dict
+        What edges have to be, by their number: a Primitive or "spline".
+    n_candidates : int
+        Number of functions proposed for a free edge, simple ones not counted.
+    n_rows : float
+        Number of rows, repetitions included.
+    """
+
+    primitives: tuple
+    fixed: dict
+    n_candidates: int
+    n_rows: float
+
+    def choices(self, curves):
+        """A list of EdgeChoices, one for each curve."""
+        left_out = self._left_out(curves)
+        return [
+            EdgeChoices(
+                curve.source,
+                curve.target,
+                self._candidates(number, curve, dead=number in left_out),
+                curve.importance,
+                curve.std,
+                required=self._is_required(number),
+            )
+            for number, curve in enumerate(curves)
+        ]
+
+    def _is_required(self, number):
+        return self.fixed.get(number, ZERO) != ZERO
+
+    def _left_out(self, curves):
+        """Numbers of the free edges that do not show in the outputs.
+
+        An edge that has to be a function would not show, either, if all edges before
+        or behind it were left out: these are kept for the search to choose from.
+        """
+        left_out = {
+            number
+            for number, curve in enumerate(curves)
+            if number not in self.fixed
+            and (curve.removed or curve.importance < NEGLIGIBLE)
+        }
+        todo = [number for number in self.fixed if self._is_required(number)]
+        while todo:
+            edge = curves[todo.pop()]
+            before = [k for k, c in enumerate(curves) if c.target == edge.source]
+            behind = [k for k, c in enumerate(curves) if c.source == edge.target]
+            for neighbours in (before, behind):
+                if neighbours and left_out.issuperset(neighbours):
+                    left_out.difference_update(neighbours)
+                    todo += neighbours
+        return left_out
+
+    def _candidates(self, number, curve, *, dead):
+        edge = curve.source, curve.target
+        fixed = self.fixed.get(number)
+        if dead or fixed == ZERO:
+            return [Candidate(Term(*edge, ZERO, d=curve.mean), 0.0, np.inf)]
+        spline = spline_primitive(
+            SplineCurve.of_edge(curve, f"phi_{number}"), of_input=curve.source[0] == 0
+        )
+        spline = Candidate(Term(*edge, spline), 1.0, np.inf)
+        if fixed == SPLINE:
+            return [spline]
+        if fixed is not None:
+            return [self._fixed_candidate(curve, fixed)]
+        ranked = rank_candidates(curve, self.primitives, self.n_rows)
+        simple = [c for c in ranked if c.term.primitive.complexity <= SIMPLE]
+        kept = [*ranked[: self.n_candidates], *simple]
+        return [*dict.fromkeys(kept), spline]
+
+    def _fixed_candidate(self, curve, primitive):
+        for candidate in rank_candidates(curve, [primitive], self.n_rows):
+            if candidate.term.primitive == primitive:
+                return candidate
+        if curve.std == 0:  # of a curve that does not vary, any constants are as good
+            return Candidate(Term(curve.source, curve.target, primitive), 0.0, np.inf)
+        raise ValueError(
+            f"fixed asks for {primitive.name!r} on the edge from {curve.source_name} to"
+            f" {curve.target_name}, but no constants a, b were found at which it is "
+            "defined: choose another function, or a wider domain."
+        )
+
+
+def symbolic_edges(curves, choices, formula):
+    """What became of each edge, a list of SymbolicEdge."""
+    terms = {(term.source, term.target): term for term in formula.terms}
+    symbolic = []
+    for curve, edge in zip(curves, choices, strict=True):
+        zero = Term(curve.source, curve.target, ZERO, c=0.0)
+        term = terms.get((curve.source, curve.target), zero)
+        symbolic.append(
+            SymbolicEdge(
+                source_name=curve.source_name,
+                target_name=curve.target_name,
+                primitive=term.primitive,
+                a=term.a,
+                b=term.b,
+                c=term.c,
+                candidates=tuple(edge.candidates),
+            )
+        )
+    return symbolic

@@ -1,0 +1,107 @@
+"""Checks of what users ask of formulas, each with a remedy in its message."""
+
+from numbers import Integral
+
+from skkan.symbolic._primitives import LIBRARY, ZERO, Primitive
+
+SPLINE = "spline"  # by which an edge is asked to stay as it is
+
+
+def checked_count(name, value):
+    """An int of at least 1; True is none."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(
+            f"The {name!r} parameter must be an integer of at least 1, got {value!r}: "
+            "pass a number such as 8."
+        )
+    return int(value)
+
+
+def checked_digits(round_to):
+    """Number of significant digits, an int or None."""
+    whole = isinstance(round_to, Integral) and not isinstance(round_to, bool)
+    if round_to is not None and not (whole and round_to > 0):
+        raise ValueError(
+            "round_to must be a number of significant digits of at least 1 or None, "
+            f"got {round_to!r}: pass an integer such as 3."
+        )
+    return None if round_to is None else int(round_to)
+
+
+def checked_primitives(primitives):
+    """Tuple of primitives with distinct names; None takes `LIBRARY`."""
+    primitives = LIBRARY if primitives is None else tuple(primitives)
+    for primitive in primitives:
+        if not isinstance(primitive, Primitive):
+            raise TypeError(
+                "primitives must hold Primitive objects, got "
+                f"{type(primitive).__name__}: choose from skkan.symbolic.LIBRARY, or "
+                "make one with skkan.symbolic.Primitive."
+            )
+        _check_reserved(primitive, "primitives")
+    names = [primitive.name for primitive in primitives]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(
+            f"primitives must hold functions of distinct names, got {names}: rename "
+            f"{twice}."
+        )
+    if not primitives:
+        raise ValueError(
+            "primitives must hold at least one function, got none: pass None for "
+            "skkan.symbolic.LIBRARY."
+        )
+    return primitives
+
+
+def _check_reserved(primitive, where):
+    if primitive.name == SPLINE or (primitive.name == ZERO.name and primitive != ZERO):
+        raise ValueError(
+            f"{where} holds a function of one's own named {primitive.name!r}, which "
+            "stands for an edge that stays a spline ('spline') or is left out ('0'): "
+            "rename it."
+        )
+
+
+def checked_fixed(fixed, curves, primitives):
+    """What edges have to be, by their number: a Primitive or "spline".
+
+    A Primitive is taken as it is, whatever its name; a name is looked up among the
+    primitives.
+    """
+    edges = {(c.source_name, c.target_name): k for k, c in enumerate(curves)}
+    by_name = {primitive.name: primitive for primitive in (ZERO, *primitives)}
+    checked = {}
+    for edge, asked in (fixed or {}).items():
+        if edge not in edges:
+            known = f" such as {next(iter(edges))!r}" if edges else ""
+            raise ValueError(
+                f"fixed names the edge {edge!r}, which the network does not have: use "
+                f"pairs (source name, target name){known}, as "
+                "skkan.inspection.edge_functions lists them."
+            )
+        if isinstance(asked, Primitive):
+            _check_reserved(asked, "fixed")
+            checked[edges[edge]] = asked
+        elif isinstance(asked, str) and asked == SPLINE:
+            checked[edges[edge]] = asked
+        elif isinstance(asked, str) and asked in by_name:
+            checked[edges[edge]] = by_name[asked]
+        else:
+            raise ValueError(
+                f"fixed asks for {asked!r} on the edge {edge!r}: expected a Primitive, "
+                f"'spline' or one of the names {sorted(by_name)}."
+            )
+    return checked
+
+
+def checked_target(estimator, y, coding):
+    """y as the fitted network codes it, ndarray of shape (n_samples, n_outputs)."""
+    target = estimator._encode(estimator._check_target(y), coding)
+    n_outputs = len(estimator._baseline)
+    if target.shape[1] != n_outputs:
+        raise ValueError(
+            f"y must have the {n_outputs} outputs of the network, got "
+            f"{target.shape[1]}: pass the target that it was fitted to."
+        )
+    return target
