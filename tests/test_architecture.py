@@ -74,6 +74,8 @@ ORDER = [
     "symbolic._requests",
     "symbolic._choices",
     "symbolic._estimators",
+    "symbolic._names",
+    "symbolic._numpy_source",
     "symbolic._export",
     "symbolic",
     "",  # skkan itself

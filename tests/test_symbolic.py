@@ -1,8 +1,10 @@
 """Formulas say what the models predict, and exact laws come out exactly."""
 
 import importlib.util
+import inspect
 import math
 import pickle
+import unicodedata
 
 import numpy as np
 import pandas as pd
@@ -56,6 +58,16 @@ def evaluated(model, X, **options):
         for expression in expressions
     ]
     return np.column_stack(columns)
+
+
+def imported(source, folder):
+    """The module that a source is."""
+    path = folder / "law.py"
+    path.write_text(source, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("law", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def inner_points(primitive):
@@ -195,13 +207,10 @@ def test_numpy_source_equals_predict(base_activation, extrapolation, table, tmp_
     X, y, wide = table
     kind = {"base_activation": base_activation, "extrapolation": extrapolation}
     model = KANRegressor((2,), **kind, **QUICK).fit(X, np.column_stack([y, X[:, 1]]))
-    path = tmp_path / "law.py"
-    path.write_text(to_numpy_source(model))
-    spec = importlib.util.spec_from_file_location("law", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert "import numpy\n" in path.read_text()
-    assert path.read_text().count("import") == 1
+    source = to_numpy_source(model)
+    assert "import numpy\n" in source
+    assert source.count("import") == 1
+    module = imported(source, tmp_path)
     values = np.column_stack(module.formula(*wide.T))
     assert_allclose(values, model.predict(wide), rtol=1e-9, atol=1e-9 * np.ptp(y))
 
@@ -593,6 +602,207 @@ def test_names_become_distinct_identifiers():
     assert symbols == ["a_b", "a_b_2", "x_1st", "lambda_", "numpy_2", "phi_0_2", "ü"]
     assert_allclose(evaluated(model, X.to_numpy())[:, 0], model.predict(X), rtol=1e-9)
     compile(to_numpy_source(model), "law", "exec")  # is Python
+
+
+def additive_formula(names, functions):
+    """A fitted sum of functions, made by hand: nothing of it depends on a fit."""
+    X = pd.DataFrame(np.zeros((2, len(names))), columns=names)
+    X.iloc[1] = 1.0
+    network = KANRegressor((), solver="lbfgs", max_iter=1).fit(X, [0.0, 1.0])
+    fixed = {(name, "y"): "x" for name in names}
+    model = fit_symbolic(network, X, fixed=fixed, primitives=FEW)
+    terms = [
+        Term((0, number), (1, 0), function)
+        for number, function in enumerate(functions)
+        if function is not None
+    ]
+    model.formula_ = Formula((len(names), 1), tuple(terms), np.zeros(1))
+    return model
+
+
+LOOKALIKES = ["area_m²", "x½", "①", "µ", "μ", "ﬁ", "fi", "ª", "a", "௰", "__debug__"]
+
+
+@pytest.mark.filterwarnings("ignore:.*overflow:RuntimeWarning")
+def test_names_that_python_takes_for_equal_are_told_apart(tmp_path):
+    """Identifiers are compared in Unicode's form KC, and must be some."""
+    model = additive_formula(LOOKALIKES, [BY_NAME["x"]] * len(LOOKALIKES))
+    names = [symbol.name for symbol in feature_symbols(model)]
+    assert all(map(str.isidentifier, names))
+    forms = [unicodedata.normalize("NFKC", name) for name in names]
+    assert len(set(forms)) == len(names)
+    formula = imported(to_numpy_source(model), tmp_path).formula
+    assert list(inspect.signature(formula).parameters) == forms
+    assert formula(*2.0 ** np.arange(len(names))) == 2 ** len(names) - 1
+
+
+@pytest.mark.parametrize(
+    ("name", "latex"),
+    [
+        ("x1", "x_{1}"),
+        ("T", "T"),
+        ("alpha", r"\alpha"),
+        ("lambda", r"\lambda"),
+        ("x_1", r"\mathrm{x\_1}"),
+        ("x 1 (m/s)", r"\mathrm{x\ 1\ (m/s)}"),
+        ("speed__max", r"\mathrm{speed\_\_max}"),
+        ("gas_hat", r"\mathrm{gas\_hat}"),
+        ("e", r"\mathrm{e}"),
+        ("pi", r"\mathrm{pi}"),
+        ("x-ray", r"\mathrm{x\text{-}ray}"),
+        ("a^b~c", r"\mathrm{a{\wedge}b{\sim}c}"),
+        ("R&D {\\} #$%", r"\mathrm{R\&D\ \{\backslash \}\ \#\$\%}"),
+        ("m²", r"\mathrm{m\text{²}}"),
+        ("7", "x_{7}"),
+        ("2 m", r"x_{\mathrm{2\ m}}"),
+    ],
+)
+def test_latex_shows_features_as_they_are_given(name, latex):
+    """No index, accent or exponent that is not in the name, and no number."""
+    model = additive_formula([name, "z"], [BY_NAME["x^2"], None])
+    square = (
+        rf"\left({latex}\right)^{{2}}" if latex.startswith("(") else f"{latex}^{{2}}"
+    )
+    assert to_latex(model) == f"y = {square}"
+
+
+def test_latex_keeps_the_target_and_the_features_apart():
+    """And features whose names would look the same."""
+    model = additive_formula(["y", "a b", "a\tb", "x1", "1"], [BY_NAME["x"]] * 5)
+    left, right = to_latex(model).split(" = ")
+    assert left == r"\widehat{y}"
+    parts = sorted(right.split(" + "))
+    expected = [
+        r"\mathrm{a\ b}",
+        r"{\mathrm{a\ b}}_{(2)}",
+        "x_{1}",
+        "{x_{1}}_{(2)}",
+        "y",
+    ]
+    assert parts == sorted(expected)
+
+
+def test_latex_of_classes_has_their_names(table):
+    """Numbers are indices, so that no equation begins with one."""
+    X, y, _ = table
+    model = KANClassifier((), **QUICK).fit(
+        X, np.digitize(y, np.quantile(y, [0.3, 0.6]))
+    )
+    lefts = [equation.split(" = ")[0] for equation in to_latex(model)]
+    assert lefts == ["y_{0}", "y_{1}", "y_{2}"]
+
+
+# The library has none of these.
+OF_NUMPY = {
+    "relu": (lambda x: np.maximum(x, 0), lambda x: sympy.Max(x, 0)),
+    "least of three": (
+        lambda x: np.minimum(np.minimum(x, 1), x**2),
+        lambda x: sympy.Min(x, 1, x**2),
+    ),
+    "size": (np.abs, sympy.Abs),
+    "sign": (np.sign, sympy.sign),
+    "step": (lambda x: np.heaviside(x, 0.5), sympy.Heaviside),
+    "hat": (
+        lambda x: np.where((x > -1) & (x < 1), 1 - np.abs(x), 0),
+        lambda x: sympy.Piecewise(
+            (1 - sympy.Abs(x), sympy.And(x > -1, x < 1)), (0, True)
+        ),
+    ),
+    "outside": (
+        lambda x: np.where((x < -1) | (x > 1), x, 0.0),
+        lambda x: sympy.Piecewise((x, sympy.Or(x < -1, x > 1)), (0, True)),
+    ),
+    "sinc": (np.sinc, lambda x: sympy.sinc(sympy.pi * x)),
+    "remainder": (lambda x: np.mod(x, 2), lambda x: sympy.Mod(x, 2)),
+    "floor": (np.floor, sympy.floor),
+    "asinh": (np.arcsinh, sympy.asinh),
+}
+
+
+@pytest.mark.parametrize("name", OF_NUMPY)
+def test_source_of_ones_own_functions_is_numpy(name, tmp_path):
+    """For numbers, arrays, and arrays that broadcast, in one function of two inputs."""
+    function, expression = OF_NUMPY[name]
+    own = Primitive(name, function, expression)
+    model = additive_formula(["u", "v"], [own, BY_NAME["x"]])
+    source = to_numpy_source(model)
+    assert source.count("import") == 1
+    formula = imported(source, tmp_path).formula
+    u = np.linspace(-2, 2, 9)
+    assert_allclose(formula(u, 3.0), function(u) + 3, atol=1e-12)
+    assert_allclose(formula(0.5, 3.0), function(np.array(0.5)) + 3, atol=1e-12)
+    v = np.arange(3.0)[:, None]
+    assert_allclose(formula(u, v), function(u) + v, atol=1e-12)
+    nested = model.formula_.terms[0].primitive.expression(sympy.Symbol("u") + v[1, 0])
+    assert_allclose(
+        sympy.lambdify([sympy.Symbol("u")], nested, "numpy")(u), function(u + 1)
+    )
+
+
+def counted(x):
+    return sympy.Sum(x ** sympy.Symbol("k"), (sympy.Symbol("k"), 0, 2))
+
+
+@pytest.mark.parametrize(
+    ("expression", "lacking"),
+    [
+        (sympy.erf, "erf"),
+        (sympy.gamma, "gamma"),
+        (sympy.LambertW, "LambertW"),
+        (lambda x: 1 + sympy.besselj(0, x) ** 2, "besselj"),
+        (sympy.Function("f"), "f"),
+        (counted, "Sum"),
+        (lambda x: x + sympy.I, "ImaginaryUnit"),
+    ],
+)
+def test_functions_that_numpy_lacks_are_told(expression, lacking):
+    """Rather than written down as something that does not run."""
+    own = Primitive("own", np.sin, expression)
+    model = additive_formula(["u", "v"], [own, BY_NAME["x"]])
+    with pytest.raises(ValueError, match=f"numpy, which lacks '{lacking}', .*lambdify"):
+        to_numpy_source(model)
+
+
+def test_source_returns_arrays_of_the_shape_of_its_arguments(tmp_path):
+    """Where an output is constant, and where it does not depend on all of them."""
+    X = np.random.default_rng(0).uniform(-1, 1, (60, 2))
+    Y = np.column_stack([np.exp(X[:, 0]), np.full(60, 3.0), X[:, 0] * 2 + X[:, 1]])
+    network = KANRegressor((), random_state=0).fit(X, Y)
+    model = fit_symbolic(network, X, Y, primitives=FEW)
+    first, second = np.linspace(-1, 1, 4), np.linspace(-1, 1, 3)[:, None]
+    formula = imported(to_numpy_source(model), tmp_path).formula
+    grid = np.column_stack(
+        [part.ravel() for part in np.broadcast_arrays(first, second)]
+    )
+    expected = model.predict(grid).T.reshape(3, 3, 4)
+    for values, of_output in zip(formula(first, second), expected, strict=True):
+        assert values.dtype == np.float64
+        assert_allclose(values, of_output, rtol=1e-12)
+    assert [np.shape(value) for value in formula(0.5, 1)] == [()] * 3
+
+
+def test_a_constant_formula_returns_arrays(tmp_path):
+    """All edges pruned: lambdify gives a number, which its documentation says."""
+    X = np.random.default_rng(0).uniform(-1, 1, (60, 2))
+    network = KANRegressor((), prune_threshold=1e9, **QUICK).fit(X, X[:, 0] + 3)
+    formula = imported(to_numpy_source(network), tmp_path).formula
+    assert formula(*X.T).shape == (60,)
+    assert_allclose(formula(*X.T), network.predict(X), rtol=1e-12)
+
+
+def test_constants_are_written_to_the_last_digit(tmp_path):
+    """Beside a pole, where 15 digits are too few; and 0.1 is 0.1."""
+    a, b = 4.6361228149301476e-06, 1.5707795241997045
+    beside = Term((0, 0), (1, 0), BY_NAME["tan"], a, b)
+    model = additive_formula(["u", "z"], [None, None])
+    model.formula_ = Formula((2, 1), (beside,), np.array([0.1]))
+    X = np.column_stack([np.linspace(-3, 3, 101), np.zeros(101)])
+    expected = np.tan(a * X[:, 0] + b) + 0.1
+    assert_allclose(evaluated(model, X)[:, 0], expected, rtol=1e-12)
+    source = to_numpy_source(model)
+    assert_allclose(imported(source, tmp_path).formula(*X.T), expected, rtol=1e-12)
+    assert " + 0.1 + zeros" in source
+    assert "0.10000000000000001" not in str(to_sympy(model))
 
 
 def test_undefined_is_an_error(product):

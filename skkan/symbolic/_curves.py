@@ -5,6 +5,7 @@ knots. It needs neither torch nor the network from which it came.
 """
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 from scipy.interpolate import PPoly
@@ -112,7 +113,7 @@ class SplineCurve:
         """The curve as a sympy Piecewise at a sympy expression."""
         import sympy
 
-        first, *inner, last = (sympy.Float(float(knot)) for knot in self.knots)
+        first, *inner, last = map(exact_number, self.knots)
         starts = [first, *inner]
         pieces = [
             self._piece(interval, x, start) for interval, start in enumerate(starts)
@@ -130,22 +131,32 @@ class SplineCurve:
 
         distance, polynomial = x - start, sympy.Integer(0)
         for coefficient in self.coefficients[:, interval]:
-            polynomial = polynomial * distance + sympy.Float(float(coefficient))
-        z = (x - sympy.Float(self.centre)) / sympy.Float(self.scale)
+            polynomial = polynomial * distance + exact_number(coefficient)
+        z = (x - exact_number(self.centre)) / exact_number(self.scale)
         base = z / (1 + sympy.exp(-z)) if self.base_activation == "silu" else z
-        return polynomial + sympy.Float(self.base_weight) * base
+        return polynomial + exact_number(self.base_weight) * base
 
     def _ends(self, x):
-        import sympy
-
         ends = []
         for knot in self.knots[[0, -1]]:
-            end = sympy.Float(float(self(knot)))
+            end = exact_number(self(knot))
             if self.linear:
-                slope = sympy.Float(float(self.derivative(knot)))
-                end = end + slope * (x - sympy.Float(float(knot)))
+                slope = exact_number(self.derivative(knot))
+                end = end + slope * (x - exact_number(knot))
             ends.append(end)
         return ends
+
+
+def exact_number(value):
+    """A float as the number of sympy that prints with all digits that tell it apart.
+
+    A sympy.Float of a float prints with 15 digits, which beside a pole are too few.
+    """
+    import sympy
+
+    value = float(value)
+    number = sympy.Float(Decimal(repr(value)), 17)  # 0.1 is not 0.10000000000000001
+    return number if float(number) == value else sympy.Float(value, 17)
 
 
 def spline_primitive(curve, *, of_input):

@@ -4,25 +4,17 @@ Everything is in the user's units, with features as symbols. sympy objects are b
 from numbers and callables; no text is evaluated.
 """
 
-import keyword
 import math
-import re
 
-import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skkan._edges import edge_functions, intercepts, node_names
-from skkan.symbolic._curves import SplineCurve, spline_primitive
+from skkan.symbolic._curves import SplineCurve, exact_number, spline_primitive
 from skkan.symbolic._estimators import BaseSymbolicKAN
 from skkan.symbolic._formula import Formula, Term
+from skkan.symbolic._names import RESERVED, distinct_identifiers, latex_names
+from skkan.symbolic._numpy_source import module_source
 from skkan.symbolic._requests import checked_digits
-
-# Names that the sources use themselves, ours and those that sympy's printers write.
-RESERVED = {"numpy", "np", "formula", "scipy", "math", "pi", "E", "I", "oo", "nan"}
-RESERVED |= {"exp", "log", "sqrt", "abs", "Abs", "sign", "select", "less", "greater"}
-RESERVED |= {"sin", "cos", "tan", "tanh", "arcsin", "arccos", "arctan", "arctanh"}
-RESERVED |= {"asin", "acos", "atan", "atanh", "less_equal", "greater_equal", "array"}
-RESERVED |= {"logical_and", "logical_or", "inf", "minimum", "maximum", "where"}
 
 
 def to_sympy(model, *, round_to=None, piecewise=False):
@@ -46,7 +38,9 @@ KANClassifier
     -------
     sympy.Expr or list of sympy.Expr
         A list if there are several outputs. Names of features are changed where they
-        are no identifiers; see `feature_symbols`.
+        are no identifiers; see `feature_symbols`. Of an output that is constant,
+        `sympy.lambdify` makes a function that returns a number, whatever the shape of
+        its arguments; `to_numpy_source` returns arrays.
 
     Raises
     ------
@@ -84,7 +78,9 @@ def to_latex(model, *, round_to=None):
     Returns
     -------
     str or list of str
-        One equation for each output.
+        One equation for each output. Names of features and targets stand as they were
+        given, upright if they are longer than a letter and a number; where a target
+        has the name of a feature, targets wear a hat.
 
     Examples
     --------
@@ -101,10 +97,14 @@ def to_latex(model, *, round_to=None):
     expressions = to_sympy(model, round_to=round_to)
     if not isinstance(expressions, list):
         expressions = [expressions]
-    names = _distinct(_network(model)[-1], set())
+    levels = _network(model)
+    features, targets = latex_names(levels[0], "x"), latex_names(levels[-1], "y")
+    names = dict(zip(feature_symbols(model), features, strict=True))
+    if not set(features).isdisjoint(targets):
+        targets = [rf"\widehat{{{target}}}" for target in targets]
     equations = [
-        f"{sympy.latex(sympy.Symbol(name))} = {sympy.latex(expression)}"
-        for name, expression in zip(names, expressions, strict=True)
+        f"{target} = {sympy.latex(expression, symbol_names=names)}"
+        for target, expression in zip(targets, expressions, strict=True)
     ]
     return equations[0] if len(equations) == 1 else equations
 
@@ -121,7 +121,15 @@ def to_numpy_source(model, *, round_to=None):
     -------
     str
         Source that defines ``formula(x0, x1, ...)``, whose arguments are the columns of
-        X as numbers or arrays. It returns a tuple if there are several outputs.
+        X as numbers or arrays, by the names of `feature_symbols`. What it returns has
+        the shape to which they broadcast, also where an output is constant; it is a
+        tuple if there are several outputs.
+
+    Raises
+    ------
+    ValueError
+        If a `Primitive` of the formula is written with a function of sympy that numpy
+        lacks, such as ``sympy.erf``.
 
     Examples
     --------
@@ -138,29 +146,21 @@ def to_numpy_source(model, *, round_to=None):
         return numpy.exp(x0)
     <BLANKLINE>
     """
-    from sympy.printing.numpy import NumPyPrinter
-
     expressions = to_sympy(model, round_to=round_to)
     several = isinstance(expressions, list)
     expressions = expressions if several else [expressions]
     splines = {}
     for expression in expressions:
         splines |= named_splines(expression)
-    printer = NumPyPrinter({"user_functions": {name: name for name in splines}})
-    written = [printer.doprint(expression) for expression in expressions]
-    value = f"({', '.join(written)})" if several else written[0]
-    arguments = ", ".join(symbol.name for symbol in feature_symbols(model))
-    parts = ["import numpy\n"]
-    parts += [_spline_source(splines[name]) for name in sorted(splines, key=_number)]
-    parts.append(f"def formula({arguments}):\n    return {value}\n")
-    return "\n\n".join(parts)
+    ordered = [splines[name] for name in sorted(splines, key=_number)]
+    return module_source(expressions, feature_symbols(model), ordered, several=several)
 
 
 def feature_symbols(model):
     """Symbols of the features of a fitted model, in their order.
 
-    Names become identifiers: other characters are replaced by underscores, and names
-    that are equal then are numbered.
+    Names become identifiers of Python, in Unicode's normal form KC: other characters
+    are replaced by underscores, and names that are equal then are numbered.
 
     Returns
     -------
@@ -171,7 +171,8 @@ def feature_symbols(model):
     levels = _network(model)
     n_edges = sum(len(a) * len(b) for a in levels for b in levels)
     reserved = RESERVED | {f"phi_{number}" for number in range(n_edges)}
-    return [sympy.Symbol(name) for name in _distinct(levels[0], reserved)]
+    identifiers = distinct_identifiers(levels[0], reserved)
+    return [sympy.Symbol(name) for name in identifiers]
 
 
 def named_splines(expression):
@@ -242,7 +243,7 @@ def _number_of(value):
     import sympy
 
     value = float(value)
-    return sympy.Integer(int(value)) if value.is_integer() else sympy.Float(value)
+    return sympy.Integer(int(value)) if value.is_integer() else exact_number(value)
 
 
 def _rounded(expression, digits):
@@ -260,60 +261,5 @@ def _rounded(expression, digits):
     return expression.xreplace({number: rounded(number) for number in floats})
 
 
-def _distinct(names, reserved):
-    """Identifiers that resemble names, all different and none of them reserved."""
-    used, distinct = set(reserved), []
-    for name in names:
-        clean = re.sub(r"\W", "_", name)
-        if not clean or clean[0].isdigit():
-            clean = f"x_{clean}" if clean else "x"
-        if keyword.iskeyword(clean):
-            clean += "_"
-        number, candidate = 1, clean
-        while candidate in used:
-            number += 1
-            candidate = f"{clean}_{number}"
-        used.add(candidate)
-        distinct.append(candidate)
-    return distinct
-
-
 def _number(name):
     return int(name.removeprefix("phi_"))
-
-
-def _spline_source(curve):
-    """Source of a function that evaluates a curve."""
-    knots = ", ".join(map(repr, curve.knots.tolist()))
-    rows = ",\n        ".join(
-        f"[{', '.join(map(repr, row))}]"
-        for row in np.array(curve.coefficients).tolist()
-    )
-    lines = [
-        f"def {curve.name}(x):",
-        f"    knots = numpy.array([{knots}])",
-        f"    coefficients = numpy.array([\n        {rows},\n    ])",
-        "    inside = numpy.clip(x, knots[0], knots[-1])",
-        "    piece = numpy.searchsorted(knots[1:-1], inside, side='right')",
-        "    distance = inside - knots[piece]",
-        "    value, slope = 0.0, 0.0",
-        "    for row in coefficients:",
-        "        slope = slope * distance + value",
-        "        value = value * distance + row[piece]",
-        f"    z = (inside - {curve.centre!r}) / {curve.scale!r}",
-    ]
-    weight = curve.base_weight
-    if curve.base_activation == "silu":
-        lines += [
-            "    share = 0.5 * (1 + numpy.tanh(z / 2))",
-            f"    value = value + {weight!r} * z * share",
-            f"    slope = slope + {weight / curve.scale!r} * share"
-            " * (1 + z * (1 - share))",
-        ]
-    else:
-        lines += [
-            f"    value = value + {weight!r} * z",
-            f"    slope = slope + {weight / curve.scale!r}",
-        ]
-    beyond = " + slope * (x - inside)" if curve.linear else ""
-    return "\n".join([*lines, f"    return value{beyond}\n"])

@@ -1,0 +1,84 @@
+"""Names of features and targets: as identifiers of Python, and as LaTeX.
+
+An identifier may differ from the name; LaTeX shows the name as it was given.
+"""
+
+import keyword
+import re
+import unicodedata
+
+# Names that the sources use themselves, ours and those that sympy's printers write.
+RESERVED = {"numpy", "np", "formula", "scipy", "math", "pi", "E", "I", "oo", "nan"}
+RESERVED |= {"exp", "log", "sqrt", "abs", "Abs", "sign", "select", "less", "greater"}
+RESERVED |= {"sin", "cos", "tan", "tanh", "arcsin", "arccos", "arctan", "arctanh"}
+RESERVED |= {"asin", "acos", "atan", "atanh", "less_equal", "greater_equal", "array"}
+RESERVED |= {"logical_and", "logical_or", "inf", "minimum", "maximum", "where"}
+RESERVED |= {"zeros", "__debug__"}
+# What LaTeX typesets as a letter with an index; e and pi would read as the numbers.
+GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho "
+GREEK += "sigma tau upsilon phi chi psi omega"
+SHORT = re.compile(rf"([a-zA-Z]|{'|'.join(GREEK.split())})([0-9]*)")
+NUMBERS = {"e", "pi"}
+# Characters of LaTeX's own, and a space, as they are written in its maths.
+ESCAPES = {character: f"\\{character}" for character in " #$%&_{}"}
+ESCAPES |= {"\\": r"\backslash ", "^": r"{\wedge}", "~": r"{\sim}"}
+UPRIGHT = re.compile(r"[a-zA-Z0-9()/.]+")  # is set as text in \mathrm, too
+
+
+def distinct_identifiers(names, reserved):
+    """Identifiers that resemble names, all different and none of them reserved.
+
+    Python takes identifiers for equal that are so in Unicode's normal form KC, and
+    these are in it.
+    """
+    used, distinct = set(reserved), []
+    for name in names:
+        clean = "".join(
+            character if f"x{character}".isidentifier() else "_"
+            for character in unicodedata.normalize("NFKC", name)
+        )
+        if not clean.isidentifier():
+            clean = f"x_{clean}" if clean else "x"
+        if keyword.iskeyword(clean):
+            clean += "_"
+        number, candidate = 1, clean
+        while candidate in used:
+            number += 1
+            candidate = f"{clean}_{number}"
+        used.add(candidate)
+        distinct.append(candidate)
+    return distinct
+
+
+def latex_names(names, letter):
+    """LaTeX of names, all different; `letter` stands before those that begin with none.
+
+    A single letter keeps its number as an index, other names are upright.
+    """
+    used, distinct = set(), []
+    for name in names:
+        latex = candidate = _latex_name(name, letter)
+        number = 1
+        while candidate in used:
+            number += 1
+            candidate = f"{{{latex}}}_{{({number})}}"
+        used.add(candidate)
+        distinct.append(candidate)
+    return distinct
+
+
+def _latex_name(name, letter):
+    short = SHORT.fullmatch(name)
+    if short and name not in NUMBERS:
+        symbol, index = short.groups()
+        symbol = symbol if len(symbol) == 1 else f"\\{symbol}"
+        return f"{symbol}_{{{index}}}" if index else symbol
+    if re.fullmatch("[0-9]+", name):
+        return f"{letter}_{{{name}}}"
+    parts = re.findall(rf"{UPRIGHT.pattern}|.", re.sub(r"\s", " ", name))
+    written = [
+        ESCAPES.get(part) or (part if UPRIGHT.fullmatch(part) else rf"\text{{{part}}}")
+        for part in parts
+    ]
+    upright = rf"\mathrm{{{''.join(written)}}}"
+    return upright if name[:1].isalpha() else f"{letter}_{{{upright}}}"
