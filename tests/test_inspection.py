@@ -489,6 +489,8 @@ def test_wrong_axes_are_told(deep):
         EdgeFunctionDisplay.from_estimator(deep, edges=["age"], ax=free)
     with pytest.raises(ValueError, match="n_cols must be an integer of at least 1"):
         EdgeFunctionDisplay.from_estimator(deep, n_cols=0)
+    with pytest.raises(ValueError, match=r"n_cols must be .*, got True"):
+        EdgeFunctionDisplay.from_estimator(deep, n_cols=True)
 
 
 @every_display
@@ -499,6 +501,21 @@ def test_things_that_are_not_axes_are_told(kind, display, additive):
         display.from_estimator(additive, ax=ax)
 
 
+@every_display
+@pytest.mark.parametrize(("projection", "kind"), [("3d", "3d"), ("polar", "polar")])
+def test_other_kinds_of_axes_are_told(projection, kind, display, additive):
+    """Before anything is drawn, and in a list of axes, too."""
+    ax = plt.figure().add_subplot(projection=projection)
+    before = set(ax.get_children())
+    message = f"rectilinear axes, got axes of kind '{kind}': make them without"
+    with pytest.raises(ValueError, match=message):
+        display.from_estimator(additive, ax=ax)
+    if display is EdgeFunctionDisplay:
+        with pytest.raises(ValueError, match=message):
+            display.from_estimator(additive, edges=["age"], ax=[ax])
+    assert set(ax.get_children()) == before
+
+
 @pytest.mark.parametrize(("thing", "kind"), [("a", "str"), (None, "NoneType")])
 def test_lists_of_other_things_are_told(thing, kind, additive):
     with pytest.raises(TypeError, match=f"into a single Axes, got {kind}: pass"):
@@ -506,7 +523,7 @@ def test_lists_of_other_things_are_told(thing, kind, additive):
 
 
 @pytest.mark.parametrize("display", [EdgeFunctionDisplay, KANDisplay])
-@pytest.mark.parametrize("max_edges", [0, 1.5, "a"])
+@pytest.mark.parametrize("max_edges", [0, 1.5, "a", True])
 def test_counts_are_positive_integers(max_edges, display, deep):
     with pytest.raises(ValueError, match="max_edges must be at least 1, and an int"):
         display.from_estimator(deep, max_edges=max_edges)

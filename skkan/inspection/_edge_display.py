@@ -176,7 +176,8 @@ class EdgeFunctionDisplay:
         Raises
         ------
         ValueError
-            If the number of axes is not that of the edges.
+            If the number of axes is not that of the edges, or if they are not
+            rectilinear.
         """
         self.axes_ = panel_axes(ax, len(self.edges), n_cols, type(self).__name__)
         self.figure_ = self.axes_[0].figure

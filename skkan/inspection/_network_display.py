@@ -165,7 +165,8 @@ class KANDisplay:
         Raises
         ------
         ValueError
-            If `max_edges` or `threshold` is out of its range.
+            If `max_edges` or `threshold` is out of its range, or if the axes are not
+            rectilinear.
         """
         check_single_axes(ax, type(self).__name__)
         check_matplotlib_support(f"{type(self).__name__}.plot")

@@ -1,5 +1,7 @@
 """Axes for several panels, and what panels over one input have in common."""
 
+from numbers import Integral
+
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
@@ -32,7 +34,8 @@ def panel_axes(ax, n_panels, n_cols, caller):
     ndarray of Axes of shape (n_panels,)
     """
     check_matplotlib_support(caller)
-    if not (isinstance(n_cols, int | np.integer) and n_cols >= 1):
+    whole = isinstance(n_cols, Integral) and not isinstance(n_cols, bool)
+    if not (whole and n_cols >= 1):
         raise ValueError(f"n_cols must be an integer of at least 1, got {n_cols!r}.")
     n_cols = min(n_cols, n_panels)
     n_rows = -(-n_panels // n_cols)
@@ -55,11 +58,25 @@ def panel_axes(ax, n_panels, n_cols, caller):
 
 
 def check_single_axes(ax, caller, *, or_none=True):
-    """Raise a TypeError unless it is one Axes or, where that is allowed, None."""
+    """Raise unless it is one rectilinear Axes or, where that is allowed, None.
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+    ValueError
+        If it is an Axes of another kind, such as a polar one.
+    """
     if not (hasattr(ax, "plot") or (or_none and ax is None)):
         raise TypeError(
             f"{caller} draws into a single Axes, got {type(ax).__name__}: pass one of "
             "them, or None for a new figure."
+        )
+    kind = "rectilinear" if ax is None else getattr(ax, "name", None)
+    if kind != "rectilinear":
+        raise ValueError(
+            f"{caller} draws into rectilinear axes, got axes of kind {kind!r}: make "
+            "them without a projection, or pass None for a new figure."
         )
 
 

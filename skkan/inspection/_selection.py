@@ -65,8 +65,9 @@ def _checked_names(parameter, given, n_nodes):
 
 
 def check_max_edges(max_edges):
-    """Raise a ValueError unless it is a positive integer."""
-    if not (isinstance(max_edges, Integral) and max_edges >= 1):
+    """Raise a ValueError unless it is a positive integer; True is none."""
+    whole = isinstance(max_edges, Integral) and not isinstance(max_edges, bool)
+    if not (whole and max_edges >= 1):
         raise ValueError(
             f"max_edges must be at least 1, and an integer, got {max_edges!r}."
         )
