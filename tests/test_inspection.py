@@ -131,6 +131,45 @@ def test_kinds_are_what_the_curves_look_like(additive):
     assert pruned["kind"]["height"] == "removed"
 
 
+def exact_kinds(second, third=0.0):
+    """Kinds of the edges of a fit to x0 + `second` x1 + `third` x0^2, on a lattice."""
+    one, other = np.meshgrid(np.linspace(-1, 1, 21), np.linspace(-1, 1, 21))
+    rows = np.column_stack([one.ravel(), other.ravel()])
+    law = rows[:, 0] + second * rows[:, 1] + third * rows[:, 0] ** 2
+    table = edge_table(KANRegressor((), alpha=1e-9, random_state=0).fit(rows, law))
+    return table.set_index("source")["kind"].to_dict()
+
+
+def test_flat_edges_have_a_hundredth_of_the_deviation_of_their_node():
+    """That of x0 + s x1 is sqrt(1 + s^2) in units of that of x0."""
+    assert exact_kinds(second=0.0097) == {"x0": "straight", "x1": "flat"}
+    assert exact_kinds(second=0.0103) == {"x0": "straight", "x1": "straight"}
+
+
+def test_straight_edges_depart_from_their_line_by_a_fiftieth_of_their_rise():
+    """t x^2 departs from a line by 2/3 t at the ends of [-1, 1]; x0 rises by 2."""
+    assert exact_kinds(second=1, third=0.058)["x0"] == "straight"
+    assert exact_kinds(second=1, third=0.063)["x0"] == "curved"
+
+
+def test_edges_into_nodes_that_cancel_are_not_flat():
+    """They matter for their node if they matter behind it, and the other way round."""
+    X = np.random.default_rng(0).uniform(-1, 1, (300, 3))
+    y = np.sin(3 * X[:, 0]) * X[:, 1]
+    model = KANRegressor((2,), random_state=0).fit(X, y)
+    assert model.score(X, y) > 0.99
+    table = edge_table(model)
+    assert (table["kind"][table["source"] == "x0"] != "flat").any()
+    assert (table["kind"][table["source"] == "x2"] == "flat").all()
+    # Nodes of scores 100 and 0.001, where the output has 1.
+    deep = copy.deepcopy(model)
+    deep._activity[1]["score"][:] = [[100.0, 0.001]]
+    deep._activity[0]["score"][:] = [[0.011, 99, 0.009], [2e-5, 0.001, 0.9e-5]]
+    kinds = edge_table(deep).set_index(["target", "source"])["kind"] == "flat"
+    assert kinds["h1_0"].to_dict() == {"x1": False, "x0": False, "x2": True}
+    assert kinds["h1_1"].to_dict() == {"x1": False, "x0": False, "x2": True}
+
+
 def test_slopes_are_those_of_the_curves():
     """Of degree one on one interval, with a straight base, every curve is straight."""
     model = KANRegressor(

@@ -6,7 +6,7 @@ from sklearn.utils._optional_dependencies import check_pandas_support
 from skkan._edges import edge_functions, node_names
 
 N_POINTS = 201  # of a curve, equal steps over the training range
-FLAT = 0.01  # of the largest rise of the curves that enter the same node
+FLAT = 0.01  # of the importance of the node that an edge enters, and of an output
 STRAIGHT = 0.02  # of the rise of the curve itself
 
 
@@ -29,14 +29,22 @@ def edge_table(estimator):
         - importance: attribution score of the KAN 2.0 paper, see `node_importances`;
         - std: standard deviation of the values over the training rows, in the units of
           the target where the edge enters an output;
-        - kind: "removed" if the edge is pruned; "flat" if, over the training range of
-          its input, its rise (largest less smallest value) is at most 1% of the largest
-          rise among the edges that enter the same node; "straight" if it departs from
-          its least-squares line by at most 2% of its rise; else "curved";
+        - kind: "removed" if the edge is pruned; "flat" if it hardly varies, see below;
+          "straight" if, over the training range of its input, it departs from its
+          least-squares line by at most 2% of its rise (largest less smallest value);
+          else "curved";
         - slope: of that line where the edge is straight, else NaN;
         - low, high: the training range;
         - alpha_size, alpha_curvature, alpha_change: strengths of the penalty, if the
           fit has `alpha_`.
+
+    Notes
+    -----
+    An edge is flat if its importance is at most 1% both of that of the node which it
+    enters and of that of an output (1 / n_outputs; see `node_importances`). The first
+    says that its standard deviation is at most 1% of that of its node. The second says
+    that little of it reaches the outputs: behind hidden nodes that cancel each other, a
+    small part of a node may be all that an output depends on.
 
     Examples
     --------
@@ -56,7 +64,8 @@ def edge_table(estimator):
     """
     pandas = check_pandas_support("edge_table")
     edges = edge_functions(estimator)
-    kinds, slopes = _kinds_and_slopes(edges)
+    scores = _node_scores(edges, node_names(estimator))
+    kinds, slopes = zip(*(_kind_and_slope(edge, scores) for edge in edges), strict=True)
     columns = {
         "source": [edge.source_name for edge in edges],
         "target": [edge.target_name for edge in edges],
@@ -80,27 +89,19 @@ def edge_table(estimator):
     )
 
 
-def _kinds_and_slopes(edges):
-    x = [np.linspace(edge.low, edge.high, N_POINTS) for edge in edges]
-    values = [edge(points) for edge, points in zip(edges, x, strict=True)]
-    rises = np.array([np.ptp(curve) for curve in values])
-    largest = {}
-    for edge, rise in zip(edges, rises, strict=True):
-        largest[edge.target] = max(rise, largest.get(edge.target, 0.0))
-    kinds, slopes = [], []
-    for edge, points, curve, rise in zip(edges, x, values, rises, strict=True):
-        kind, slope = "curved", np.nan
-        if edge.removed:
-            kind = "removed"
-        elif edge.importance == 0 or rise <= FLAT * largest[edge.target]:
-            kind = "flat"
-        else:
-            line = np.polynomial.Polynomial.fit(points, curve, 1)
-            if np.abs(curve - line(points)).max() <= STRAIGHT * rise:
-                kind, slope = "straight", line.convert().coef[1]
-        kinds.append(kind)
-        slopes.append(slope)
-    return kinds, slopes
+def _kind_and_slope(edge, scores):
+    """What an edge looks like, and its slope or NaN; `scores` are those of nodes."""
+    if edge.removed:
+        return "removed", np.nan
+    level, position = edge.target
+    if edge.importance <= FLAT * min(scores[level][position], scores[-1].max()):
+        return "flat", np.nan
+    x = np.linspace(edge.low, edge.high, N_POINTS)
+    curve = edge(x)
+    line = np.polynomial.Polynomial.fit(x, curve, 1)
+    if np.abs(curve - line(x)).max() <= STRAIGHT * np.ptp(curve):
+        return "straight", line.convert().coef[1]
+    return "curved", np.nan
 
 
 def node_importances(estimator):
@@ -140,8 +141,11 @@ def node_importances(estimator):
     >>> print(inputs.argmax(), outputs)
     3 [1.]
     """
-    edges = edge_functions(estimator)
-    levels = [np.zeros(len(names)) for names in node_names(estimator)]
+    return _node_scores(edge_functions(estimator), node_names(estimator))
+
+
+def _node_scores(edges, names):
+    levels = [np.zeros(len(level)) for level in names]
     for edge in edges:
         level, position = edge.source
         levels[level][position] += edge.importance
