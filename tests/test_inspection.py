@@ -477,6 +477,29 @@ def test_curves_into_one_node_share_their_scale(deep):
     assert [len(shared) for shared in limits.values()] == [1] * len(limits)
 
 
+@pytest.mark.parametrize("size", [(10, 3), (3, 1.5)])
+def test_a_small_curve_beside_large_ones_has_its_own_scale_on_request(size, additive):
+    """It fills its panel, and its ticks are its own, however small the axes."""
+    _, axes = plt.subplots(1, 2, figsize=size)
+    display = EdgeFunctionDisplay.from_estimator(
+        additive,
+        edges=["age", "income"],
+        with_posterior=False,
+        shared_scale=False,
+        ax=axes,
+    )
+    display.figure_.canvas.draw()
+    large, small = (np.ptp(line.get_ydata()) for line in display.lines_)
+    assert small < 0.1 * large
+    for ax, line in zip(display.axes_, display.lines_, strict=True):
+        low, high = ax.get_ylim()
+        assert np.ptp(line.get_ydata()) > 0.5 * (high - low)
+        shown = [label.get_text() for label in ax.get_yticklabels()]
+        assert sum(map(bool, shown)) > 1
+    # The neighbour on the left has said what it is a part of.
+    assert display.axes_[1].get_ylabel() == ""
+
+
 def test_density_and_knots_stand_below(additive):
     display = EdgeFunctionDisplay.from_estimator(additive, edges=["age"])
     (edge,) = display.edges

@@ -28,8 +28,8 @@ class EdgeFunctionDisplay:
 
     Every panel shows one curve over the training range of its input, less its mean over
     the training rows, since the level of one curve can be taken up by another. Curves
-    that enter the same node have the same scale. Below stand the density of the input
-    in the training rows and the knots.
+    that enter the same node have the same scale unless told otherwise. Below stand the
+    density of the input in the training rows and the knots.
 
     Use `from_estimator` to make one.
 
@@ -148,6 +148,7 @@ class EdgeFunctionDisplay:
         ax=None,
         *,
         n_cols=3,
+        shared_scale=True,
         line_kw=None,
         band_kw=None,
         density_kw=None,
@@ -163,6 +164,10 @@ class EdgeFunctionDisplay:
             no room beside the axes, they name "input → target" inside.
         n_cols : int, default=3
             Panels in a row, at most.
+        shared_scale : bool, default=True
+            Whether curves that enter the same node have the same scale, so that their
+            heights compare. False lets each fill its panel, so that the shape of one
+            which is small beside others is seen.
         line_kw, knots_kw : dict, default=None
             Passed on to `Axes.plot` for the curves and for the knots.
         band_kw, density_kw : dict, default=None
@@ -189,22 +194,24 @@ class EdgeFunctionDisplay:
             )
             self.densities_.append(density)
             self.knots_.append(knots)
-        self._fit_labels()
+        self._fit_labels(shared_scale)
         return self
 
-    def _fit_labels(self):
+    def _fit_labels(self, shared_scale):
         """Scales and labels, and letters no larger than the panels have room for."""
         rooms = Room.around_all(self.axes_)
         for panel, room in zip(self.axes_, rooms, strict=True):
             room.shrink(panel)
             room.thin_ticks(panel)
-        self._share_scales(rooms)
+        self._set_scales(rooms, shared_scale)
         before = None
         for panel, edge, room in zip(self.axes_, self.edges, rooms, strict=True):
             is_said = before is not None and (
                 edge.target == before[1].target and follows(panel, before[0])
             )
-            is_said = _write_ylabel(panel, edge, room, is_said=is_said)
+            is_said = _write_ylabel(
+                panel, edge, room, is_said=is_said, same_ticks=shared_scale
+            )
             _write_xlabel(panel, edge, room, is_said=is_said)
             before = panel, edge
         if self.bands_:
@@ -233,12 +240,12 @@ class EdgeFunctionDisplay:
                 ax.fill_between(x, curve - band, curve + band, **{**filled, **band_kw})
             )
 
-    def _share_scales(self, rooms):
-        """Give the panels of curves that enter the same node the same limits."""
-        by_target = {}
+    def _set_scales(self, rooms, shared_scale):
+        """Give the panels limits, those of curves into the same node the same."""
+        alike = {}
         for number, edge in enumerate(self.edges):
-            by_target.setdefault(edge.target, []).append(number)
-        for numbers in by_target.values():
+            alike.setdefault(edge.target if shared_scale else number, []).append(number)
+        for numbers in alike.values():
             values = [self.lines_[number].get_ydata() for number in numbers]
             if self.bands_:
                 values += [
@@ -261,14 +268,19 @@ def _label_share(edge, room):
     return min(0.3, LINE * room.letter / room.height)
 
 
-def _write_ylabel(ax, edge, room, *, is_said):
-    """Say what a panel measures and return True, unless there is no room."""
+def _write_ylabel(ax, edge, room, *, is_said, same_ticks):
+    """Say what a panel measures and return True, unless there is no room.
+
+    `is_said` is whether the neighbour on the left has said it, perhaps with the same
+    ticks.
+    """
     has_room = room.ticks_of_y(ax) <= room.left
-    if is_said:  # by the neighbour on the left, which has the same ticks
+    if is_said and same_ticks:
         ax.tick_params(axis="y", labelleft=has_room)
-        return True
-    if not has_room:  # labels of the ticks inside
+    elif not has_room:  # labels of the ticks inside
         ax.tick_params(axis="y", direction="in", pad=-room.ticks_of_y(ax))
+    if is_said:
+        return True
     label = room.label_beside(ax, *_ylabels(edge.target_name, room))
     ax.set_ylabel(label, parse_math=False)
     return bool(label)
