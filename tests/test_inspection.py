@@ -1015,6 +1015,31 @@ def test_scale_is_log_where_losses_fall_tenfold(curve, validation, scale):
     assert display.plot(scale="linear").ax_.get_yscale() == "linear"
 
 
+@pytest.mark.parametrize("figsize", [(3, 2), (2.5, 2), (6.4, 4.8)])
+@pytest.mark.parametrize("scale", ["log", "linear"])
+@pytest.mark.parametrize("falls", [True, False])
+@pytest.mark.parametrize("layout", [None, "constrained"])
+def test_the_legend_lies_on_no_curve(figsize, scale, falls, layout):
+    """However small the axes are, and whichever way the curves go."""
+    losses = np.geomspace(1, 1e-4, 40)[:: 1 if falls else -1]
+    validation = np.full(40, 0.5)
+    _, ax = plt.subplots(figsize=figsize, layout=layout)
+    display = LossCurveDisplay(
+        losses, validation_loss_curve=validation, stage_ends=[10, 40]
+    ).plot(ax, scale=scale)
+    display.figure_.canvas.draw()
+    box = display.ax_.get_legend().get_window_extent()
+    for line in (display.line_, display.validation_line_):
+        assert (
+            not line.get_path()
+            .transformed(ax.transData)
+            .intersects_bbox(box, filled=False)
+        )
+    low, high = ax.get_ylim()
+    assert low < losses.min()
+    assert high > losses.max()
+
+
 def test_other_scales_are_told():
     with pytest.raises(ValueError, match="'auto', 'log' or 'linear', got 'sqrt'"):
         LossCurveDisplay([1.0]).plot(scale="sqrt")

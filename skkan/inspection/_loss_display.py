@@ -7,6 +7,8 @@ from skkan._edges import check_fitted_kan
 from skkan.inspection._panels import check_single_axes
 from skkan.inspection._room import CHARACTER, Room
 
+LEGEND_PAD = 8.0  # points between the legend and the border or a curve
+LEAST_SHARE = 0.3  # of the height of small axes that is left to the curves
 LOG_RATIO = 10.0  # of the largest to the smallest loss, from which the scale is log
 
 
@@ -146,14 +148,40 @@ class LossCurveDisplay:
             )
         room = Room.around(ax)
         room.shrink(ax)
-        ax.legend(fontsize=room.scale * plt.rcParams["font.size"])
         ax.set_yscale(self._chosen_scale() if scale == "auto" else scale)
         ax.set(xlabel=room.label_below("iteration"), ylabel="loss")
         ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
         if len(self.loss_curve) == 1:
             ax.set_xlim(0.5, 1.5)  # so that the only tick is that of an integer
         self._mark_stages(room, stage_kw or {})
+        self._write_legend(room)
         return self
+
+    def _write_legend(self, room):
+        """In the upper right corner, from which losses stay away, as they fall.
+
+        Where they do not, in small axes, the scale gets room above them.
+        """
+        legend = self.ax_.legend(loc="upper right", fontsize=room.letter)
+        box = legend.get_window_extent().padded(LEGEND_PAD * self.figure_.dpi / 72)
+        left, bottom = 1 - np.array([box.width, box.height]) / self.ax_.bbox.size
+        highest = max(self._highest(line, left) for line in self._curves())
+        if highest > bottom:
+            scale = self.ax_.yaxis.get_transform()
+            low, high = scale.transform(self.ax_.get_ylim())
+            share = highest / max(bottom, LEAST_SHARE)
+            top = scale.inverted().transform([low + (high - low) * share])[0]
+            self.ax_.set_ylim(top=top)
+
+    def _curves(self):
+        return [line for line in (self.line_, self.validation_line_) if line]
+
+    def _highest(self, line, left):
+        """Height of a curve to the right of `left`, all in shares of the axes."""
+        to_shares = self.ax_.transData - self.ax_.transAxes
+        x, y = to_shares.transform(line.get_xydata()).T
+        beyond = y[x >= left]
+        return np.append(beyond, np.interp(left, x, y)).max()
 
     def _draw(self, curve, **kwargs):
         (line,) = self.ax_.plot(np.arange(1, len(curve) + 1), curve, **kwargs)
