@@ -1,5 +1,6 @@
 """The examples and the README run as a reader would run them."""
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -90,3 +91,37 @@ def test_the_example_of_the_readme_runs_and_has_twelve_lines(tmp_path):
     scores = re.findall(r"R2: (\S+)", run_headless(["-c", example], tmp_path))
     assert len(scores) == 2
     assert min(map(float, scores)) > 0.8
+
+
+STALE = "the README is stale: run `python docs/readme.py` and copy what it prints"
+
+
+@pytest.fixture(scope="module")
+def script():
+    """docs/readme.py as a module."""
+    spec = importlib.util.spec_from_file_location("readme", ROOT / "docs" / "readme.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_figure_of_the_readme_is_what_its_script_draws(script):
+    """Every text of it: what is left out, the features and the other nodes."""
+    import matplotlib.pyplot as plt
+
+    display = script.drawn_network()
+    plt.close(display.figure_)
+    drawn = [text.get_text().split() for text in display.ax_.texts]
+    figure = script.FIGURE.read_text(encoding="utf-8")
+    shown = [text.split() for text in re.findall(r"<!-- (.*?) -->", figure, re.DOTALL)]
+    assert sorted(shown) == sorted(drawn), STALE
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"![{script.caption(display)}](docs/network.svg)" in readme, STALE
+    text = readme[readme.index("A fitted network can be drawn") : readme.index("![")]
+    said = set(re.findall(r"\bx[5-9]\b", text))
+    assert said == set(script.drawn_inputs(display)) - script.MATTER, STALE
+
+
+def test_the_formula_of_the_readme_is_what_its_script_finds(script):
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"\n```\n{script.written_law()}\n```\n" in readme, STALE
