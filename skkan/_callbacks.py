@@ -24,8 +24,10 @@ class CallbackObserver(Observer):
         The `X`, `y` and `metadata` of the fit.
     attributes : callable
         Fitted attributes of an estimator that has a given network.
-    n_stages, max_iter : int
-        Largest number of grid stages, and of iterations in each.
+    n_stages : int or None
+        Largest number of grid stages, where it is known.
+    max_iter : int
+        Largest number of iterations in each.
     """
 
     def __init__(self, estimator, data, attributes, n_stages, max_iter):

@@ -25,8 +25,9 @@ from skkan.solvers import DivergenceError
 
 # Scores below it are rounding: deviations are precise to 1e-8 of the weights.
 DEAD = 1e-8
-COST_OF_AN_EDGE = 1.0  # of the log evidence, that the removal of one may take
+LARGEST_FALL = 1.0  # of the log evidence, by all that is removed
 NEXT_TO_NOTHING = 0.1  # of the log evidence, for the removal of one edge
+MOST_ROUNDS = 10  # of removal by scores and training
 MOST_TRYING = 60  # steps of the solver for one trial of a removal by evidence
 MOST_FAILURES = 3  # inputs or hidden nodes, the most promising ones, tried in vain
 
@@ -45,7 +46,8 @@ def pruned(result, data, plan, threshold, *, generator):
     threshold : float or "auto"
         Edges whose attribution score is below are removed, and with them all nodes
         whose score is, since that is the sum of the scores of the edges that leave
-        them. "auto" removes edges as long as the evidence allows.
+        them; after training again, until none is below. "auto" removes edges as long
+        as the evidence allows.
     generator : torch.Generator
 
     Returns
@@ -55,21 +57,32 @@ def pruned(result, data, plan, threshold, *, generator):
     plan : TrainingPlan
         Of the last grids and the edges that are left.
     """
-    by_evidence = threshold == "auto"
-    monitor, whole = result.monitor, Candidate(result.network, result.prior)
-    if by_evidence:
+    if threshold == "auto":
         try:
-            search = _Search(whole, data, plan).run()
+            search = _Search(Candidate(result.network, result.prior), data, plan).run()
         except KeyboardInterrupt:
             if not result.stage_ends:  # there is nothing new to keep
                 raise
             result.interrupted = True
             return result, plan
-        candidate, edges = search.best, search.edges
-        monitor.n_iter += search.n_iter
-    else:
+        result.monitor.n_iter += search.n_iter
+        found = search.best, search.edges
+        return _trained_on(result, *found, data, plan, generator, prior_is_final=True)
+    for _ in range(MOST_ROUNDS):  # training moves the scores of what is left
+        n_edges = result.network.n_edges
+        whole = Candidate(result.network, result.prior)
         keep = [score >= max(threshold, DEAD) for score in _scores(whole, data)]
-        candidate, edges = _without(whole, keep, data)
+        found = _without(whole, keep, data)
+        result, plan = _trained_on(result, *found, data, plan, generator)
+        if result.interrupted or result.network.n_edges == n_edges:
+            break
+    return result, plan
+
+
+def _trained_on(
+    result, candidate, edges, data, plan, generator, *, prior_is_final=False
+):
+    """The result of training on what is left of a network, and its plan."""
     if result.stage_ends and candidate.network.n_edges == result.network.n_edges:
         return result, plan
     plan = replace(
@@ -77,6 +90,7 @@ def pruned(result, data, plan, threshold, *, generator):
         penalties=tuple(_of_edges(part, edges) for part in plan.penalties),
         grid_sizes=(candidate.network.grid_size,),
     )
+    monitor = result.monitor
     monitor.begin_search(make_objective(candidate.network, data, plan))
     monitor.forget_best()
     again = train(
@@ -86,7 +100,7 @@ def pruned(result, data, plan, threshold, *, generator):
         generator=generator,
         monitor=monitor,
         prior=candidate.prior,
-        prior_is_final=by_evidence,
+        prior_is_final=prior_is_final,
     )
     again.stage_ends = result.stage_ends + again.stage_ends
     return again, plan
@@ -98,7 +112,7 @@ class _Search:
     For a linearised network the evidence without an edge is known in closed form, and
     so are the other weights. All edges that would cost next to nothing each are removed
     at once and the rest is trained; if the log evidence has then fallen by more than 1
-    (what training takes for nothing) below its highest value, the half of them with
+    (what training takes for nothing) below the highest there was, the half of them with
     the higher attribution scores is kept, and so on. Where no edge can go alone, whole
     inputs and hidden nodes may, whose edges make up for each other. This is repeated
     until nothing can go.
@@ -131,7 +145,7 @@ class _Search:
         """Whether some edges could go that cost next to nothing each."""
         harmless = self._harmless()[: self._n_at_once]
         while len(harmless):
-            if self._take_out(harmless, COST_OF_AN_EDGE * len(harmless)):
+            if self._take_out(harmless):
                 self._n_at_once = len(harmless)
                 return True
             harmless = harmless[: len(harmless) // 2]
@@ -139,22 +153,19 @@ class _Search:
 
     def _take_out_a_node(self):
         """Whether an input or a hidden node could go, with all edges that leave it."""
-        return any(
-            self._take_out(edges, COST_OF_AN_EDGE)
-            for edges in self._nodes()[:MOST_FAILURES]
-        )
+        return any(self._take_out(edges) for edges in self._nodes()[:MOST_FAILURES])
 
-    def _take_out(self, edges, cost):
-        """Whether these edges could go at this cost of log evidence."""
+    def _take_out(self, edges):
+        """Whether these edges could go."""
         if self.n_iter >= self._plan.max_iter:
             return False
         trial, left = self._without(edges)
-        lowest = self._highest - cost
+        lowest = self._highest - LARGEST_FALL
         trial = self._trained(trial, lowest)
         if trial.score < lowest:
             return False
         self.best, self.edges = trial, self.edges[left.cpu()]
-        self._highest = max(lowest, trial.score)
+        self._highest = max(self._highest, trial.score)
         return True
 
     def _trained(self, candidate, rival=-math.inf):
