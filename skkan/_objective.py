@@ -7,7 +7,13 @@ from copy import copy
 
 import torch
 
-from skkan._normal_equations import QuadraticModel, Rows, normal_equations
+from skkan._linearise import linearise
+from skkan._normal_equations import (
+    QuadraticModel,
+    Rows,
+    normal_equations,
+    weights_of_each_output,
+)
 
 # Basis values of the first layer are kept up to this many numbers (400 MB), since the
 # inputs never change within a fit.
@@ -55,6 +61,8 @@ class Objective:
         self._network = network
         self._shapes = [weight.shape for weight in network.weights]
         self._sizes = [shape.numel() for shape in self._shapes]
+        self._own = weights_of_each_output(network, network.widths[-1])
+        self._free = network.weight_mask
         self._expansion = {}  # the last quadratic model of the loss, and its point
 
     @property
@@ -165,11 +173,30 @@ class Objective:
         value : float
         gradient : Tensor of shape (n_parameters,)
         """
+        if not any(penalty.depends_on_rows for penalty in self._penalties):
+            return self._value_and_analytic_grad(theta, rows)
         with torch.enable_grad():  # whatever the caller's mode is
             theta = theta.detach().requires_grad_()
             value = sum(self._evaluate(theta, rows))
             (gradient,) = torch.autograd.grad(value, theta)
         return float(value.detach()), gradient
+
+    @torch.no_grad()
+    def _value_and_analytic_grad(self, theta, rows):
+        """The same without a graph, where all penalties are quadratic forms."""
+        X, target, share, baseline, features = self._batch(rows)
+        line = linearise(self._network, self._unflatten(theta), X, features)
+        raw = baseline + line.output
+        slope = share.unsqueeze(1) * self._loss.gradient(raw, target)
+        gradient = torch.empty_like(theta)
+        gradient[: line.n_inner] = line.inner_gradient(slope)
+        gradient[self._own] = slope.T @ line.outer
+        gradient.mul_(self._free)
+        value = float(share @ self._loss.value(raw, target))
+        for form in self._forms:
+            value += float(form.value(theta))
+            gradient += form.gradient(theta)
+        return value, gradient
 
     def gauss_newton(self, theta):
         """Quadratic model of the objective around a point.
@@ -210,17 +237,21 @@ class Objective:
         return self._expansion["model"]
 
     def _evaluate(self, theta, rows):
-        X, target, share, baseline, features = self._rows
-        scale = 1.0
-        if rows is not None:
-            X, target, share = X[rows], target[rows], share[rows]
-            features = None if features is None else features[rows]
-            scale = self.n_rows / len(rows)
+        X, target, share, baseline, features = self._batch(rows)
         output, passes = self._network.propagate(X, self._unflatten(theta), features)
-        loss = scale * (share @ self._loss.value(baseline + output, target))
+        loss = share @ self._loss.value(baseline + output, target)
         share = share / share.sum()
         penalty = sum(part.value(passes, share) for part in self._penalties)
         return loss, penalty if self._penalties else loss.new_zeros(())
+
+    def _batch(self, rows):
+        """Some of the rows (None: all), whose shares make up for the others."""
+        if rows is None:
+            return self._rows
+        X, target, share, baseline, features = self._rows
+        features = None if features is None else features[rows]
+        share = share[rows] * (self.n_rows / len(rows))
+        return Rows(X[rows], target[rows], share, baseline, features)
 
     def _unflatten(self, theta):
         parts = theta.split(self._sizes)
