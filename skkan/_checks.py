@@ -116,7 +116,13 @@ def checked_weights(sample_weight, X, fewest):
 
 
 def checked_pruning(threshold, plan):
-    """Raise unless the training leaves what pruning goes by."""
+    """Raise unless it is no bool, and the training leaves what pruning goes by."""
+    if isinstance(threshold, bool | np.bool_):
+        raise ValueError(
+            "prune_threshold must be a number of at least 0, 'auto' or None, got "
+            f"{threshold}: 1.0 would remove nearly all edges, 'auto' goes by the "
+            "evidence, None removes none."
+        )
     if threshold == "auto" and not plan.learns_alpha:
         raise ValueError(
             "prune_threshold='auto' goes by the evidence, which needs solver='lm' and "
@@ -145,7 +151,9 @@ def checked_pair(X_val, y_val):
 
 
 def checked_layer_sizes(hidden_layer_sizes):
-    """Tuple of positive ints; a single int counts as one layer."""
+    """Tuple of positive ints, of which a single one counts as one layer, or "auto"."""
+    if isinstance(hidden_layer_sizes, str):
+        return hidden_layer_sizes
     sizes = np.atleast_1d(np.asarray(hidden_layer_sizes, dtype=object)).tolist()
     if not all(_is_count(size) for size in sizes):
         raise ValueError(
@@ -228,7 +236,8 @@ def checked_labels(y):
 
 def checked_posterior(estimator):
     """Raise a ValueError if the last fit has left no posterior."""
-    if not hasattr(estimator, "_posterior_factor"):
+    known = ("_posterior_factor", "_output_factor")
+    if not any(hasattr(estimator, name) for name in known):
         raise ValueError(
             f"return_std needs a {type(estimator).__name__} whose last fit was of "
             f"second order, got solver={estimator.solver!r}, which left no posterior: "

@@ -17,7 +17,14 @@ FIRST_ORDER_ALPHA = 0.003  # in place of "auto", where there is no evidence
 
 
 def chosen_solver(
-    setting, network, n_rows, *, fixed_alpha=False, has_penalty=False, streaming=False
+    setting,
+    network,
+    n_rows,
+    *,
+    fixed_alpha=False,
+    has_penalty=False,
+    streaming=False,
+    searching=False,
 ):
     """The solver that a `solver` parameter stands for.
 
@@ -33,12 +40,16 @@ def chosen_solver(
         Whether there is a penalty other than `alpha`.
     streaming : bool, default=False
         Whether rows come batch by batch.
+    searching : bool, default=False
+        Whether the structure is still to be chosen, among affordable ones.
 
     Raises
     ------
     ValueError
         If a second-order solver is asked for with a penalty that it cannot take.
     """
+    if setting == "auto" and searching:
+        return LevenbergMarquardt()
     if setting == "auto":
         n_parameters = sum(weight.numel() for weight in network.weights)
         products = n_rows * network.widths[-1] * n_parameters**2

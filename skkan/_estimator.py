@@ -7,7 +7,9 @@ know scikit-learn's estimator conventions.
 
 import warnings
 from abc import ABCMeta, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -48,15 +50,30 @@ from skkan._monitor import Monitor, Validation
 from skkan._network import KANNetwork
 from skkan._penalties import Penalty
 from skkan._plan import TrainingData, TrainingPlan, make_objective
-from skkan._posterior import deviations, laplace_posterior, prior_of_penalty
+from skkan._posterior import (
+    deviations,
+    laplace_posterior,
+    output_deviations,
+    output_factor,
+    prior_of_penalty,
+)
 from skkan._progress import ProgressLine
 from skkan._prune import pruned
 from skkan._rows import canonical_rows
 from skkan._scaling import AffineScaling
 from skkan._second_order import NO_EVIDENCE, STARTING_STRENGTHS
 from skkan._split import split_rows
+from skkan._structure import (
+    N_MEMBERS,
+    WITHOUT_SEARCH,
+    Additive,
+    Ensemble,
+    Structure,
+    search_structure,
+    structure_options,
+)
 from skkan._threads import single_thread
-from skkan._training import TrainingResult, train
+from skkan._training import TrainingResult, train, trained_already
 from skkan.solvers import Adam, Solver
 
 # Grids end that many mean distances between samples beyond the outermost ones, so that
@@ -78,6 +95,7 @@ class Start:
     data: TrainingData
     held_out: TrainingData | None
     networks: list  # of KANNetwork, to choose from
+    search: Callable | None  # of (data, plan, generator), for the structure
     prior: Prior | None  # what an earlier fit learnt
     plan: TrainingPlan
     generator: torch.Generator
@@ -88,12 +106,13 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
 
     _parameter_constraints: dict = {
         "hidden_layer_sizes": [
+            StrOptions({"auto"}),
             "array-like",
             Interval(Integral, 1, None, closed="left"),
         ],
-        "grid_size": [Interval(Integral, 1, None, closed="left")],
+        "grid_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "spline_order": [Interval(Integral, 0, None, closed="left")],
-        "grid_eps": [Interval(Real, 0, 1, closed="both")],
+        "grid_eps": [Interval(Real, 0, 1, closed="both"), StrOptions({"auto"})],
         "grid_schedule": ["array-like", None],
         "n_grid_updates": [Interval(Integral, 0, None, closed="left")],
         "base_activation": [StrOptions(set(BASE_ACTIVATIONS))],
@@ -274,7 +293,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         callbacks, progress = [], []
         if not only_prune:
             callbacks = CallbackObserver.create(
-                self, given, attributes, n_stages, self.max_iter
+                self, given, attributes, None if prunes else n_stages, self.max_iter
             )
         if self.verbose:
             progress.append(ProgressLine(n_stages, self.max_iter))
@@ -291,6 +310,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             **self._report(result, start.data),
             **self._uncertainty(result, start),
             "_layer_sizes": self._asked_layer_sizes(earlier),
+            "_grid_eps": plan.grid_eps,
             "_solver_state": None,
         }
         for observer in callbacks:
@@ -302,6 +322,8 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _train(self, start, monitor, *, only_prune):
         """The result of a training, pruned where that is asked for, and its plan."""
+        if start.search is not None:
+            return self._train_found(start, monitor)
         result = TrainingResult(start.networks[0], monitor, prior=start.prior)
         if not only_prune:
             result = train(
@@ -321,6 +343,31 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             self.prune_threshold,
             generator=start.generator,
         )
+
+    def _train_found(self, start, monitor):
+        """The same of a network whose structure the data choose."""
+        found = start.search(start.data, start.plan, start.generator)
+        monitor.n_iter += found.n_iter
+        plan = found.plan
+        if isinstance(found, Additive):
+            networks, prior = [found.candidate.network], found.candidate.prior
+        else:
+            networks, prior = found.networks, found.prior
+        if len(networks) > 1:
+            network = KANNetwork.average(networks)
+            result = trained_already(network, start.data, plan, monitor)
+        else:
+            result = train(
+                networks,
+                start.data,
+                plan,
+                generator=start.generator,
+                monitor=monitor,
+                prior=prior,
+            )
+        if isinstance(found, Ensemble):
+            result.held_out_error = found.error
+        return result, plan
 
     def _partial_fit(self, X, y, sample_weight, classes=None):
         """One pass over a batch; the first batch fixes scaling and grids."""
@@ -347,6 +394,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         fitted = {
             "_network_arrays": network.to_arrays(),
             "_layer_sizes": self._asked_layer_sizes(earlier),
+            "_grid_eps": start.plan.grid_eps,
             "_solver_state": outcome.state,
             **start.frame.attributes,
             **self._describe(network, start.data),
@@ -362,7 +410,14 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _start(self, rows, earlier, *, held_out=None, classes=None, streaming=False):
         """Rows and settings, checked and scaled, and a network to start from."""
-        grid_sizes, device = self._check_settings()
+        asked, device = self._asked_structure(), checked_device(self.device)
+        if earlier is not None:
+            asked = replace(
+                asked,
+                grid_eps=self._grid_eps if asked.grid_eps is None else asked.grid_eps,
+            )
+        fixed = asked.or_else(WITHOUT_SEARCH)
+        grid_sizes = checked_grid_sizes(fixed.grid_size, self.grid_schedule)
         X, y, weight = rows
         coding = self._code_target(y, earlier, classes=classes, streaming=streaming)
         rows = canonical_rows(X, self._encode(y, coding), weight)
@@ -392,35 +447,79 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             frame = replace(earlier, coding=coding, x_scaling=x_scaling)
         data = frame.tensors(rows, device)
         generator = self._generator(streaming)
-        if network is None:
-            network = self._new_network(data, grid_sizes[0], generator)
-        plan = self._plan(loss, data, network, grid_sizes, streaming)
-        networks, prior = [network], None
-        if earlier is not None:
-            prior = self._earlier_prior(network, data, plan)
-        elif plan.solver.second_order and (
-            plan.learns_alpha or len(network.layers) > 1
-        ):
-            networks += [
-                self._new_network(data, grid_sizes[0], generator)
-                for _ in STARTING_STRENGTHS[1:]
-            ]
+        start = self._starting_point(
+            asked, loss, data, generator, grid_sizes, network, streaming
+        )
         return Start(
             frame=frame,
             data=data,
             held_out=held_out and frame.tensors(held_out, device),
-            networks=networks,
-            prior=prior,
-            plan=plan,
             generator=generator,
+            **start,
         )
 
-    def _check_settings(self):
-        checked_layer_sizes(self.hidden_layer_sizes)
-        return (
-            checked_grid_sizes(self.grid_size, self.grid_schedule),
-            checked_device(self.device),
+    def _starting_point(
+        self, asked, loss, data, generator, grid_sizes, network, streaming
+    ):
+        """Plan and networks; the one of an earlier fit, where there is one."""
+        make_network = partial(self._new_network, data=data, generator=generator)
+        fixed, goes_on, options = (
+            asked.or_else(WITHOUT_SEARCH),
+            network is not None,
+            None,
         )
+        if not goes_on:
+            network = make_network(fixed)
+            if asked.hidden_layer_sizes is None and not streaming:
+                options = self._options(asked, data)
+        grid_eps = options.grid_eps if options else fixed.grid_eps
+        plan = self._plan(
+            loss, data, network, grid_sizes, grid_eps, streaming, bool(options)
+        )
+        networks, prior, search = [network], None, None
+        if goes_on:
+            prior = self._earlier_prior(network, data, plan)
+        elif options:
+            # A network can be watched on the way, an average cannot.
+            n_members = 1 if self.early_stopping else N_MEMBERS
+            search = partial(search_structure, options, make_network, n_members)
+        elif plan.solver.second_order and (
+            plan.learns_alpha or len(network.layers) > 1
+        ):
+            networks += [make_network(fixed) for _ in STARTING_STRENGTHS[1:]]
+        return {"networks": networks, "search": search, "prior": prior, "plan": plan}
+
+    def _asked_structure(self):
+        """The structure that the parameters ask for, with None for "auto"."""
+        sizes = checked_layer_sizes(self.hidden_layer_sizes)
+        is_open = isinstance(sizes, str)
+        grid_size, grid_eps = (
+            None if isinstance(value, str) else value
+            for value in (self.grid_size, self.grid_eps)
+        )
+        if grid_size is None and self.grid_schedule is not None:
+            grid_size = WITHOUT_SEARCH.grid_size  # where the schedule begins
+        skip = bool(self.additive_skip)
+        return Structure(
+            hidden_layer_sizes=None if is_open else sizes,
+            grid_size=grid_size,
+            grid_eps=grid_eps,
+            additive_skip=skip or None if is_open else skip and len(sizes) > 0,
+        )
+
+    def _options(self, asked, data):
+        """Structures to choose from; None where a parameter needs a certain one."""
+        open_to_all = (
+            isinstance(self.solver, str)
+            and self.solver == "auto"
+            and isinstance(self.alpha, str)
+            and self.penalty is None
+            and self.prune_threshold is None
+            and self.grid_schedule is None
+        )
+        if not open_to_all:
+            return None
+        return structure_options(asked, data, int(self.spline_order) + 1)
 
     def _check_rows(self, X, y, sample_weight, *, reset=True, fewest=2):
         """X as float64, y as an array, weights; rows without weight are dropped."""
@@ -466,6 +565,8 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         Raises a ValueError if that network is not of the kind that is asked for.
         """
         basis = network.layers[0].basis
+        skip = self._asked_structure().additive_skip
+        has_skip = network.skip is not None
         asked = {
             "n_features": (rows[0].shape[1], network.n_features),
             "n_outputs": (rows[1].shape[1], network.widths[-1]),
@@ -479,10 +580,10 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 "spline_order": (self.spline_order, basis.spline_order),
                 "base_activation": (self.base_activation, basis.base_activation),
                 "extrapolation": (self.extrapolation, basis.extrapolation),
-                "additive_skip": (self._has_skip(), network.skip is not None),
+                "additive_skip": (has_skip if skip is None else skip, has_skip),
             }
         checked_continuation(asked)
-        if streaming:
+        if streaming or (self.grid_size == "auto" and self.grid_schedule is None):
             return (network.grid_size,)
         if grid_sizes[-1] < network.grid_size:
             raise ValueError(
@@ -501,32 +602,27 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         x_scaling = AffineScaling.robust(X, weight)
         return Frame(x_scaling, y_scaling, baseline.numpy(), coding)
 
-    def _new_network(self, data, grid_size, generator):
+    def _new_network(self, structure, *, data, generator):
         sample = data.thinned(MOST_DESCRIBED)
         return KANNetwork.from_samples(
             [
                 data.X.shape[1],
-                *checked_layer_sizes(self.hidden_layer_sizes),
+                *structure.hidden_layer_sizes,
                 data.target.shape[1],
             ],
             # A single wild value must not stretch the grid of a whole column. What
             # lies beyond the fence is left to the continuation.
             sample.X.clamp(-FENCE, FENCE),
-            grid_size=grid_size,
+            grid_size=structure.grid_size,
             spline_order=int(self.spline_order),
-            grid_eps=self.grid_eps,
+            grid_eps=structure.grid_eps,
             margin=min(MARGIN_SAMPLES / len(data.X), MOST_MARGIN),
             base_activation=self.base_activation,
             extrapolation=self.extrapolation,
-            additive_skip=self._has_skip(),
+            additive_skip=structure.additive_skip and structure.hidden_layer_sizes,
             sample_weight=sample.sample_weight,
             generator=generator,
         )
-
-    def _has_skip(self):
-        # Without hidden layers the network is additive already.
-        sizes = checked_layer_sizes(self.hidden_layer_sizes)
-        return bool(self.additive_skip and sizes)
 
     def _seed(self):
         return int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -536,7 +632,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         n_before = getattr(self, "n_iter_", 0) if streaming else 0
         return torch.Generator().manual_seed(self._seed() + n_before)
 
-    def _plan(self, loss, data, network, grid_sizes, streaming):
+    def _plan(self, loss, data, network, grid_sizes, grid_eps, streaming, searching):
         alpha = checked_alpha(self.alpha, network)
         solver = chosen_solver(
             self.solver,
@@ -545,6 +641,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             fixed_alpha=isinstance(alpha, float),
             has_penalty=self.penalty is not None,
             streaming=streaming,
+            searching=searching,
         )
         return TrainingPlan(
             loss=loss,
@@ -552,7 +649,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             solver=solver,
             grid_sizes=grid_sizes,
             n_grid_updates=self.n_grid_updates,
-            grid_eps=self.grid_eps,
+            grid_eps=grid_eps,
             max_iter=self.max_iter,
             tol=self.tol,
             hidden_margin=HIDDEN_MARGIN,
@@ -599,7 +696,9 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         }
 
     def _uncertainty(self, result, start):
-        """Fitted attributes of second-order training."""
+        """Fitted attributes that only some trainings leave."""
+        if result.held_out_error is not None:
+            return self._uncertainty_of_outputs(result, start)
         if not start.plan.solver.second_order:
             return {}
         prior = result.prior if start.plan.learns_alpha else None
@@ -627,10 +726,27 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             "_n_observations": n_rows,
         }
         if start.plan.loss.has_noise:
-            noise_std = np.sqrt(posterior.noise) * scale
-            single = start.frame.coding.get("_y_is_vector")
-            attributes["noise_std_"] = float(noise_std[0]) if single else noise_std
+            attributes["noise_std_"] = self._in_units(posterior.noise, start.frame)
         return attributes
+
+    def _uncertainty_of_outputs(self, result, start):
+        """Noise and last-layer posterior, where rows held out tell the noise."""
+        if not start.plan.loss.has_noise:
+            return {}
+        noise = result.held_out_error.cpu().numpy()
+        factor = output_factor(result.network, start.data, start.plan)
+        if factor is None:
+            return {}
+        return {
+            "noise_std_": self._in_units(noise, start.frame),
+            "_noise": noise,
+            "_output_factor": factor,
+        }
+
+    def _in_units(self, variance, frame):
+        """Deviation in the units of the target, a float if there is one target."""
+        std = np.sqrt(variance) * frame.y_scaling.scale
+        return float(std[0]) if frame.coding.get("_y_is_vector") else std
 
     def _describe(self, network, data):
         data = data.thinned(MOST_DESCRIBED)
@@ -639,6 +755,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         scores = [torch.from_numpy(layer.score) for layer in layers]
         return {
             "grid_size_": network.grid_size,
+            "hidden_layer_sizes_": tuple(network.widths[1:-1]),
             "n_outputs_": data.target.shape[1],
             "feature_importances_": network.input_scores(scores).numpy(),
             "_activity": [layer.to_arrays() for layer in layers],
@@ -747,12 +864,15 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             At unit noise; see `skkan._posterior.deviations`.
         """
         network = self.network_
-        factor = torch.from_numpy(self._posterior_factor)
-        factor = factor.to(network.layers[0].mask.device)
+        if hasattr(self, "_posterior_factor"):
+            factor, deviations_of = self._posterior_factor, deviations
+        else:
+            factor, deviations_of = self._output_factor, output_deviations
+        factor = torch.from_numpy(factor).to(network.layers[0].mask.device)
         n_values = len(factor) * len(self._baseline)
         with single_thread, torch.no_grad():
             for rows, x in self._scaled_blocks(X, network, n_values):
-                yield rows, deviations(network, factor, x).cpu().numpy()
+                yield rows, deviations_of(network, factor, x).cpu().numpy()
 
     def _scaled_blocks(self, X, network, n_values):
         """Blocks of rows, such that `n_values` numbers for each row fit the cache."""
@@ -770,6 +890,7 @@ SECOND_ORDER_ATTRIBUTES = (
     "log_evidence_",
     "n_effective_parameters_",
     "_posterior_factor",
+    "_output_factor",
     "_noise",
     "_shared_noise",
     "_n_observations",

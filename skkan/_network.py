@@ -125,6 +125,42 @@ class KANNetwork(nn.Module):
             skip = KANLayer.at_random(layers[0].basis, widths[-1], generator)
         return cls(layers, skip)
 
+    @classmethod
+    def average(cls, networks):
+        """One network, whose output is the mean of those of others.
+
+        Their hidden nodes stand side by side, the edges that leave these are divided by
+        the number of networks, and skips are averaged.
+
+        Parameters
+        ----------
+        networks : sequence of KANNetwork
+            With one hidden layer, and with inputs and their grids in common.
+
+        Returns
+        -------
+        KANNetwork
+        """
+        if len(networks) == 1:
+            return networks[0]
+        firsts, seconds = zip(*(network.layers for network in networks), strict=True)
+        inner = KANLayer(
+            firsts[0].basis,
+            torch.cat([layer.weight.detach() for layer in firsts]),
+            torch.cat([layer.mask for layer in firsts]),
+        )
+        basis = seconds[0].basis
+        outer = KANLayer(
+            basis.with_grid(torch.cat([layer.basis.grid for layer in seconds])),
+            torch.cat([layer.weight.detach() for layer in seconds], 1) / len(networks),
+            torch.cat([layer.mask for layer in seconds], dim=1),
+        )
+        skip = networks[0].skip
+        if skip is not None:
+            weights = [network.skip.weight.detach() for network in networks]
+            skip = KANLayer(inner.basis, sum(weights) / len(weights), skip.mask)
+        return cls([inner, outer], skip, networks[0].used)
+
     @property
     def all_layers(self):
         """The layers in order, then the skip layer if there is one."""

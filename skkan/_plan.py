@@ -56,7 +56,10 @@ class TrainingData:
             return self
         part = torch.arange(n_rows, dtype=torch.float64, device=self.X.device)
         index = ((part + (part * GOLDEN) % 1) * (len(self.X) / n_rows)).long()
-        index = index.clamp_(max=len(self.X) - 1)
+        return self.rows(index.clamp_(max=len(self.X) - 1))
+
+    def rows(self, index):
+        """Some of the rows, by their positions or by a mask."""
         return TrainingData(
             self.X[index], self.target[index], self.sample_weight[index], self.baseline
         )

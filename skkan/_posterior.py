@@ -16,6 +16,8 @@ from skkan._normal_equations import weights_of_each_output
 from skkan._penalties import QuadraticPenalty
 from skkan._plan import make_objective
 
+BLOCK = 2**14  # rows whose basis values are held at a time
+
 
 @dataclass(frozen=True, eq=False)
 class Posterior:
@@ -150,3 +152,57 @@ def deviations(network, factor, x):
         columns[output, own[output]] = line.outer.T
     columns *= network.weight_mask.unsqueeze(1)  # removed edges do not vary
     return torch.linalg.solve_triangular(factor, columns, upper=False)
+
+
+@torch.no_grad()
+def output_factor(network, data, plan):
+    """Cholesky factor of the precision, at unit noise, of the weights of one output.
+
+    All other weights count as known, and the loss is the squared error, so that the
+    outputs have it in common.
+
+    Parameters
+    ----------
+    network : KANNetwork
+    data : TrainingData
+    plan : TrainingPlan
+        With one quadratic penalty of one strength.
+
+    Returns
+    -------
+    ndarray of shape (n_weights, n_weights)
+        None if rounding forbids it.
+
+    References
+    ----------
+    A. Kristiadi et al., Being Bayesian, Even Just a Bit, Fixes Overconfidence in ReLU
+    Networks, 2020.
+    """
+    precision = 0.0
+    for start in range(0, len(data.X), BLOCK):
+        rows = slice(start, start + BLOCK)
+        features = _outer_features(network, data.X[rows])
+        precision = precision + (data.sample_weight[rows] * features.T) @ features
+    (penalty,) = plan.penalties
+    outer = network.all_layers[len(network.layers) - 1 :]
+    blocks = [penalty.form([layer]).blocks()[: layer.basis.n_inputs] for layer in outer]
+    prior = torch.block_diag(*torch.cat(blocks))
+    factored = scaled_factor(precision + data.n_observations * prior)
+    if factored is None:
+        return None
+    factor, scale = factored
+    return (factor / scale.unsqueeze(1)).cpu().numpy()
+
+
+@torch.no_grad()
+def output_deviations(network, factor, x):
+    """The same as `deviations`, for a factor of the weights of one output."""
+    columns = _outer_features(network, x).T
+    root = torch.linalg.solve_triangular(factor, columns, upper=False)
+    return root.expand(network.widths[-1], -1, -1)
+
+
+def _outer_features(network, x):
+    """Basis values of the edges that enter the outputs."""
+    passes = network.propagate(x)[1][len(network.layers) - 1 :]
+    return torch.cat([step.features.flatten(1) for step in passes], dim=1)

@@ -29,16 +29,19 @@ class KANRegressor(RegressorMixin, BaseKAN):
 
     Parameters
     ----------
-    hidden_layer_sizes : array-like of int or int, default=(5,)
+    hidden_layer_sizes : array-like of int, int or "auto", default=(5,)
         Number of nodes of each hidden layer. Without hidden layers, (), the model is
-        additive: a sum of one curve per feature.
-    grid_size : int, default=5
-        Number of grid intervals of every edge.
+        additive: a sum of one curve per feature. "auto" lets the data choose; see
+        Notes.
+    grid_size : "auto" or int, default="auto"
+        Number of grid intervals of every edge. "auto" is 5, unless the structure is
+        chosen by the data.
     spline_order : int, default=3
         Polynomial degree of the splines; 3 is cubic.
-    grid_eps : float, default=1.0
+    grid_eps : "auto" or float, default="auto"
         Mix of the grids, grid_eps * uniform + (1 - grid_eps) * adaptive: 1 divides the
-        range of the samples evenly, 0 follows their quantiles.
+        range of the samples evenly, 0 follows their quantiles. "auto" is 1, or 0.2
+        where the structure is chosen by the data.
     grid_schedule : array-like of int, default=None
         Strictly increasing grid sizes, visited after `grid_size`. Each stage starts
         from the curves of the one before it.
@@ -77,10 +80,11 @@ class KANRegressor(RegressorMixin, BaseKAN):
         Whether to remove edges after the training, and to train what is left on from
         where it stands. A float removes all edges whose attribution score (see
         `feature_importances_`) is below, and with them all nodes and features whose
-        score is; 0 removes edges that are constant only, 0.01 is a good start. "auto",
-        which needs "lm" and ``alpha="auto"``, removes edges as long as the log evidence
-        of the retrained network does not fall by more than 1. Where no edge is left,
-        the model predicts a constant, and warns. `partial_fit` does not prune.
+        score is, until none is left below; 0 removes edges that are constant only, 0.01
+        is a good start. "auto", which needs "lm" and ``alpha="auto"``, removes edges,
+        and whole nodes and features, as long as the log evidence of the retrained
+        network does not fall by more than 1. Where no edge is left, the model predicts
+        a constant, and warns. `partial_fit` does not prune.
     max_iter : int, default=500
         Largest number of iterations in each stage: steps of "lm", those on coarser
         grids and on subsamples included, steps of "lbfgs", passes over the rows of
@@ -132,8 +136,8 @@ class KANRegressor(RegressorMixin, BaseKAN):
     n_iter_ : int
         Total number of iterations, those that settle grid updates included.
     stage_ends_ : list of int
-        Length of `loss_curve_` at the end of each grid stage; training after pruning is
-        one more.
+        Length of `loss_curve_` at the end of each grid stage; each training after
+        pruning is one more.
     alpha_ : ndarray of shape (n_edges, 3)
         With "lm": strengths of the penalty on size, curvature and change of curvature
         of every edge (by layer, output, input; edges of a skip come last). Between the
@@ -148,6 +152,8 @@ class KANRegressor(RegressorMixin, BaseKAN):
         With "lm": number of weights that the data determines rather than the penalty.
     grid_size_ : int
         Number of grid intervals of the fitted network.
+    hidden_layer_sizes_ : tuple of int
+        Number of nodes of each hidden layer of the fitted network.
     n_outputs_ : int
         Number of outputs of the network.
     n_features_in_ : int
@@ -165,6 +171,18 @@ class KANRegressor(RegressorMixin, BaseKAN):
     Equal rows are merged and sorted before a fit of up to 100,000 rows, so that neither
     the order of the rows nor the way in which weights are given changes the result.
     A fit uses one thread; fit several models at a time with `n_jobs`.
+
+    With `hidden_layer_sizes="auto"` the data choose the structure. An additive model
+    comes first, on grids of up to 20 intervals, with penalties that are learnt by "lm".
+    A quarter of the rows (of up to 4,000) is then held out, and three networks with a
+    hidden layer of 5 nodes on grids of 10 intervals are trained on the others, under
+    one `alpha` that falls as long as the rows held out are predicted better. If the
+    mean of the three predicts these better than the additive model, they are trained on
+    all rows, and what is fitted is their mean, as one network of 15 nodes (of 5, from
+    one network, with `early_stopping`). The noise of `return_std` is then the
+    error on the rows held out, and only the curves that enter the output count as
+    uncertain. Where `solver`, `alpha`, `penalty`, `prune_threshold` or
+    `grid_schedule` is set, "auto" is (5,).
 
     References
     ----------
@@ -194,9 +212,9 @@ class KANRegressor(RegressorMixin, BaseKAN):
         self,
         hidden_layer_sizes=(5,),
         *,
-        grid_size=5,
+        grid_size="auto",
         spline_order=3,
-        grid_eps=1.0,
+        grid_eps="auto",
         grid_schedule=None,
         n_grid_updates=5,
         base_activation="silu",

@@ -5,7 +5,7 @@ Here the two columns meet: the model (basis, layers, network) and its optimisati
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -39,6 +39,7 @@ class TrainingResult:
     prior: Prior | None = None  # of the weights, after second-order training
     objective: object = None  # of all rows, as second-order training left it
     starts: list = field(default_factory=list)  # candidates of second-order training
+    held_out_error: torch.Tensor | None = None  # (n_outputs,), mean square
 
 
 def train(
@@ -95,33 +96,71 @@ def train(
     return result
 
 
+def trained_already(network, data, plan, monitor):
+    """The result of a training whose course was not watched, such as an average.
+
+    The curve holds its objective alone.
+    """
+    objective = make_objective(network, data, plan)
+    monitor.begin_stage(network)
+    monitor.begin_search(objective)
+    monitor(objective.start, objective.value(objective.start))
+    monitor.end_stage()
+    return TrainingResult(network, monitor, stage_ends=[len(monitor.loss_curve)])
+
+
 def _run_second_order_stage(result, data, plan, generator):
     monitor, budget = result.monitor, plan.max_iter
     inputs = result.network.layers[0].basis
-    chain = levels(result.network, len(data.X))
     if result.prior is None:
-        candidate, n_iter, growing = _first_candidate(
-            result.starts, inputs, chain, data, plan, budget // 2
-        )
-        monitor.n_iter += n_iter
-        budget -= n_iter
-    else:  # it is trained already
-        candidate, growing = Candidate(result.network, result.prior), []
-    for level in growing if budget > 1 else []:
-        candidate = finished(
-            candidate.on_grids(level.grid_size, inputs),
-            data.thinned(level.n_rows),
-            plan,
-            min(MOST_GROWING, 3 * budget // 4),
-        )
+        candidate = from_starts(result.starts, result.network, data, plan)
         monitor.n_iter += candidate.n_iter
         budget -= candidate.n_iter
+    else:  # it is trained already
+        candidate = Candidate(result.network, result.prior)
     candidate = candidate.on_grids(inputs.grid_size, inputs)
     result.network, result.prior = candidate.network, candidate.prior
     candidate = finished(candidate, data, plan, budget, monitor)
     result.network, result.prior = candidate.network, candidate.prior
     result.objective = candidate.objective
     result.converged, result.message = candidate.converged, candidate.message
+
+
+def from_starts(starts, network, data, plan):
+    """The best of several starts, trained on grids and rows that grow.
+
+    What is left to do is to train it on the last grids and all rows.
+
+    Parameters
+    ----------
+    starts : list of Candidate
+    network : KANNetwork
+        Like them, on the last grids.
+    data : TrainingData
+    plan : TrainingPlan
+
+    Returns
+    -------
+    Candidate
+        With the number of all iterations, those of the other starts included.
+    """
+    inputs = network.layers[0].basis
+    chain = levels(network, len(data.X))
+    candidate, n_iter, growing = _first_candidate(
+        starts, inputs, chain, data, plan, plan.max_iter // 2
+    )
+    for level in growing:
+        budget = plan.max_iter - n_iter
+        if budget <= 1:
+            break
+        candidate = finished(
+            candidate.on_grids(level.grid_size, inputs),
+            data.thinned(level.n_rows),
+            plan,
+            min(MOST_GROWING, 3 * budget // 4),
+        )
+        n_iter += candidate.n_iter
+    return replace(candidate, n_iter=n_iter)
 
 
 def _run_final_stage(result, data, plan, generator):

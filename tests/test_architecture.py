@@ -47,6 +47,7 @@ ORDER = [
     "_split",
     "_frame",
     "_choice",
+    "_structure",
     "_estimator",
     "_regressor",
     "_classifier",

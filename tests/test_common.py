@@ -26,6 +26,7 @@ FACTORS = [
     {"solver": "lm", "alpha": 0.01},
     {"solver": "adam", "max_iter": 40},
     {"hidden_layer_sizes": ()},
+    {"hidden_layer_sizes": "auto", "solver": "auto"},
     {"hidden_layer_sizes": (3, 2), "max_iter": 40},
     {"spline_order": 1},
     {"spline_order": 2},

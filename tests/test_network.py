@@ -68,6 +68,27 @@ def test_activations_sum_to_the_output(additive_skip, rng):
 
 
 @pytest.mark.parametrize("additive_skip", [False, True])
+def test_average_is_the_mean_of_the_outputs(additive_skip, rng):
+    x = make_samples(rng)
+    first, *others = (
+        make_network(rng, x, additive_skip=additive_skip) for _ in range(3)
+    )
+    others = [  # inputs have their grids in common
+        KANNetwork(
+            [KANLayer(first.layers[0].basis, other.weights[0]), other.layers[1]],
+            other.skip and KANLayer(first.layers[0].basis, other.weights[2]),
+        )
+        for other in others
+    ]
+    networks = [first, *others]
+    average = KANNetwork.average(networks)
+    expected = sum(output(network, x) for network in networks) / 3
+    assert_allclose(output(average, x), expected, rtol=0, atol=1e-12)
+    assert average.widths == [3, 12, 2]
+    assert KANNetwork.average([first]) is first
+
+
+@pytest.mark.parametrize("additive_skip", [False, True])
 def test_nothing_depends_on_a_node_without_the_edges_that_leave_it(additive_skip, rng):
     x = make_samples(rng)
     network = make_network(rng, x, additive_skip=additive_skip)

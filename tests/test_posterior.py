@@ -12,9 +12,15 @@ from torch.autograd.functional import jacobian
 from skkan import KANLayer, KANNetwork, _objective
 from skkan._evidence import LinearisedModel, Prior
 from skkan._losses import SquaredError
+from skkan._normal_equations import weights_of_each_output
 from skkan._penalties import QuadraticPenalty, basis_kind, penalty_spectrum
 from skkan._plan import TrainingData, TrainingPlan, make_objective
-from skkan._posterior import deviations, laplace_posterior
+from skkan._posterior import (
+    deviations,
+    laplace_posterior,
+    output_deviations,
+    output_factor,
+)
 from skkan.solvers import LevenbergMarquardt
 
 WIDTHS = [[2, 1], [2, 3, 1], [2, 3, 2]]
@@ -314,3 +320,23 @@ def test_gain_of_a_removal_is_the_difference_of_two_evidences(rng):
         _, of_rest = outcome(KANNetwork([first], network.skip))
         expected = of_rest.log_evidence - posterior.log_evidence
         assert_allclose(gains[column], expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("widths", [[2, 1], [2, 3, 2]])
+def test_factor_of_the_outputs_is_a_part_of_the_whole_precision(widths, rng):
+    """That of the weights of one output, with all others known."""
+    network, data = make_problem(rng, widths)
+    plan = make_plan(QuadraticPenalty(0.1))
+    factor = output_factor(network, data, plan)
+    alpha = QuadraticPenalty(0.1).per_edge(
+        sum(layer.mask.numel() for layer in network.all_layers)
+    )
+    own = weights_of_each_output(network, widths[-1])[-1]
+    expected = dense_precision(network, data, alpha)[own][:, own]
+    assert_allclose(factor @ factor.T, expected, rtol=1e-9, atol=1e-9)
+    x = torch.from_numpy(rng.uniform(-2, 2, (7, 2)))
+    roots = output_deviations(network, torch.from_numpy(factor), x).numpy()
+    assert len(roots) == widths[-1]
+    columns = dense_jacobian(network, x)[:, -1, own]
+    variance = np.einsum("np,pn->n", columns, np.linalg.solve(expected, columns.T))
+    assert_allclose(np.square(roots).sum(1)[-1], variance, rtol=1e-7)

@@ -1,0 +1,198 @@
+"""Structures chosen by the data: what is chosen, and what comes of it."""
+
+import pickle
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.datasets import make_friedman1
+from sklearn.metrics import log_loss
+
+from skkan import KANClassifier, KANRegressor
+from skkan._structure import WITHOUT_SEARCH, Structure
+from skkan.inspection import edge_table
+from skkan.solvers import LBFGS
+
+short = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.fixture(scope="module")
+def product():
+    """A law of two factors, with a little noise: 300 rows to fit, 300 to test."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (600, 3))
+    y = np.sin(3 * X[:, 0]) * X[:, 1] + 0.05 * rng.normal(size=600)
+    return X[:300], y[:300], X[300:], y[300:]
+
+
+@pytest.fixture(scope="module")
+def fitted(product):
+    X, y, _, _ = product
+    return KANRegressor("auto", random_state=0).fit(X, y)
+
+
+def test_a_sum_of_curves_is_fitted_by_the_additive_model(rng):
+    """On its fine grid, with the evidence of such a model fitted by itself."""
+    X = rng.uniform(-1, 1, (200, 3))
+    y = np.sin(3 * X[:, 0]) + X[:, 1] ** 2 + 0.1 * rng.normal(size=200)
+    model = KANRegressor("auto", random_state=0).fit(X, y)
+    assert model.hidden_layer_sizes_ == ()
+    alone = KANRegressor((), grid_size=20, grid_eps=0.2, solver="lm").fit(X, y)
+    assert model.grid_size_ == 20
+    assert_allclose(model.log_evidence_, alone.log_evidence_, atol=1.0)
+    assert_allclose(model.predict(X), alone.predict(X), atol=0.05)
+
+
+def test_a_product_is_fitted_by_a_mean_of_networks(fitted, product):
+    X, y, X_test, y_test = product
+    assert fitted.hidden_layer_sizes_ == (15,)
+    noise = 0.05**2 / y_test.var()
+    assert fitted.score(X_test, y_test) > 1 - 2 * noise
+    additive = KANRegressor(()).fit(X, y)
+    assert additive.score(X_test, y_test) < 0.5
+
+
+def test_deviations_of_a_mean_of_networks_cover_what_they_should(fitted, product):
+    """The noise is the error on rows held out; beyond the rows there is more."""
+    *_, X_test, y_test = product
+    mean, std = fitted.predict(X_test, return_std=True)
+    assert_array_equal(mean, fitted.predict(X_test))
+    assert (std > fitted.noise_std_).all()
+    covered = np.mean(np.abs(y_test - mean) < 1.645 * std)
+    assert 0.86 < covered < 0.98
+    assert_allclose(fitted.noise_std_, 0.05, rtol=0.3)
+    _, far = fitted.predict(3 * X_test, return_std=True)
+    assert far.mean() > std.mean()
+
+
+def test_curves_and_copies_of_a_mean_of_networks(fitted, product):
+    """It is one network: its edges add up, and it travels as others do."""
+    X = product[0]
+    assert len(edge_table(fitted)) == 3 * 15 + 15
+    copy = pickle.loads(pickle.dumps(fitted))
+    assert_array_equal(copy.predict(X), fitted.predict(X))
+    assert not hasattr(fitted, "alpha_")  # each of the networks had its own
+
+
+def test_the_same_seed_gives_the_same_bits(fitted, product):
+    X, y, X_test, _ = product
+    again = KANRegressor("auto", random_state=0).fit(X, y)
+    assert_array_equal(again.predict(X_test), fitted.predict(X_test))
+
+
+@short
+def test_weights_are_repetitions(rng):
+    X = rng.uniform(-1, 1, (80, 2))
+    y = np.sin(3 * X[:, 0]) * X[:, 1] + 0.05 * rng.normal(size=80)
+    weight = rng.integers(1, 3, 80)
+    model = KANRegressor("auto", max_iter=12, random_state=0)
+    one = model.fit(X, y, sample_weight=weight).predict(X)
+    other = model.fit(X.repeat(weight, axis=0), y.repeat(weight)).predict(X)
+    assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+
+
+def test_one_wild_value_in_each_column_does_not_wreck_the_fit():
+    X, y = make_friedman1(400, n_features=5, noise=0.5, random_state=0)
+    wild = X[:300].copy()
+    wild[np.arange(5), np.arange(5)] = 1e6
+    model = KANRegressor("auto", random_state=0)
+    clean = model.fit(X[:300], y[:300]).score(X[300:], y[300:])
+    attacked = model.fit(wild, y[:300]).score(X[300:], y[300:])
+    assert clean > 0.97
+    assert attacked > clean - 0.02
+    far = model.predict(X[300:] + 100)
+    width = np.ptp(y[:300])
+    assert far.min() > y[:300].min() - width
+    assert far.max() < y[:300].max() + width
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+def test_classes_that_no_sum_of_curves_can_tell_apart(n_classes, rng):
+    """Quadrants: their number, or whether the signs agree."""
+    X = rng.uniform(-1, 1, (400, 2))
+    right, upper = (X > 0).T.astype(int)
+    y = 2 * right + upper if n_classes == 4 else right ^ upper
+    model = KANClassifier("auto", random_state=0).fit(X[:300], y[:300])
+    loss = log_loss(y[300:], model.predict_proba(X[300:]))
+    assert loss < 0.2
+    if n_classes == 2:
+        assert model.hidden_layer_sizes_ == (15,)
+
+
+@short
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"solver": "lbfgs"},
+        {"solver": LBFGS()},
+        {"alpha": 0.01},
+        {"grid_schedule": (8,)},
+        {"prune_threshold": 0.0, "alpha": 0.01},
+    ],
+    ids=str,
+)
+def test_without_a_search_auto_is_the_default(settings, product):
+    X, y, _, _ = product
+    settings = {"max_iter": 5, "random_state": 0, **settings}
+    model = KANRegressor("auto", **settings).fit(X, y)
+    assert model.hidden_layer_sizes_ == (5,)
+    same = KANRegressor((5,), **settings).fit(X, y)
+    assert_array_equal(model.predict(X), same.predict(X))
+
+
+@short
+def test_parameters_that_are_set_are_kept(product):
+    X, y, _, _ = product
+    model = KANRegressor("auto", grid_size=4, grid_eps=1.0, max_iter=20)
+    model.fit(X, y)
+    assert model.grid_size_ == 4
+    steps = np.diff(model.network_.layers[0].basis.grid.numpy(), axis=1)
+    assert_allclose(steps, steps[:, :1].repeat(4, axis=1), rtol=1e-9)
+
+
+@short
+def test_early_stopping_watches_one_network(product):
+    X, y, X_val, y_val = product
+    model = KANRegressor("auto", early_stopping=True, random_state=0)
+    model.fit(X, y, X_val=X_val, y_val=y_val)
+    assert model.hidden_layer_sizes_ == (5,)
+    assert_allclose(model.best_validation_score_, model.score(X_val, y_val))
+
+
+@short
+def test_more_columns_than_second_order_training_can_take(rng):
+    X = rng.normal(size=(90, 200))
+    y = X[:, 0] + 0.1 * rng.normal(size=90)
+    model = KANRegressor("auto", max_iter=20, random_state=0).fit(X, y)
+    assert model.hidden_layer_sizes_ == (15,)
+    assert model.score(X, y) > 0.5
+
+
+@short
+def test_fits_go_on_from_what_was_found(fitted, product):
+    X, y, _, _ = product
+    model = pickle.loads(pickle.dumps(fitted)).set_params(warm_start=True)
+    model.set_params(max_iter=3).fit(X, y)
+    assert model.hidden_layer_sizes_ == (15,)
+    assert model.score(X, y) > 0.95
+
+
+def test_an_interrupted_search_keeps_the_earlier_fit(product, monkeypatch):
+    X, y, _, _ = product
+    model = KANRegressor((), alpha=0.1).fit(X, y)
+    before = model.predict(X)
+
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("skkan._structure.finished", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        model.set_params(hidden_layer_sizes="auto", alpha="auto").fit(X, y)
+    assert_array_equal(model.predict(X), before)
+
+
+def test_structure_counts_its_weights_and_fills_gaps():
+    structure = Structure((3, 2), None, None, True).or_else(WITHOUT_SEARCH)
+    assert structure == Structure((3, 2), 5, 1.0, True)
+    # 4 * 3 + 3 * 2 + 2 * 1 edges and 4 * 1 of the skip, with 5 + 4 functions.
+    assert structure.n_parameters(4, 1, 4) == 24 * 9
