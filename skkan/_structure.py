@@ -171,7 +171,11 @@ def search_structure(options, make_network, n_members, data, plan, generator):
         additive = search.additive(options.additive)
     if options.hidden is not None:
         ensemble = search.ensemble(options.hidden, n_members, additive)
-    return additive if ensemble is None else ensemble
+    if ensemble is not None:
+        return ensemble
+    if additive is None:
+        raise DivergenceError("no network to start from predicts finite numbers")
+    return additive._replace(n_iter=search.n_iter)
 
 
 class _Search:
@@ -181,7 +185,7 @@ class _Search:
         self._make_network, self._generator = make_network, generator
         self._data, self._plan = data, plan
         self._sample = data.thinned(MOST_SEARCHED)
-        self._n_iter = 0
+        self.n_iter = 0
 
     def additive(self, structure):
         """An additive model by second-order training, under the most evidence."""
@@ -190,9 +194,9 @@ class _Search:
         start = from_starts(starts, networks[0], self._sample, self._plan)
         budget = max(1, self._plan.max_iter - start.n_iter)
         end = finished(start, self._sample, self._plan, budget)
-        self._n_iter += start.n_iter + end.n_iter
+        self.n_iter += start.n_iter + end.n_iter
         plan = replace(self._plan, grid_sizes=(structure.grid_size,))
-        return Additive(end, plan, self._n_iter)
+        return Additive(end, plan, self.n_iter)
 
     def ensemble(self, structure, n_members, additive):
         """Networks of a structure; None if their mean is no better than `additive`."""
@@ -204,7 +208,7 @@ class _Search:
         raw = _mean_output(networks, held_out)
         if additive is not None:
             refitted = at_mode(additive.candidate, fitted, self._plan, MOST_REFITTING)
-            self._n_iter += refitted.n_iter
+            self.n_iter += refitted.n_iter
             loss = self._plan.loss
             gain = loss.value(
                 _mean_output([refitted.network], held_out), held_out.target
@@ -218,7 +222,7 @@ class _Search:
         ]
         plan = self._plan_for(networks[0], alpha, self._data)
         prior = _prior(networks[0], alpha, self._data)
-        return Ensemble(networks, prior, plan, self._n_iter, error)
+        return Ensemble(networks, prior, plan, self.n_iter, error)
 
     def _parts(self):
         """Rows to fit and rows to hold out."""
@@ -275,7 +279,7 @@ class _Search:
             return None
         if result.interrupted:
             raise KeyboardInterrupt
-        self._n_iter += monitor.n_iter
+        self.n_iter += monitor.n_iter
         return result.network
 
     def _plan_for(self, network, alpha, data):
@@ -313,6 +317,7 @@ def _certainty(gain, weight):
     Gains are limited to some multiple of their median, so that no single row, far from
     all others, decides.
     """
+    gain, weight = gain.cpu(), weight.cpu()
     size = np.quantile(gain.abs(), 0.5, weights=weight, method="inverted_cdf")
     gain = gain.clamp(-LARGEST_GAIN * size, LARGEST_GAIN * size)
     total = weight.sum()

@@ -1393,3 +1393,9 @@ def test_labels_must_be_those_of_the_network(rng):
     network = KANClassifier((), **QUICK).fit(X, labels)
     with pytest.raises(ValueError, match="must have the 2 outputs of the network"):
         fit_symbolic(network, X, labels[:, [0, 1, 1]])
+
+
+def test_functions_are_shown_without_addresses():
+    """So that names of tests, and printed estimators, are the same in each process."""
+    assert not [function for function in LIBRARY if " at 0x" in repr(function)]
+    assert "name='x^2'" in repr([one for one in LIBRARY if one.name == "x^2"])

@@ -7,7 +7,7 @@ formula has no more constants than matter. Nothing here knows of networks or of 
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from numbers import Real
 
@@ -78,14 +78,14 @@ class Primitive:
     """
 
     name: str
-    function: Callable
-    expression: Callable
-    derivative: Callable | None = None
+    function: Callable = field(repr=False)
+    expression: Callable = field(repr=False)
+    derivative: Callable | None = field(default=None, repr=False)
     domain: tuple = EVERYWHERE
     complexity: float = 3.0
     constants: str = "abc"
     scan: str = "ab"
-    normal_form: Callable | None = None
+    normal_form: Callable | None = field(default=None, repr=False)
 
     def __post_init__(self):
         self._check_settings()
