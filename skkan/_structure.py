@@ -33,7 +33,7 @@ HIDDEN = ((5,), 10)  # layers and grid size
 GRID_EPS = 0.2  # grids that follow the samples more than they are even
 # Of second-order training: rows * outputs * parameters^2, for some tenths of a second
 # an iteration, and parameters.
-MOST_PRODUCTS, MOST_PARAMETERS = 2.5e9, 1500
+MOST_PRODUCTS, MOST_PARAMETERS = 2.5e9, 1000
 MOST_LAST_PRODUCTS = 5e10  # the same for the last steps, on all rows
 MOST_SEARCHED = 4000  # rows
 FEWEST_ROWS = 60  # to look for hidden nodes
@@ -287,7 +287,8 @@ class _Search:
         n_parameters = sum(weight.numel() for weight in network.weights)
         products = len(data.baseline) * n_parameters**2
         by_lm = (
-            min(len(data.X), MOST_SEARCHED) * products <= MOST_PRODUCTS
+            n_parameters <= MOST_PARAMETERS
+            and min(len(data.X), MOST_SEARCHED) * products <= MOST_PRODUCTS
             and len(data.X) * products <= MOST_LAST_PRODUCTS
         )
         most_steps = MOST_STEPS["lm" if by_lm else "lbfgs"]
