@@ -1,8 +1,8 @@
 """What the two estimators share: the shell between scikit-learn and the core.
 
 It checks data and parameters, turns them into scaled tensors, runs the training and
-stores the outcome as numpy arrays. Only this module, its two subclasses and `_checks`
-know scikit-learn's estimator conventions.
+stores the outcome as numpy arrays. Only this module, `_fitted`, its two subclasses and
+`_checks` know scikit-learn's estimator conventions.
 """
 
 import warnings
@@ -14,11 +14,11 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from skkan._activity import activity_of
 from skkan._basis import BASE_ACTIVATIONS, EXTRAPOLATIONS
@@ -45,15 +45,14 @@ from skkan._choice import (
     chosen_solver,
 )
 from skkan._evidence import Prior
+from skkan._fitted import FittedKAN
 from skkan._frame import Frame
 from skkan._monitor import Monitor, Validation
 from skkan._network import KANNetwork
 from skkan._penalties import Penalty
 from skkan._plan import TrainingData, TrainingPlan, make_objective
 from skkan._posterior import (
-    deviations,
     laplace_posterior,
-    output_deviations,
     output_factor,
     prior_of_penalty,
 )
@@ -72,7 +71,6 @@ from skkan._structure import (
     search_structure,
     structure_options,
 )
-from skkan._threads import single_thread
 from skkan._training import TrainingResult, train, trained_already
 from skkan.solvers import Adam, Solver
 
@@ -84,7 +82,6 @@ MOST_DESCRIBED = 100_000  # rows from which first grids and importances are take
 FENCE = 5.0  # first grids end here, in robust standard deviations from the median
 WARNING_LEVEL = 6  # the caller of fit, above scikit-learn's two decorators
 LIGHT = 0.1  # mean weight of the rows below which their number is in doubt
-CHUNK = 2**18  # basis values held at a time by a prediction (2 MB)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +98,7 @@ class Start:
     generator: torch.Generator
 
 
-class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
+class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
     """Base class of the estimators; not to be instantiated."""
 
     _parameter_constraints: dict = {
@@ -821,67 +818,6 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 f"solver={self.solver!r}: set solver='adam'."
             )
         return True
-
-    # Predicting.
-
-    @property
-    def network_(self):
-        """The fitted network as a torch module, in scaled units, built on access.
-
-        It maps (X - centre) / scale to what is added to the baseline. Changing it does
-        not change the estimator.
-        """
-        check_is_fitted(self)
-        try:
-            device = checked_device(self.device)
-        except ValueError:  # fitted on a GPU, used where there is none
-            device = "cpu"
-        return KANNetwork.from_arrays(self._network_arrays, device)
-
-    def _validated(self, X):
-        """X as float64, of the columns of the fit."""
-        check_is_fitted(self)
-        with remedies():
-            return validate_data(self, X, reset=False, dtype=np.float64)
-
-    def _raw(self, X):
-        """Raw output of validated rows, ndarray of shape (n_samples, n_outputs)."""
-        network = self.network_
-        n_values = max(layer.weight[0].numel() for layer in network.all_layers)
-        raw = np.empty((len(X), len(self._baseline)))
-        with single_thread, torch.no_grad():
-            for rows, x in self._scaled_blocks(X, network, n_values):
-                raw[rows] = network(x).cpu().numpy()
-        return self._baseline + raw
-
-    def _deviations(self, X):
-        """What the covariances of the raw output of validated rows are made of.
-
-        Yields
-        ------
-        rows : slice
-        deviations : ndarray of shape (n_outputs, n_parameters, n_block)
-            At unit noise; see `skkan._posterior.deviations`.
-        """
-        network = self.network_
-        if hasattr(self, "_posterior_factor"):
-            factor, deviations_of = self._posterior_factor, deviations
-        else:
-            factor, deviations_of = self._output_factor, output_deviations
-        factor = torch.from_numpy(factor).to(network.layers[0].mask.device)
-        n_values = len(factor) * len(self._baseline)
-        with single_thread, torch.no_grad():
-            for rows, x in self._scaled_blocks(X, network, n_values):
-                yield rows, deviations_of(network, factor, x).cpu().numpy()
-
-    def _scaled_blocks(self, X, network, n_values):
-        """Blocks of rows, such that `n_values` numbers for each row fit the cache."""
-        n_rows = max(1, CHUNK // n_values)
-        scaling = AffineScaling(self._x_centre, self._x_scale)
-        device = network.layers[0].mask.device
-        for start in range(0, len(X), n_rows):
-            rows = slice(start, start + n_rows)
-            yield rows, torch.from_numpy(scaling.transform(X[rows])).to(device)
 
 
 SECOND_ORDER_ATTRIBUTES = (

@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from skkan._edges import check_fitted_kan
+from skkan._structure import WITHOUT_SEARCH
 from skkan.inspection._panels import check_single_axes
 from skkan.inspection._room import CHARACTER, Room
 
@@ -90,7 +91,10 @@ class LossCurveDisplay:
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         check_fitted_kan(estimator)
         schedule = estimator.grid_schedule
-        sizes = [estimator.grid_size, *([] if schedule is None else schedule)]
+        first = estimator.grid_size
+        if first == "auto":
+            first = WITHOUT_SEARCH.grid_size
+        sizes = [first, *([] if schedule is None else schedule)]
         # A warm start skips stages, so that it is not known which they were.
         known = len(sizes) == len(estimator.stage_ends_)
         display = cls(

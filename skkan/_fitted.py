@@ -1,0 +1,77 @@
+"""What a fitted estimator predicts from: its network, block by block of the rows."""
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skkan._checks import checked_device, remedies
+from skkan._network import KANNetwork
+from skkan._posterior import deviations, output_deviations
+from skkan._scaling import AffineScaling
+from skkan._threads import single_thread
+
+CHUNK = 2**18  # basis values held at a time by a prediction (2 MB)
+
+
+class FittedKAN(BaseEstimator):
+    """The half of an estimator that reads a fit; not to be instantiated."""
+
+    @property
+    def network_(self):
+        """The fitted network as a torch module, in scaled units, built on access.
+
+        It maps (X - centre) / scale to what is added to the baseline. Changing it does
+        not change the estimator.
+        """
+        check_is_fitted(self)
+        try:
+            device = checked_device(self.device)
+        except ValueError:  # fitted on a GPU, used where there is none
+            device = "cpu"
+        return KANNetwork.from_arrays(self._network_arrays, device)
+
+    def _validated(self, X):
+        """X as float64, of the columns of the fit."""
+        check_is_fitted(self)
+        with remedies():
+            return validate_data(self, X, reset=False, dtype=np.float64)
+
+    def _raw(self, X):
+        """Raw output of validated rows, ndarray of shape (n_samples, n_outputs)."""
+        network = self.network_
+        n_values = max(layer.weight[0].numel() for layer in network.all_layers)
+        raw = np.empty((len(X), len(self._baseline)))
+        with single_thread, torch.no_grad():
+            for rows, x in self._scaled_blocks(X, network, n_values):
+                raw[rows] = network(x).cpu().numpy()
+        return self._baseline + raw
+
+    def _deviations(self, X):
+        """What the covariances of the raw output of validated rows are made of.
+
+        Yields
+        ------
+        rows : slice
+        deviations : ndarray of shape (n_outputs, n_parameters, n_block)
+            At unit noise; see `skkan._posterior.deviations`.
+        """
+        network = self.network_
+        if hasattr(self, "_posterior_factor"):
+            factor, deviations_of = self._posterior_factor, deviations
+        else:
+            factor, deviations_of = self._output_factor, output_deviations
+        factor = torch.from_numpy(factor).to(network.layers[0].mask.device)
+        n_values = len(factor) * len(self._baseline)
+        with single_thread, torch.no_grad():
+            for rows, x in self._scaled_blocks(X, network, n_values):
+                yield rows, deviations_of(network, factor, x).cpu().numpy()
+
+    def _scaled_blocks(self, X, network, n_values):
+        """Blocks of rows, such that `n_values` numbers for each row fit the cache."""
+        n_rows = max(1, CHUNK // n_values)
+        scaling = AffineScaling(self._x_centre, self._x_scale)
+        device = network.layers[0].mask.device
+        for start in range(0, len(X), n_rows):
+            rows = slice(start, start + n_rows)
+            yield rows, torch.from_numpy(scaling.transform(X[rows])).to(device)
