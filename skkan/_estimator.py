@@ -460,11 +460,8 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
     ):
         """Plan and networks; the one of an earlier fit, where there is one."""
         make_network = partial(self._new_network, data=data, generator=generator)
-        fixed, goes_on, options = (
-            asked.or_else(WITHOUT_SEARCH),
-            network is not None,
-            None,
-        )
+        fixed, options = asked.or_else(WITHOUT_SEARCH), None
+        goes_on = network is not None
         if not goes_on:
             network = make_network(fixed)
             if asked.hidden_layer_sizes is None and not streaming:
