@@ -21,7 +21,6 @@ BUDGET = {
 }
 
 FACTORS = [
-    {"solver": "lbfgs"},
     {"solver": "lm"},
     {"solver": "lm", "alpha": 0.01},
     {"solver": "adam", "max_iter": 40},
@@ -32,7 +31,7 @@ FACTORS = [
     {"spline_order": 2},
     {"spline_order": 5},
     {"grid_eps": 0.0},
-    {"grid_eps": 1.0},
+    {"grid_eps": 1.0},  # what "auto" is here: the base itself
     {"grid_schedule": (8,), "max_iter": 5},
     {"early_stopping": True},
     {"extrapolation": "linear"},
