@@ -5,12 +5,17 @@ its functions from one kernel. It knows nothing of coefficients, layers or data
 scaling. `spline_order` is the polynomial degree throughout: 3 is cubic.
 """
 
-from functools import lru_cache
-
-import numpy as np
 import torch
-from scipy.interpolate import BSpline
 from torch import nn
+
+from skkan._pieces import (
+    Intervals,
+    Location,
+    cardinal_polynomials,
+    powers_of,
+    slopes_of,
+    spline_polynomials,
+)
 
 FARTHEST = 1e9  # beyond the grid, where a tangent ends, so that no value overflows
 UNIFORM = 4  # roundings of its length by which an equidistant grid may be off
@@ -95,7 +100,8 @@ class BSplineBasis(nn.Module):
         self.extrapolation = extrapolation
         self.register_buffer("knots", knots)
         # Functions of degree 0 and slopes of degree 1 jump at the knots themselves.
-        self._is_uniform = spline_order > 1 and _is_uniform(knots)
+        self.is_uniform = spline_order > 1 and _is_uniform(knots)
+        self._intervals = self._polynomials = None  # made when they are needed
 
     @property
     def grid(self):
@@ -177,109 +183,125 @@ class BSplineBasis(nn.Module):
         values : Tensor of shape (n_samples, n_inputs, n_functions)
         derivatives : Tensor of the same shape, or None
         """
-        grid = self.grid
-        inside = x.clamp(grid[:, 0], grid[:, -1])
-        within = x == inside
-        all_within = bool(within.all())
-        linear = self.extrapolation == "linear" and not all_within
-        with_derivatives = with_derivatives or linear
-        local = self._local_of_uniform if self._is_uniform else self._local
-        interval, values, slopes = local(inside.T.contiguous(), with_derivatives)
-        flat_slopes = not (all_within or linear)
-        if with_derivatives and flat_slopes:
-            slopes *= within.T
-        index = self._dense_index(interval)
-        values, derivatives = self._dense(values, index), None
-        if with_derivatives:
-            derivatives = self._dense(slopes, index)
-        if self.base_activation is not None:
-            base, base_slope = BASE_ACTIVATIONS[self.base_activation](inside)
-            values[..., -1] = base
-            if with_derivatives:
-                derivatives[..., -1] = (
-                    base_slope * within if flat_slopes else base_slope
-                )
-        if linear:
-            beyond = (x - inside).clamp(-FARTHEST, FARTHEST)
-            values.addcmul_(derivatives, beyond.unsqueeze(-1))
-        return values, derivatives
+        place = self.locate(x, with_slopes=with_derivatives)
+        index = self._dense_index(place.piece)
+        if self.is_uniform:
+            polynomials = cardinal_polynomials(self.spline_order).to(x)
+            values = polynomials[:, 1:] @ place.powers.flatten(1) + polynomials[:, :1]
+        else:
+            polynomials = self.polynomials().to(x).flatten(2)
+            values = place.values(polynomials)
+        if self.extrapolation == "constant":
+            values.clamp_(min=0)  # of rounding
+        values = self._dense(values, index, place.base, x.shape)
+        if not with_derivatives:
+            return values, None
+        if self.is_uniform:
+            slopes = polynomials[:, 1:] @ place.slopes.flatten(1)
+        else:
+            slopes = place.derivatives(polynomials)
+        return values, self._dense(slopes, index, place.base_slopes, x.shape)
 
-    def _local(self, x, with_derivatives):
-        """The k + 1 splines that live in the interval of each sample.
+    def locate(self, x, *, with_slopes=True):
+        """Where samples lie on the grids, for work with the pieces of the splines.
 
         Parameters
         ----------
-        x : Tensor of shape (n_inputs, n_samples), inside of the grid
-        with_derivatives : bool
+        x : Tensor of shape (n_samples, n_inputs)
+        with_slopes : bool, default=True
+            Whether to spend time on what derivatives are made of.
 
         Returns
         -------
-        interval : Tensor of shape (n_inputs, n_samples), index of the first spline
-        values, derivatives : Tensors of shape (k + 1, n_inputs, n_samples)
-            None instead of derivatives that are not wanted.
+        Location
         """
-        k = self.spline_order
-        interval = torch.searchsorted(self.grid.contiguous(), x, right=True) - 1
-        interval.clamp_(0, self.grid_size - 1)
-        # The 2k knots around x, from t_{i+1-k} to t_{i+k} with t_i <= x < t_{i+1}.
-        shift = torch.arange(1, 2 * k + 1, device=x.device).view(-1, 1, 1)
-        n_inputs, n_samples = x.shape
-        near = (interval + shift).transpose(0, 1).reshape(n_inputs, 2 * k * n_samples)
-        near = self.knots.gather(1, near).view(n_inputs, 2 * k, n_samples)
-        near = near.transpose(0, 1)
-        left, right = x - near[:k], near[k:] - x
-        values = x.new_ones(1, *x.shape)
-        for degree in range(1, k + 1):
-            to_left, to_right = left[k - degree :], right[:degree]
-            ratio = values / (to_left + to_right)
-            values = x.new_zeros(degree + 1, *x.shape)
-            torch.mul(to_right, ratio, out=values[:-1])
-            values[1:].addcmul_(to_left, ratio)
-        if not with_derivatives:
-            return interval, values, None
-        derivatives = x.new_zeros(k + 1, *x.shape)
-        if k > 0:  # B'_{r,k} = k (ratio_{r-1} - ratio_r)
-            derivatives[:-1].sub_(ratio, alpha=k)
-            derivatives[1:].add_(ratio, alpha=k)
-        return interval, values, derivatives
+        x = x.T.contiguous()
+        grid = self.grid
+        inside = x.clamp(grid[:, :1], grid[:, -1:])
+        within = x == inside
+        all_within = bool(within.all())
+        linear = self.extrapolation == "linear" and not all_within
+        with_slopes = with_slopes or linear
+        if self._intervals is None or self._intervals.device != x.device:
+            self._intervals = Intervals(grid, is_uniform=self.is_uniform)
+        piece, position, density = self._intervals.locate(inside)
+        powers, slopes = powers_of(position, self.spline_order), None
+        base, base_slopes = None, None
+        if self.base_activation is not None:
+            base, base_slopes = BASE_ACTIVATIONS[self.base_activation](inside)
+        if with_slopes:
+            slopes = slopes_of(powers, density)
+        if linear:
+            beyond = (x - inside).clamp_(-FARTHEST, FARTHEST)
+            powers.addcmul_(slopes, beyond)
+            base = None if base is None else base.addcmul(base_slopes, beyond)
+        elif with_slopes and not all_within:
+            slopes *= within
+            base_slopes = None if base is None else base_slopes * within
+        return Location(piece, powers, slopes, base, base_slopes)
 
-    def _local_of_uniform(self, x, with_derivatives):
-        """The same where knots are equidistant, from polynomials of one interval."""
-        k, grid = self.spline_order, self.grid
-        density = self.grid_size / (grid[:, -1:] - grid[:, :1])
-        position = (x - grid[:, :1]) * density
-        interval = position.floor().long().clamp_(0, self.grid_size - 1)
-        powers = x.new_ones(k + 1, *x.shape)
-        middle = torch.sub(position, interval, out=powers[1]).sub_(0.5)
-        for degree in range(2, k + 1):
-            torch.mul(powers[degree - 1], middle, out=powers[degree])
-        polynomials, slopes = _cardinal_polynomials(k)
-        values = (polynomials.to(x) @ powers.flatten(1)).clamp_(min=0)  # of rounding
-        derivatives = None
-        if with_derivatives:
-            derivatives = slopes.to(x) @ powers[:k].flatten(1)
-            derivatives = derivatives.view(powers.shape).mul_(density)
-        return interval, values.view(powers.shape), derivatives
+    def polynomials(self):
+        """Polynomials of the splines on each interval; see `spline_polynomials`."""
+        if self.is_uniform:
+            polynomials = cardinal_polynomials(self.spline_order).T.to(self.knots)
+            shape = (*polynomials.shape, self.n_inputs, self.grid_size)
+            return polynomials[..., None, None].expand(shape)
+        if self._polynomials is None or self._polynomials.device != self.knots.device:
+            self._polynomials = spline_polynomials(self.knots, self.spline_order)
+        return self._polynomials
 
-    def _dense_index(self, interval):
+    def pieces(self, weight):
+        """Polynomials of curves, by interval.
+
+        Parameters
+        ----------
+        weight : Tensor of shape (n_curves, n_inputs, n_functions)
+            Coefficients of the splines, and others that do not matter.
+
+        Returns
+        -------
+        Tensor of shape (k + 1, n_curves, n_inputs * grid_size)
+            Coefficient of each power of the position.
+        """
+        near = weight[..., : self.n_splines].unfold(2, self.spline_order + 1, 1)
+        return torch.einsum("mrig,oigr->moig", self.polynomials(), near).flatten(2)
+
+    def pieces_transposed(self, moments):
+        """The transpose of `pieces`: from its result's shape to that of coefficients.
+
+        Returns
+        -------
+        Tensor of shape (n_curves, n_inputs, n_splines)
+        """
+        moments = moments.unflatten(2, (self.n_inputs, self.grid_size))
+        near = torch.einsum("mrig,moig->roig", self.polynomials(), moments)
+        result = near.new_zeros(*near.shape[1:3], self.n_splines)
+        for first, part in enumerate(near):
+            result[..., first : first + self.grid_size] += part
+        return result
+
+    def _dense_index(self, piece):
         """Where the local splines of each sample stand in the flattened dense block.
 
         Column (sample s, input i, function f) stands at (s n_inputs + i) width + f.
         """
-        n_inputs, n_samples = interval.shape
-        width = self.n_functions
-        device = interval.device
+        n_inputs, n_samples = piece.shape
+        width, device = self.n_functions, piece.device
         sample = torch.arange(n_samples, device=device) * (n_inputs * width)
-        input_ = torch.arange(n_inputs, device=device).unsqueeze(1) * width
+        # The interval of an input is its piece less the pieces of those before it.
+        input_ = torch.arange(n_inputs, device=device) * (width - self.grid_size)
         local = torch.arange(self.spline_order + 1, device=device).view(-1, 1, 1)
-        return (interval + (sample + input_) + local).flatten()
+        return (piece + (sample + input_.unsqueeze(1)) + local).flatten()
 
-    def _dense(self, local, index):
+    def _dense(self, local, index, base, shape):
         """Local values in a block with one column per function, zero elsewhere."""
-        _, n_inputs, n_samples = local.shape
+        n_samples, n_inputs = shape
         block = local.new_zeros(n_samples * n_inputs * self.n_functions)
         block.scatter_(0, index, local.flatten())
-        return block.view(n_samples, n_inputs, self.n_functions)
+        block = block.view(n_samples, n_inputs, self.n_functions)
+        if base is not None:
+            block[..., -1] = base.T
+        return block
 
     def transfer_matrix(self, new, *, scale=1.0, shift=0.0):
         """Coefficients on a new grid of every function of this basis.
@@ -340,27 +362,6 @@ class _Evaluation(torch.autograd.Function):
     def backward(ctx, grad):
         (slopes,) = ctx.saved_tensors
         return torch.einsum("nif,nif->ni", grad, slopes), None
-
-
-@lru_cache
-def _cardinal_polynomials(spline_order):
-    """The pieces of B-splines of degree k on integer knots, as polynomials.
-
-    Returns
-    -------
-    values : Tensor of shape (k + 1, k + 1)
-        Row r has the coefficients of powers 0 to k of t, the distance from the middle
-        of an interval, of the spline that begins k - r intervals before it.
-    slopes : Tensor of shape (k + 1, k)
-        The same of the derivatives.
-    """
-    k = spline_order
-    spline = BSpline.basis_element(range(k + 2))
-    middles = [k - row + 0.5 for row in range(k + 1)]
-    derivatives = np.array([spline.derivative(m)(middles) for m in range(k + 1)])
-    values = torch.from_numpy(derivatives).T
-    values /= torch.arange(k + 1, dtype=torch.float64).add(1).lgamma().exp().round()
-    return values, values[:, 1:] * torch.arange(1, k + 1)
 
 
 def _is_uniform(knots):

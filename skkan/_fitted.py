@@ -5,6 +5,7 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skkan._backward import ForwardPass
 from skkan._checks import checked_device, remedies
 from skkan._network import KANNetwork
 from skkan._posterior import deviations, output_deviations
@@ -40,11 +41,13 @@ class FittedKAN(BaseEstimator):
     def _raw(self, X):
         """Raw output of validated rows, ndarray of shape (n_samples, n_outputs)."""
         network = self.network_
-        n_values = max(layer.weight[0].numel() for layer in network.all_layers)
+        weights = network.weights
+        n_values = weights[0][0].numel()
         raw = np.empty((len(X), len(self._baseline)))
         with single_thread, torch.no_grad():
             for rows, x in self._scaled_blocks(X, network, n_values):
-                raw[rows] = network(x).cpu().numpy()
+                run = ForwardPass(network, weights, x, with_gradient=False)
+                raw[rows] = run.output.cpu().numpy()
         return self._baseline + raw
 
     def _deviations(self, X):

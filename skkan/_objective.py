@@ -7,17 +7,17 @@ from copy import copy
 
 import torch
 
-from skkan._linearise import linearise
+from skkan._backward import ForwardPass
 from skkan._normal_equations import (
     QuadraticModel,
     Rows,
     normal_equations,
-    weights_of_each_output,
 )
 
 # Basis values of the first layer are kept up to this many numbers (400 MB), since the
 # inputs never change within a fit.
 LARGEST_CACHE = 50_000_000
+PASS_ARRAYS = 16  # numbers that a pass holds for each node and row
 
 
 class Objective:
@@ -61,8 +61,8 @@ class Objective:
         self._network = network
         self._shapes = [weight.shape for weight in network.weights]
         self._sizes = [shape.numel() for shape in self._shapes]
-        self._own = weights_of_each_output(network, network.widths[-1])
         self._free = network.weight_mask
+        self._pass_width = PASS_ARRAYS * max(network.widths[1:])
         self._expansion = {}  # the last quadratic model of the loss, and its point
 
     @property
@@ -147,10 +147,11 @@ class Objective:
     def raw(self, theta):
         """Raw output, baseline included, Tensor of shape (n_samples, n_outputs)."""
         weights = self._unflatten(theta)
-        width = max(weight[0].numel() for weight in weights)  # of basis values
         outputs = [
-            self._network.propagate(block.X, weights, block.features)[0]
-            for block in self._rows.blocks(width)
+            ForwardPass(
+                self._network, weights, block.X, block.features, with_gradient=False
+            ).output
+            for block in self._rows.blocks(self._pass_width)
         ]
         return self._rows.baseline + torch.cat(outputs)
 
@@ -184,15 +185,15 @@ class Objective:
     @torch.no_grad()
     def _value_and_analytic_grad(self, theta, rows):
         """The same without a graph, where all penalties are quadratic forms."""
-        X, target, share, baseline, features = self._batch(rows)
-        line = linearise(self._network, self._unflatten(theta), X, features)
-        raw = baseline + line.output
-        slope = share.unsqueeze(1) * self._loss.gradient(raw, target)
-        gradient = torch.empty_like(theta)
-        gradient[: line.n_inner] = line.inner_gradient(slope)
-        gradient[self._own] = slope.T @ line.outer
+        weights = self._unflatten(theta)
+        gradient, value = torch.zeros_like(theta), 0.0
+        for block in self._batch(rows).blocks(self._pass_width):
+            run = ForwardPass(self._network, weights, block.X, block.features)
+            raw = block.baseline + run.output
+            slope = block.share.unsqueeze(1) * self._loss.gradient(raw, block.target)
+            gradient += run.gradient(slope)
+            value += float(block.share @ self._loss.value(raw, block.target))
         gradient.mul_(self._free)
-        value = float(share @ self._loss.value(raw, target))
         for form in self._forms:
             value += float(form.value(theta))
             gradient += form.gradient(theta)

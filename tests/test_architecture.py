@@ -20,12 +20,14 @@ ORDER = [
     "_threads",
     "_rows",
     "_scaling",
+    "_pieces",
     "_basis",
     "_layers",
     "_network",
     "_activity",
     "_losses",
     "_penalties",
+    "_backward",
     "_linearise",
     "_normal_equations",
     "_objective",
@@ -82,10 +84,11 @@ ORDER = [
     "symbolic",
     "",  # skkan itself
 ]
-MODEL = {"_basis", "_layers", "_network"}
+MODEL = {"_pieces", "_basis", "_layers", "_network"}
 OPTIMISATION = {
     "_losses",
     "_penalties",
+    "_backward",
     "_linearise",
     "_normal_equations",
     "_objective",

@@ -1,0 +1,45 @@
+"""Passes without a graph against autograd."""
+
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from skkan import KANNetwork
+from skkan._backward import MOST_CURVES, ForwardPass
+
+
+@pytest.mark.parametrize("extrapolation", ["constant", "linear"])
+@pytest.mark.parametrize("additive_skip", [False, True])
+@pytest.mark.parametrize(
+    "widths", [[3, 1], [3, 4, 2], [2, 3, 2, 1], [2, MOST_CURVES + 2, MOST_CURVES + 1]]
+)
+def test_pass_equals_autograd(widths, additive_skip, extrapolation, rng):
+    """Layers by curves and by basis functions, beyond the grids, with edges removed."""
+    x = torch.from_numpy(rng.normal(size=(50, widths[0])))
+    network = KANNetwork.from_samples(
+        widths,
+        x,
+        grid_eps=0.3,
+        extrapolation=extrapolation,
+        additive_skip=additive_skip and len(widths) > 2,
+        generator=torch.Generator().manual_seed(0),
+    )
+    network.layers[0].mask[0, 1] = 0.0
+    weights = [
+        weight + 0.3 * torch.from_numpy(rng.normal(size=weight.shape))
+        for weight in network.weights
+    ]
+    x = 1.5 * x
+    slope = torch.from_numpy(rng.normal(size=(50, widths[-1])))
+    run = ForwardPass(network, weights, x)
+    leaves = [weight.clone().requires_grad_() for weight in weights]
+    output, _ = network.propagate(x, leaves)
+    assert_allclose(run.output, output.detach(), rtol=1e-11, atol=1e-11)
+    expected = torch.autograd.grad((slope * output).sum(), leaves)
+    masks = [layer.mask.unsqueeze(2) for layer in network.all_layers]
+    result = run.gradient(slope).split([weight.numel() for weight in weights])
+    for mine, theirs, mask in zip(result, expected, masks, strict=True):
+        mine = mine.view(theirs.shape) * mask
+        assert_allclose(mine, theirs, rtol=1e-10, atol=1e-10)
+    only_output = ForwardPass(network, weights, x, with_gradient=False).output
+    assert_allclose(only_output, run.output, rtol=0, atol=0)
