@@ -65,8 +65,7 @@ from skkan._split import split_rows
 from skkan._structure import (
     N_MEMBERS,
     WITHOUT_SEARCH,
-    Additive,
-    Ensemble,
+    Judged,
     Structure,
     search_structure,
     structure_options,
@@ -345,26 +344,21 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
         """The same of a network whose structure the data choose."""
         found = start.search(start.data, start.plan, start.generator)
         monitor.n_iter += found.n_iter
-        plan = found.plan
-        if isinstance(found, Additive):
-            networks, prior = [found.candidate.network], found.candidate.prior
-        else:
-            networks, prior = found.networks, found.prior
-        if len(networks) > 1:
-            network = KANNetwork.average(networks)
-            result = trained_already(network, start.data, plan, monitor)
+        is_judged = isinstance(found, Judged)
+        if is_judged and not self.early_stopping:
+            result = trained_already(found.network, start.data, found.plan, monitor)
         else:
             result = train(
-                networks,
+                [found.network if is_judged else found.candidate.network],
                 start.data,
-                plan,
+                found.plan,
                 generator=start.generator,
                 monitor=monitor,
-                prior=prior,
+                prior=found.prior if is_judged else found.candidate.prior,
             )
-        if isinstance(found, Ensemble):
+        if is_judged:
             result.held_out_error = found.error
-        return result, plan
+        return result, found.plan
 
     def _partial_fit(self, X, y, sample_weight, classes=None):
         """One pass over a batch; the first batch fixes scaling and grids."""

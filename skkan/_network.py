@@ -126,39 +126,47 @@ class KANNetwork(nn.Module):
         return cls(layers, skip)
 
     @classmethod
-    def average(cls, networks):
-        """One network, whose output is the mean of those of others.
+    def weighted_sum(cls, networks, shares):
+        """One network, whose output is a weighted sum of those of others.
 
-        Their hidden nodes stand side by side, the edges that leave these are divided by
-        the number of networks, and skips are averaged.
+        Their hidden nodes stand side by side, and the edges that enter the outputs are
+        multiplied by the shares. Networks without hidden nodes become part of the skip.
 
         Parameters
         ----------
         networks : sequence of KANNetwork
-            With one hidden layer, and with inputs and their grids in common.
+            With at most one hidden layer, and with inputs and their grids in common.
+        shares : sequence of float
+            Weight of each network.
 
         Returns
         -------
         KANNetwork
         """
-        if len(networks) == 1:
-            return networks[0]
-        firsts, seconds = zip(*(network.layers for network in networks), strict=True)
+        pairs = list(zip(networks, shares, strict=True))
+        deep = [(n, share) for n, share in pairs if len(n.layers) > 1]
+        direct = [(n.layers[0], share) for n, share in pairs if len(n.layers) == 1]
+        direct += [(n.skip, share) for n, share in deep if n.skip is not None]
+        skip = None
+        if direct:
+            weights = [layer.masked(layer.weight.detach()) * s for layer, s in direct]
+            masks = [layer.mask for layer, _ in direct]
+            mask = torch.stack(masks).amax(0)
+            skip = KANLayer(networks[0].layers[0].basis, sum(weights), mask)
+        if not deep:
+            return cls([skip], None, networks[0].used)
+        firsts, seconds = zip(*(network.layers for network, _ in deep), strict=True)
         inner = KANLayer(
-            firsts[0].basis,
+            networks[0].layers[0].basis,
             torch.cat([layer.weight.detach() for layer in firsts]),
             torch.cat([layer.mask for layer in firsts]),
         )
         basis = seconds[0].basis
         outer = KANLayer(
             basis.with_grid(torch.cat([layer.basis.grid for layer in seconds])),
-            torch.cat([layer.weight.detach() for layer in seconds], 1) / len(networks),
+            torch.cat([n.layers[1].weight.detach() * share for n, share in deep], 1),
             torch.cat([layer.mask for layer in seconds], dim=1),
         )
-        skip = networks[0].skip
-        if skip is not None:
-            weights = [network.skip.weight.detach() for network in networks]
-            skip = KANLayer(inner.basis, sum(weights) / len(weights), skip.mask)
         return cls([inner, outer], skip, networks[0].used)
 
     @property

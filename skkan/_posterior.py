@@ -166,7 +166,7 @@ def output_factor(network, data, plan):
     network : KANNetwork
     data : TrainingData
     plan : TrainingPlan
-        With one quadratic penalty of one strength.
+        With one quadratic penalty.
 
     Returns
     -------
@@ -184,8 +184,13 @@ def output_factor(network, data, plan):
         features = _outer_features(network, data.X[rows])
         precision = precision + (data.sample_weight[rows] * features.T) @ features
     (penalty,) = plan.penalties
-    outer = network.all_layers[len(network.layers) - 1 :]
-    blocks = [penalty.form([layer]).blocks()[: layer.basis.n_inputs] for layer in outer]
+    counts = [layer.mask.numel() for layer in network.all_layers]
+    blocks = penalty.form(network.all_layers).blocks().split(counts)
+    outer = zip(network.all_layers, blocks, strict=True)
+    blocks = [
+        block[: layer.basis.n_inputs]
+        for layer, block in [*outer][len(network.layers) - 1 :]
+    ]
     prior = torch.block_diag(*torch.cat(blocks))
     factored = scaled_factor(precision + data.n_observations * prior)
     if factored is None:

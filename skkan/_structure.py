@@ -1,9 +1,10 @@
-"""The structure of a network, chosen by the data: additive, or with hidden nodes.
+"""The structure of a network, chosen by the data: additive, or with hidden nodes, too.
 
 An additive model has one optimum, and the evidence keeps it smooth on fine grids. What
 hidden nodes add to it is a matter of starts and of local optima, in which the evidence
 is not to be relied on: rows that were held out judge it, and the strength of its
-penalty, and the mean of several networks is taken.
+penalty, and how much weight the mean of several such networks gets beside the additive
+model.
 """
 
 import math
@@ -16,6 +17,7 @@ import torch
 
 from skkan._evidence import Prior
 from skkan._monitor import Monitor
+from skkan._network import KANNetwork
 from skkan._penalties import QuadraticPenalty
 from skkan._plan import TrainingPlan
 from skkan._second_order import (
@@ -26,10 +28,10 @@ from skkan._second_order import (
     starting_candidates,
 )
 from skkan._training import from_starts, train
-from skkan.solvers import LBFGS, DivergenceError, LevenbergMarquardt
+from skkan.solvers import LBFGS, DivergenceError
 
 ADDITIVE_GRIDS = (20, 10, 5)  # the finest that is affordable
-HIDDEN = ((5,), 10)  # layers and grid size
+HIDDEN = ((10,), 10)  # layers and grid size
 GRID_EPS = 0.2  # grids that follow the samples more than they are even
 # Of second-order training: rows * outputs * parameters^2, for some tenths of a second
 # an iteration, and parameters.
@@ -37,15 +39,17 @@ MOST_PRODUCTS, MOST_PARAMETERS = 2.5e9, 1000
 MOST_LAST_PRODUCTS = 5e10  # the same for the last steps, on all rows
 MOST_SEARCHED = 4000  # rows
 FEWEST_ROWS = 60  # to look for hidden nodes
-N_MEMBERS = 3  # networks with hidden nodes, of which the mean is taken
+N_MEMBERS = 4  # networks with hidden nodes, of which the mean is taken
 HELD_OUT = 0.25  # of the rows
 MOST_REFITTING = 20  # steps of an additive model to its mode for other rows
-FIRST_ALPHA, ALPHA_STEP, MOST_ALPHAS = 3e-2, 10.0, 7
-MOST_STEPS = {"lm": 15, "lbfgs": 200}  # under each alpha
-MOST_WORSE = 2  # steps of alpha in a row
+FIRST_ALPHA, ALPHA_STEP, MOST_ALPHAS = 0.1, 10**0.5, 13
+MOST_STEPS = 30  # under each alpha: to stop early keeps from noise, too
+MOST_WORSE = 3  # steps of alpha in a row
 N_ITER_NO_CHANGE = 10
-ENOUGH = 0.5  # mean gain by hidden nodes, in its standard errors
+N_SHARES = 20  # of the hidden nodes' weight beside the additive model, to choose from
+ENOUGH = 1.0  # mean gain by hidden nodes, in its standard errors
 LARGEST_GAIN = 20.0  # of a row, in medians
+PRECISE = 0.1  # of the variance, below which a single network may be more precise
 
 
 @dataclass(frozen=True)
@@ -81,10 +85,11 @@ WITHOUT_SEARCH = Structure((5,), 5, 1.0, False)
 
 
 class Options(NamedTuple):
-    """Structures among which a search is to choose; one of the two may be missing."""
+    """Structures among which a search is to choose; one of the first may be missing."""
 
     additive: Structure | None
     hidden: Structure | None
+    exact: Structure | None
 
     @property
     def grid_eps(self):
@@ -108,45 +113,57 @@ def structure_options(asked, data, n_others):
     Options
     """
     n_rows, n_outputs = min(len(data.X), MOST_SEARCHED), data.target.shape[1]
+
+    def affordable(structure):
+        size = structure.n_parameters(data.X.shape[1], n_outputs, n_others)
+        is_small = n_rows * n_outputs * size**2 <= MOST_PRODUCTS
+        return size <= MOST_PARAMETERS and is_small
+
     additive = None
     for grid_size in ADDITIVE_GRIDS:
         structure = asked.or_else(Structure((), grid_size, GRID_EPS, False))
-        size = structure.n_parameters(data.X.shape[1], n_outputs, n_others)
-        if size <= MOST_PARAMETERS and n_rows * n_outputs * size**2 <= MOST_PRODUCTS:
+        if affordable(structure):
             additive = structure
             break
     hidden = None
     if additive is None or len(data.X) >= FEWEST_ROWS:
-        hidden = asked.or_else(Structure(*HIDDEN, GRID_EPS, False))
-    return Options(additive, hidden)
+        sizes, grid_size = HIDDEN
+        if additive is not None:
+            grid_size = min(grid_size, additive.grid_size)
+        hidden = asked.or_else(Structure(sizes, grid_size, GRID_EPS, False))
+    exact = asked.or_else(WITHOUT_SEARCH)
+    is_open = asked.hidden_layer_sizes is None
+    return Options(additive, hidden, exact if is_open and affordable(exact) else None)
 
 
-class Additive(NamedTuple):
-    """An additive model that a search has found, trained on some of the rows."""
+class Learnt(NamedTuple):
+    """A network that a search has found by evidence, trained on some of the rows."""
 
     candidate: Candidate
     plan: TrainingPlan  # for the rest of its training
     n_iter: int
 
 
-class Ensemble(NamedTuple):
-    """Networks with hidden nodes that a search has found, trained on all rows."""
+class Judged(NamedTuple):
+    """A network that a search has found by rows held out, trained on all rows."""
 
-    networks: list
-    prior: Prior  # that their penalty amounts to
-    plan: TrainingPlan  # of their training
+    network: KANNetwork
+    prior: Prior  # that the penalty of the plan amounts to
+    plan: TrainingPlan  # with the penalty of its weights
     n_iter: int
-    error: torch.Tensor  # (n_outputs,), mean squared error of their mean, held out
+    error: torch.Tensor  # (n_outputs,), mean squared error on the rows held out
 
 
 def search_structure(options, make_network, n_members, data, plan, generator):
     """Choose a structure, and train it.
 
     An additive model comes first. A quarter of the rows is then held out, and networks
-    with hidden nodes are trained on the others, with the strength of the penalty that
-    predicts the rows held out best. They take the place of the additive model if their
-    mean predicts these rows better. With more rows than `MOST_SEARCHED` the search sees
-    some of them only.
+    with hidden nodes are trained on the others, with the strength of the penalty with
+    which their mean predicts the rows held out best. A weighted mean of it and the
+    additive model takes the place of the latter if it predicts these rows better. Where
+    hardly any noise is left, a single network trained by second-order steps is more
+    precise than all that; it is tried last. With more rows than `MOST_SEARCHED` the
+    search sees some of them only.
 
     Parameters
     ----------
@@ -154,100 +171,155 @@ def search_structure(options, make_network, n_members, data, plan, generator):
     make_network : callable
         make_network(structure) gives a network to start from, each time another one.
     n_members : int
-        Number of networks with hidden nodes.
+        Number of networks with hidden nodes; of one alone no mean is taken.
     data : TrainingData
     plan : TrainingPlan
-        Of additive models.
+        Of networks that are learnt by evidence.
     generator : torch.Generator
         For the choice of the rows to hold out.
 
     Returns
     -------
-    Additive or Ensemble
+    Learnt or Judged
     """
     search = _Search(make_network, data, plan, generator)
-    additive, ensemble = None, None
+    additive, hidden = None, None
     if options.additive is not None:
         additive = search.additive(options.additive)
     if options.hidden is not None:
-        ensemble = search.ensemble(options.hidden, n_members, additive)
-    if ensemble is not None:
-        return ensemble
+        hidden = search.hidden(options.hidden, n_members, additive)
+        if options.exact is not None and search.is_precise:
+            exact = search.exact(options.exact)
+            if exact is not None:
+                return exact._replace(n_iter=search.n_iter)
+    if hidden is not None:
+        return hidden
     if additive is None:
         raise DivergenceError("no network to start from predicts finite numbers")
     return additive._replace(n_iter=search.n_iter)
 
 
 class _Search:
-    """The trainings of a search, and how many iterations they took."""
+    """The trainings of a search, and what is known of the rows held out."""
 
     def __init__(self, make_network, data, plan, generator):
         self._make_network, self._generator = make_network, generator
         self._data, self._plan = data, plan
         self._sample = data.thinned(MOST_SEARCHED)
+        order = torch.randperm(len(self._sample.X), generator=generator)
+        is_held_out = torch.zeros(len(order), dtype=torch.bool)
+        is_held_out[order[: math.ceil(HELD_OUT * len(order))]] = True
+        self._fitted = self._sample.rows(~is_held_out)
+        self._held_out = self._sample.rows(is_held_out)
+        self._raw = None  # the best prediction of the rows held out
         self.n_iter = 0
 
     def additive(self, structure):
         """An additive model by second-order training, under the most evidence."""
+        return self._learnt(structure, self._sample)
+
+    def _learnt(self, structure, data):
+        plan = replace(
+            self._plan,
+            grid_sizes=(structure.grid_size,),
+            grid_eps=structure.grid_eps,
+        )
         networks = [self._make_network(structure) for _ in STARTING_STRENGTHS]
-        starts = starting_candidates(networks, self._sample, self._plan)
-        start = from_starts(starts, networks[0], self._sample, self._plan)
-        budget = max(1, self._plan.max_iter - start.n_iter)
-        end = finished(start, self._sample, self._plan, budget)
+        starts = starting_candidates(networks, data, plan)
+        start = from_starts(starts, networks[0], data, plan)
+        end = finished(start, data, plan, max(1, plan.max_iter - start.n_iter))
         self.n_iter += start.n_iter + end.n_iter
-        plan = replace(self._plan, grid_sizes=(structure.grid_size,))
-        return Additive(end, plan, self.n_iter)
+        return Learnt(end, plan, self.n_iter)
 
-    def ensemble(self, structure, n_members, additive):
-        """Networks of a structure; None if their mean is no better than `additive`."""
-        fitted, held_out = self._parts()
-        starts = [self._make_network(structure) for _ in range(n_members)]
-        networks, alpha = self._along_alpha(starts, fitted, held_out)
-        if networks is None:
+    @property
+    def is_precise(self):
+        """Whether hardly any variance of the rows held out is left."""
+        if self._raw is None or not self._plan.loss.has_noise:
+            return False
+        return float(self._error().amax()) < PRECISE
+
+    def exact(self, structure):
+        """A network by second-order training; None if it is not clearly better."""
+        try:
+            found = self._learnt(structure, self._fitted)
+        except DivergenceError:
             return None
-        raw = _mean_output(networks, held_out)
+        raw = _mean_output([found.candidate.network], self._held_out)
+        return found if self._is_better(raw) else None
+
+    def hidden(self, structure, n_members, additive):
+        """Networks of a structure; None if they are of no use beside `additive`."""
+        networks = [self._make_network(structure) for _ in range(n_members)]
         if additive is not None:
-            refitted = at_mode(additive.candidate, fitted, self._plan, MOST_REFITTING)
-            self.n_iter += refitted.n_iter
-            loss = self._plan.loss
-            gain = loss.value(
-                _mean_output([refitted.network], held_out), held_out.target
-            ) - loss.value(raw, held_out.target)
-            if _certainty(gain, held_out.sample_weight) < ENOUGH:
+            basis = additive.candidate.network.layers[0].basis
+            networks = [_on_knots_of(basis, network) for network in networks]
+        networks, alpha = self._along_alpha(networks)
+        share, raw = 1.0, None
+        if networks is not None:
+            raw = _mean_output(networks, self._held_out)
+        if additive is not None:
+            candidate = at_mode(
+                additive.candidate, self._fitted, additive.plan, MOST_REFITTING
+            )
+            self.n_iter += candidate.n_iter
+            self._raw = _mean_output([candidate.network], self._held_out)
+            if networks is None:
                 return None
-        weight = held_out.sample_weight / held_out.sample_weight.sum()
-        error = weight @ (raw - held_out.target).square()
-        networks = [
-            self._trained(network, alpha, self._data) or network for network in networks
-        ]
-        plan = self._plan_for(networks[0], alpha, self._data)
-        prior = _prior(networks[0], alpha, self._data)
-        return Ensemble(networks, prior, plan, self.n_iter, error)
+            if n_members > 1:
+                share = self._best_share(raw)
+            raw = torch.lerp(self._raw, raw, share)
+            if not self._is_better(raw):
+                return None
+        self._raw = raw
+        return self._judged(networks, alpha, share, additive)
 
-    def _parts(self):
-        """Rows to fit and rows to hold out."""
-        sample = self._sample
-        order = torch.randperm(len(sample.X), generator=self._generator)
-        held_out = torch.zeros(len(order), dtype=torch.bool)
-        held_out[order[: math.ceil(HELD_OUT * len(order))]] = True
-        return sample.rows(~held_out), sample.rows(held_out)
+    def _judged(self, networks, alpha, share, additive):
+        """The weighted mean of networks and an additive model, for all rows."""
+        error = self._error()
+        networks, alpha = self._on_all_rows(networks, alpha)
+        total = _Sum(networks, [share / len(networks)] * len(networks), alpha)
+        if share < 1:
+            total = total.with_additive(self._on_all_rows_of(additive), share)
+        network = total.network()
+        plan = replace(
+            self._plan_for(network, alpha), penalties=(total.penalty(self._data),)
+        )
+        prior = Prior.of_alpha(
+            network, plan.penalties[0].alpha, 1.0, self._data.n_observations
+        )
+        return Judged(network, prior, plan, self.n_iter, error)
 
-    def _along_alpha(self, networks, fitted, held_out):
+    def _error(self):
+        weight = self._held_out.sample_weight / self._held_out.sample_weight.sum()
+        return weight @ (self._raw - self._held_out.target).square()
+
+    def _best_share(self, raw):
+        """Weight of the hidden nodes with which rows held out are predicted best."""
+        shares = [step / N_SHARES for step in range(N_SHARES + 1)]
+        losses = [self._loss(torch.lerp(self._raw, raw, share)) for share in shares]
+        return shares[int(np.argmin(losses))]
+
+    def _loss(self, raw):
+        loss = self._plan.loss.value(raw, self._held_out.target)
+        return float(self._held_out.sample_weight @ loss)
+
+    def _is_better(self, raw):
+        """Whether rows held out are clearly predicted better than before."""
+        loss, target = self._plan.loss, self._held_out.target
+        gain = loss.value(self._raw, target) - loss.value(raw, target)
+        return _certainty(gain, self._held_out.sample_weight) > ENOUGH
+
+    def _along_alpha(self, networks):
         """Networks under the strength whose mean predicts best, and that strength.
 
         The strength falls by steps, at each of which the networks are trained on from
-        where they stand, until the rows held out are predicted worse twice in a row.
+        where they stand, until the rows held out are predicted no better for some time.
         """
         best, best_loss, n_worse = (None, None), math.inf, 0
         for step in range(MOST_ALPHAS):
             alpha = FIRST_ALPHA / ALPHA_STEP**step
-            networks = [
-                self._trained(network, alpha, fitted) or network for network in networks
-            ]
-            loss = self._plan.loss.value(
-                _mean_output(networks, held_out), held_out.target
-            )
-            loss = float(held_out.sample_weight @ loss)
+            networks = self._all_trained(networks, alpha, self._fitted)
+            loss = self._loss(_mean_output(networks, self._held_out))
             n_worse = 0 if loss < best_loss else n_worse + 1
             if loss < best_loss:
                 best, best_loss = (networks, alpha), loss
@@ -255,9 +327,31 @@ class _Search:
                 break
         return best
 
+    def _on_all_rows(self, networks, alpha):
+        """Networks trained on all rows, under an alpha that falls with their number."""
+        ratio = len(self._data.X) / len(self._fitted.X)
+        n_steps = max(1, round(math.log(ratio) / math.log(ALPHA_STEP)))
+        for step in range(1, n_steps + 1):
+            now = alpha / ratio ** (step / n_steps)
+            networks = self._all_trained(networks, now, self._data)
+        return networks, now
+
+    def _on_all_rows_of(self, additive):
+        candidate, data = additive.candidate, self._data
+        size = sum(weight.numel() for weight in candidate.network.weights)
+        if len(data.X) * len(data.baseline) * size**2 > MOST_LAST_PRODUCTS:
+            return candidate
+        candidate = at_mode(candidate, data, additive.plan, MOST_REFITTING)
+        self.n_iter += candidate.n_iter
+        return candidate
+
+    def _all_trained(self, networks, alpha, data):
+        """Networks trained on; one whose training diverges stays as it is."""
+        return [self._trained(network, alpha, data) or network for network in networks]
+
     def _trained(self, network, alpha, data):
         """A network trained on from where it stands; None if that diverges."""
-        plan = self._plan_for(network, alpha, data)
+        plan = self._plan_for(network, alpha)
         monitor = Monitor(
             tol=plan.tol,
             n_iter_no_change=N_ITER_NO_CHANGE,
@@ -267,13 +361,7 @@ class _Search:
         )
         try:
             result = train(
-                [network],
-                data,
-                plan,
-                generator=self._generator,
-                monitor=monitor,
-                # It keeps "lm" from looking for a start of its own.
-                prior=_prior(network, alpha, data),
+                [network], data, plan, generator=self._generator, monitor=monitor
             )
         except DivergenceError:
             return None
@@ -282,28 +370,75 @@ class _Search:
         self.n_iter += monitor.n_iter
         return result.network
 
-    def _plan_for(self, network, alpha, data):
+    def _plan_for(self, network, alpha):
         """The plan of a network under one strength of the penalty for all edges."""
-        n_parameters = sum(weight.numel() for weight in network.weights)
-        products = len(data.baseline) * n_parameters**2
-        by_lm = (
-            n_parameters <= MOST_PARAMETERS
-            and min(len(data.X), MOST_SEARCHED) * products <= MOST_PRODUCTS
-            and len(data.X) * products <= MOST_LAST_PRODUCTS
-        )
-        most_steps = MOST_STEPS["lm" if by_lm else "lbfgs"]
         return replace(
             self._plan,
-            solver=LevenbergMarquardt() if by_lm else LBFGS(),
+            solver=LBFGS(),
             penalties=(QuadraticPenalty(alpha),),
             grid_sizes=(network.grid_size,),
-            max_iter=min(self._plan.max_iter, most_steps),
+            n_grid_updates=min(self._plan.n_grid_updates, 1),
+            max_iter=min(self._plan.max_iter, MOST_STEPS),
             learns_alpha=False,
         )
 
 
-def _prior(network, alpha, data):
-    return Prior.of_alpha(network, alpha, 1.0, data.n_observations)
+@dataclass(frozen=True)
+class _Sum:
+    """A weighted sum of networks with one hidden layer, and of an additive model."""
+
+    networks: list
+    shares: list
+    alpha: float  # of each network
+    additive: Candidate | None = None
+
+    def with_additive(self, additive, share):
+        """The same with an additive model, whose weight is what `share` leaves."""
+        basis = additive.network.layers[0].basis
+        return _Sum(
+            [network.resized(basis.grid_size, basis) for network in self.networks],
+            [*self.shares, 1 - share],
+            self.alpha,
+            additive,
+        )
+
+    def network(self):
+        if self.additive is None:
+            return KANNetwork.weighted_sum(self.networks, self.shares)
+        return KANNetwork.weighted_sum(
+            [*self.networks, self.additive.network], self.shares
+        )
+
+    def penalty(self, data):
+        """The penalties of the parts, as one of the weights of the sum.
+
+        What was multiplied by a share has one over its square of the strength.
+        """
+        one = QuadraticPenalty(self.alpha).per_edge(1)
+        first, last = self.networks[0].all_layers[:2]
+        inner = one.expand(len(self.networks) * first.mask.numel(), 3)
+        outer = [
+            one.expand(*last.mask.shape, 3) / share**2
+            for share in self.shares[: len(self.networks)]
+        ]
+        parts = [inner, torch.cat(outer, dim=1).flatten(0, 1)]
+        if self.additive is not None:
+            alpha = self.additive.prior.alpha(data.n_observations).cpu()
+            parts.append(alpha / self.shares[-1] ** 2)
+        elif self.networks[0].skip is not None:  # the mean of as many
+            n_edges = self.networks[0].skip.mask.numel()
+            parts.append(one.expand(n_edges, 3) * len(self.networks))
+        return QuadraticPenalty(torch.cat(parts))
+
+
+def _on_knots_of(basis, network):
+    """A network to start from, whose inputs have all or every second knot of a basis.
+
+    Its functions are then among those of the basis.
+    """
+    grid_size = network.grid_size
+    step = basis.grid_size // grid_size
+    return network.resized(grid_size, basis.with_grid(basis.grid[:, ::step]))
 
 
 @torch.no_grad()

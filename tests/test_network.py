@@ -68,7 +68,7 @@ def test_activations_sum_to_the_output(additive_skip, rng):
 
 
 @pytest.mark.parametrize("additive_skip", [False, True])
-def test_average_is_the_mean_of_the_outputs(additive_skip, rng):
+def test_weighted_sum_of_networks_is_that_of_the_outputs(additive_skip, rng):
     x = make_samples(rng)
     first, *others = (
         make_network(rng, x, additive_skip=additive_skip) for _ in range(3)
@@ -80,12 +80,19 @@ def test_average_is_the_mean_of_the_outputs(additive_skip, rng):
         )
         for other in others
     ]
-    networks = [first, *others]
-    average = KANNetwork.average(networks)
-    expected = sum(output(network, x) for network in networks) / 3
-    assert_allclose(output(average, x), expected, rtol=0, atol=1e-12)
-    assert average.widths == [3, 12, 2]
-    assert KANNetwork.average([first]) is first
+    direct = KANNetwork([KANLayer.at_random(first.layers[0].basis, 2, None)])
+    shares = [0.5, -0.2, 0.3, 0.4]
+    networks = [first, *others, direct]
+    total = KANNetwork.weighted_sum(networks, shares)
+    expected = sum(
+        share * output(network, x)
+        for network, share in zip(networks, shares, strict=True)
+    )
+    assert_allclose(output(total, x), expected, rtol=0, atol=1e-12)
+    assert total.widths == [3, 12, 2]
+    alone = KANNetwork.weighted_sum([direct], [0.5])
+    assert_allclose(output(alone, x), 0.5 * output(direct, x), rtol=0, atol=1e-12)
+    assert alone.skip is None
 
 
 @pytest.mark.parametrize("additive_skip", [False, True])

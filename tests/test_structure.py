@@ -13,15 +13,16 @@ from skkan._structure import WITHOUT_SEARCH, Structure
 from skkan.inspection import edge_table
 from skkan.solvers import LBFGS
 
+NOISE = 0.2  # a sixth of the variance of the product
 short = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
 @pytest.fixture(scope="module")
 def product():
-    """A law of two factors, with a little noise: 300 rows to fit, 300 to test."""
+    """A law of two factors and noise: 300 rows to fit, 300 to test."""
     rng = np.random.default_rng(0)
     X = rng.uniform(-1, 1, (600, 3))
-    y = np.sin(3 * X[:, 0]) * X[:, 1] + 0.05 * rng.normal(size=600)
+    y = np.sin(3 * X[:, 0]) * X[:, 1] + NOISE * rng.normal(size=600)
     return X[:300], y[:300], X[300:], y[300:]
 
 
@@ -45,11 +46,26 @@ def test_a_sum_of_curves_is_fitted_by_the_additive_model(rng):
 
 def test_a_product_is_fitted_by_a_mean_of_networks(fitted, product):
     X, y, X_test, y_test = product
-    assert fitted.hidden_layer_sizes_ == (15,)
-    noise = 0.05**2 / y_test.var()
-    assert fitted.score(X_test, y_test) > 1 - 2 * noise
+    assert fitted.hidden_layer_sizes_ == (40,)
+    noise = NOISE**2 / y_test.var()
+    assert fitted.score(X_test, y_test) > 1 - 1.5 * noise
     additive = KANRegressor(()).fit(X, y)
     assert additive.score(X_test, y_test) < 0.5
+
+
+def test_a_law_with_hardly_any_noise_is_fitted_by_one_precise_network(product):
+    """By second-order steps, which leave evidence, and as well as if asked for it."""
+    X, _, X_test, _ = product
+
+    def law(X):
+        return np.sin(3 * X[:, 0]) * X[:, 1]
+
+    model = KANRegressor("auto", random_state=0).fit(X, law(X))
+    assert model.hidden_layer_sizes_ == (5,)
+    assert model.log_evidence_ > 0
+    one = KANRegressor((5,), random_state=0).fit(X, law(X))
+    errors = [np.std(m.predict(X_test) - law(X_test)) for m in (model, one)]
+    assert errors[0] < 2 * errors[1] < 0.02
 
 
 def test_deviations_of_a_mean_of_networks_cover_what_they_should(fitted, product):
@@ -60,7 +76,7 @@ def test_deviations_of_a_mean_of_networks_cover_what_they_should(fitted, product
     assert (std > fitted.noise_std_).all()
     covered = np.mean(np.abs(y_test - mean) < 1.645 * std)
     assert 0.86 < covered < 0.98
-    assert_allclose(fitted.noise_std_, 0.05, rtol=0.3)
+    assert_allclose(fitted.noise_std_, NOISE, rtol=0.3)
     _, far = fitted.predict(3 * X_test, return_std=True)
     assert far.mean() > std.mean()
 
@@ -68,7 +84,7 @@ def test_deviations_of_a_mean_of_networks_cover_what_they_should(fitted, product
 def test_curves_and_copies_of_a_mean_of_networks(fitted, product):
     """It is one network: its edges add up, and it travels as others do."""
     X = product[0]
-    assert len(edge_table(fitted)) == 3 * 15 + 15
+    assert len(edge_table(fitted)) == fitted.network_.n_edges >= 3 * 40 + 40
     copy = pickle.loads(pickle.dumps(fitted))
     assert_array_equal(copy.predict(X), fitted.predict(X))
     assert not hasattr(fitted, "alpha_")  # each of the networks had its own
@@ -116,7 +132,7 @@ def test_classes_that_no_sum_of_curves_can_tell_apart(n_classes, rng):
     loss = log_loss(y[300:], model.predict_proba(X[300:]))
     assert loss < 0.2
     if n_classes == 2:
-        assert model.hidden_layer_sizes_ == (15,)
+        assert model.hidden_layer_sizes_ == (40,)
 
 
 @short
@@ -155,7 +171,7 @@ def test_early_stopping_watches_one_network(product):
     X, y, X_val, y_val = product
     model = KANRegressor("auto", early_stopping=True, random_state=0)
     model.fit(X, y, X_val=X_val, y_val=y_val)
-    assert model.hidden_layer_sizes_ == (5,)
+    assert model.hidden_layer_sizes_ == (10,)
     assert_allclose(model.best_validation_score_, model.score(X_val, y_val))
 
 
@@ -164,7 +180,7 @@ def test_more_columns_than_second_order_training_can_take(rng):
     X = rng.normal(size=(90, 200))
     y = X[:, 0] + 0.1 * rng.normal(size=90)
     model = KANRegressor("auto", max_iter=20, random_state=0).fit(X, y)
-    assert model.hidden_layer_sizes_ == (15,)
+    assert model.hidden_layer_sizes_ == (40,)
     assert model.score(X, y) > 0.5
 
 
@@ -173,8 +189,8 @@ def test_fits_go_on_from_what_was_found(fitted, product):
     X, y, _, _ = product
     model = pickle.loads(pickle.dumps(fitted)).set_params(warm_start=True)
     model.set_params(max_iter=3).fit(X, y)
-    assert model.hidden_layer_sizes_ == (15,)
-    assert model.score(X, y) > 0.95
+    assert model.hidden_layer_sizes_ == (40,)
+    assert_allclose(model.score(X, y), fitted.score(X, y), atol=0.02)
 
 
 def test_an_interrupted_search_keeps_the_earlier_fit(product, monkeypatch):
