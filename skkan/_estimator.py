@@ -58,7 +58,7 @@ from skkan._posterior import (
 )
 from skkan._progress import ProgressLine
 from skkan._prune import pruned
-from skkan._rows import canonical_rows
+from skkan._rows import canonical_rows, dense
 from skkan._scaling import AffineScaling
 from skkan._second_order import NO_EVIDENCE, STARTING_STRENGTHS
 from skkan._split import split_rows
@@ -236,13 +236,14 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Training rows in any units; finite numbers.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training rows in any units; finite numbers. Sparse rows are made dense, in
+            8 bytes a cell.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Target values or class labels.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights; a weight of 2 equals giving the row twice.
-        X_val : array-like of shape (n_val, n_features), default=None
+        X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
             Rows to validate on instead of a share of the training rows. In a
             Pipeline they are transformed with `transform_input=["X_val"]`.
         y_val : array-like of shape (n_val,) or (n_val, n_outputs), default=None
@@ -528,10 +529,12 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
                 X,
                 y,
                 reset=reset,
+                accept_sparse="csr",
                 dtype=np.float64,
                 multi_output=True,
                 ensure_min_samples=fewest,
             )
+        X = dense(X)
         y = self._check_target(y)
         weight = checked_weights(sample_weight, X, fewest)
         if not weight.all():

@@ -271,7 +271,7 @@ class KANRegressor(RegressorMixin, BaseKAN):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
         return_std : bool, default=False
             Whether to return the standard deviation of the target, too. It adds the
             noise to the uncertainty of the network, taken from the Laplace posterior
@@ -318,7 +318,7 @@ class KANRegressor(RegressorMixin, BaseKAN):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array-like of shape (n_samples,), default=None
 

@@ -27,7 +27,7 @@ from skkan._checks import checked_weights, earlier_fit_kept, remedies
 from skkan._classifier import KANClassifier
 from skkan._edges import edge_functions, intercepts
 from skkan._regressor import KANRegressor
-from skkan._rows import canonical_rows
+from skkan._rows import canonical_rows, dense
 from skkan.symbolic._choices import Proposer, symbolic_edges
 from skkan.symbolic._fit_losses import Deviance, SquaredError
 from skkan.symbolic._primitives import ZERO
@@ -94,7 +94,7 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights; a weight of 2 equals giving the row twice.
@@ -136,7 +136,9 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         max_refits = checked_count("max_refits", self.max_refits)
         estimator._validated(X)
         with earlier_fit_kept(self), remedies():
-            X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+            X = validate_data(
+                self, X, accept_sparse="csr", dtype=np.float64, ensure_min_samples=2
+            )
             X, loss = self._rows(estimator, X, y, sample_weight)
             choices = Proposer(
                 primitives, fixed, n_candidates, loss.n_observations
@@ -169,11 +171,11 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
     def _rows(self, estimator, X, y, sample_weight):
         """Rows in a form in which weights equal repetitions, and their FitLoss."""
         weight = checked_weights(sample_weight, X, fewest=2)
-        target = np.empty((len(X), 0))
+        target = np.empty((X.shape[0], 0))
         if y is not None:
             check_consistent_length(X, y)
             target = checked_target(estimator, y, self._coding(estimator))
-        X, target, weight = canonical_rows(X, target, weight)
+        X, target, weight = canonical_rows(dense(X), target, weight)
         raw = estimator._raw(X)
         return X, self._loss(estimator, raw, None if y is None else target, weight)
 
@@ -221,9 +223,16 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
             for edge in self.edges_
         }
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     def _raw(self, X):
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=np.float64)
+        X = dense(
+            validate_data(self, X, reset=False, accept_sparse="csr", dtype=np.float64)
+        )
         raw = self.formula_(X)
         undefined = np.flatnonzero(~np.isfinite(raw).all(axis=1))
         if len(undefined):
@@ -321,7 +330,7 @@ class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
 
         Returns
         -------
@@ -403,7 +412,7 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
 
         Returns
         -------
@@ -418,7 +427,7 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
 
         Returns
         -------
@@ -436,7 +445,7 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
 
         Returns
         -------
@@ -449,7 +458,7 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
 
         Returns
         -------
@@ -491,7 +500,7 @@ def fit_symbolic(
     ----------
     estimator : KANRegressor or KANClassifier
         Fitted.
-    X : array-like of shape (n_samples, n_features)
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Rows to fit the constants to.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
         Target of these rows, or their labels. None takes the outputs of the network
