@@ -6,12 +6,14 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skkan._checks import checked_device, remedies
+from skkan._losses import REGRESSION_LOSSES
 from skkan._network import KANNetwork
 from skkan._posterior import deviations, output_deviations
 from skkan._rows import dense
 from skkan._scaling import AffineScaling
 from skkan._threads import single_thread
 
+LOG_LINKED = {name for name, loss in REGRESSION_LOSSES.items() if loss.has_log_link}
 CHUNK = 2**18  # basis values held at a time by a prediction (2 MB)
 
 
@@ -44,6 +46,18 @@ class FittedKAN(BaseEstimator):
             return validate_data(
                 self, X, reset=False, accept_sparse="csr", dtype=np.float64
             )
+
+    @property
+    def _has_log_link(self):
+        return getattr(self, "_fitted_loss", None) in LOG_LINKED
+
+    @property
+    def _raw_scaling(self):
+        """From raw outputs to what the link inverts, in the units of the target."""
+        if self._has_log_link:
+            # log(scale * mean) = log(scale) + log(mean)
+            return AffineScaling(np.log(self._y_scale), np.ones_like(self._y_scale))
+        return AffineScaling(self._y_centre, self._y_scale)
 
     def _raw(self, X):
         """Raw output of validated rows, ndarray of shape (n_samples, n_outputs)."""

@@ -25,7 +25,7 @@ from skkan._second_order import (
     finished,
     starting_candidates,
 )
-from skkan._training import from_starts, train
+from skkan._training import adapted_loss, from_starts, train
 from skkan.solvers import LBFGS, DivergenceError, LevenbergMarquardt
 
 ADDITIVE_GRIDS = (20, 10, 5)  # the finest that is affordable
@@ -136,7 +136,7 @@ class Ensemble(NamedTuple):
     prior: Prior  # that their penalty amounts to
     plan: TrainingPlan  # of their training
     n_iter: int
-    error: torch.Tensor  # (n_outputs,), mean squared error of their mean, held out
+    error: torch.Tensor | None  # (n_outputs,), mean deviance of their mean, held out
 
 
 def search_structure(options, make_network, n_members, data, plan, generator):
@@ -195,6 +195,9 @@ class _Search:
         budget = max(1, self._plan.max_iter - start.n_iter)
         end = finished(start, self._sample, self._plan, budget)
         self.n_iter += start.n_iter + end.n_iter
+        # Networks with hidden nodes are compared under the loss of this noise.
+        loss = adapted_loss(self._plan.loss, [end.network], self._sample)
+        self._plan = replace(self._plan, loss=loss)
         plan = replace(self._plan, grid_sizes=(structure.grid_size,))
         return Additive(end, plan, self.n_iter)
 
@@ -215,8 +218,12 @@ class _Search:
             ) - loss.value(raw, held_out.target)
             if _certainty(gain, held_out.sample_weight) < ENOUGH:
                 return None
-        weight = held_out.sample_weight / held_out.sample_weight.sum()
-        error = weight @ (raw - held_out.target).square()
+        error = None
+        if self._plan.loss.has_noise:
+            weight = held_out.sample_weight / held_out.sample_weight.sum()
+            error = weight @ self._plan.loss.deviances(raw, held_out.target)
+        loss = adapted_loss(self._plan.loss, networks, held_out)
+        self._plan = replace(self._plan, loss=loss)
         networks = [
             self._trained(network, alpha, self._data) or network for network in networks
         ]

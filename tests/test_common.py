@@ -6,9 +6,11 @@ Nothing is exempt: there is no expected failure, and a check that skips itself f
 from unittest import SkipTest
 
 import pytest
+from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skkan import KANClassifier, KANRegressor, SparsityPenalty
+from skkan._losses import REGRESSION_LOSSES
 from skkan.symbolic import LIBRARY, SymbolicKANClassifier, SymbolicKANRegressor
 
 # Enough for the accuracy that the checks ask for, in a fraction of a fit's time. The
@@ -46,6 +48,11 @@ ESTIMATORS = [
     for factor in FACTORS
     for make in (KANRegressor, KANClassifier)
 ]
+LOSSES = [
+    KANRegressor(loss=name, quantile=0.5 if name == "quantile" else None, **BUDGET)
+    for name in REGRESSION_LOSSES
+]
+LOSSES += [clone(model).set_params(solver="lm") for model in LOSSES[1:]]
 
 # The checks set the random_state of an estimator, not that of one inside.
 INNER = {**BUDGET, "hidden_layer_sizes": (), "grid_size": 3, "random_state": 0}
@@ -62,7 +69,9 @@ FORMULAS = [
 
 # The small budgets end fits early, which is what the warning is for.
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@parametrize_with_checks([KANRegressor(), KANClassifier(), *ESTIMATORS, *FORMULAS])
+@parametrize_with_checks(
+    [KANRegressor(), KANClassifier(), *ESTIMATORS, *LOSSES, *FORMULAS]
+)
 def test_passes_the_checks_of_scikit_learn(estimator, check):
     try:
         check(estimator)

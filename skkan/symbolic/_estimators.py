@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from numbers import Integral
 
 import numpy as np
+import torch
 from scipy.special import log_expit, log_softmax
 from sklearn.base import (
     BaseEstimator,
@@ -26,10 +27,11 @@ from sklearn.utils.validation import (
 from skkan._checks import checked_weights, earlier_fit_kept, remedies
 from skkan._classifier import KANClassifier
 from skkan._edges import edge_functions, intercepts
+from skkan._losses import REGRESSION_LOSSES
 from skkan._regressor import KANRegressor
 from skkan._rows import canonical_rows, dense
 from skkan.symbolic._choices import Proposer, symbolic_edges
-from skkan.symbolic._fit_losses import Deviance, SquaredError
+from skkan.symbolic._fit_losses import Deviance, LogMean, SquaredError
 from skkan.symbolic._primitives import ZERO
 from skkan.symbolic._refit import Refit
 from skkan.symbolic._requests import (
@@ -45,6 +47,7 @@ MOST_SEARCHED = 2000  # rows by which choices are compared before the last refit
 EXACT = 1e-8  # of the deviation of the target: smaller errors are not told apart
 UNKNOWN_NOISE = 1e-2  # the same where a network's own predictions are the target and
 # its solver has not learnt how far they are from the data
+VARIANCE_POWERS = {"poisson": 1, "gamma": 2}  # of the mean
 # Deviation of the noise by which latent log odds of two classes decide on a label
 # (logistic), and of each of more classes (Gumbel).
 LABEL_NOISE, CLASS_NOISE = np.pi / np.sqrt(3), np.pi / np.sqrt(6)
@@ -315,15 +318,26 @@ class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):
         return KANRegressor()
 
     def _loss(self, estimator, raw, target, weight):
+        output = estimator._raw_scaling.inverse_transform(raw)
+        if target is not None and estimator._has_log_link:
+            power = VARIANCE_POWERS[estimator._fitted_loss]
+            return LogMean.of_target(target, weight, power, EXACT)
         scale = estimator._y_scale
-        if target is not None:
+        if target is not None and estimator._fitted_loss == "squared_error":
             return SquaredError(target, weight, scale, EXACT)
+        if estimator._has_log_link:
+            deviation = np.sqrt(weight @ np.square(output - output.mean(0)))
+            deviation = deviation / np.sqrt(weight.sum())
+            scale = np.where(deviation > 0, deviation, 1.0)
         noise = getattr(estimator, "noise_std_", UNKNOWN_NOISE * scale)
         floor = max(EXACT, float(np.max(noise / scale)))
-        return SquaredError(scale * raw + estimator._y_centre, weight, scale, floor)
+        return SquaredError(output, weight, scale, floor)
 
     def _coding(self, estimator):
-        return {"_y_is_vector": estimator._y_is_vector}
+        return {
+            "_y_is_vector": estimator._y_is_vector,
+            "_fitted_loss": estimator._fitted_loss,
+        }
 
     def predict(self, X):
         """Predict the target by the formula.
@@ -341,8 +355,9 @@ class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):
         ValueError
             If the formula is not defined at some rows.
         """
-        raw = self._raw(X)
-        return raw[:, 0] if self._y_is_vector else raw
+        loss = REGRESSION_LOSSES[self._fitted_loss]()
+        y = loss.inverse_link(torch.from_numpy(self._raw(X))).numpy()
+        return y[:, 0] if self._y_is_vector else y
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -503,9 +518,12 @@ def fit_symbolic(
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Rows to fit the constants to.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-        Target of these rows, or their labels. None takes the outputs of the network
-        itself, so that the formula describes the network: by squared error, of the
-        predictions of a regressor or of the raw log odds of a classifier (before any
+        Target of these rows, or their labels. Formulas of a network that was fitted
+        with loss "poisson" or "gamma" are of the logarithm of the mean, and are fitted
+        by that deviance; with "huber" and "quantile" y is not used. None takes the
+        outputs of the network itself, so that the formula describes the network: by
+        squared error, of the predictions of a regressor (their logarithms with
+        "poisson" and "gamma") or of the raw log odds of a classifier (before any
         moderation by a posterior). They count as exact up to the noise of the target
         around them: `noise_std_` of a regressor (1% of the deviation of y if it has
         none), and pi / sqrt(3) in the log odds of a label, the deviation of logistic
