@@ -129,7 +129,7 @@ def train_adapting(networks, data, plan, *, generator, monitor, prior=None):
             monitor=monitor,
             prior=result.prior,
         )
-    result.stage_ends = first_stages + result.stage_ends
+        result.stage_ends = first_stages + result.stage_ends
     return result
 
 

@@ -5,8 +5,11 @@ Nothing is exempt: there is no expected failure, and a check that skips itself f
 
 from unittest import SkipTest
 
+import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.datasets import make_regression
+from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skkan import KANClassifier, KANRegressor, SparsityPenalty
@@ -72,8 +75,17 @@ FORMULAS = [
 @parametrize_with_checks(
     [KANRegressor(), KANClassifier(), *ESTIMATORS, *LOSSES, *FORMULAS]
 )
-def test_passes_the_checks_of_scikit_learn(estimator, check):
+def test_passes_the_checks_of_scikit_learn(estimator, check, monkeypatch):
+    positive = estimator.__sklearn_tags__().target_tags.positive_only
+    if positive and check.func.__name__ == "check_regressor_multioutput":
+        # The only check that does not heed this tag.
+        monkeypatch.setattr(estimator_checks, "make_regression", positive_targets)
     try:
         check(estimator)
     except SkipTest as reason:
         pytest.fail(f"the check skipped itself: {reason}")
+
+
+def positive_targets(**settings):
+    X, y = make_regression(**settings)
+    return X, np.exp(y / y.std())

@@ -354,6 +354,20 @@ def test_warm_start_and_streams_go_on(loss, rng):
     assert_array_equal(pickle.loads(pickle.dumps(stream)).predict(X), stream.predict(X))
 
 
+@every_loss
+def test_trainings_under_an_adapted_loss_belong_to_the_last_stage(loss, rng):
+    """Two grids, two stages, and no more iterations than the budget of each."""
+    X, y = table(loss["loss"], rng)
+    model = KANRegressor((), grid_schedule=(8,), alpha=0.01, max_iter=40, **loss)
+    model.fit(X, y)
+    first, last = model.stage_ends_
+    assert first <= 40
+    # The value at the start of each of three adapted trainings is a point, too.
+    assert last - first <= 40 + 3
+    assert last == len(model.loss_curve_)
+    assert model.grid_size_ == 8
+
+
 @other_losses
 def test_a_fit_goes_on_under_its_own_loss_only(loss, rng):
     X, y = table(loss["loss"], rng)
