@@ -355,8 +355,8 @@ class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):
         ValueError
             If the formula is not defined at some rows.
         """
-        loss = REGRESSION_LOSSES[self._fitted_loss]()
-        y = loss.inverse_link(torch.from_numpy(self._raw(X))).numpy()
+        raw = torch.from_numpy(self._raw(X))
+        y = REGRESSION_LOSSES[self._fitted_loss]().inverse_link(raw).numpy()
         return y[:, 0] if self._y_is_vector else y
 
     def __sklearn_tags__(self):
