@@ -215,6 +215,32 @@ def checked_regression_target(y):
     return y
 
 
+def checked_range(y, loss):
+    """y, if the loss is defined for all of its values."""
+    least = y.min(initial=np.inf)
+    if loss == "poisson" and least < 0:
+        raise ValueError(
+            "loss='poisson' requires non-negative y and sum(y) > 0, got values down to "
+            f"{least:.4g}: drop those rows, or set loss='squared_error'."
+        )
+    if loss == "gamma" and least <= 0:
+        raise ValueError(
+            f"loss='gamma' requires strictly positive y, got values down to {least:.4g}"
+            ": drop those rows, or set loss='poisson', which takes zeros."
+        )
+    return y
+
+
+def checked_sums(target, sample_weight):
+    """A target whose columns have something to count, as loss='poisson' needs."""
+    if not (sample_weight @ target > 0).all():
+        raise ValueError(
+            "loss='poisson' requires non-negative y and sum(y) > 0, got only zeros: "
+            "there is nothing to learn a mean from. Add rows, or leave this fit out."
+        )
+    return target
+
+
 def checked_labels(y):
     """Class labels of shape (n_samples,), or an indicator matrix of labels."""
     y = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
@@ -236,6 +262,13 @@ def checked_labels(y):
 
 def checked_posterior(estimator):
     """Raise a ValueError if the last fit has left no posterior."""
+    loss = estimator._fitted_loss
+    if loss != "squared_error":
+        raise ValueError(
+            "return_std is the deviation of normal errors, which is not defined for a "
+            f"fit with loss={loss!r}: set loss='squared_error', or fit quantiles with "
+            "loss='quantile'."
+        )
     known = ("_posterior_factor", "_output_factor")
     if not any(hasattr(estimator, name) for name in known):
         raise ValueError(

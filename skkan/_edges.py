@@ -3,7 +3,8 @@
 An `EdgeFunction` is one curve phi(x) = w b(x) + sum_m c_m B_m(x) with what is known of
 it: names, importance, range and density of its input, posterior deviation. Inputs of
 the first layer are in the units of the features, outputs of the last one in those of
-the target (log odds for classes); hidden nodes have no unit but that of the core.
+the target (log odds for classes, logarithms of the mean where the loss has a log
+link); hidden nodes have no unit but that of the core.
 """
 
 from dataclasses import dataclass
@@ -155,7 +156,8 @@ def edge_functions(estimator, *, with_posterior=False):
     """All curves of a fitted estimator.
 
     The curves that enter an output and its intercept (see `intercepts`) add up to what
-    the model predicts: the target, or the raw log odds of classes, which
+    the model predicts: the target, its logarithm under a loss with a log link
+    ("poisson" and "gamma"), or the raw log odds of classes, which
     `decision_function` moderates after a fit with solver "lm".
 
     Parameters
@@ -209,7 +211,7 @@ def edge_functions(estimator, *, with_posterior=False):
         if start == 0:
             centre = estimator._x_centre[features]
             scale = estimator._x_scale[features]
-        unit = estimator._y_scale if end == last else np.ones(len(layer.mask))
+        unit = estimator._raw_scaling.scale if end == last else np.ones(len(layer.mask))
         unscale = np.where(np.isfinite(scale), scale, 0.0)
         bases = [
             BSplineBasis(
@@ -283,10 +285,11 @@ def _output_names(estimator):
 def intercepts(estimator):
     """What the curves that enter the outputs are added to, ndarray of (n_outputs,).
 
-    In the units of the target; log odds for classes.
+    In the units of the target; log odds for classes; logarithms of the mean where the
+    loss has a log link.
     """
     check_fitted_kan(estimator)
-    return estimator._y_centre + estimator._y_scale * estimator._baseline
+    return estimator._raw_scaling.inverse_transform(estimator._baseline)
 
 
 def check_fitted_kan(estimator):

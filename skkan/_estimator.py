@@ -58,7 +58,7 @@ from skkan._posterior import (
 )
 from skkan._progress import ProgressLine
 from skkan._prune import pruned
-from skkan._rows import canonical_rows
+from skkan._rows import canonical_rows, dense
 from skkan._scaling import AffineScaling
 from skkan._second_order import NO_EVIDENCE, STARTING_STRENGTHS
 from skkan._split import split_rows
@@ -70,7 +70,12 @@ from skkan._structure import (
     search_structure,
     structure_options,
 )
-from skkan._training import TrainingResult, train, trained_already
+from skkan._training import (
+    TrainingResult,
+    adapted_loss,
+    train_adapting,
+    trained_already,
+)
 from skkan.solvers import Adam, Solver
 
 # Grids end that many mean distances between samples beyond the outermost ones, so that
@@ -214,6 +219,10 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
     def _make_loss(self, coding):
         """The loss of this target."""
 
+    def _loss_in_units(self, loss, scale, rows):
+        """The loss with what depends on the scale of the target and on the rows."""
+        return loss
+
     @abstractmethod
     def _scale_target(self, target, sample_weight):
         """AffineScaling of the encoded target."""
@@ -235,13 +244,14 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Training rows in any units; finite numbers.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training rows in any units; finite numbers. Sparse rows are made dense, in
+            8 bytes a cell.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Target values or class labels.
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights; a weight of 2 equals giving the row twice.
-        X_val : array-like of shape (n_val, n_features), default=None
+        X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
             Rows to validate on instead of a share of the training rows. In a
             Pipeline they are transformed with `transform_input=["X_val"]`.
         y_val : array-like of shape (n_val,) or (n_val, n_outputs), default=None
@@ -282,6 +292,7 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
         if prunes:
             checked_pruning(self.prune_threshold, start.plan)
         n_stages = len(start.plan.grid_sizes) + prunes
+        adapts = start.plan.loss.is_adaptive
 
         def attributes(network):
             return {"_network_arrays": network.to_arrays(), **start.frame.attributes}
@@ -289,7 +300,11 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
         callbacks, progress = [], []
         if not only_prune:
             callbacks = CallbackObserver.create(
-                self, given, attributes, None if prunes else n_stages, self.max_iter
+                self,
+                given,
+                attributes,
+                None if prunes or adapts else n_stages,
+                self.max_iter,
             )
         if self.verbose:
             progress.append(ProgressLine(n_stages, self.max_iter))
@@ -320,9 +335,12 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
         """The result of a training, pruned where that is asked for, and its plan."""
         if start.search is not None:
             return self._train_found(start, monitor)
-        result = TrainingResult(start.networks[0], monitor, prior=start.prior)
+        plan = start.plan
+        result = TrainingResult(
+            start.networks[0], monitor, prior=start.prior, loss=plan.loss
+        )
         if not only_prune:
-            result = train(
+            result = train_adapting(
                 start.networks,
                 start.data,
                 start.plan,
@@ -330,12 +348,13 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
                 monitor=monitor,
                 prior=start.prior,
             )
+            plan = replace(plan, loss=result.loss)
         if self.prune_threshold is None or result.interrupted:
-            return result, start.plan
+            return result, plan
         return pruned(
             result,
             start.data,
-            start.plan,
+            plan,
             self.prune_threshold,
             generator=start.generator,
         )
@@ -348,7 +367,7 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
         if is_judged and not self.early_stopping:
             result = trained_already(found.network, start.data, found.plan, monitor)
         else:
-            result = train(
+            result = train_adapting(
                 [found.network if is_judged else found.candidate.network],
                 start.data,
                 found.plan,
@@ -358,7 +377,7 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
             )
         if is_judged:
             result.held_out_error = found.error
-        return result, found.plan
+        return result, replace(found.plan, loss=result.loss)
 
     def _partial_fit(self, X, y, sample_weight, classes=None):
         """One pass over a batch; the first batch fixes scaling and grids."""
@@ -436,7 +455,10 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
         else:
             x_scaling = earlier.x_scaling.with_new_columns(rows[0], rows[2])
             frame = replace(earlier, coding=coding, x_scaling=x_scaling)
+        loss = self._loss_in_units(loss, frame.y_scaling.scale, rows)
         data = frame.tensors(rows, device)
+        if network is not None:
+            loss = adapted_loss(loss, [network], data)
         generator = self._generator(streaming)
         start = self._starting_point(
             asked, loss, data, generator, grid_sizes, network, streaming
@@ -522,10 +544,12 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
                 X,
                 y,
                 reset=reset,
+                accept_sparse="csr",
                 dtype=np.float64,
                 multi_output=True,
                 ensure_min_samples=fewest,
             )
+        X = dense(X)
         y = self._check_target(y)
         weight = checked_weights(sample_weight, X, fewest)
         if not weight.all():
@@ -703,38 +727,40 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
             )
             return {}
         n_rows = start.data.n_observations
-        scale = start.frame.y_scaling.scale
+        scale, loss = start.frame.y_scaling.scale, start.plan.loss
         attributes = {
             "alpha_": posterior.alpha,
-            "log_evidence_": posterior.log_evidence - n_rows * np.log(scale).sum(),
+            "log_evidence_": posterior.log_evidence
+            - 0.5 * loss.noise_power * n_rows * np.log(scale).sum(),
             "n_effective_parameters_": posterior.n_effective,
             "_posterior_factor": posterior.factor,
             "_noise": posterior.noise,
             "_shared_noise": posterior.shared_noise,
             "_n_observations": n_rows,
         }
-        if start.plan.loss.has_noise:
-            attributes["noise_std_"] = self._in_units(posterior.noise, start.frame)
-        return attributes
+        return attributes | self._noise_in_units(loss, posterior.noise, start.frame)
 
     def _uncertainty_of_outputs(self, result, start):
         """Noise and last-layer posterior, where rows held out tell the noise."""
-        if not start.plan.loss.has_noise:
-            return {}
         noise = result.held_out_error.cpu().numpy()
+        attributes = self._noise_in_units(start.plan.loss, noise, start.frame)
+        if not start.plan.loss.is_normal:
+            return attributes
         factor = output_factor(result.network, start.data, start.plan)
         if factor is None:
             return {}
-        return {
-            "noise_std_": self._in_units(noise, start.frame),
-            "_noise": noise,
-            "_output_factor": factor,
-        }
+        return {**attributes, "_noise": noise, "_output_factor": factor}
 
-    def _in_units(self, variance, frame):
-        """Deviation in the units of the target, a float if there is one target."""
-        std = np.sqrt(variance) * frame.y_scaling.scale
-        return float(std[0]) if frame.coding.get("_y_is_vector") else std
+    def _noise_in_units(self, loss, noise, frame):
+        """Noise as a fitted attribute in units of the target, if it has a meaning."""
+        if loss.is_normal:
+            name, value = "noise_std_", np.sqrt(noise) * frame.y_scaling.scale
+        elif loss.has_log_link:
+            name = "dispersion_"
+            value = noise * frame.y_scaling.scale**loss.noise_power
+        else:
+            return {}
+        return {name: float(value[0]) if frame.coding["_y_is_vector"] else value}
 
     def _describe(self, network, data):
         data = data.thinned(MOST_DESCRIBED)
@@ -814,6 +840,7 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
 SECOND_ORDER_ATTRIBUTES = (
     "alpha_",
     "noise_std_",
+    "dispersion_",
     "log_evidence_",
     "n_effective_parameters_",
     "_posterior_factor",

@@ -160,7 +160,9 @@ class LinearisedModel:
     n_observations : float
         Sum of the sample weights, which count as repetitions.
     has_noise : bool
-        Whether the loss is a squared error with a noise variance to be learnt.
+        Whether the loss has a noise that is to be learnt.
+    least_noise : float, default=0.0
+        The smallest that it can be.
 
     References
     ----------
@@ -169,7 +171,9 @@ class LinearisedModel:
     Fellner-Schall Method for Smoothing Parameter Optimization, 2017.
     """
 
-    def __init__(self, network, theta, model, n_observations, has_noise):
+    def __init__(
+        self, network, theta, model, n_observations, has_noise, least_noise=0.0
+    ):
         spectrum = penalty_spectrum(*basis_kind(network.layers[0].basis))
         vectors = spectrum.vectors.to(theta)
         n_functions = len(vectors)
@@ -182,7 +186,8 @@ class LinearisedModel:
         self._gradient = (
             n_observations * (model.gradient.view(edges) @ vectors).flatten()
         )
-        self._deviance = 2 * n_observations * model.value
+        value = model.value if model.bounded_value is None else model.bounded_value
+        self._deviance = 2 * n_observations * value
         self._theta = (theta.view(edges) @ vectors).flatten()
         self._parts = spectrum.parts.to(theta)
         self._vectors = vectors
@@ -191,6 +196,7 @@ class LinearisedModel:
         self._network, self._n_rows = network, n_observations
         self._n_targets = n_observations * network.widths[-1]
         self._has_noise = has_noise
+        self._least_noise = max(least_noise, LEAST_NOISE)
 
     def posterior(self, prior):
         """Posterior and evidence under a prior; None where rounding forbids it.
@@ -353,7 +359,8 @@ class LinearisedModel:
         outcome = self.posterior(prior) if self._has_noise else None
         if outcome is None:
             return prior
-        noise = max(outcome.deviance / self.freedom(outcome, 1.0), LEAST_NOISE)
+        noise = outcome.deviance / self.freedom(outcome, 1.0)
+        noise = max(noise, self._least_noise)
         return Prior.of_alpha(self._network, alpha, noise, self._n_rows)
 
     def improved(self, prior, posterior, share=1.0, ceiling=None):
@@ -404,7 +411,7 @@ class LinearisedModel:
         if not self._has_noise:
             return Prior(precision, prior.noise)
         noise = posterior.deviance / self.freedom(posterior, prior.noise)
-        noise = max(noise, LEAST_NOISE)
+        noise = max(noise, self._least_noise)
         least, most = (
             prior.noise / LARGEST_NOISE_FACTOR,
             prior.noise * LARGEST_NOISE_FACTOR,

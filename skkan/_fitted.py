@@ -7,11 +7,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skkan._backward import ForwardPass
 from skkan._checks import checked_device, remedies
+from skkan._losses import REGRESSION_LOSSES
 from skkan._network import KANNetwork
 from skkan._posterior import deviations, output_deviations
+from skkan._rows import dense
 from skkan._scaling import AffineScaling
 from skkan._threads import single_thread
 
+LOG_LINKED = {name for name, loss in REGRESSION_LOSSES.items() if loss.has_log_link}
 CHUNK = 2**18  # basis values held at a time by a prediction (2 MB)
 
 
@@ -32,18 +35,37 @@ class FittedKAN(BaseEstimator):
             device = "cpu"
         return KANNetwork.from_arrays(self._network_arrays, device)
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     def _validated(self, X):
-        """X as float64, of the columns of the fit."""
+        """X as float64, dense or of compressed rows, of the columns of the fit."""
         check_is_fitted(self)
         with remedies():
-            return validate_data(self, X, reset=False, dtype=np.float64)
+            return validate_data(
+                self, X, reset=False, accept_sparse="csr", dtype=np.float64
+            )
+
+    @property
+    def _has_log_link(self):
+        return getattr(self, "_fitted_loss", None) in LOG_LINKED
+
+    @property
+    def _raw_scaling(self):
+        """From raw outputs to what the link inverts, in the units of the target."""
+        if self._has_log_link:
+            # log(scale * mean) = log(scale) + log(mean)
+            return AffineScaling(np.log(self._y_scale), np.ones_like(self._y_scale))
+        return AffineScaling(self._y_centre, self._y_scale)
 
     def _raw(self, X):
         """Raw output of validated rows, ndarray of shape (n_samples, n_outputs)."""
         network = self.network_
         weights = network.weights
         n_values = weights[0][0].numel()
-        raw = np.empty((len(X), len(self._baseline)))
+        raw = np.empty((X.shape[0], len(self._baseline)))
         with single_thread, torch.no_grad():
             for rows, x in self._scaled_blocks(X, network, n_values):
                 run = ForwardPass(network, weights, x, with_gradient=False)
@@ -71,10 +93,14 @@ class FittedKAN(BaseEstimator):
                 yield rows, deviations_of(network, factor, x).cpu().numpy()
 
     def _scaled_blocks(self, X, network, n_values):
-        """Blocks of rows, such that `n_values` numbers for each row fit the cache."""
+        """Blocks of rows, such that `n_values` numbers for each row fit the cache.
+
+        Sparse rows become dense block by block.
+        """
         n_rows = max(1, CHUNK // n_values)
         scaling = AffineScaling(self._x_centre, self._x_scale)
         device = network.layers[0].mask.device
-        for start in range(0, len(X), n_rows):
+        for start in range(0, X.shape[0], n_rows):
             rows = slice(start, start + n_rows)
-            yield rows, torch.from_numpy(scaling.transform(X[rows])).to(device)
+            x = scaling.transform(dense(X[rows]))
+            yield rows, torch.from_numpy(x).to(device)

@@ -51,6 +51,7 @@ class QuadraticModel(NamedTuple):
     gradient: torch.Tensor  # (n_parameters,)
     curvature: torch.Tensor  # (n_parameters, n_parameters)
     anchors: torch.Tensor  # (n_anchors, n_parameters), directions not to step along
+    bounded_value: float | None = None  # for the noise, where outliers are bounded
 
     def anchored_curvature(self):
         """The curvature that keeps steps from moving hidden nodes off their grids."""
@@ -88,6 +89,7 @@ def normal_equations(network, loss, weights, rows):
     n_outputs = len(rows.baseline)
     n_parameters = sum(weight.numel() for weight in weights)
     value, moments = 0.0, _Moments(network, weights)
+    bounded_value = 0.0
     gradient = weights[0].new_zeros(n_parameters)
     curvature = weights[0].new_zeros(n_parameters, n_parameters)
     own = weights_of_each_output(network, n_outputs).to(gradient.device)
@@ -96,6 +98,9 @@ def normal_equations(network, loss, weights, rows):
         line = linearise(network, weights, block.X, block.features)
         raw = block.baseline + line.output
         value += float(block.share @ loss.value(raw, block.target))
+        if loss.is_adaptive:
+            bounded = loss.bounded(raw, block.target).sum(1)
+            bounded_value += float(block.share @ bounded)
         moments.add(line, block.share)
         slope = block.share.unsqueeze(1) * loss.gradient(raw, block.target)
         gradient[: line.n_inner] += line.inner_gradient(slope)
@@ -118,7 +123,9 @@ def normal_equations(network, loss, weights, rows):
     if not free.all():
         gradient, curvature = gradient * free, curvature * free * free.unsqueeze(1)
     anchors = moments.anchors(curvature.diagonal())
-    return QuadraticModel(value, gradient, curvature, anchors)
+    if not loss.is_adaptive:
+        bounded_value = value
+    return QuadraticModel(value, gradient, curvature, anchors, bounded_value)
 
 
 class _Moments:

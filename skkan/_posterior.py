@@ -76,6 +76,7 @@ def laplace_posterior(network, data, plan, prior, objective=None):
         objective.gauss_newton_of_loss(theta).without_anchors(),
         n_rows,
         plan.loss.has_noise,
+        plan.loss.least_noise,
     )
     is_proper = True
     if prior is None:
@@ -94,9 +95,10 @@ def laplace_posterior(network, data, plan, prior, objective=None):
     factor, scale = factored
     noise = [prior.noise] * len(data.baseline)
     if plan.loss.has_noise:
-        squares = (objective.raw(theta) - data.target).square()
+        deviances = plan.loss.deviances(objective.raw(theta), data.target)
         freedom = linearised.freedom(outcome, prior.noise) / len(data.baseline)
-        noise = (data.sample_weight @ squares / freedom).tolist()
+        noise = data.sample_weight @ deviances / freedom
+        noise = noise.clamp(min=plan.loss.least_noise).tolist()
     log_evidence = outcome.evidence_at_point - outcome.log_hyperprior
     return Posterior(
         factor=(factor / scale.unsqueeze(1)).cpu().numpy(),
@@ -121,6 +123,7 @@ def prior_of_penalty(network, data, plan, alpha):
         objective.gauss_newton_of_loss(theta),
         data.n_observations,
         plan.loss.has_noise,
+        plan.loss.least_noise,
     ).prior_of_alpha(alpha)
 
 

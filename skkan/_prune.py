@@ -103,6 +103,7 @@ def _trained_on(
         prior_is_final=prior_is_final,
     )
     again.stage_ends = result.stage_ends + again.stage_ends
+    plan = replace(plan, loss=again.loss)
     return again, plan
 
 
@@ -194,6 +195,7 @@ class _Search:
             objective.gauss_newton_of_loss(theta),
             self._data.n_observations,
             self._plan.loss.has_noise,
+            self._plan.loss.least_noise,
         )
         self._posterior = self._linearised.posterior(candidate.prior)
         self._score = -math.inf

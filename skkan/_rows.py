@@ -7,6 +7,11 @@ import numpy as np
 MOST_ROWS = 100_000
 
 
+def dense(X):
+    """X as an ndarray, whether it was one or a sparse matrix."""
+    return X.toarray() if hasattr(X, "toarray") else X
+
+
 def without_zero_weights(rows):
     """Those rows (X, target, sample weight) that have a weight."""
     used = rows[2] > 0

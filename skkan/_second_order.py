@@ -64,7 +64,9 @@ class Candidate:
 
 def starting_candidates(networks, data, plan):
     """One candidate for each starting prior; the networks should differ."""
-    noise = STARTING_NOISE if plan.loss.has_noise else 1.0
+    noise = 1.0
+    if plan.loss.has_noise:
+        noise = max(STARTING_NOISE, plan.loss.least_noise)
     candidates = []
     for network, strengths in zip(networks, STARTING_STRENGTHS, strict=False):
         alpha = [[strength / data.n_observations for strength in strengths]]
@@ -274,6 +276,7 @@ class _Walk:
             self._objective.gauss_newton_of_loss(self.theta),
             self._data.n_observations,
             self._plan.loss.has_noise,
+            self._plan.loss.least_noise,
         )
 
     def follow_nodes(self):

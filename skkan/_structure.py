@@ -27,7 +27,7 @@ from skkan._second_order import (
     finished,
     starting_candidates,
 )
-from skkan._training import from_starts, train
+from skkan._training import adapted_loss, from_starts, train
 from skkan.solvers import LBFGS, DivergenceError
 
 ADDITIVE_GRIDS = (20, 10, 5)  # the finest that is affordable
@@ -49,7 +49,7 @@ N_ITER_NO_CHANGE = 10
 N_SHARES = 20  # of the hidden nodes' weight beside the additive model, to choose from
 ENOUGH = 1.0  # mean gain by hidden nodes, in its standard errors
 LARGEST_GAIN = 20.0  # of a row, in medians
-PRECISE = 0.1  # of the variance, below which a single network may be more precise
+PRECISE = 0.1  # of a constant's error, below which one network may do better
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Judged(NamedTuple):
     prior: Prior  # that the penalty of the plan amounts to
     plan: TrainingPlan  # with the penalty of its weights
     n_iter: int
-    error: torch.Tensor  # (n_outputs,), mean squared error on the rows held out
+    error: torch.Tensor | None  # (n_outputs,), mean deviance on the rows held out
 
 
 def search_structure(options, make_network, n_members, data, plan, generator):
@@ -216,7 +216,12 @@ class _Search:
 
     def additive(self, structure):
         """An additive model by second-order training, under the most evidence."""
-        return self._learnt(structure, self._sample)
+        found = self._learnt(structure, self._sample)
+        # Networks with hidden nodes are compared under the loss of this noise.
+        network = found.candidate.network
+        loss = adapted_loss(self._plan.loss, [network], self._sample)
+        self._plan = replace(self._plan, loss=loss)
+        return found._replace(plan=replace(found.plan, loss=loss))
 
     def _learnt(self, structure, data):
         plan = replace(
@@ -233,10 +238,12 @@ class _Search:
 
     @property
     def is_precise(self):
-        """Whether hardly any variance of the rows held out is left."""
+        """Whether hardly any of what a constant leaves on rows held out is left."""
         if self._raw is None or not self._plan.loss.has_noise:
             return False
-        return float(self._error().amax()) < PRECISE
+        constant = self._held_out.baseline.expand(self._raw.shape)
+        left = self._error(self._raw) / self._error(constant).clamp(min=1e-300)
+        return float(left.amax()) < PRECISE
 
     def exact(self, structure):
         """A network by second-order training; None if it is not clearly better."""
@@ -275,7 +282,9 @@ class _Search:
 
     def _judged(self, networks, alpha, share, additive):
         """The weighted mean of networks and an additive model, for all rows."""
-        error = self._error()
+        error = self._error(self._raw) if self._plan.loss.has_noise else None
+        loss = adapted_loss(self._plan.loss, networks, self._held_out)
+        self._plan = replace(self._plan, loss=loss)
         networks, alpha = self._on_all_rows(networks, alpha)
         total = _Sum(networks, [share / len(networks)] * len(networks), alpha)
         if share < 1:
@@ -289,9 +298,9 @@ class _Search:
         )
         return Judged(network, prior, plan, self.n_iter, error)
 
-    def _error(self):
+    def _error(self, raw):
         weight = self._held_out.sample_weight / self._held_out.sample_weight.sum()
-        return weight @ (self._raw - self._held_out.target).square()
+        return weight @ self._plan.loss.deviances(raw, self._held_out.target)
 
     def _best_share(self, raw):
         """Weight of the hidden nodes with which rows held out are predicted best."""

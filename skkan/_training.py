@@ -23,6 +23,7 @@ from skkan.solvers import DivergenceError
 
 MOST_GROWING = 9  # iterations on each of the growing subsamples
 CLEAR_NOISE = 0.5  # of the variance of the target, below which starts can be compared
+MOST_ADAPTATIONS = 3  # of the loss to the noise
 MOST_SETTLING = 10  # iterations after a grid update, before it is judged
 
 
@@ -39,7 +40,8 @@ class TrainingResult:
     prior: Prior | None = None  # of the weights, after second-order training
     objective: object = None  # of all rows, as second-order training left it
     starts: list = field(default_factory=list)  # candidates of second-order training
-    held_out_error: torch.Tensor | None = None  # (n_outputs,), mean square
+    held_out_error: torch.Tensor | None = None  # (n_outputs,), mean deviance
+    loss: object = None  # as adapted to the noise
 
 
 def train(
@@ -70,7 +72,7 @@ def train(
     DivergenceError
         If the objective is not finite and the solver's backing off does not help.
     """
-    result = TrainingResult(networks[0], monitor, prior=prior)
+    result = TrainingResult(networks[0], monitor, prior=prior, loss=plan.loss)
     run_stage = _run_stage
     if plan.solver.second_order:
         run_stage = _run_second_order_stage
@@ -96,6 +98,48 @@ def train(
     return result
 
 
+def train_adapting(networks, data, plan, *, generator, monitor, prior=None):
+    """Fit a network under a loss that may depend on the noise.
+
+    The residuals of a training say what the noise is; the training then goes on under
+    the loss of that noise. Arguments and result are those of `train`.
+    """
+    result = train(
+        networks, data, plan, generator=generator, monitor=monitor, prior=prior
+    )
+    first_stages, most_iter = result.stage_ends[:-1], plan.max_iter
+    start = first_stages[-1] if first_stages else 0
+    for _ in range(MOST_ADAPTATIONS):
+        budget = most_iter - (len(monitor.loss_curve) - start)
+        loss = adapted_loss(plan.loss, [result.network], data)
+        if loss is plan.loss or budget <= 0 or result.interrupted:
+            break
+        plan = replace(
+            plan, loss=loss, grid_sizes=(result.network.grid_size,), max_iter=budget
+        )
+        objective = make_objective(result.network, data, plan)
+        monitor.forget_best()
+        monitor.begin_search(objective)
+        monitor(objective.start, objective.value(objective.start))
+        result = train(
+            [result.network],
+            data,
+            plan,
+            generator=generator,
+            monitor=monitor,
+            prior=result.prior,
+        )
+        result.stage_ends = first_stages + result.stage_ends
+    return result
+
+
+@torch.no_grad()
+def adapted_loss(loss, networks, data):
+    """The loss for the noise around the mean of some networks."""
+    raw = data.baseline + sum(network(data.X) for network in networks) / len(networks)
+    return loss.adapted(raw, data.target, data.sample_weight)
+
+
 def trained_already(network, data, plan, monitor):
     """The result of a training whose course was not watched, such as an average.
 
@@ -106,7 +150,8 @@ def trained_already(network, data, plan, monitor):
     monitor.begin_search(objective)
     monitor(objective.start, objective.value(objective.start))
     monitor.end_stage()
-    return TrainingResult(network, monitor, stage_ends=[len(monitor.loss_curve)])
+    ends = [len(monitor.loss_curve)]
+    return TrainingResult(network, monitor, stage_ends=ends, loss=plan.loss)
 
 
 def _run_second_order_stage(result, data, plan, generator):

@@ -4,18 +4,38 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
-from scipy.optimize import minimize
-from scipy.special import expit, softmax
+from scipy.integrate import quad
+from scipy.optimize import brentq, minimize, minimize_scalar
+from scipy.special import expit, huber, softmax
+from scipy.stats import logistic, norm
+from sklearn.metrics import (
+    mean_gamma_deviance,
+    mean_pinball_loss,
+    mean_poisson_deviance,
+    mean_squared_error,
+)
 from torch.autograd.functional import hessian, jacobian
 
 from skkan._losses import (
+    HUBER_DELTA,
+    LARGEST_LOG,
+    LEAST_SPREAD,
     PRIOR_COUNT,
+    REGRESSION_LOSSES,
+    SMOOTHING,
     BinaryLogLoss,
+    GammaDeviance,
+    Huber,
     MultinomialLogLoss,
+    Pinball,
+    PoissonDeviance,
     SquaredError,
 )
 
 LOSSES = [SquaredError(), BinaryLogLoss(), MultinomialLogLoss()]
+NOISY = [make() for make in REGRESSION_LOSSES.values()] + [Pinball(0.9, 0.3)]
+LOG_LINKED = [PoissonDeviance(), GammaDeviance()]
+ADAPTIVE = [Huber(), Pinball(), Pinball(0.9)]
 
 
 def problem(loss, rng, n_samples=30, n_outputs=3):
@@ -179,3 +199,222 @@ def test_baseline_takes_weights_as_repetitions(loss, rng):
     ones = torch.ones(len(repeated)).double()
     expected = loss.baseline(repeated, ones)
     assert_allclose(loss.baseline(target, count.double()), expected, rtol=1e-13)
+
+
+# Losses of regression, with a noise that is learnt.
+
+
+def noisy_problem(loss, rng, n_samples=40, n_outputs=2):
+    """Raw outputs and targets, zeros among them where the loss takes them."""
+    raw = torch.from_numpy(2 * rng.standard_normal((n_samples, n_outputs)))
+    target = 2 * rng.standard_normal(raw.shape)
+    if loss.has_log_link:
+        target = rng.gamma(0.7, 2, raw.shape)
+    if isinstance(loss, PoissonDeviance):
+        target[::3] = 0
+    return raw, torch.from_numpy(target)
+
+
+@pytest.mark.parametrize("loss", NOISY, ids=by_name)
+def test_value_of_regression_is_half_the_peers_deviance(loss, rng):
+    """scikit-learn's deviances; scipy's Huber loss; a convolution with a kernel."""
+    raw, target = noisy_problem(loss, rng)
+
+    def smoothed(residual):
+        scale = loss.width
+        value, _ = quad(
+            lambda shift: (
+                mean_pinball_loss([residual + shift], [0], alpha=loss.quantile)
+                * logistic.pdf(shift, scale=scale)
+            ),
+            *(-40 * scale, 40 * scale),
+            points=[-residual],
+            limit=200,
+        )
+        return value
+
+    peers = {
+        "SquaredError": lambda t, z: mean_squared_error([t], [z]) / 2,
+        "PoissonDeviance": lambda t, z: mean_poisson_deviance([t], [np.exp(z)]) / 2,
+        "GammaDeviance": lambda t, z: mean_gamma_deviance([t], [np.exp(z)]) / 2,
+        "Huber": lambda t, z: huber(loss.delta, t - z),
+        "Pinball": lambda t, z: smoothed(t - z),
+    }
+    peer = np.vectorize(peers[by_name(loss)])(target, raw)
+    # The quadrature is as precise as this.
+    assert_allclose(loss.elements(raw, target), peer, rtol=1e-7, atol=1e-9)
+    assert_allclose(loss.value(raw, target), peer.sum(1), rtol=1e-7)
+
+
+@pytest.mark.parametrize("loss", NOISY, ids=by_name)
+def test_gradient_of_regression_is_autograds(loss, rng):
+    raw, target = noisy_problem(loss, rng)
+    gradient = jacobian(lambda raw: loss.value(raw, target).sum(), raw)
+    assert_allclose(loss.gradient(raw, target), gradient, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("loss", [SquaredError(), *LOG_LINKED], ids=by_name)
+def test_curvature_of_deviances_is_autograds(loss, rng):
+    raw, target = noisy_problem(loss, rng)
+    expected = hessian(lambda raw: loss.value(raw, target).sum(), raw)
+    root = loss.curvature_root(raw, target)
+    expected = torch.einsum("nonp->nop", expected)
+    assert_allclose(root.mT @ root, expected, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("loss", [*ADAPTIVE, Pinball(0.7, 0.01)], ids=by_name)
+def test_curvature_of_robust_losses_lies_above_them(loss, rng):
+    """The parabola touches the loss, so that its minimum lowers the loss; it is tight.
+
+    Half of its curvature more than touches, and lies below the loss somewhere.
+    """
+    raw, target = noisy_problem(loss, rng)
+    value, slope = loss.elements(raw, target), loss.gradient(raw, target)
+    curvature = loss.curvature(raw, target)
+    root = loss.curvature_root(raw, target)
+    assert_allclose(root.mT @ root, torch.diag_embed(curvature), rtol=1e-12)
+    steps = torch.linspace(-30, 30, 1201, dtype=torch.float64).view(-1, 1, 1)
+    moved = loss.elements(raw + steps, target)
+
+    def least_gap(curvature):
+        parabola = value + slope * steps + 0.5 * curvature * steps.square()
+        return (parabola - moved).amin(0)
+
+    assert least_gap(curvature).min() > -1e-12
+    assert (least_gap(0.5 * curvature) < 0).double().mean() > 0.9
+
+
+@pytest.mark.parametrize("distance", [0.0, 1e-12, 1e-6, 1e3, 1e150])
+def test_curvature_of_quantiles_at_the_target_and_far_away(distance):
+    """tanh(x) / x, whose limits are 1 and 1 / x."""
+    raw = torch.full((1, 1), distance, dtype=torch.float64)
+    curvature = Pinball(0.5, 0.1).curvature(raw, torch.zeros_like(raw))
+    expected = 2.5 if distance < 1e-3 else 0.5 / distance
+    assert_allclose(curvature, [[expected]], rtol=1e-9)
+
+
+@pytest.mark.parametrize("size", [60.0, 1e3, 1e100])
+@pytest.mark.parametrize("loss", LOG_LINKED, ids=by_name)
+def test_log_links_survive_wild_steps(loss, size):
+    """A step of a solver may be long; the value must say so, and lead back."""
+    target = torch.tensor([[1.0, 3.0]], dtype=torch.float64)
+    for raw in (torch.full_like(target, size), torch.full_like(target, -size)):
+        value, gradient = loss.value(raw, target), loss.gradient(raw, target)
+        assert torch.isfinite(value).all()
+        assert value > size / 2
+        assert (gradient * raw > 0).all()
+        assert torch.isfinite(loss.curvature_root(raw, target)).all()
+        prediction = loss.inverse_link(raw)
+        assert ((prediction > 0) & torch.isfinite(prediction)).all()
+
+
+@pytest.mark.parametrize("loss", LOG_LINKED, ids=by_name)
+def test_continued_deviances_are_smooth(loss):
+    """Where the exponential is left, value and slope go on without a jump."""
+    target = torch.tensor([[2.0]], dtype=torch.float64)
+    edge = LARGEST_LOG if isinstance(loss, PoissonDeviance) else -LARGEST_LOG
+    inner, outer = (
+        torch.full_like(target, edge * (1 + side)) for side in (-1e-9, 1e-9)
+    )
+    for part in (loss.value, loss.gradient, loss.curvature):
+        assert_allclose(part(outer, target), part(inner, target), rtol=1e-6)
+    beyond = torch.full((1, 1), edge * 1.1, dtype=torch.float64)
+    assert torch.autograd.gradcheck(
+        lambda raw: loss.value(raw, target), beyond.requires_grad_(), rtol=1e-4
+    )
+    (slope,) = torch.autograd.grad(loss.value(beyond, target).sum(), beyond)
+    assert_allclose(loss.gradient(beyond.detach(), target), slope, rtol=1e-12)
+
+
+def test_large_counts_keep_their_digits():
+    """mu - y log(mu) would lose the deviance of counts of 1e12 in rounding."""
+    target = torch.full((1, 1), 1e12, dtype=torch.float64)
+    raw = target.log() + 1e-6  # one deviation of Poisson's law away
+    assert_allclose(PoissonDeviance().value(raw, target), [0.5], rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", NOISY, ids=by_name)
+def test_baseline_of_regression_is_the_best_constant(loss, rng):
+    """By brute force; a weight of 2 is the row twice."""
+    _, target = noisy_problem(loss, rng, n_samples=31)
+    count = torch.from_numpy(rng.integers(1, 4, len(target)))
+    loss = getattr(loss, "exact", loss)
+    baseline = loss.baseline(target, count.double())
+    repeated = target.repeat_interleave(count, 0)
+    ones = torch.ones(len(repeated)).double()
+    assert_allclose(loss.baseline(repeated, ones), baseline, rtol=1e-12, atol=1e-14)
+    if isinstance(loss, SquaredError):  # its target is standardised
+        return
+
+    def total(constant, output):
+        raw = torch.full((len(repeated), 1), constant, dtype=torch.float64)
+        return float(loss.value(raw, repeated[:, [output]]).sum())
+
+    for output, value in enumerate(baseline.tolist()):
+        best = minimize_scalar(total, args=(output,), bounds=(-5, 5)).fun
+        # Brute force ends at the root of the rounding of the value.
+        assert total(value, output) <= best * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("loss", NOISY, ids=by_name)
+def test_deviances_are_twice_the_loss_but_for_outliers(loss, rng):
+    """Which count as if they were four deviations of the noise away."""
+    raw, target = noisy_problem(loss, rng)
+    target = raw + (target - raw) / 100 if loss.is_adaptive else target
+    expected = 2 * loss.elements(raw, target)
+    assert_allclose(loss.deviances(raw, target), expected, rtol=1e-14)
+    if loss.is_adaptive:
+        spread = 1.0
+        if isinstance(loss, Pinball):
+            spread = loss.width / SMOOTHING
+        side = -1 if isinstance(loss, Pinball) and loss.quantile < 0.5 else 1
+        far = loss.deviances(raw, raw + 1e6 * side)
+        near = 2 * loss.elements(raw, raw + 4 * spread * side)
+        assert_allclose(far, near, rtol=1e-9)
+
+
+@pytest.mark.parametrize("loss", ADAPTIVE, ids=by_name)
+def test_noise_is_read_off_residuals(loss, rng):
+    """Of normal residuals of deviation 0.2 and 5, outliers among them or not."""
+    target = torch.from_numpy(rng.standard_normal((4000, 2)) * [0.2, 5])
+    target[:40] *= 1e6
+    raw, weight = torch.zeros_like(target), torch.ones(4000).double()
+    adapted = loss.adapted(raw, target, weight)
+    if isinstance(loss, Huber):
+        share = np.array(adapted.delta) / HUBER_DELTA
+    else:
+        share = np.array(adapted.width) / SMOOTHING
+        assert adapted.quantile == loss.quantile
+    # The sampling error of a quartile, and what 1% of outliers add to it.
+    assert_allclose(share, [0.2, 5], rtol=0.06)
+    assert adapted.adapted(raw, 1.1 * target, weight) is adapted  # hardly any change
+
+
+@pytest.mark.parametrize("loss", ADAPTIVE, ids=by_name)
+def test_noise_of_a_perfect_fit_has_a_floor(loss, rng):
+    """An interpolating network must not make the loss a line with a kink."""
+    raw = torch.from_numpy(rng.standard_normal((50, 1)))
+    adapted = loss.adapted(raw, raw, torch.ones(50).double())
+    size = adapted.delta if isinstance(loss, Huber) else adapted.width
+    unit = HUBER_DELTA if isinstance(loss, Huber) else SMOOTHING
+    assert_allclose(size, [unit * LEAST_SPREAD], rtol=1e-12)
+
+
+def test_other_losses_know_of_no_noise(rng):
+    for loss in (SquaredError(), *LOG_LINKED, *LOSSES[1:]):
+        raw, target = torch.zeros(3, 2), torch.ones(3, 2)
+        assert loss.adapted(raw, target, torch.ones(3)) is loss
+        assert loss.exact is loss
+        assert not loss.is_adaptive
+
+
+def test_smoothing_moves_a_quantile_of_normal_noise_by_little(rng):
+    """The width is chosen such that the 0.9 quantile becomes the 0.904 quantile."""
+    loss = Pinball(0.9, SMOOTHING)
+    grid = norm.ppf((np.arange(100_000) + 0.5) / 100_000)
+    target = torch.from_numpy(grid[:, None])
+
+    def slope(constant):
+        return float(loss.gradient(torch.full_like(target, constant), target).mean())
+
+    assert_allclose(norm.cdf(brentq(slope, 0.5, 2.5)), 0.904, atol=5e-4)

@@ -114,12 +114,16 @@ def test_complex_numbers(make, table):
 
 
 @both
-def test_sparse_features(make, table):
+def test_non_finite_sparse_features(make, table):
     from scipy.sparse import csr_array
 
     X, y = table
-    with pytest.raises(TypeError, match="dense data is required"):
-        make().fit(csr_array(X), y)
+    bad = csr_array(spoiled(X, (3, 1), np.inf))
+    with pytest.raises(ValueError, match="Input X contains infinity"):
+        make().fit(bad, y)
+    model = make(max_iter=1).fit(X, y)
+    with pytest.raises(ValueError, match="Input X contains infinity"):
+        model.predict(bad)
 
 
 @both

@@ -7,7 +7,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from torch.autograd.functional import hessian, jacobian
 
 from skkan import KANNetwork, _normal_equations
-from skkan._losses import BinaryLogLoss, MultinomialLogLoss, SquaredError
+from skkan._losses import (
+    REGRESSION_LOSSES,
+    BinaryLogLoss,
+    MultinomialLogLoss,
+    SquaredError,
+)
 from skkan._normal_equations import (
     ANCHOR,
     Rows,
@@ -15,12 +20,14 @@ from skkan._normal_equations import (
     weights_of_each_output,
 )
 
+OTHERS = [make for make in REGRESSION_LOSSES.values() if make is not SquaredError]
 LOSSES = [
     (SquaredError(), 1),
     (SquaredError(), 2),
     (BinaryLogLoss(), 1),
     (BinaryLogLoss(), 2),
     (MultinomialLogLoss(), 3),
+    *[(make(), 1 + index % 2) for index, make in enumerate(OTHERS)],
 ]
 every_loss = pytest.mark.parametrize(
     ("loss", "n_outputs"),
@@ -49,7 +56,9 @@ def make_problem(rng, loss, n_outputs, hidden, *, additive_skip=True, removed=Fa
         network.layers[0].mask[0, 1] = 0
         network.layers[-1].mask[-1, 0] = 0
         network.all_layers[-1].mask[0, 2 if additive_skip else 0] = 0
-    if isinstance(loss, SquaredError):
+    if loss.has_log_link:
+        target = rng.gamma(1, 1, (n_samples, n_outputs))
+    elif loss.has_noise:
         target = rng.standard_normal((n_samples, n_outputs))
     elif isinstance(loss, BinaryLogLoss):
         target = 1.0 * (rng.uniform(size=(n_samples, n_outputs)) < 0.3)
@@ -81,7 +90,10 @@ def dense_curvature(network, loss, rows):
     raw = raw_output(network, rows, theta)
     total = torch.zeros(len(theta), len(theta), dtype=torch.float64)
     for share, J, z, t in zip(rows.share, derivative, raw, rows.target, strict=True):
-        H = hessian(lambda z, t=t: loss.value(z[None], t[None]).sum(), z)
+        if loss.is_adaptive:  # its parabola; see the tests of the losses
+            H = torch.diag(loss.curvature(z, t))
+        else:
+            H = hessian(lambda z, t=t: loss.value(z[None], t[None]).sum(), z)
         total += share * (J.T @ H @ J)
     return total
 

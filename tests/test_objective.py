@@ -7,11 +7,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from torch.autograd.functional import hessian
 
 from skkan import KANNetwork, SparsityPenalty, _objective
-from skkan._losses import BinaryLogLoss, MultinomialLogLoss, SquaredError
+from skkan._losses import REGRESSION_LOSSES, BinaryLogLoss, MultinomialLogLoss
 from skkan._objective import Objective
 from skkan._penalties import QuadraticPenalty, quadratic_form
 
-LOSSES = [SquaredError(), BinaryLogLoss(), MultinomialLogLoss()]
+LOSSES = [make() for make in REGRESSION_LOSSES.values()]
+LOSSES += [BinaryLogLoss(), MultinomialLogLoss()]
 PENALTIES = [QuadraticPenalty(0.1), SparsityPenalty(0.05, 1.0, 2.0, 0.3, 0.2)]
 BASELINE = torch.tensor([0.2, -0.3], dtype=torch.float64)
 N_SAMPLES = 24

@@ -318,7 +318,7 @@ def _most_important(edges, max_edges):
 def _response_of(estimator):
     """What stands before the name of an output."""
     if not hasattr(estimator, "classes_"):
-        return ""
+        return "log of " if estimator._has_log_link else ""
     # Raw outputs of several exclusive classes are known up to a common shift only.
     exclusive = estimator.n_outputs_ > 1 and not estimator._multilabel
     return "logit of " if exclusive else "log odds of "

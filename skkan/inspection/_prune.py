@@ -18,7 +18,7 @@ def prune(estimator, X, y, threshold=0.01, sample_weight=None):
     ----------
     estimator : KANRegressor or KANClassifier
         Fitted; it stays as it is.
-    X : array-like of shape (n_samples, n_features)
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Rows to train on, as a rule those of the fit.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
     threshold : float or "auto", default=0.01

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from numbers import Integral
 
 import numpy as np
+import torch
 from scipy.special import log_expit, log_softmax
 from sklearn.base import (
     BaseEstimator,
@@ -26,10 +27,11 @@ from sklearn.utils.validation import (
 from skkan._checks import checked_weights, earlier_fit_kept, remedies
 from skkan._classifier import KANClassifier
 from skkan._edges import edge_functions, intercepts
+from skkan._losses import REGRESSION_LOSSES
 from skkan._regressor import KANRegressor
-from skkan._rows import canonical_rows
+from skkan._rows import canonical_rows, dense
 from skkan.symbolic._choices import Proposer, symbolic_edges
-from skkan.symbolic._fit_losses import Deviance, SquaredError
+from skkan.symbolic._fit_losses import Deviance, LogMean, SquaredError
 from skkan.symbolic._primitives import ZERO
 from skkan.symbolic._refit import Refit
 from skkan.symbolic._requests import (
@@ -45,6 +47,7 @@ MOST_SEARCHED = 2000  # rows by which choices are compared before the last refit
 EXACT = 1e-8  # of the deviation of the target: smaller errors are not told apart
 UNKNOWN_NOISE = 1e-2  # the same where a network's own predictions are the target and
 # its solver has not learnt how far they are from the data
+VARIANCE_POWERS = {"poisson": 1, "gamma": 2}  # of the mean
 # Deviation of the noise by which latent log odds of two classes decide on a label
 # (logistic), and of each of more classes (Gumbel).
 LABEL_NOISE, CLASS_NOISE = np.pi / np.sqrt(3), np.pi / np.sqrt(6)
@@ -94,7 +97,7 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative weights; a weight of 2 equals giving the row twice.
@@ -136,7 +139,9 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         max_refits = checked_count("max_refits", self.max_refits)
         estimator._validated(X)
         with earlier_fit_kept(self), remedies():
-            X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+            X = validate_data(
+                self, X, accept_sparse="csr", dtype=np.float64, ensure_min_samples=2
+            )
             X, loss = self._rows(estimator, X, y, sample_weight)
             choices = Proposer(
                 primitives, fixed, n_candidates, loss.n_observations
@@ -169,11 +174,11 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
     def _rows(self, estimator, X, y, sample_weight):
         """Rows in a form in which weights equal repetitions, and their FitLoss."""
         weight = checked_weights(sample_weight, X, fewest=2)
-        target = np.empty((len(X), 0))
+        target = np.empty((X.shape[0], 0))
         if y is not None:
             check_consistent_length(X, y)
             target = checked_target(estimator, y, self._coding(estimator))
-        X, target, weight = canonical_rows(X, target, weight)
+        X, target, weight = canonical_rows(dense(X), target, weight)
         raw = estimator._raw(X)
         return X, self._loss(estimator, raw, None if y is None else target, weight)
 
@@ -221,9 +226,16 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
             for edge in self.edges_
         }
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     def _raw(self, X):
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=np.float64)
+        X = dense(
+            validate_data(self, X, reset=False, accept_sparse="csr", dtype=np.float64)
+        )
         raw = self.formula_(X)
         undefined = np.flatnonzero(~np.isfinite(raw).all(axis=1))
         if len(undefined):
@@ -306,22 +318,33 @@ class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):
         return KANRegressor()
 
     def _loss(self, estimator, raw, target, weight):
+        output = estimator._raw_scaling.inverse_transform(raw)
+        if target is not None and estimator._has_log_link:
+            power = VARIANCE_POWERS[estimator._fitted_loss]
+            return LogMean.of_target(target, weight, power, EXACT)
         scale = estimator._y_scale
-        if target is not None:
+        if target is not None and estimator._fitted_loss == "squared_error":
             return SquaredError(target, weight, scale, EXACT)
+        if estimator._has_log_link:
+            deviation = np.sqrt(weight @ np.square(output - output.mean(0)))
+            deviation = deviation / np.sqrt(weight.sum())
+            scale = np.where(deviation > 0, deviation, 1.0)
         noise = getattr(estimator, "noise_std_", UNKNOWN_NOISE * scale)
         floor = max(EXACT, float(np.max(noise / scale)))
-        return SquaredError(scale * raw + estimator._y_centre, weight, scale, floor)
+        return SquaredError(output, weight, scale, floor)
 
     def _coding(self, estimator):
-        return {"_y_is_vector": estimator._y_is_vector}
+        return {
+            "_y_is_vector": estimator._y_is_vector,
+            "_fitted_loss": estimator._fitted_loss,
+        }
 
     def predict(self, X):
         """Predict the target by the formula.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
 
         Returns
         -------
@@ -332,8 +355,9 @@ class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):
         ValueError
             If the formula is not defined at some rows.
         """
-        raw = self._raw(X)
-        return raw[:, 0] if self._y_is_vector else raw
+        raw = torch.from_numpy(self._raw(X))
+        y = REGRESSION_LOSSES[self._fitted_loss]().inverse_link(raw).numpy()
+        return y[:, 0] if self._y_is_vector else y
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -403,7 +427,7 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
 
         Returns
         -------
@@ -418,7 +442,7 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
 
         Returns
         -------
@@ -436,7 +460,7 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
 
         Returns
         -------
@@ -449,7 +473,7 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
 
         Returns
         -------
@@ -491,12 +515,15 @@ def fit_symbolic(
     ----------
     estimator : KANRegressor or KANClassifier
         Fitted.
-    X : array-like of shape (n_samples, n_features)
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Rows to fit the constants to.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-        Target of these rows, or their labels. None takes the outputs of the network
-        itself, so that the formula describes the network: by squared error, of the
-        predictions of a regressor or of the raw log odds of a classifier (before any
+        Target of these rows, or their labels. Formulas of a network that was fitted
+        with loss "poisson" or "gamma" are of the logarithm of the mean, and are fitted
+        by that deviance; with "huber" and "quantile" y is not used. None takes the
+        outputs of the network itself, so that the formula describes the network: by
+        squared error, of the predictions of a regressor (their logarithms with
+        "poisson" and "gamma") or of the raw log odds of a classifier (before any
         moderation by a posterior). They count as exact up to the noise of the target
         around them: `noise_std_` of a regressor (1% of the deviation of y if it has
         none), and pi / sqrt(3) in the log odds of a label, the deviation of logistic

@@ -25,7 +25,7 @@ def to_sympy(model, *, round_to=None, piecewise=False):
     model : fitted SymbolicKANRegressor, SymbolicKANClassifier, KANRegressor or \
 KANClassifier
         Of classifiers the expressions are log odds, before any moderation by a
-        posterior.
+        posterior; of regressors they are predictions, under any loss.
     round_to : int, default=None
         Number of significant digits of the constants; None rounds nothing.
     piecewise : bool, default=False
@@ -62,6 +62,8 @@ KANClassifier
     round_to = checked_digits(round_to)
     formula = _formula_of(model)
     expressions = _expressions(formula, feature_symbols(model), piecewise)
+    if getattr(model, "estimator_", model)._has_log_link:
+        expressions = [_exp(expression) for expression in expressions]
     if round_to is not None:
         expressions = [_rounded(expression, round_to) for expression in expressions]
     return expressions[0] if len(expressions) == 1 else expressions
@@ -236,6 +238,12 @@ def _expressions(formula, symbols, piecewise):
             value = term.primitive.expression(z)
         nodes[term.target[0]][term.target[1]] += _number_of(term.c) * value
     return nodes[-1]
+
+
+def _exp(expression):
+    import sympy
+
+    return sympy.exp(expression)
 
 
 def _number_of(value):

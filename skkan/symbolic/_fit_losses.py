@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, rel_entr
 
 EXPONENT = 30.0  # largest |log odds| that count: separable classes have no best ones
 HOPELESS = 0.05  # of what is missing to be of use: a step that promises less ends a fit
@@ -18,7 +18,8 @@ LEAST_CURVATURE = 1e-6  # of a log loss, so that steps are finite where all is c
 class FitLoss(ABC):
     """What is to be least, a sum over rows of outputs of a formula.
 
-    The outputs are (n_samples, n_outputs) in the units of the target, the weights of
+    The outputs are (n_samples, n_outputs) in what the link inverts (the units of the
+    target, log odds, logarithms of the mean), the weights of
     the rows (n_samples,) count as repetitions.
     """
 
@@ -67,8 +68,38 @@ class FitLoss(ABC):
         return replace(self, target=self.target[rows], weight=self.weight[rows])
 
 
+class NoisyFitLoss(FitLoss):
+    """Deviances around the outputs, with a noise that is unknown, one for each output.
+
+    Attributes
+    ----------
+    floor : float
+        Root of the mean scaled deviance that counts as exact.
+    """
+
+    @abstractmethod
+    def _deviances(self, output):
+        """Deviances in those of the target around a constant, of the outputs' shape."""
+
+    def value(self, output):
+        return 0.5 * float(self.weight @ self._deviances(output).sum(1))
+
+    def nats(self, output):
+        with np.errstate(over="ignore"):
+            deviances = self.weight @ self._deviances(output)
+            noise = deviances / self.n_observations + self.floor**2
+        return 0.5 * self.n_observations * float(np.log(noise).sum())
+
+    @property
+    def least_nats(self):
+        return self.n_observations * self.target.shape[1] * math.log(self.floor)
+
+    def worth(self, value, nats, goal):
+        return nats * (2 * value / self.n_observations + self.floor**2)
+
+
 @dataclass(frozen=True, eq=False)
-class SquaredError(FitLoss):
+class SquaredError(NoisyFitLoss):
     """Normal noise of unknown deviation, one for each output.
 
     Attributes
@@ -86,11 +117,8 @@ class SquaredError(FitLoss):
     scale: np.ndarray
     floor: float
 
-    def _residuals(self, output):
-        return (output - self.target) / self.scale
-
-    def value(self, output):
-        return 0.5 * float(self.weight @ np.square(self._residuals(output)).sum(1))
+    def _deviances(self, output):
+        return np.square((output - self.target) / self.scale)
 
     def expansion(self, output, jacobian):
         root = np.sqrt(self.weight)[:, None] / self.scale
@@ -98,18 +126,65 @@ class SquaredError(FitLoss):
         slopes = root[..., None] * jacobian
         return slopes.reshape(-1, jacobian.shape[-1]), residuals.ravel()
 
-    def nats(self, output):
-        with np.errstate(over="ignore"):
-            squares = self.weight @ np.square(self._residuals(output))
-            variance = squares / self.n_observations + self.floor**2
-        return 0.5 * self.n_observations * float(np.log(variance).sum())
 
-    @property
-    def least_nats(self):
-        return self.n_observations * self.target.shape[1] * math.log(self.floor)
+@dataclass(frozen=True, eq=False)
+class LogMean(NoisyFitLoss):
+    """Poisson or gamma deviance, of outputs that are logarithms of the mean.
 
-    def worth(self, value, nats, goal):
-        return nats * (2 * value / self.n_observations + self.floor**2)
+    Attributes
+    ----------
+    target : ndarray of shape (n_samples, n_outputs)
+    weight : ndarray of shape (n_samples,)
+    power : {1, 2}
+        The variance is in proportion to this power of the mean: 1 is Poisson's law,
+        2 that of gamma.
+    centre : ndarray of shape (n_outputs,)
+        Logarithm of the mean of the target.
+    scale : ndarray of shape (n_outputs,)
+        Mean deviance around that mean.
+    floor : float
+    """
+
+    target: np.ndarray
+    weight: np.ndarray
+    power: int
+    centre: np.ndarray
+    scale: np.ndarray
+    floor: float
+
+    @classmethod
+    def of_target(cls, target, weight, power, floor):
+        """The loss of a target, whose mean says the rest."""
+        mean = weight @ target / weight.sum()
+        unscaled = cls(target, weight, power, np.log(mean), np.ones_like(mean), floor)
+        around = unscaled._deviances(np.broadcast_to(np.log(mean), target.shape))
+        scale = weight @ around / weight.sum()
+        # Equal values have none but rounding.
+        return replace(unscaled, scale=np.where(scale > 1e-12 * mean, scale, 1.0))
+
+    def _bounded(self, output):
+        return np.clip(output, self.centre - EXPONENT, self.centre + EXPONENT)
+
+    def _deviances(self, output):
+        mean = np.exp(self._bounded(output))
+        if self.power == 1:
+            half = rel_entr(self.target, mean) - self.target + mean
+        else:
+            half = self.target / mean - 1 - np.log(self.target / mean)
+        return 2 * np.maximum(half, 0.0) / self.scale
+
+    def expansion(self, output, jacobian):
+        inside = np.abs(output - self.centre) < EXPONENT  # beyond, the loss is flat
+        mean = np.exp(self._bounded(output))
+        if self.power == 1:
+            gradient, curvature = mean - self.target, mean
+        else:
+            gradient, curvature = 1 - self.target / mean, self.target / mean
+        curvature = np.maximum(curvature, LEAST_CURVATURE)
+        root = np.sqrt(self.weight[:, None] * curvature / self.scale)
+        residuals = self.weight[:, None] * gradient * inside / (self.scale * root)
+        slopes = root[..., None] * jacobian
+        return slopes.reshape(-1, jacobian.shape[-1]), residuals.ravel()
 
 
 @dataclass(frozen=True, eq=False)
