@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skkan._activity import LayerActivity
 from skkan._basis import BSplineBasis
+from skkan._edge_kinds import EdgeKinds
 from skkan._estimator import BaseKAN
 from skkan._scaling import AffineScaling
 
@@ -313,8 +314,8 @@ def _posterior_roots(estimator, network):
             "solver='lm', or leave the posterior out."
         )
     inverse = solve_triangular(factor, np.eye(len(factor)), lower=True)
-    n_functions = network.layers[0].basis.n_functions
-    roots = iter(np.split(inverse, len(factor) // n_functions, axis=1))
+    ends = EdgeKinds.of(network.all_layers).sizes.cumsum(0).numpy()
+    roots = iter(np.split(inverse, ends[:-1], axis=1))
     scaled = []
     for layer in network.all_layers:
         enters_output = layer in (network.layers[-1], network.skip)

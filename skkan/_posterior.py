@@ -67,7 +67,7 @@ def laplace_posterior(network, data, plan, prior, objective=None):
     """
     if objective is None or not objective.covers(network):
         objective = make_objective(network, data, plan)
-    theta = torch.cat([weight.flatten() for weight in network.weights])
+    theta = network.theta
     n_rows = data.n_observations
     linearised = LinearisedModel(
         network,
@@ -185,8 +185,8 @@ def output_factor(network, data, plan):
         precision = precision + (data.sample_weight[rows] * features.T) @ features
     (penalty,) = plan.penalties
     outer = network.all_layers[len(network.layers) - 1 :]
-    blocks = [penalty.form([layer]).blocks()[: layer.basis.n_inputs] for layer in outer]
-    prior = torch.block_diag(*torch.cat(blocks))
+    blocks = [penalty.form([layer]).leading_block(layer.n_weights) for layer in outer]
+    prior = torch.block_diag(*blocks)
     factored = scaled_factor(precision + data.n_observations * prior)
     if factored is None:
         return None
@@ -205,4 +205,4 @@ def output_deviations(network, factor, x):
 def _outer_features(network, x):
     """Basis values of the edges that enter the outputs."""
     passes = network.propagate(x)[1][len(network.layers) - 1 :]
-    return torch.cat([step.features.flatten(1) for step in passes], dim=1)
+    return torch.cat([step.layer.packed(step.features) for step in passes], dim=1)

@@ -284,7 +284,7 @@ class _Search:
 
     def _plan_for(self, network, alpha, data):
         """The plan of a network under one strength of the penalty for all edges."""
-        n_parameters = sum(weight.numel() for weight in network.weights)
+        n_parameters = network.n_parameters
         products = len(data.baseline) * n_parameters**2
         by_lm = (
             n_parameters <= MOST_PARAMETERS

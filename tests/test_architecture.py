@@ -21,10 +21,12 @@ ORDER = [
     "_rows",
     "_scaling",
     "_basis",
+    "_input_basis",
     "_layers",
     "_network",
     "_activity",
     "_losses",
+    "_edge_kinds",
     "_penalties",
     "_linearise",
     "_normal_equations",
@@ -82,9 +84,10 @@ ORDER = [
     "symbolic",
     "",  # skkan itself
 ]
-MODEL = {"_basis", "_layers", "_network"}
+MODEL = {"_basis", "_input_basis", "_layers", "_network"}
 OPTIMISATION = {
     "_losses",
+    "_edge_kinds",
     "_penalties",
     "_linearise",
     "_normal_equations",
