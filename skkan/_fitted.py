@@ -3,8 +3,14 @@
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    check_array,
+    check_is_fitted,
+    check_X_y,
+    validate_data,
+)
 
+from skkan._categories import Categories
 from skkan._checks import checked_device, remedies
 from skkan._network import KANNetwork
 from skkan._posterior import deviations, output_deviations
@@ -31,15 +37,48 @@ class FittedKAN(BaseEstimator):
             device = "cpu"
         return KANNetwork.from_arrays(self._network_arrays, device)
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        return tags
+
     def _validated(self, X):
-        """X as float64, of the columns of the fit."""
+        """X as float64, of the columns of the fit, with codes for categories."""
         check_is_fitted(self)
         with remedies():
-            return validate_data(self, X, reset=False, dtype=np.float64)
+            return self._validated_as(X, reset=False)
+
+    def _validated_as(self, X, *y, reset, **checks):
+        """X as float64, perhaps with y; `checks` are those of scikit-learn."""
+        checks = {"dtype": np.float64, "ensure_all_finite": "allow-nan", **checks}
+        if self.categories_ is None:
+            return validate_data(self, X, *y, reset=reset, **checks)
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        X = Categories(self.categories_).encoded(X)
+        if y:
+            return check_X_y(X, *y, estimator=self, **checks)
+        return check_array(X, estimator=self, input_name="X", **checks)
+
+    def _n_categories(self):
+        """Number of categories of each feature, 0 for numbers, (n_features,)."""
+        if self.categories_ is None:
+            return np.zeros(self.n_features_in_, dtype=int)
+        return Categories(self.categories_).counts
+
+    def _taking_missing(self, network):
+        """The network of the fit, such that it takes missing cells."""
+        means = torch.from_numpy(self._activity[0]["mean_features"])
+        return network.with_values_at_missing(means.to(network.layers[0].mask.device))
+
+    def _network_for(self, X):
+        """The fitted network, such that it takes the missing cells of X."""
+        network = self.network_
+        return self._taking_missing(network) if np.isnan(X).any() else network
 
     def _raw(self, X):
         """Raw output of validated rows, ndarray of shape (n_samples, n_outputs)."""
-        network = self.network_
+        network = self._network_for(X)
         n_values = max(layer.weight[0].numel() for layer in network.all_layers)
         raw = np.empty((len(X), len(self._baseline)))
         with single_thread, torch.no_grad():
@@ -56,7 +95,7 @@ class FittedKAN(BaseEstimator):
         deviations : ndarray of shape (n_outputs, n_parameters, n_block)
             At unit noise; see `skkan._posterior.deviations`.
         """
-        network = self.network_
+        network = self._network_for(X)
         if hasattr(self, "_posterior_factor"):
             factor, deviations_of = self._posterior_factor, deviations
         else:

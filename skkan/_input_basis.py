@@ -180,7 +180,8 @@ class InputBasis(nn.Module):
         if values is None or values.shape[1:] == self.means.shape:
             return values
         block = values.new_zeros(len(values), *self.means.shape)
-        block[:, self._numbers, : values.shape[2]] = values
+        if len(self._numbers):
+            block[:, self._numbers, : values.shape[2]] = values
         return block
 
     def _mark_categories(self, values, codes):
@@ -260,15 +261,15 @@ class InputBasis(nn.Module):
         Without rows, means are chosen such that all present curves keep theirs, or
         nearly so on coarser grids; `with_means_of` has the exact ones.
         """
-        own = self.splines.n_functions
-        transfer = self.splines.transfer_matrix(splines)
-        old = self.means[self._numbers, :own]
-        new = torch.linalg.pinv(transfer.mT) @ old.unsqueeze(2)
         basis = self._without_means(splines, self.n_categories, self.has_missing)
         means = torch.zeros_like(basis.means)
         width = min(means.shape[1], self.means.shape[1])
         means[self._categories, :width] = self.means[self._categories, :width]
-        means[self._numbers, : splines.n_functions] = new.squeeze(2)
+        if len(self._numbers):
+            old = self.means[self._numbers, : self.splines.n_functions]
+            transfer = self.splines.transfer_matrix(splines)
+            new = torch.linalg.pinv(transfer.mT) @ old.unsqueeze(2)
+            means[self._numbers, : splines.n_functions] = new.squeeze(2)
         return basis._with_means(means)
 
     def with_grids_of(self, x, **settings):
@@ -301,16 +302,16 @@ class InputBasis(nn.Module):
             Of the same inputs.
         scale, shift : float, default=1.0, 0.0
         """
-        of_numbers = self.splines.transfer_matrix(new.splines, scale=scale, shift=shift)
         matrix = self.means.new_zeros(self.n_inputs, new.n_functions, self.n_functions)
         width = min(new.n_functions, self.n_functions)
-        own, new_own = self.splines.n_functions, new.splines.n_functions
         for category in self._categories.tolist():
             count = int(self.n_categories[category])
             matrix[category, :count, :count] = torch.eye(width)[:count, :count]
-        block = matrix.new_zeros(len(self._numbers), *matrix.shape[1:])
-        block[:, :new_own, :own] = of_numbers
-        matrix[self._numbers] = block
+        if len(self._numbers):
+            own, new_own = self.splines.n_functions, new.splines.n_functions
+            matrix[self._numbers, :new_own, :own] = self.splines.transfer_matrix(
+                new.splines, scale=scale, shift=shift
+            )
         for each in new.has_missing.nonzero().flatten().tolist():
             last = int(new.sizes[each]) - 1
             lost = self.means[each] - matrix[each].T @ new.means[each]
@@ -371,12 +372,13 @@ def input_basis_from_samples(
     grid_size,
     spline_order,
     *,
+    has_gaps,
     base_activation,
     extrapolation,
     sample_weight,
     **settings,
 ):
-    """Basis of inputs of all kinds, or None if all are numbers that are all known.
+    """Basis of inputs of all kinds, or None if splines will do.
 
     Parameters
     ----------
@@ -386,11 +388,13 @@ def input_basis_from_samples(
     n_categories : Tensor of int of shape (n_inputs,)
     grid_size, spline_order, base_activation, extrapolation
         As for `BSplineBasis`.
+    has_gaps : bool
+        Whether cells are missing here or elsewhere.
     sample_weight, **settings
         As for `grid_from_samples`.
     """
     is_number = n_categories == 0
-    if is_number.all() and not x.isnan().any():
+    if is_number.all() and not has_gaps:
         return None
     grid = x.new_zeros(0, grid_size + 1)
     if is_number.any():

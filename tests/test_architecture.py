@@ -46,6 +46,7 @@ ORDER = [
     "_progress",
     "_callbacks",
     "_checks",
+    "_categories",
     "_split",
     "_frame",
     "_fitted",
@@ -105,6 +106,7 @@ OPTIMISATION = {
 }
 ESTIMATORS = {
     "_callbacks",
+    "_categories",
     "_checks",
     "_fitted",
     "_split",
