@@ -60,6 +60,7 @@ ORDER = [
     "inspection._table",
     "inspection._room",
     "inspection._panels",
+    "inspection._bars",
     "inspection._edge_display",
     "inspection._grid_display",
     "inspection._layout",

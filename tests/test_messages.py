@@ -96,9 +96,7 @@ def test_too_few_rows(make, n_rows, table):
 def test_text_columns(make, table):
     X, y = table
     frame = pd.DataFrame(X, columns=["a", "b", "c"]).assign(b="blue")
-    with pytest.raises(
-        ValueError, match=r"convert string.*categorical_features"
-    ):
+    with pytest.raises(ValueError, match=r"convert string.*categorical_features"):
         make().fit(frame, y)
 
 
