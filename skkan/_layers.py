@@ -61,11 +61,13 @@ class KANLayer(nn.Module):
         if isinstance(basis, BSplineBasis):
             weight[..., -1] = base
             return cls(basis, weight)
-        draw = torch.randn(weight.shape, generator=generator, dtype=knots.dtype)
-        is_number = basis.is_number
-        weight = draw.to(knots) * basis.constant / basis.n_inputs**0.5
-        weight[:, is_number] = 0.0
-        weight[:, is_number, basis.splines.n_functions - 1] = base[:, is_number]
+        is_number, base_column = basis.is_number, basis.splines.n_functions - 1
+        if is_number.any():
+            weight[:, is_number, base_column] = base[:, is_number]
+        if not is_number.all():
+            draw = torch.randn(weight.shape, generator=generator, dtype=knots.dtype)
+            values = draw.to(knots) * basis.constant / basis.n_inputs**0.5
+            weight[:, ~is_number] = values[:, ~is_number]
         return cls(basis, weight)
 
     def packed(self, values):
