@@ -23,9 +23,9 @@ class LayerActivity:
     std : ndarray of shape (n_outputs, n_inputs)
         Standard deviation of the values of each edge.
     low, high : ndarrays of shape (n_inputs,)
-        Range of each input.
+        Range of each input, missing cells left out.
     density : ndarray of shape (n_inputs, N_BINS)
-        Share of the rows in equal parts of that range.
+        Share of the rows in equal parts of that range, of those that are not missing.
     mean_features : ndarray of shape (n_inputs, n_functions)
         Mean of the basis functions of each input.
     """
@@ -62,7 +62,7 @@ def activity_of(network, x, sample_share):
     layers = []
     for step, score in zip(passes, scores, strict=True):
         std = step.layer.edge_std(step.features, step.weight, sample_share)
-        low, high = step.inputs.amin(0), step.inputs.amax(0)
+        low, high = _range(step.inputs)
         layers.append(
             LayerActivity(
                 score=score.cpu().numpy(),
@@ -78,9 +78,25 @@ def activity_of(network, x, sample_share):
     return layers
 
 
+def _range(inputs):
+    """Smallest and largest known value of each input; zero where none is known."""
+    missing = inputs.isnan()
+    if not missing.any():
+        return inputs.amin(0), inputs.amax(0)
+    low = torch.where(missing, torch.inf, inputs).amin(0)
+    high = torch.where(missing, -torch.inf, inputs).amax(0)
+    empty = missing.all(0)
+    return torch.where(empty, 0.0, low), torch.where(empty, 0.0, high)
+
+
 def _density(inputs, low, high, sample_share):
     width = torch.where(high > low, high - low, 1.0)
-    bins = ((inputs - low) / width * N_BINS).long().clamp_(0, N_BINS - 1)
     density = inputs.new_zeros(inputs.shape[1], N_BINS)
     share = sample_share.unsqueeze(1).expand(inputs.shape)
+    missing = inputs.isnan()
+    if missing.any():
+        share = share * ~missing
+        share = share / share.sum(0).clamp(min=1e-300)
+        inputs = torch.where(missing, low, inputs)
+    bins = ((inputs - low) / width * N_BINS).long().clamp_(0, N_BINS - 1)
     return density.scatter_add_(1, bins.T, share.T.contiguous())

@@ -86,7 +86,8 @@ class _Features:
         self.nodes = layer.combine(features, weight)
 
     def weight_gradient(self, slope):
-        return slope.T @ self._features.flatten(1)
+        gradient = slope.T @ self._features.flatten(1)
+        return self._layer.packed(gradient.view(self._weight.shape))
 
     def input_gradient(self, slope):
         by_function = (slope @ self._weight.flatten(1)).view(self._slopes.shape)

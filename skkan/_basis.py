@@ -60,6 +60,9 @@ class BSplineBasis(nn.Module):
     C. de Boor, A Practical Guide to Splines, 1978, chapter X (the recurrence).
     """
 
+    # Positions of the functions in use among those of all inputs: all of them.
+    packing = None
+
     def __init__(
         self, grid, spline_order=3, *, base_activation=None, extrapolation="constant"
     ):
@@ -125,6 +128,16 @@ class BSplineBasis(nn.Module):
         """Number of columns: the splines and, if there is one, the base function."""
         return self.n_splines + (self.base_activation is not None)
 
+    @property
+    def sizes(self):
+        """Number of functions of each input, Tensor of int of shape (n_inputs,)."""
+        shape, device = (self.n_inputs,), self.knots.device
+        return torch.full(shape, self.n_functions, device=device)
+
+    def of_inputs(self, inputs):
+        """The basis of some of the inputs, by their positions."""
+        return self.with_grid(self.grid[inputs])
+
     def with_grid(self, grid):
         """The same kind of basis on another grid."""
         return BSplineBasis(
@@ -133,6 +146,10 @@ class BSplineBasis(nn.Module):
             base_activation=self.base_activation,
             extrapolation=self.extrapolation,
         )
+
+    def with_grids_of(self, x, **settings):
+        """The same kind of basis on grids that fit samples; see `grid_from_samples`."""
+        return self.with_grid(grid_from_samples(x, self.grid_size, **settings))
 
     def refined(self, grid_size):
         """Basis with `grid_size` intervals whose knots interpolate the present ones.

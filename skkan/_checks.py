@@ -16,9 +16,12 @@ from skkan.solvers import DivergenceError
 
 REMEDIES = {
     "Input y contains": "Drop those rows, or impute their target.",
+    "missing values encoded as NaN": (
+        "Formulas have no value at missing: impute these cells, or leave the rows out."
+    ),
     "could not convert string to float": (
-        "Encode text columns as numbers first, for instance by OneHotEncoder or "
-        "OrdinalEncoder in a ColumnTransformer."
+        "Name columns of text in categorical_features, or give them a categorical data "
+        "type, such as X[column].astype('category')."
     ),
 }
 

@@ -51,7 +51,7 @@ def chosen_solver(
     if setting == "auto" and searching:
         return LevenbergMarquardt()
     if setting == "auto":
-        n_parameters = sum(weight.numel() for weight in network.weights)
+        n_parameters = network.n_parameters
         products = n_rows * network.widths[-1] * n_parameters**2
         if streaming:
             return Adam()

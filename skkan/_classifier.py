@@ -49,6 +49,12 @@ class KANClassifier(ClassifierMixin, BaseKAN):
     grid_schedule : array-like of int, default=None
         Strictly increasing grid sizes, visited after `grid_size`. Each stage starts
         from the curves of the one before it.
+    categorical_features : "from_dtype", None or array-like, default="from_dtype"
+        Which features are categories: those of a categorical data type of a data frame
+        (pandas' "category", polars' Categorical and Enum), none, or those of a mask, of
+        column numbers or of names. Such a feature has one learnt value for each
+        category that appears in training, without order or base function, shrunk
+        towards zero by `alpha`; zero is the value of categories that are not known.
     n_grid_updates : int, default=5
         How often the grids of hidden layers follow their activations. "lm" moves those
         that their nodes have outgrown. Other solvers move all of them in the first half
@@ -166,6 +172,11 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         Number of features seen during fit.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of the features, if X had names that are all strings.
+    is_categorical_ : ndarray of bool of shape (n_features_in_,) or None
+        Which features are categories; None if there are none.
+    categories_ : list of (ndarray or None) of length n_features_in_, or None
+        The known categories of each feature, in the order of their codes; None for
+        numbers.
 
     See Also
     --------
@@ -177,6 +188,11 @@ class KANClassifier(ClassifierMixin, BaseKAN):
     Equal rows are merged and sorted before a fit of up to 100,000 rows, so that neither
     the order of the rows nor the way in which weights are given changes the result.
     A fit uses one thread; fit several models at a time with `n_jobs`.
+
+    Cells of X may be missing (NaN). Every edge that leaves a feature with missing cells
+    in the training rows learns its value there, as a deviation from its mean over the
+    cells that are known. Where a feature had none in training, missing cells count as
+    that mean.
 
     With `hidden_layer_sizes="auto"` the data choose the structure. An additive model
     comes first, on grids of up to 20 intervals, with penalties that are learnt by "lm".
@@ -222,6 +238,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         spline_order=3,
         grid_eps="auto",
         grid_schedule=None,
+        categorical_features="from_dtype",
         n_grid_updates=5,
         base_activation="silu",
         extrapolation="constant",
@@ -248,6 +265,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
             spline_order=spline_order,
             grid_eps=grid_eps,
             grid_schedule=grid_schedule,
+            categorical_features=categorical_features,
             n_grid_updates=n_grid_updates,
             base_activation=base_activation,
             extrapolation=extrapolation,

@@ -1,7 +1,8 @@
 """The curves of a fitted estimator as functions in the user's units.
 
 An `EdgeFunction` is one curve phi(x) = w b(x) + sum_m c_m B_m(x) with what is known of
-it: names, importance, range and density of its input, posterior deviation. Inputs of
+it: names, importance, range and density of its input, posterior deviation. That of a
+category is one value for each. Inputs of
 the first layer are in the units of the features, outputs of the last one in those of
 the target (log odds for classes, logarithms of the mean where the loss has a log
 link); hidden nodes have no unit but that of the core.
@@ -17,7 +18,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from skkan._activity import LayerActivity
 from skkan._basis import BSplineBasis
+from skkan._categories import codes_of
+from skkan._edge_kinds import EdgeKinds
 from skkan._estimator import BaseKAN
+from skkan._input_basis import InputBasis
 from skkan._scaling import AffineScaling
 
 NEGLIGIBLE = 1e-3  # of an attribution, below which an edge does not show in the outputs
@@ -26,6 +30,9 @@ NEGLIGIBLE = 1e-3  # of an attribution, below which an edge does not show in the
 @dataclass(frozen=True, eq=False)
 class EdgeFunction:
     """One curve of a fitted network, callable in the user's units.
+
+    It is called with the values of a feature: numbers, NaN where they are missing, or
+    categories as they stand in X.
 
     Attributes
     ----------
@@ -40,11 +47,14 @@ class EdgeFunction:
     mean : float
         Mean of the values over the training rows.
     low, high : float
-        Range of the input in the training rows.
+        Range of the input in the training rows; NaN if it is a category.
     density : ndarray of shape (n_bins,)
-        Share of the training rows in equal parts of that range.
+        Share of the training rows in equal parts of that range, or in each category,
+        among those in which the input is not missing.
     removed : bool
         Whether the edge is pruned; it is zero everywhere.
+    categories : ndarray of shape (n_categories,) or None
+        The known ones, if the input is a category.
     """
 
     source: tuple
@@ -58,7 +68,8 @@ class EdgeFunction:
     high: float
     density: np.ndarray
     removed: bool
-    _basis: BSplineBasis  # of this one input, in scaled units
+    categories: np.ndarray | None
+    _basis: BSplineBasis | InputBasis  # of this one input, in scaled units
     _weight: np.ndarray  # (n_functions,), times the scale of the output
     _mean_features: np.ndarray  # (n_functions,)
     _centre: float
@@ -66,11 +77,18 @@ class EdgeFunction:
     _root: np.ndarray | None  # (n_parameters, n_functions), root of the covariance
 
     def __call__(self, x):
-        """Values of the curve, ndarray of the shape of `x`."""
+        """Values of the curve, ndarray of the shape of `x`.
+
+        A category that is not known has the value zero.
+        """
         return self._features(x) @ self._weight
 
     def derivative(self, x):
-        """First derivative of the curve, ndarray of the shape of `x`."""
+        """First derivative of the curve, ndarray of the shape of `x`.
+
+        It is zero where the input is missing.
+        """
+        self._check_number("derivative")
         return self._features(x, derivative=True) @ self._weight / self._scale
 
     def deviation(self, x, *, centred=True):
@@ -100,28 +118,53 @@ class EdgeFunction:
         return np.linalg.norm(features @ self._root.T, axis=-1)
 
     @property
+    def category_values(self):
+        """Value of each of `categories`, ndarray of shape (n_categories,)."""
+        if self.categories is None:
+            raise ValueError(
+                f"category_values of the edge {self._name} are not defined, since its "
+                "input is a number: call the edge with values of it."
+            )
+        return self._weight[: len(self.categories)].copy()
+
+    @property
+    def missing_value(self):
+        """Learnt value of the curve where the input is missing, float.
+
+        None if it was never missing in training; the curve then has its mean there.
+        """
+        if not (isinstance(self._basis, InputBasis) and self._basis.has_missing.any()):
+            return None
+        return float(self(np.nan))
+
+    @property
     def knots(self):
         """Grid of the curve, ndarray of shape (grid_size + 1,)."""
+        self._check_number("knots")
         return self._unscaled(self._basis.grid[0].numpy())
 
     @property
     def base_weight(self):
         """Weight w of the base function, whose argument is (x - centre) / scale."""
+        self._check_number("base_weight")
         return float(self._weight[self._basis.n_splines])
 
     @property
     def base_activation(self):
         """Name of the base function b."""
+        self._check_number("base_activation")
         return self._basis.base_activation
 
     @property
     def extrapolation(self):
         """How the curve goes on outside of its knots, "constant" or "linear"."""
+        self._check_number("extrapolation")
         return self._basis.extrapolation
 
     @property
     def base_scaling(self):
         """Centre and scale of the argument of the base function, floats."""
+        self._check_number("base_scaling")
         return self._centre, self._scale
 
     @property
@@ -129,8 +172,10 @@ class EdgeFunction:
         """The spline part as a `scipy.interpolate.BSpline`, on the grid.
 
         Between the first and the last of `knots` the curve is
-        ``spline(x) + base_weight * b((x - centre) / scale)``.
+        ``spline(x) + base_weight * b((x - centre) / scale)``. Where the input is
+        missing, see `missing_value`.
         """
+        self._check_number("spline")
         knots = self._unscaled(self._basis.knots[0].numpy())
         coefficients = self._weight[: self._basis.n_splines]
         if np.isinf(self._scale):  # all values of the input count as its centre
@@ -138,18 +183,37 @@ class EdgeFunction:
             coefficients = np.full_like(coefficients, level @ coefficients)
         return BSpline(knots, coefficients, self._basis.spline_order)
 
+    @property
+    def _name(self):
+        return f"({self.source_name!r}, {self.target_name!r})"
+
+    def _check_number(self, what):
+        if self.categories is not None:
+            raise ValueError(
+                f"{what} of the edge {self._name} is not defined, since its input is a "
+                "category and the edge has one value for each: use categories and "
+                "category_values."
+            )
+
     def _unscaled(self, values):
         scale = self._scale if np.isfinite(self._scale) else 1.0
         return self._centre + scale * values
 
     def _features(self, x, *, derivative=False):
-        x = np.asarray(x, dtype=np.float64)
-        scaling = AffineScaling(np.array(self._centre), np.array(self._scale))
-        column = torch.from_numpy(scaling.transform(x).reshape(-1, 1))
+        if self.categories is not None:
+            x = np.asarray(x, dtype=None if isinstance(x, np.ndarray) else object)
+            column = codes_of(x.ravel(), self.categories, repr(self.source_name))
+        else:
+            x = np.asarray(x, dtype=np.float64)
+            scaling = AffineScaling(np.array(self._centre), np.array(self._scale))
+            column = scaling.transform(x).ravel()
         features = self._basis.values_and_derivatives(
-            column, with_derivatives=derivative
+            torch.from_numpy(column).unsqueeze(1), with_derivatives=derivative
         )[1 if derivative else 0]
-        return features[:, 0].numpy().reshape(*x.shape, -1)
+        features = features[:, 0].numpy()
+        if self.source[0] == 0 and isinstance(self._basis, BSplineBasis):
+            features[np.isnan(column)] = 0.0 if derivative else self._mean_features
+        return features.reshape(*x.shape, -1)
 
 
 def edge_functions(estimator, *, with_posterior=False):
@@ -214,18 +278,22 @@ def edge_functions(estimator, *, with_posterior=False):
         unit = estimator._raw_scaling.scale if end == last else np.ones(len(layer.mask))
         unscale = np.where(np.isfinite(scale), scale, 0.0)
         bases = [
-            BSplineBasis(
-                grid.unsqueeze(0),
-                layer.basis.spline_order,
-                base_activation=layer.basis.base_activation,
-                extrapolation=layer.basis.extrapolation,
-            )
-            for grid in layer.basis.grid
+            layer.basis.of_inputs(torch.tensor([i]))
+            for i in range(layer.basis.n_inputs)
         ]
         weight = layer.masked(layer.weight).detach().numpy()
         for o, i in np.ndindex(*layer.mask.shape):
-            of_edge = weight[o, i] * unit[o]
+            own = slice(bases[i].n_functions)
+            of_edge = weight[o, i, own] * unit[o]
             source = features[i] if start == 0 else i
+            mean_features = activity.mean_features[i, own]
+            low = float(centre[i] + unscale[i] * activity.low[i])
+            high = float(centre[i] + unscale[i] * activity.high[i])
+            density, categories = activity.density[i], None
+            if not layer.is_number[i]:
+                categories = estimator.categories_[source]
+                density = bases[i].means[0, : len(categories)].numpy()
+                low = high = np.nan
             edges.append(
                 EdgeFunction(
                     source=(start, int(source)),
@@ -234,14 +302,15 @@ def edge_functions(estimator, *, with_posterior=False):
                     target_name=names[end][o],
                     importance=float(activity.score[o, i]),
                     std=float(activity.std[o, i] * unit[o]),
-                    mean=float(activity.mean_features[i] @ of_edge),
-                    low=float(centre[i] + unscale[i] * activity.low[i]),
-                    high=float(centre[i] + unscale[i] * activity.high[i]),
-                    density=activity.density[i],
+                    mean=float(mean_features @ of_edge),
+                    low=low,
+                    high=high,
+                    density=density,
                     removed=not layer.mask[o, i],
+                    categories=categories,
                     _basis=bases[i],
                     _weight=of_edge,
-                    _mean_features=activity.mean_features[i],
+                    _mean_features=mean_features,
                     _centre=float(centre[i]),
                     _scale=float(scale[i]),
                     _root=None if roots is None else roots[len(edges)] * unit[o],
@@ -316,8 +385,8 @@ def _posterior_roots(estimator, network):
             "solver='lm', or leave the posterior out."
         )
     inverse = solve_triangular(factor, np.eye(len(factor)), lower=True)
-    n_functions = network.layers[0].basis.n_functions
-    roots = iter(np.split(inverse, len(factor) // n_functions, axis=1))
+    ends = EdgeKinds.of(network.all_layers).sizes.cumsum(0).numpy()
+    roots = iter(np.split(inverse, ends[:-1], axis=1))
     scaled = []
     for layer in network.all_layers:
         enters_output = layer in (network.layers[-1], network.skip)

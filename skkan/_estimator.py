@@ -18,11 +18,12 @@ from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import _num_samples
 
 from skkan._activity import activity_of
 from skkan._basis import BASE_ACTIVATIONS, EXTRAPOLATIONS
 from skkan._callbacks import CallbackObserver, CallbackSupportMixin, with_callbacks
+from skkan._categories import Categories, categorical_columns
 from skkan._checks import (
     checked_continuation,
     checked_device,
@@ -47,6 +48,7 @@ from skkan._choice import (
 from skkan._evidence import Prior
 from skkan._fitted import FittedKAN
 from skkan._frame import Frame
+from skkan._input_basis import input_basis_from_samples
 from skkan._monitor import Monitor, Validation
 from skkan._network import KANNetwork
 from skkan._penalties import Penalty
@@ -65,6 +67,7 @@ from skkan._split import split_rows
 from skkan._structure import (
     N_MEMBERS,
     WITHOUT_SEARCH,
+    Inputs,
     Judged,
     Structure,
     search_structure,
@@ -115,6 +118,7 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
         "spline_order": [Interval(Integral, 0, None, closed="left")],
         "grid_eps": [Interval(Real, 0, 1, closed="both"), StrOptions({"auto"})],
         "grid_schedule": ["array-like", None],
+        "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
         "n_grid_updates": [Interval(Integral, 0, None, closed="left")],
         "base_activation": [StrOptions(set(BASE_ACTIVATIONS))],
         "extrapolation": [StrOptions(set(EXTRAPOLATIONS))],
@@ -150,6 +154,7 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
         spline_order,
         grid_eps,
         grid_schedule,
+        categorical_features,
         n_grid_updates,
         base_activation,
         extrapolation,
@@ -174,6 +179,7 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
         self.spline_order = spline_order
         self.grid_eps = grid_eps
         self.grid_schedule = grid_schedule
+        self.categorical_features = categorical_features
         self.n_grid_updates = n_grid_updates
         self.base_activation = base_activation
         self.extrapolation = extrapolation
@@ -245,8 +251,9 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Training rows in any units; finite numbers. Sparse rows are made dense, in
-            8 bytes a cell.
+            Training rows in any units; finite numbers, NaN where they are missing, and
+            categories, see `categorical_features`. Sparse rows are made dense, in 8
+            bytes a cell.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Target values or class labels.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -282,7 +289,9 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
         given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
         checked_pair(X_val, y_val)
         earlier = self._earlier_fit() if self.warm_start or only_prune else None
-        rows = self._check_rows(X, y, sample_weight, reset=not only_prune)
+        rows = self._check_rows(
+            X, y, sample_weight, reset=not only_prune, goes_on=earlier is not None
+        )
         held_out = None
         if X_val is not None:
             with told_of("X_val and y_val"):
@@ -457,25 +466,33 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
             frame = replace(earlier, coding=coding, x_scaling=x_scaling)
         loss = self._loss_in_units(loss, frame.y_scaling.scale, rows)
         data = frame.tensors(rows, device)
+        held_out = held_out and frame.tensors(held_out, device)
+        has_gaps = any(part.X.isnan().any() for part in (data, held_out) if part)
+        if network is not None and has_gaps:
+            network = self._taking_missing(network)
+            if not streaming:
+                network = network.with_missing_of(data.X)
         if network is not None:
             loss = adapted_loss(loss, [network], data)
         generator = self._generator(streaming)
+        make_network = partial(
+            self._new_network, data=data, generator=generator, has_gaps=has_gaps
+        )
         start = self._starting_point(
-            asked, loss, data, generator, grid_sizes, network, streaming
+            asked, loss, data, make_network, grid_sizes, network, streaming
         )
         return Start(
             frame=frame,
             data=data,
-            held_out=held_out and frame.tensors(held_out, device),
+            held_out=held_out,
             generator=generator,
             **start,
         )
 
     def _starting_point(
-        self, asked, loss, data, generator, grid_sizes, network, streaming
+        self, asked, loss, data, make_network, grid_sizes, network, streaming
     ):
         """Plan and networks; the one of an earlier fit, where there is one."""
-        make_network = partial(self._new_network, data=data, generator=generator)
         fixed, options = asked.or_else(WITHOUT_SEARCH), None
         goes_on = network is not None
         if not goes_on:
@@ -529,9 +546,15 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
         )
         if not open_to_all:
             return None
-        return structure_options(asked, data, int(self.spline_order) + 1)
+        counts = self._n_categories()
+        inputs = Inputs(
+            n_numbers=int((counts == 0).sum()),
+            n_categories=int(counts.sum()),
+            n_others=int(self.spline_order) + 1,
+        )
+        return structure_options(asked, data, inputs)
 
-    def _check_rows(self, X, y, sample_weight, *, reset=True, fewest=2):
+    def _check_rows(self, X, y, sample_weight, *, reset=True, fewest=2, goes_on=False):
         """X as float64, y as an array, weights; rows without weight are dropped."""
         if y is None:
             raise ValueError(
@@ -539,15 +562,10 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
                 "None."
             )
         with remedies():
-            X, y = validate_data(
-                self,
-                X,
-                y,
-                reset=reset,
-                accept_sparse="csr",
-                dtype=np.float64,
-                multi_output=True,
-                ensure_min_samples=fewest,
+            if reset:
+                self._find_categories(X, sample_weight, goes_on=goes_on)
+            X, y = self._validated_as(
+                X, y, reset=reset, multi_output=True, ensure_min_samples=fewest
             )
         X = dense(X)
         y = self._check_target(y)
@@ -556,6 +574,24 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
             used = weight > 0
             X, y, weight = X[used], y[used], weight[used]
         return X, y, weight
+
+    def _find_categories(self, X, sample_weight, *, goes_on):
+        """Set the attributes about categories, or check those of the earlier fit."""
+        is_categorical = categorical_columns(X, self.categorical_features)
+        if goes_on:
+            asked, fitted = (
+                None if flags is None else flags.tolist()
+                for flags in (is_categorical, self.is_categorical_)
+            )
+            checked_continuation({"is_categorical_": (asked, fitted)})
+            return
+        self.is_categorical_, self.categories_ = is_categorical, None
+        if is_categorical is not None:
+            used = np.ones(_num_samples(X), dtype=bool)
+            if sample_weight is not None:
+                used = checked_weights(sample_weight, X, fewest=1) > 0
+            known = Categories.of_rows(X, is_categorical, used)
+            self.categories_ = known.of_columns
 
     def _earlier_fit(self):
         """Frame of the earlier fit, or None."""
@@ -612,28 +648,40 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
             torch.from_numpy(y_scaling.transform(target)), torch.from_numpy(weight)
         )
         x_scaling = AffineScaling.robust(X, weight)
+        if self.categories_ is not None:
+            x_scaling = x_scaling.without_units(self._n_categories() > 0)
         return Frame(x_scaling, y_scaling, baseline.numpy(), coding)
 
-    def _new_network(self, structure, *, data, generator):
+    def _new_network(self, structure, *, data, generator, has_gaps):
         sample = data.thinned(MOST_DESCRIBED)
+        # A single wild value must not stretch the grid of a whole column. What lies
+        # beyond the fence is left to the continuation.
+        fenced = sample.X.clamp(-FENCE, FENCE)
+        n_categories = torch.from_numpy(self._n_categories()).to(fenced.device)
+        if n_categories.any():
+            fenced = torch.where(n_categories > 0, sample.X, fenced)
+        settings = {
+            "grid_size": structure.grid_size,
+            "spline_order": int(self.spline_order),
+            "grid_eps": structure.grid_eps,
+            "margin": min(MARGIN_SAMPLES / len(data.X), MOST_MARGIN),
+            "base_activation": self.base_activation,
+            "extrapolation": self.extrapolation,
+            "sample_weight": sample.sample_weight,
+        }
         return KANNetwork.from_samples(
             [
                 data.X.shape[1],
                 *structure.hidden_layer_sizes,
                 data.target.shape[1],
             ],
-            # A single wild value must not stretch the grid of a whole column. What
-            # lies beyond the fence is left to the continuation.
-            sample.X.clamp(-FENCE, FENCE),
-            grid_size=structure.grid_size,
-            spline_order=int(self.spline_order),
-            grid_eps=structure.grid_eps,
-            margin=min(MARGIN_SAMPLES / len(data.X), MOST_MARGIN),
-            base_activation=self.base_activation,
-            extrapolation=self.extrapolation,
+            fenced,
             additive_skip=structure.additive_skip and structure.hidden_layer_sizes,
-            sample_weight=sample.sample_weight,
             generator=generator,
+            inputs=input_basis_from_samples(
+                sample.X, fenced, n_categories, has_gaps=has_gaps, **settings
+            ),
+            **settings,
         )
 
     def _seed(self):

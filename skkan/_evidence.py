@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from skkan._penalties import QuadraticPenalty, basis_kind, penalty_spectrum
+from skkan._edge_kinds import EdgeKinds
+from skkan._penalties import QuadraticPenalty
 
 LEAST, MOST = 1e-10, 1e14  # precisions in scaled units: hardly any prior, a dead edge
 LARGEST_FACTOR = 10.0  # by which a precision may change in one update
@@ -47,7 +48,8 @@ class Prior:
         """The prior that penalties of strength `alpha` amount to."""
         n_edges = sum(layer.mask.numel() for layer in network.all_layers)
         strengths = QuadraticPenalty(alpha).per_edge(n_edges).to(network.weights[0])
-        return cls(_clamped(strengths * (n_observations / noise)), noise)
+        precision = _clamped(strengths * (n_observations / noise))
+        return cls(EdgeKinds.of(network.all_layers).in_use(precision), noise)
 
     def alpha(self, n_observations):
         """Strengths of the penalties that this prior amounts to."""
@@ -152,7 +154,6 @@ class LinearisedModel:
     Parameters
     ----------
     network : KANNetwork
-        All its bases have the same number of functions.
     theta : Tensor of shape (n_parameters,)
         The point.
     model : QuadraticModel
@@ -174,25 +175,17 @@ class LinearisedModel:
     def __init__(
         self, network, theta, model, n_observations, has_noise, least_noise=0.0
     ):
-        spectrum = penalty_spectrum(*basis_kind(network.layers[0].basis))
-        vectors = spectrum.vectors.to(theta)
-        n_functions = len(vectors)
-        edges = (-1, n_functions)
-        half = (model.anchored_curvature().view(edges) @ vectors).view(len(theta), -1)
-        curvature = half.T.reshape(edges) @ vectors
-        self._curvature = n_observations * curvature.view(len(theta), -1)
-        anchors = (model.anchors.view(edges) @ vectors).view(-1, len(theta))
-        self._anchors = math.sqrt(n_observations) * anchors
-        self._gradient = (
-            n_observations * (model.gradient.view(edges) @ vectors).flatten()
-        )
+        self._kinds = kinds = EdgeKinds.of(network.all_layers)
+        curvature = kinds.along(kinds.along(model.anchored_curvature()).T)
+        self._curvature = n_observations * curvature
+        self._anchors = math.sqrt(n_observations) * kinds.along(model.anchors)
+        self._gradient = n_observations * kinds.along(model.gradient)
         value = model.value if model.bounded_value is None else model.bounded_value
         self._deviance = 2 * n_observations * value
-        self._theta = (theta.view(edges) @ vectors).flatten()
-        self._parts = spectrum.parts.to(theta)
-        self._vectors = vectors
+        self._theta = kinds.along(theta)
         self._theta *= network.weight_mask
-        self._exists = network.weight_mask.view(edges)[:, :1] > 0
+        masks = [layer.mask.flatten() for layer in network.all_layers]
+        self._exists = torch.cat(masks).unsqueeze(1) > 0
         self._network, self._n_rows = network, n_observations
         self._n_targets = n_observations * network.widths[-1]
         self._has_noise = has_noise
@@ -204,7 +197,7 @@ class LinearisedModel:
         log evidence = log likelihood of m - m^T P m / 2 + log|P| / 2 - log|H| / 2 with
         the posterior mean m, the prior precision P and H = curvature / noise + P.
         """
-        prior_precision = (prior.precision @ self._parts).flatten()
+        prior_precision = self._kinds.spread(prior.precision)
         precision = self._curvature / prior.noise
         precision.diagonal().add_(prior_precision)
         factored = scaled_factor(precision)
@@ -297,17 +290,17 @@ class LinearisedModel:
         -------
         Tensor of shape (n_groups,)
         """
-        n_functions = self._parts.shape[1]
         root = posterior.prior_precision.sqrt()
         scale = (root * posterior.scale).unsqueeze(1)
         shrunk = scale * torch.cholesky_inverse(posterior.factor) * scale.T
-        members = groups.unsqueeze(2) * n_functions + torch.arange(n_functions)
-        members = members.flatten(1).to(root.device)
-        blocks = shrunk[members.unsqueeze(2), members.unsqueeze(1)]
-        share, directions = torch.linalg.eigh(blocks)  # of the prior's variances
-        share = share.clamp(min=SMALLEST_SHARE)
-        weights = (root * posterior.weights)[members].unsqueeze(1) @ directions
-        gains = -0.5 * (share.log() + weights.squeeze(1).square() / share).sum(1)
+        gains = root.new_empty(len(groups))
+        for chosen, members in self._kinds.groups(groups):
+            blocks = shrunk[members.unsqueeze(2), members.unsqueeze(1)]
+            share, directions = torch.linalg.eigh(blocks)  # of the prior's variances
+            share = share.clamp(min=SMALLEST_SHARE)
+            weights = (root * posterior.weights)[members].unsqueeze(1) @ directions
+            squares = weights.squeeze(1).square() / share
+            gains[chosen.to(root.device)] = -0.5 * (share.log() + squares).sum(1)
         if not self._has_noise:
             precision = prior.precision.sum(1)[groups.to(root.device)]
             gains = gains + HYPER_RATE * precision.sum(1)
@@ -336,18 +329,16 @@ class LinearisedModel:
         B. Hassibi and D. Stork, Second Order Derivatives for Network Pruning: Optimal
         Brain Surgeon, 1993.
         """
-        n_functions = len(self._vectors)
         gone = torch.zeros_like(self._exists)
         gone[edges] = True
-        gone = gone.expand(-1, n_functions).flatten()
+        gone = self._kinds.of_edges(gone.flatten())
         matrix = posterior.factor @ posterior.factor.T
         scaled = self._theta / posterior.scale
         pull = matrix[~gone][:, gone] @ scaled[gone]
         factor = torch.linalg.cholesky(matrix[~gone][:, ~gone])
         scaled[~gone] += torch.cholesky_solve(pull.unsqueeze(1), factor).squeeze(1)
         scaled[gone] = 0.0
-        weights = (posterior.scale * scaled).view(-1, n_functions)
-        return (weights @ self._vectors.T).flatten()
+        return self._kinds.back(posterior.scale * scaled)
 
     def prior_of_alpha(self, alpha):
         """The prior that penalties of strength `alpha` amount to.
@@ -397,11 +388,10 @@ class LinearisedModel:
         return prior
 
     def _proposal(self, prior, posterior):
-        shape = (len(prior.precision), -1)
         variances = posterior.variances
-        learnt = (1 / posterior.prior_precision - variances).clamp(min=0).view(shape)
-        explained = learnt @ self._parts.T  # (n_edges, 3)
-        used = posterior.weights.square().view(shape) @ self._parts.T
+        learnt = (1 / posterior.prior_precision - variances).clamp(min=0)
+        explained = self._kinds.collected(learnt)
+        used = self._kinds.collected(posterior.weights.square())
         if not self._has_noise:
             used = used + 2 * HYPER_RATE
         factor = explained / used.clamp(min=1e-300)

@@ -2,10 +2,17 @@
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    check_array,
+    check_is_fitted,
+    check_X_y,
+    validate_data,
+)
 
 from skkan._backward import ForwardPass
+from skkan._categories import Categories
 from skkan._checks import checked_device, remedies
 from skkan._losses import REGRESSION_LOSSES
 from skkan._network import KANNetwork
@@ -38,15 +45,47 @@ class FittedKAN(BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = True
         return tags
 
     def _validated(self, X):
-        """X as float64, dense or of compressed rows, of the columns of the fit."""
+        """X as float64, dense or of compressed rows, with codes for categories."""
         check_is_fitted(self)
         with remedies():
-            return validate_data(
-                self, X, reset=False, accept_sparse="csr", dtype=np.float64
-            )
+            return self._validated_as(X, reset=False)
+
+    def _validated_as(self, X, *y, reset, **checks):
+        """X as float64, perhaps with y; `checks` are those of scikit-learn."""
+        checks = {
+            "accept_sparse": "csr",
+            "dtype": np.float64,
+            "ensure_all_finite": "allow-nan",
+            **checks,
+        }
+        if self.categories_ is None:
+            return validate_data(self, X, *y, reset=reset, **checks)
+        validate_data(self, X, reset=reset, skip_check_array=True)
+        X = Categories(self.categories_).encoded(dense(X))
+        if y:
+            return check_X_y(X, *y, estimator=self, **checks)
+        return check_array(X, estimator=self, input_name="X", **checks)
+
+    def _n_categories(self):
+        """Number of categories of each feature, 0 for numbers, (n_features,)."""
+        if self.categories_ is None:
+            return np.zeros(self.n_features_in_, dtype=int)
+        return Categories(self.categories_).counts
+
+    def _taking_missing(self, network):
+        """The network of the fit, such that it takes missing cells."""
+        means = torch.from_numpy(self._activity[0]["mean_features"])
+        return network.with_values_at_missing(means.to(network.layers[0].mask.device))
+
+    def _network_for(self, X):
+        """The fitted network, such that it takes the missing cells of X."""
+        network = self.network_
+        has_gaps = np.isnan(X.data if issparse(X) else X).any()
+        return self._taking_missing(network) if has_gaps else network
 
     @property
     def _has_log_link(self):
@@ -62,7 +101,7 @@ class FittedKAN(BaseEstimator):
 
     def _raw(self, X):
         """Raw output of validated rows, ndarray of shape (n_samples, n_outputs)."""
-        network = self.network_
+        network = self._network_for(X)
         weights = network.weights
         n_values = weights[0][0].numel()
         raw = np.empty((X.shape[0], len(self._baseline)))
@@ -81,7 +120,7 @@ class FittedKAN(BaseEstimator):
         deviations : ndarray of shape (n_outputs, n_parameters, n_block)
             At unit noise; see `skkan._posterior.deviations`.
         """
-        network = self.network_
+        network = self._network_for(X)
         if hasattr(self, "_posterior_factor"):
             factor, deviations_of = self._posterior_factor, deviations
         else:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from skkan._basis import BSplineBasis
+from skkan._input_basis import InputBasis
 
 START_SPREAD = 0.1  # of the base weights around their mean
 SMALLEST_VARIANCE = 1e-24  # below it, an edge is constant and its deviation is flat
@@ -22,7 +23,7 @@ class KANLayer(nn.Module):
 
     Parameters
     ----------
-    basis : BSplineBasis
+    basis : BSplineBasis or InputBasis
         Functions of each input.
     weight : Tensor of shape (n_outputs, n_inputs, n_functions)
         Coefficients of every edge.
@@ -48,15 +49,52 @@ class KANLayer(nn.Module):
 
         Base weights of one sign keep the start away from the local minima in which
         most starts of random sign end. They are drawn on the CPU, so that a seed means
-        the same on all devices.
+        the same on all devices. Categories, which have no order, begin with values
+        drawn at random.
         """
         knots = basis.knots
         weight = knots.new_zeros(n_outputs, basis.n_inputs, basis.n_functions)
         draw = torch.randn(
             n_outputs, basis.n_inputs, generator=generator, dtype=knots.dtype
         )
-        weight[..., -1] = (1 + START_SPREAD * draw.to(knots)) / basis.n_inputs**0.5
+        base = (1 + START_SPREAD * draw.to(knots)) / basis.n_inputs**0.5
+        if isinstance(basis, BSplineBasis):
+            weight[..., -1] = base
+            return cls(basis, weight)
+        is_number, base_column = basis.is_number, basis.splines.n_functions - 1
+        if is_number.any():
+            weight[:, is_number, base_column] = base[:, is_number]
+        if not is_number.all():
+            draw = torch.randn(weight.shape, generator=generator, dtype=knots.dtype)
+            values = draw.to(knots) * basis.constant / basis.n_inputs**0.5
+            weight[:, ~is_number] = values[:, ~is_number]
         return cls(basis, weight)
+
+    def packed(self, values):
+        """Values of the functions in use, (..., n_inputs, n_functions) flattened."""
+        flat, packing = values.flatten(-2), self.basis.packing
+        return flat if packing is None else flat[..., packing]
+
+    def unpacked(self, flat):
+        """A weight from those of the functions in use, (n_outputs, n_weights)."""
+        if self.basis.packing is None:
+            return flat.view(self.weight.shape)
+        weight = flat.new_zeros(len(flat), self.weight[0].numel())
+        weight[:, self.basis.packing] = flat
+        return weight.view(self.weight.shape)
+
+    @property
+    def n_weights(self):
+        """Number of weights of one output that are in use."""
+        packing = self.basis.packing
+        return self.weight[0].numel() if packing is None else len(packing)
+
+    @property
+    def is_number(self):
+        """Which inputs are numbers and no categories, Tensor of bool (n_inputs,)."""
+        if isinstance(self.basis, BSplineBasis):
+            return self.mask.new_ones(self.mask.shape[1], dtype=torch.bool)
+        return self.basis.is_number
 
     @property
     def spline_coef(self):
@@ -67,6 +105,22 @@ class KANLayer(nn.Module):
     def base_weight(self):
         """Weights of the base function, Tensor of shape (n_outputs, n_inputs)."""
         return self.weight[..., self.basis.n_splines]
+
+    def coefficients(self, weight):
+        """Those of the splines and of the categories, base functions left out.
+
+        Parameters
+        ----------
+        weight : Tensor of shape (n_outputs, n_inputs, n_functions)
+
+        Returns
+        -------
+        Tensor of shape (n_outputs, n_inputs, n_coefficients)
+        """
+        weight = self.masked(weight)
+        if isinstance(self.basis, BSplineBasis):
+            return weight[..., : self.basis.n_splines]
+        return weight * self.basis.constant
 
     def forward(self, x):
         """Node values, Tensor of shape (n_samples, n_outputs)."""
@@ -139,10 +193,26 @@ class KANLayer(nn.Module):
         """
         mask = self.mask * keep
         weight = self.weight.detach() * mask.unsqueeze(-1)
-        share = mask * (std / std.amax(1, keepdim=True)).square()
+        share = self._bearers(mask) * (std / std.amax(1, keepdim=True)).square()
         share = share / share.sum(1, keepdim=True).clamp(min=1e-300)
-        weight[..., : self.basis.n_splines] += (share * mean.unsqueeze(1)).unsqueeze(2)
+        self._raise(weight, share * mean.unsqueeze(1))
         return KANLayer(self.basis, weight, mask)
+
+    def _bearers(self, mask):
+        """Those edges of a mask that constants are shared out to.
+
+        Categories bear them only where there are no others, since they are unknown to
+        those that come later.
+        """
+        numbers = mask * self.is_number
+        return torch.where(numbers.any(1, keepdim=True), numbers, mask)
+
+    def _raise(self, weight, level):
+        """Add a constant to the curve of each edge, in place."""
+        if isinstance(self.basis, BSplineBasis):
+            weight[..., : self.basis.n_splines] += level.unsqueeze(2)
+        else:
+            weight += level.unsqueeze(2) * self.basis.constant
 
     def between(self, sources, targets, basis=None):
         """The part of the layer between some of its inputs and some of its outputs.
@@ -155,8 +225,8 @@ class KANLayer(nn.Module):
             Of these inputs, where another layer shares it.
         """
         if basis is None:
-            basis = self.basis.with_grid(self.basis.grid[sources])
-        weight = self.weight.detach()[targets][:, sources]
+            basis = self.basis.of_inputs(sources)
+        weight = self.weight.detach()[targets][:, sources, : basis.n_functions]
         return KANLayer(basis, weight, self.mask[targets][:, sources])
 
     def with_weight(self, weight):
@@ -173,10 +243,9 @@ class KANLayer(nn.Module):
         scale, shift : Tensor of shape (n_outputs,)
         """
         weight = self.weight.detach() / scale.view(-1, 1, 1)
-        share = self.mask / self.mask.sum(1, keepdim=True).clamp(min=1)
-        weight[..., : self.basis.n_splines] -= (
-            share * (shift / scale).unsqueeze(1)
-        ).unsqueeze(2)
+        bearers = self._bearers(self.mask)
+        share = bearers / bearers.sum(1, keepdim=True).clamp(min=1)
+        self._raise(weight, -share * (shift / scale).unsqueeze(1))
         return KANLayer(self.basis, weight, self.mask)
 
     def with_basis(self, basis, *, scale=1.0, shift=0.0):
@@ -194,7 +263,11 @@ class KANLayer(nn.Module):
 
     def to_arrays(self):
         """Numpy arrays and plain values from which `from_arrays` rebuilds the layer."""
+        inputs = None
+        if isinstance(self.basis, InputBasis):
+            inputs = self.basis.to_arrays()
         return {
+            "inputs": inputs,
             "grid": self.basis.grid.cpu().numpy().copy(),
             "spline_order": self.basis.spline_order,
             "base_activation": self.basis.base_activation,
@@ -216,4 +289,6 @@ class KANLayer(nn.Module):
             base_activation=arrays["base_activation"],
             extrapolation=arrays["extrapolation"],
         )
+        if arrays.get("inputs") is not None:
+            basis = InputBasis.from_arrays(basis, arrays["inputs"], device)
         return cls(basis, tensor("weight"), tensor("mask"))

@@ -117,15 +117,16 @@ def linearise(network, weights, x, features=None):
             features, slope = layer.basis.values_and_derivatives(
                 inputs, with_derivatives=layer is not network.layers[0]
             )
-        all_features.append(features)
+        all_features.append(layer.packed(features))
         slopes.append(slope)
+        if network.skip is not None and layer is network.layers[0]:
+            by_skip = network.skip.combine(features, weights[-1])
         inputs, features = layer.combine(features, weight), None
         nodes.append(inputs)
-    output = inputs
-    outer = all_features[-1].flatten(1)
+    output, outer = inputs, all_features[-1]
     if network.skip is not None:
-        output = output + network.skip.combine(all_features[0], weights[-1])
-        outer = torch.cat([outer, all_features[0].flatten(1)], dim=1)
+        output = output + by_skip
+        outer = torch.cat([outer, all_features[0]], dim=1)
     sensitivities = []
     for index in range(len(network.layers) - 1, 0, -1):
         weight = network.layers[index].masked(weights[index])
@@ -134,7 +135,7 @@ def linearise(network, weights, x, features=None):
     return Linearised(
         output=output,
         outer=outer,
-        features=[features.flatten(1) for features in all_features[:-1]],
+        features=all_features[:-1],
         nodes=nodes[:-1],
         sensitivities=sensitivities,
     )

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from skkan._basis import BSplineBasis, grid_from_samples
+from skkan._input_basis import InputBasis
 from skkan._layers import KANLayer
 
 NODE_FLOOR = 1e-4  # of the KAN 2.0 attribution, so that a dead node scores zero
@@ -82,6 +83,7 @@ class KANNetwork(nn.Module):
         additive_skip=False,
         sample_weight=None,
         generator=None,
+        inputs=None,
     ):
         """Network to start from, whose grids fit what passes through them.
 
@@ -98,28 +100,32 @@ class KANNetwork(nn.Module):
             Whether to add edges from the inputs to the outputs.
         generator : torch.Generator, default=None
             Source of the base weights, on the CPU.
+        inputs : InputBasis, default=None
+            Basis of the first layer; None has splines on grids that fit the samples.
 
         Returns
         -------
         KANNetwork
         """
-        layers, inputs = [], x
+        layers, nodes = [], x
         for n_outputs in widths[1:]:
-            basis = BSplineBasis(
-                grid_from_samples(
-                    inputs,
-                    grid_size,
-                    grid_eps=grid_eps,
-                    margin=margin,
-                    sample_weight=sample_weight,
-                ),
-                spline_order,
-                base_activation=base_activation,
-                extrapolation=extrapolation,
-            )
+            basis = inputs
+            if layers or inputs is None:
+                basis = BSplineBasis(
+                    grid_from_samples(
+                        nodes,
+                        grid_size,
+                        grid_eps=grid_eps,
+                        margin=margin,
+                        sample_weight=sample_weight,
+                    ),
+                    spline_order,
+                    base_activation=base_activation,
+                    extrapolation=extrapolation,
+                )
             layers.append(KANLayer.at_random(basis, n_outputs, generator))
             with torch.no_grad():
-                inputs = layers[-1](inputs)
+                nodes = layers[-1](nodes)
         skip = None
         if additive_skip:
             skip = KANLayer.at_random(layers[0].basis, widths[-1], generator)
@@ -180,6 +186,28 @@ class KANNetwork(nn.Module):
         return [layer.weight.detach() for layer in self.all_layers]
 
     @property
+    def n_parameters(self):
+        """Number of weights, those of removed edges included."""
+        return sum(len(layer.mask) * layer.n_weights for layer in self.all_layers)
+
+    @property
+    def theta(self):
+        """The weights that are in use as one vector, (n_parameters,)."""
+        layers = self.all_layers
+        return torch.cat(
+            [layer.packed(layer.weight.detach()).flatten() for layer in layers]
+        )
+
+    def unpacked(self, theta):
+        """The weight of each of `all_layers` from one vector."""
+        layers = self.all_layers
+        parts = theta.split([len(layer.mask) * layer.n_weights for layer in layers])
+        return [
+            layer.unpacked(part.view(len(layer.mask), -1))
+            for layer, part in zip(layers, parts, strict=True)
+        ]
+
+    @property
     def grid_size(self):
         return self.layers[0].basis.grid_size
 
@@ -200,7 +228,9 @@ class KANNetwork(nn.Module):
         """1 for each weight of an edge, 0 where that is removed, (n_parameters,)."""
         return torch.cat(
             [
-                layer.mask.unsqueeze(-1).expand(layer.weight.shape).flatten()
+                layer.packed(
+                    layer.mask.unsqueeze(-1).expand(layer.weight.shape)
+                ).flatten()
                 for layer in self.all_layers
             ]
         )
@@ -333,6 +363,55 @@ class KANNetwork(nn.Module):
             bases[self.layers[0].basis] = inputs
         return self._on_bases(bases)
 
+    def with_input_basis(self, basis):
+        """The same function, as nearly as can be, on another basis of the inputs."""
+        first = self.layers[0].basis
+        layers = [
+            layer.with_basis(basis) if layer.basis is first else layer
+            for layer in self.all_layers
+        ]
+        return self._from_all_layers(layers)
+
+    def with_means_of(self, x, sample_weight):
+        """The same, where missing cells count as the mean of other rows.
+
+        Learnt values at "missing" stay what they were. Networks that know of no missing
+        cells, nor of categories, are returned as they are.
+        """
+        basis = self.layers[0].basis
+        if isinstance(basis, BSplineBasis):
+            return self
+        return self.with_input_basis(basis.with_means_of(self.inputs(x), sample_weight))
+
+    def with_values_at_missing(self, means):
+        """The same network, which takes missing cells; they count as means.
+
+        Parameters
+        ----------
+        means : Tensor of shape (n_inputs, n_functions)
+            Of the basis functions, where the network knows of no missing cells yet.
+        """
+        basis = self.layers[0].basis
+        if not isinstance(basis, BSplineBasis):
+            return self
+        basis = InputBasis.around(basis, means)
+        layers = [
+            layer
+            if layer.basis is not self.layers[0].basis
+            else KANLayer(basis, layer.weight.detach(), layer.mask)
+            for layer in self.all_layers
+        ]
+        return self._from_all_layers(layers)
+
+    def with_missing_of(self, x):
+        """The same function, with a value at "missing" for all inputs that have some.
+
+        It is to be learnt; until then it is the mean of each edge.
+        """
+        basis = self.layers[0].basis
+        wider = basis.with_missing_of(self.inputs(x))
+        return self if wider is basis else self.with_input_basis(wider)
+
     def _on_bases(self, bases):
         return self._from_all_layers(
             [layer.with_basis(bases[layer.basis]) for layer in self.all_layers]
@@ -357,14 +436,13 @@ class KANNetwork(nn.Module):
         layers, inputs = [], self.inputs(x)
         for layer in self.layers:
             if layers or not hidden_only:
-                grid = grid_from_samples(
+                basis = layer.basis.with_grids_of(
                     inputs,
-                    layer.basis.grid_size,
                     grid_eps=grid_eps,
                     margin=margin,
                     sample_weight=sample_weight,
                 )
-                layer = layer.with_basis(layer.basis.with_grid(grid))
+                layer = layer.with_basis(basis)
             layers.append(layer)
             with torch.no_grad():
                 inputs = layer(inputs)

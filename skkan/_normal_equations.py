@@ -87,7 +87,7 @@ def normal_equations(network, loss, weights, rows):
     Descent, 2002 (the generalised Gauss-Newton matrix).
     """
     n_outputs = len(rows.baseline)
-    n_parameters = sum(weight.numel() for weight in weights)
+    n_parameters = network.n_parameters
     value, moments = 0.0, _Moments(network, weights)
     bounded_value = 0.0
     gradient = weights[0].new_zeros(n_parameters)
@@ -139,16 +139,15 @@ class _Moments:
     def __init__(self, network, weights):
         hidden = [*network.layers][:-1]
         self._weights = [
-            layer.masked(weight) for layer, weight in zip(hidden, weights, strict=False)
+            layer.packed(layer.masked(weight))
+            for layer, weight in zip(hidden, weights, strict=False)
         ]
         self._free = [
-            layer.mask.repeat_interleave(weight.shape[2], dim=1)
+            layer.packed(layer.masked(torch.ones_like(weight)))
             for layer, weight in zip(hidden, weights, strict=False)
         ]
         self._means = [weight.new_zeros(weight[0].numel()) for weight in self._weights]
-        self._products = [
-            torch.zeros_like(weight.flatten(1)) for weight in self._weights
-        ]
+        self._products = [torch.zeros_like(weight) for weight in self._weights]
 
     def add(self, line, share):
         """Add a block of rows."""
@@ -164,7 +163,7 @@ class _Moments:
         for weight, mean, product, free in zip(
             self._weights, self._means, self._products, self._free, strict=True
         ):
-            node_mean = weight.flatten(1) @ mean
+            node_mean = weight @ mean
             of_variances = product - node_mean.unsqueeze(1) * mean
             for of_variance, own in zip(of_variances, free, strict=True):
                 end = start + len(mean)
@@ -180,7 +179,7 @@ class _Moments:
 
 def weights_of_each_output(network, n_outputs):
     """Positions of the outer weights, (n_outputs, n_outer_weights of one output)."""
-    sizes = [layer.weight.numel() for layer in network.all_layers]
+    sizes = [len(layer.mask) * layer.n_weights for layer in network.all_layers]
     n_inner = sum(sizes[: len(network.layers) - 1])
     parts, start = [], n_inner
     for size in sizes[len(network.layers) - 1 :]:

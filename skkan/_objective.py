@@ -59,8 +59,6 @@ class Objective:
 
     def _set_network(self, network):
         self._network = network
-        self._shapes = [weight.shape for weight in network.weights]
-        self._sizes = [shape.numel() for shape in self._shapes]
         self._free = network.weight_mask
         self._pass_width = PASS_ARRAYS * max(network.widths[1:])
         self._expansion = {}  # the last quadratic model of the loss, and its point
@@ -75,12 +73,12 @@ class Objective:
 
     @property
     def n_parameters(self):
-        return sum(self._sizes)
+        return self._network.n_parameters
 
     @property
     def start(self):
         """The network's present weights as one vector."""
-        return torch.cat([weight.flatten() for weight in self._network.weights])
+        return self._network.theta
 
     @property
     def start_network(self):
@@ -95,7 +93,7 @@ class Objective:
     def network_at(self, theta):
         """The network with the weights of a vector."""
         return self._network.with_weights(
-            [weight.clone() for weight in self._unflatten(theta.detach())]
+            [weight.clone() for weight in self._network.unpacked(theta.detach())]
         )
 
     def on_rows(self, X, target, sample_weight):
@@ -146,7 +144,7 @@ class Objective:
     @torch.no_grad()
     def raw(self, theta):
         """Raw output, baseline included, Tensor of shape (n_samples, n_outputs)."""
-        weights = self._unflatten(theta)
+        weights = self._network.unpacked(theta)
         outputs = [
             ForwardPass(
                 self._network, weights, block.X, block.features, with_gradient=False
@@ -185,7 +183,7 @@ class Objective:
     @torch.no_grad()
     def _value_and_analytic_grad(self, theta, rows):
         """The same without a graph, where all penalties are quadratic forms."""
-        weights = self._unflatten(theta)
+        weights = self._network.unpacked(theta)
         gradient, value = torch.zeros_like(theta), 0.0
         for block in self._batch(rows).blocks(self._pass_width):
             run = ForwardPass(self._network, weights, block.X, block.features)
@@ -217,10 +215,7 @@ class Objective:
         for form in self._forms:
             value += float(form.value(theta))
             gradient = gradient + form.gradient(theta)
-            n_edges, n_functions = form.curvature.shape
-            square = curvature.view(n_edges, n_functions, n_edges, n_functions)
-            edge = torch.arange(n_edges, device=theta.device)
-            square[edge, :, edge, :] += form.blocks()
+            form.add_to(curvature)
         return QuadraticModel(value, gradient, curvature, model.anchors)
 
     @torch.no_grad()
@@ -231,7 +226,7 @@ class Objective:
             self._expansion["model"] = normal_equations(
                 self._network,
                 self._loss,
-                self._unflatten(theta),
+                self._network.unpacked(theta),
                 self._rows,
             )
             self._expansion["theta"] = theta.clone()
@@ -239,7 +234,8 @@ class Objective:
 
     def _evaluate(self, theta, rows):
         X, target, share, baseline, features = self._batch(rows)
-        output, passes = self._network.propagate(X, self._unflatten(theta), features)
+        weights = self._network.unpacked(theta)
+        output, passes = self._network.propagate(X, weights, features)
         loss = share @ self._loss.value(baseline + output, target)
         share = share / share.sum()
         penalty = sum(part.value(passes, share) for part in self._penalties)
@@ -253,7 +249,3 @@ class Objective:
         features = None if features is None else features[rows]
         share = share[rows] * (self.n_rows / len(rows))
         return Rows(X[rows], target[rows], share, baseline, features)
-
-    def _unflatten(self, theta):
-        parts = theta.split(self._sizes)
-        return [part.view(s) for part, s in zip(parts, self._shapes, strict=True)]

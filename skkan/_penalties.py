@@ -4,16 +4,15 @@ A `Penalty` is a function of what passed through the network. The smooth quadrat
 one is the estimators' `alpha`; the papers' sparsity terms can be added to it.
 """
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from functools import lru_cache
 from numbers import Real
 from typing import NamedTuple
 
 import torch
 from sklearn.utils._param_validation import Interval
 
+from skkan._edge_kinds import EdgeKinds, penalty_spectrum
 from skkan._fields import check_fields
 from skkan._layers import SMALLEST_VARIANCE
 
@@ -68,16 +67,18 @@ class QuadraticPenalty(Penalty):
         return self.form([step.layer for step in passes]).value(theta)
 
     def form(self, layers):
-        """The penalty as a function of the weights of some layers in one vector.
-
-        Their bases must be of one kind.
-        """
+        """The penalty as a function of the weights of some layers in one vector."""
         mask = torch.cat([layer.mask.flatten() for layer in layers]).unsqueeze(1)
-        spectrum = penalty_spectrum(*basis_kind(layers[0].basis))
         alpha = self.per_edge(len(mask)).to(mask)
-        return QuadraticForm(
-            spectrum.vectors.to(mask), alpha @ spectrum.parts.to(mask), mask
-        )
+        kinds = EdgeKinds.of(layers)
+        if kinds.is_uniform:
+            (kind,) = kinds.kinds
+            return QuadraticForm(kind.vectors, alpha @ kind.parts, mask)
+        forms = [
+            QuadraticForm(vectors, alpha[edges] @ parts, mask[edges])
+            for vectors, parts, edges, _ in kinds.kinds
+        ]
+        return MixedForm(forms, [kind.members for kind in kinds.kinds])
 
     def of_edges(self, edges):
         """The same penalty of a network that has some of the edges only.
@@ -117,13 +118,56 @@ class QuadraticForm(NamedTuple):
         """Its second derivative, (n_edges, n_functions, n_functions)."""
         return (self.vectors * self.curvature.unsqueeze(1)) @ self.vectors.T
 
+    def add_to(self, matrix):
+        """Add its second derivative to a matrix of (n_parameters, n_parameters)."""
+        n_edges, n_functions = self.curvature.shape
+        square = matrix.view(n_edges, n_functions, n_edges, n_functions)
+        edge = torch.arange(n_edges, device=matrix.device)
+        square[edge, :, edge, :] += self.blocks()
+
+    def leading_block(self, n_weights):
+        """Its second derivative for the first weights, those of whole edges."""
+        n_edges = n_weights // self.curvature.shape[1]
+        return torch.block_diag(*self.blocks()[:n_edges])
+
     def _along(self, theta):
         return (theta.view(len(self.mask), -1) * self.mask) @ self.vectors
 
 
-def basis_kind(basis):
-    """Arguments of `penalty_spectrum` for the edges of a basis."""
-    return basis.grid_size, basis.spline_order, basis.base_activation is not None
+class MixedForm(NamedTuple):
+    """Sum of forms over edges of several kinds."""
+
+    forms: list  # of QuadraticForm
+    members: list  # their weights' positions, Tensors of (n_edges, n_functions)
+
+    def value(self, theta):
+        """As for `QuadraticForm`."""
+        return sum(
+            form.value(theta[members.flatten()])
+            for form, members in zip(self.forms, self.members, strict=True)
+        )
+
+    def gradient(self, theta):
+        """As for `QuadraticForm`."""
+        gradient = torch.zeros_like(theta)
+        for form, members in zip(self.forms, self.members, strict=True):
+            members = members.flatten()
+            gradient[members] = form.gradient(theta[members])
+        return gradient
+
+    def add_to(self, matrix):
+        """As for `QuadraticForm`."""
+        for form, members in zip(self.forms, self.members, strict=True):
+            matrix[members.unsqueeze(2), members.unsqueeze(1)] += form.blocks()
+
+    def leading_block(self, n_weights):
+        """As for `QuadraticForm`."""
+        matrix = self.forms[0].curvature.new_zeros(n_weights, n_weights)
+        for form, members in zip(self.forms, self.members, strict=True):
+            leads = members[:, -1] < n_weights
+            members = members[leads]
+            matrix[members.unsqueeze(2), members.unsqueeze(1)] = form.blocks()[leads]
+        return matrix
 
 
 def quadratic_form(grid_size, spline_order, has_base):
@@ -135,71 +179,6 @@ def quadratic_form(grid_size, spline_order, has_base):
     """
     vectors, parts = penalty_spectrum(grid_size, spline_order, has_base)
     return (vectors * (parts[0] + ROUGHNESS * parts[1])) @ vectors.T
-
-
-class PenaltySpectrum(NamedTuple):
-    """Orthogonal directions along which all parts of the penalty are diagonal."""
-
-    vectors: torch.Tensor  # (n_functions, n_functions), one direction a column
-    parts: torch.Tensor  # (3, n_functions), size, curvature, change of curvature
-
-
-@lru_cache
-def penalty_spectrum(grid_size, spline_order, has_base):
-    """Eigenvalues and -vectors of the parts of the penalty of one edge.
-
-    - Size is the mean of the squared coefficients plus the squared base weight.
-    - Change of curvature is the mean of the squared third differences of the
-      coefficients in units of the interval, divided by (2 pi)^2. One period of a sine
-      across the grid has (2 pi)^4 / 2. Parabolas are free.
-    - Curvature is the mean of the squared second differences in units of the interval,
-      which approximates the mean of the squared second derivative over a grid of length
-      1. Only its diagonal along the directions is kept, so that the parts commute; one
-      period of a sine then has 1.5 times (2 pi)^4 / 2. Straight lines are free.
-
-    The directions are polynomials up to the parabola, then the eigenvectors of the
-    third differences, then the base weight, which has size alone. As the parts are
-    means, a strength means the same at every grid size. They span twelve orders of
-    magnitude on a grid of 100 intervals; along the directions no smooth curve is
-    charged for the rounding of a rough one.
-
-    Returns
-    -------
-    PenaltySpectrum
-
-    References
-    ----------
-    P. Eilers and B. Marx, Flexible Smoothing with B-splines and Penalties, 1996.
-    """
-    n_splines = grid_size + spline_order
-    curvature, change = (_differences(n_splines, grid_size, order) for order in (2, 3))
-    n_free = min(3, n_splines)
-    position = torch.linspace(-1, 1, n_splines, dtype=torch.float64)
-    polynomials = position.unsqueeze(1) ** torch.arange(n_free)
-    vectors = torch.linalg.qr(polynomials, mode="complete").Q
-    rest = vectors[:, n_free:]
-    values, within = torch.linalg.eigh(rest.T @ change @ rest)
-    vectors = torch.cat([vectors[:, :n_free], rest @ within], dim=1)
-    values = torch.cat([values.new_zeros(n_free), values])
-    along = torch.einsum("fa,fg,ga->a", vectors, curvature, vectors)
-    along[:2] = 0.0
-    parts = torch.zeros(3, n_splines + has_base, dtype=torch.float64)
-    parts[0, :n_splines] = 1 / n_splines
-    parts[1, :n_splines] = along.clamp(min=0.0)
-    parts[2, :n_splines] = values.clamp(min=0.0) / (2 * math.pi) ** 2
-    if has_base:
-        parts[0, -1] = 1.0
-        vectors = torch.block_diag(vectors, vectors.new_ones(1, 1))
-    return PenaltySpectrum(vectors, parts)
-
-
-def _differences(n_splines, grid_size, order):
-    """Mean of the squared differences of some order, as a matrix."""
-    differences = torch.eye(n_splines, dtype=torch.float64)
-    if order >= n_splines:  # there are none
-        return 0 * differences
-    differences = differences.diff(n=order, dim=0)
-    return grid_size ** (2 * order) * differences.T @ differences / len(differences)
 
 
 @dataclass(frozen=True)
@@ -214,7 +193,8 @@ class SparsityPenalty(Penalty):
 
     where H_row = -mean_o sum_i p_oi log2(p_oi + 1e-4), p_oi = A_oi / (sum_i A_oi + 1),
     H_col is the same along the outputs, and c are the spline coefficients. Standard
-    deviations are those of the (weighted) population.
+    deviations are those of the (weighted) population. Of a category, c are its values,
+    which have no order and no differences, and std(x_i) is 1.
 
     Parameters
     ----------
@@ -263,20 +243,35 @@ class SparsityPenalty(Penalty):
     def _of_layer(self, step, sample_share):
         layer = step.layer
         deviation = layer.edge_std(step.features, step.weight, sample_share)
-        activity = deviation / (_std(step.inputs, sample_share) + INPUT_FLOOR)
+        activity = deviation / (_std_of_inputs(step, sample_share) + INPUT_FLOOR)
         activity = activity * layer.mask
-        coef = layer.masked(step.weight)[..., : layer.basis.n_splines]
+        coef = layer.coefficients(step.weight)
+        differences = layer.masked(step.weight)[:, layer.is_number]
+        differences = differences[..., : layer.basis.n_splines].diff(dim=-1)
         return (
             self.lamb_l1 * activity.sum()
             + self.lamb_entropy * (_entropy(activity, 1) + _entropy(activity, 0))
             + self.lamb_coef * coef.abs().mean(0).sum()
-            + self.lamb_coefdiff * coef.diff(dim=-1).abs().mean(0).sum()
+            + self.lamb_coefdiff * differences.abs().mean(0).sum()
         )
 
 
 def _entropy(activity, dim):
     share = activity / (activity.sum(dim, keepdim=True) + 1)
     return -(share * torch.log2(share + ENTROPY_FLOOR)).sum(dim).mean()
+
+
+def _std_of_inputs(step, sample_share):
+    """Deviation of the known cells of each input; 1 for categories, (n_inputs,)."""
+    missing = step.inputs.isnan()
+    is_number = step.layer.is_number
+    if is_number.all() and not missing.any():
+        return _std(step.inputs, sample_share)
+    known = torch.where(missing, 0.0, step.inputs)
+    share = sample_share.unsqueeze(1) * ~missing
+    share = share / share.sum(0).clamp(min=1e-300)
+    variance = (share * (known - (share * known).sum(0)).square()).sum(0)
+    return torch.where(is_number, variance.clamp(min=SMALLEST_VARIANCE).sqrt(), 1.0)
 
 
 def _std(values, sample_share):

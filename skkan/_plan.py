@@ -91,11 +91,13 @@ def levels(network, n_rows):
     -------
     list of Level
     """
-    n_edges = network.n_edges
-    n_others = network.layers[0].basis.n_functions - network.grid_size
+    free = int(network.weight_mask.sum())
+    on_grids = sum(
+        int((layer.mask * layer.is_number).sum()) for layer in network.all_layers
+    )
 
     def enough(grid_size):
-        n_parameters = n_edges * (grid_size + n_others)
+        n_parameters = free + on_grids * (grid_size - network.grid_size)
         return max(FEWEST_ROWS, ROWS_PER_PARAMETER * n_parameters)
 
     chain, grid_size = [], math.ceil(network.grid_size / 2)

@@ -67,7 +67,7 @@ def laplace_posterior(network, data, plan, prior, objective=None):
     """
     if objective is None or not objective.covers(network):
         objective = make_objective(network, data, plan)
-    theta = torch.cat([weight.flatten() for weight in network.weights])
+    theta = network.theta
     n_rows = data.n_observations
     linearised = LinearisedModel(
         network,
@@ -188,13 +188,12 @@ def output_factor(network, data, plan):
         precision = precision + (data.sample_weight[rows] * features.T) @ features
     (penalty,) = plan.penalties
     counts = [layer.mask.numel() for layer in network.all_layers]
-    blocks = penalty.form(network.all_layers).blocks().split(counts)
-    outer = zip(network.all_layers, blocks, strict=True)
+    strengths = penalty.per_edge(sum(counts)).split(counts)
     blocks = [
-        block[: layer.basis.n_inputs]
-        for layer, block in [*outer][len(network.layers) - 1 :]
-    ]
-    prior = torch.block_diag(*torch.cat(blocks))
+        QuadraticPenalty(own).form([layer]).leading_block(layer.n_weights)
+        for own, layer in zip(strengths, network.all_layers, strict=True)
+    ][len(network.layers) - 1 :]
+    prior = torch.block_diag(*blocks)
     factored = scaled_factor(precision + data.n_observations * prior)
     if factored is None:
         return None
@@ -213,4 +212,4 @@ def output_deviations(network, factor, x):
 def _outer_features(network, x):
     """Basis values of the edges that enter the outputs."""
     passes = network.propagate(x)[1][len(network.layers) - 1 :]
-    return torch.cat([step.features.flatten(1) for step in passes], dim=1)
+    return torch.cat([step.layer.packed(step.features) for step in passes], dim=1)

@@ -188,7 +188,7 @@ class _Search:
         objective = candidate.objective
         if objective is None:
             objective = make_objective(candidate.network, self._data, self._plan)
-        theta = torch.cat([weight.flatten() for weight in candidate.network.weights])
+        theta = candidate.network.theta
         self._linearised = LinearisedModel(
             candidate.network,
             theta,
@@ -229,12 +229,9 @@ class _Search:
 
     def _without(self, edges):
         """The best candidate without some edges, and the positions of what is left."""
-        weights = self.best.network.weights
         theta = self._linearised.weights_without(self._posterior, edges)
-        parts = theta.split([weight.numel() for weight in weights])
-        network = self.best.network.with_weights(
-            [part.view_as(weight) for part, weight in zip(parts, weights, strict=True)]
-        )
+        network = self.best.network
+        network = network.with_weights(network.unpacked(theta))
         masks = [layer.mask for layer in network.all_layers]
         keep = torch.cat([mask.flatten() for mask in masks]) > 0
         keep[edges] = False

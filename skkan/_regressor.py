@@ -60,6 +60,12 @@ class KANRegressor(RegressorMixin, BaseKAN):
     grid_schedule : array-like of int, default=None
         Strictly increasing grid sizes, visited after `grid_size`. Each stage starts
         from the curves of the one before it.
+    categorical_features : "from_dtype", None or array-like, default="from_dtype"
+        Which features are categories: those of a categorical data type of a data frame
+        (pandas' "category", polars' Categorical and Enum), none, or those of a mask, of
+        column numbers or of names. Such a feature has one learnt value for each
+        category that appears in training, without order or base function, shrunk
+        towards zero by `alpha`; zero is the value of categories that are not known.
     n_grid_updates : int, default=5
         How often the grids of hidden layers follow their activations. "lm" moves those
         that their nodes have outgrown. Other solvers move all of them in the first half
@@ -192,6 +198,11 @@ default="squared_error"
         Number of features seen during fit.
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Names of the features, if X had names that are all strings.
+    is_categorical_ : ndarray of bool of shape (n_features_in_,) or None
+        Which features are categories; None if there are none.
+    categories_ : list of (ndarray or None) of length n_features_in_, or None
+        The known categories of each feature, in the order of their codes; None for
+        numbers.
 
     See Also
     --------
@@ -211,6 +222,11 @@ default="squared_error"
     noise to 0.904, and far below what conquer takes, ((log n + p) / n)^0.4 deviations.
     The deviance of "poisson" is divided by that around the mean of y, so that `alpha`
     means the same in all units.
+
+    Cells of X may be missing (NaN). Every edge that leaves a feature with missing cells
+    in the training rows learns its value there, as a deviation from its mean over the
+    cells that are known. Where a feature had none in training, missing cells count as
+    that mean.
 
     With `hidden_layer_sizes="auto"` the data choose the structure. An additive model
     comes first, on grids of up to 20 intervals, with penalties that are learnt by "lm".
@@ -258,6 +274,7 @@ default="squared_error"
         spline_order=3,
         grid_eps="auto",
         grid_schedule=None,
+        categorical_features="from_dtype",
         n_grid_updates=5,
         base_activation="silu",
         extrapolation="constant",
@@ -284,6 +301,7 @@ default="squared_error"
             spline_order=spline_order,
             grid_eps=grid_eps,
             grid_schedule=grid_schedule,
+            categorical_features=categorical_features,
             n_grid_updates=n_grid_updates,
             base_activation=base_activation,
             extrapolation=extrapolation,

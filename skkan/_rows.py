@@ -45,10 +45,12 @@ def canonical_rows(X, target, sample_weight):
     # take part, so that those of equal rows add up in a fixed order, too.
     rows = np.column_stack([X, target, sample_weight])
     rows = np.ascontiguousarray(rows + 0.0)
+    rows[np.isnan(rows)] = np.nan  # which has many forms
     row_bytes = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).ravel()
     order = np.argsort(row_bytes, kind="stable")
     rows, sample_weight = rows[order, :-1], sample_weight[order]
-    first = np.flatnonzero(np.r_[True, (rows[1:] != rows[:-1]).any(axis=1)])
+    bits = np.ascontiguousarray(rows).view(np.int64)  # as missing cells equal others
+    first = np.flatnonzero(np.r_[True, (bits[1:] != bits[:-1]).any(axis=1)])
     merged = np.add.reduceat(sample_weight, first)
     rows = rows[first]
     return rows[:, : X.shape[1]], rows[:, X.shape[1] :], merged

@@ -29,7 +29,11 @@ class AffineScaling:
         """Weighted median and interquartile range, so that outliers do not matter.
 
         A column without an interquartile range is scaled by its standard deviation.
+        Missing cells, NaN, do not take part; a column of nothing else does not vary.
         """
+        incomplete = np.isnan(X).any(axis=0)
+        if incomplete.any():
+            return cls._robust_of_known(X, sample_weight, incomplete)
         low, centre, high = np.quantile(
             X, QUARTERS, axis=0, weights=sample_weight, method="inverted_cdf"
         )
@@ -38,6 +42,17 @@ class AffineScaling:
         _, deviation = _mean_and_std(X, sample_weight)
         scale = np.where(scale > _rounding(centre), scale, deviation)
         return cls(centre, np.where(scale > _rounding(centre), scale, np.inf))
+
+    @classmethod
+    def _robust_of_known(cls, X, sample_weight, incomplete):
+        centre, scale = np.zeros(X.shape[1]), np.full(X.shape[1], np.inf)
+        groups = [np.flatnonzero(~incomplete), *np.flatnonzero(incomplete)[:, None]]
+        for columns in groups:
+            known = ~np.isnan(X[:, columns]).any(axis=1)
+            if len(columns) and known.any():
+                part = cls.robust(X[known][:, columns], sample_weight[known])
+                centre[columns], scale[columns] = part.centre, part.scale
+        return cls(centre, scale)
 
     @classmethod
     def standard(cls, y, sample_weight):
@@ -58,11 +73,17 @@ class AffineScaling:
         )
 
     def transform(self, values):
-        """From the user's units to the unit scale."""
+        """From the user's units to the unit scale; NaN stays NaN."""
         with np.errstate(over="ignore", invalid="ignore"):
             scaled = (values - self.centre) / self.scale
         # Infinitely far is beyond every grid; with an infinite scale it is nowhere.
-        return np.where(np.isinf(self.scale), 0.0, scaled)
+        return np.where(np.isinf(self.scale) & ~np.isnan(values), 0.0, scaled)
+
+    def without_units(self, columns):
+        """The same, but with columns, given by a mask, that stay what they are."""
+        return AffineScaling(
+            np.where(columns, 0.0, self.centre), np.where(columns, 1.0, self.scale)
+        )
 
     def inverse_transform(self, values):
         """From the unit scale to the user's units."""

@@ -71,13 +71,24 @@ class Structure:
             }
         )
 
-    def n_parameters(self, n_inputs, n_outputs, n_others):
-        """Number of weights, with `n_others` functions an edge beside the intervals."""
-        widths = [n_inputs, *self.hidden_layer_sizes, n_outputs]
-        n_edges = sum(a * b for a, b in pairwise(widths))
+    def n_parameters(self, inputs, n_outputs):
+        """Number of weights of a network between such inputs and outputs."""
+        n_functions = self.grid_size + inputs.n_others
+        of_first = inputs.n_numbers * n_functions + inputs.n_categories
+        widths = [*self.hidden_layer_sizes, n_outputs]
+        total = of_first * widths[0]
+        total += sum(a * b for a, b in pairwise(widths)) * n_functions
         if self.additive_skip and self.hidden_layer_sizes:
-            n_edges += n_inputs * n_outputs
-        return n_edges * (self.grid_size + n_others)
+            total += of_first * n_outputs
+        return total
+
+
+class Inputs(NamedTuple):
+    """What the number of weights depends on."""
+
+    n_numbers: int
+    n_categories: int  # of all inputs that are categories
+    n_others: int  # functions of a number beside the intervals of its grid
 
 
 # What "auto" stands for where there is no search.
@@ -97,7 +108,7 @@ class Options(NamedTuple):
         return (self.additive or self.hidden).grid_eps
 
 
-def structure_options(asked, data, n_others):
+def structure_options(asked, data, inputs):
     """What a search may choose from.
 
     Parameters
@@ -105,8 +116,7 @@ def structure_options(asked, data, n_others):
     asked : Structure
         What is not open.
     data : TrainingData
-    n_others : int
-        Functions of an edge beside the intervals of its grid.
+    inputs : Inputs
 
     Returns
     -------
@@ -115,7 +125,7 @@ def structure_options(asked, data, n_others):
     n_rows, n_outputs = min(len(data.X), MOST_SEARCHED), data.target.shape[1]
 
     def affordable(structure):
-        size = structure.n_parameters(data.X.shape[1], n_outputs, n_others)
+        size = structure.n_parameters(inputs, n_outputs)
         is_small = n_rows * n_outputs * size**2 <= MOST_PRODUCTS
         return size <= MOST_PARAMETERS and is_small
 
@@ -347,7 +357,7 @@ class _Search:
 
     def _on_all_rows_of(self, additive):
         candidate, data = additive.candidate, self._data
-        size = sum(weight.numel() for weight in candidate.network.weights)
+        size = candidate.network.n_parameters
         if len(data.X) * len(data.baseline) * size**2 > MOST_LAST_PRODUCTS:
             return candidate
         candidate = at_mode(candidate, data, additive.plan, MOST_REFITTING)

@@ -82,7 +82,9 @@ def train(
     try:
         for grid_size in plan.grid_sizes:
             if grid_size != result.network.grid_size:
-                result.network = result.network.refined(grid_size)
+                result.network = result.network.refined(grid_size).with_means_of(
+                    data.X, data.sample_weight
+                )
             monitor.begin_stage(result.network)
             run_stage(result, data, plan, generator)
             result.stage_ends.append(len(monitor.loss_curve))

@@ -22,10 +22,12 @@ ORDER = [
     "_scaling",
     "_pieces",
     "_basis",
+    "_input_basis",
     "_layers",
     "_network",
     "_activity",
     "_losses",
+    "_edge_kinds",
     "_penalties",
     "_backward",
     "_linearise",
@@ -46,6 +48,7 @@ ORDER = [
     "_progress",
     "_callbacks",
     "_checks",
+    "_categories",
     "_split",
     "_frame",
     "_fitted",
@@ -59,6 +62,7 @@ ORDER = [
     "inspection._table",
     "inspection._room",
     "inspection._panels",
+    "inspection._bars",
     "inspection._edge_display",
     "inspection._grid_display",
     "inspection._layout",
@@ -84,9 +88,10 @@ ORDER = [
     "symbolic",
     "",  # skkan itself
 ]
-MODEL = {"_pieces", "_basis", "_layers", "_network"}
+MODEL = {"_pieces", "_basis", "_input_basis", "_layers", "_network"}
 OPTIMISATION = {
     "_losses",
+    "_edge_kinds",
     "_penalties",
     "_backward",
     "_linearise",
@@ -105,6 +110,7 @@ OPTIMISATION = {
 }
 ESTIMATORS = {
     "_callbacks",
+    "_categories",
     "_checks",
     "_fitted",
     "_split",

@@ -10,10 +10,10 @@ from scipy.stats import multivariate_normal
 from torch.autograd.functional import jacobian
 
 from skkan import KANNetwork
+from skkan._edge_kinds import basis_kind, penalty_spectrum
 from skkan._evidence import HYPER_RATE, LEAST, MOST, LinearisedModel, Prior
 from skkan._losses import BinaryLogLoss, SquaredError
 from skkan._normal_equations import Rows, normal_equations
-from skkan._penalties import basis_kind, penalty_spectrum
 
 # Widths of networks that are linear in their weights, and of others, of which the
 # linearisation is put to the test.

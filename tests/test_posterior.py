@@ -10,10 +10,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 from torch.autograd.functional import jacobian
 
 from skkan import KANLayer, KANNetwork, _objective
+from skkan._edge_kinds import basis_kind, penalty_spectrum
 from skkan._evidence import LinearisedModel, Prior
 from skkan._losses import SquaredError
 from skkan._normal_equations import weights_of_each_output
-from skkan._penalties import QuadraticPenalty, basis_kind, penalty_spectrum
+from skkan._penalties import QuadraticPenalty
 from skkan._plan import TrainingData, TrainingPlan, make_objective
 from skkan._posterior import (
     deviations,

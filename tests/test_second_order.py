@@ -254,7 +254,7 @@ def make_start(**settings):
     """What a fit of a small table begins with."""
     X, y = make_friedman1(300, noise=1.0, random_state=0)
     model = KANRegressor((3,), random_state=0, **settings)
-    return model._start((X, y, np.ones(len(X))), None)
+    return model._start(model._check_rows(X, y, None), None)
 
 
 @single_thread

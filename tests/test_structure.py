@@ -9,7 +9,7 @@ from sklearn.datasets import make_friedman1
 from sklearn.metrics import log_loss
 
 from skkan import KANClassifier, KANRegressor
-from skkan._structure import WITHOUT_SEARCH, Structure
+from skkan._structure import WITHOUT_SEARCH, Inputs, Structure
 from skkan.inspection import edge_table
 from skkan.solvers import LBFGS
 
@@ -211,4 +211,6 @@ def test_structure_counts_its_weights_and_fills_gaps():
     structure = Structure((3, 2), None, None, True).or_else(WITHOUT_SEARCH)
     assert structure == Structure((3, 2), 5, 1.0, True)
     # 4 * 3 + 3 * 2 + 2 * 1 edges and 4 * 1 of the skip, with 5 + 4 functions.
-    assert structure.n_parameters(4, 1, 4) == 24 * 9
+    assert structure.n_parameters(Inputs(4, 0, 4), 1) == 24 * 9
+    # 10 categories, each with an edge to three nodes and one output.
+    assert structure.n_parameters(Inputs(4, 10, 4), 1) == 24 * 9 + 10 * 4

@@ -7,6 +7,13 @@ import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from skkan._edges import NEGLIGIBLE, edge_functions
+from skkan.inspection._bars import (
+    band_ends,
+    draw_bars,
+    draw_missing,
+    foreground,
+    name_categories,
+)
 from skkan.inspection._panels import FLOOR, draw_input, leave_floor, panel_axes, span_of
 from skkan.inspection._room import LINE, Room, follows, shortened
 from skkan.inspection._selection import (
@@ -29,7 +36,8 @@ class EdgeFunctionDisplay:
     Every panel shows one curve over the training range of its input, less its mean over
     the training rows, since the level of one curve can be taken up by another. Curves
     that enter the same node have the same scale unless told otherwise. Below stand the
-    density of the input in the training rows and the knots.
+    density of the input in the training rows and the knots. The values of categories
+    are bars; a mark to the right is the value where the input is missing.
 
     Use `from_estimator` to make one.
 
@@ -47,11 +55,16 @@ class EdgeFunctionDisplay:
     axes_ : ndarray of Axes
         The panels, as all below in the order of `edges`.
     lines_ : list of Line2D
-        The curves.
+        The curves; of categories, the ends of the bars.
+    bars_ : list of BarContainer or None
+        One for each edge of a category.
+    missing_ : list of Line2D or None
+        Marks at the values for missing inputs, where such are learnt.
     bands_ : list of FillBetweenPolyCollection
         Empty without posterior.
     densities_ : list of FillBetweenPolyCollection
     knots_ : list of Line2D
+        Without data for categories.
 
     See Also
     --------
@@ -187,6 +200,7 @@ class EdgeFunctionDisplay:
         self.axes_ = panel_axes(ax, len(self.edges), n_cols, type(self).__name__)
         self.figure_ = self.axes_[0].figure
         self.lines_, self.bands_, self.densities_, self.knots_ = [], [], [], []
+        self.bars_, self.missing_, self._missing_ends = [], [], {}
         for panel, edge in zip(self.axes_, self.edges, strict=True):
             self._draw_curve(panel, edge, line_kw or {}, band_kw or {})
             density, knots = draw_input(
@@ -194,6 +208,7 @@ class EdgeFunctionDisplay:
             )
             self.densities_.append(density)
             self.knots_.append(knots)
+            self.missing_.append(self._draw_missing(panel, edge))
         self._fit_labels(shared_scale)
         return self
 
@@ -202,7 +217,11 @@ class EdgeFunctionDisplay:
         rooms = Room.around_all(self.axes_)
         for panel, room in zip(self.axes_, rooms, strict=True):
             room.shrink(panel)
-            room.thin_ticks(panel)
+        for panel, edge, room in zip(self.axes_, self.edges, rooms, strict=True):
+            if edge.categories is None:
+                room.thin_ticks(panel)
+            else:
+                name_categories(panel, edge.categories, room)
         self._set_scales(rooms, shared_scale)
         before = None
         for panel, edge, room in zip(self.axes_, self.edges, rooms, strict=True):
@@ -218,27 +237,56 @@ class EdgeFunctionDisplay:
             self._write_legend(rooms[0])
 
     def _write_legend(self, room):
-        self.bands_[0].set_label("90% band")
+        numbers = [n for n, bars in enumerate(self.bars_) if bars is None]
+        band = self.bands_[min(numbers, default=0)]
+        band.set_label("90% band")
         if room.width >= LEGEND_WIDTH:
             top = 1 - _label_share(self.edges[0], room)
             self.axes_[0].legend(
-                handles=self.bands_[:1],
+                handles=[band],
                 fontsize=0.83 * room.letter,
                 bbox_to_anchor=(0, FLOOR, 1, top - FLOOR),  # the best place in it
                 borderaxespad=0.3,
             )
 
     def _draw_curve(self, ax, edge, line_kw, band_kw):
-        x = np.linspace(*span_of(edge), N_POINTS)
+        bars = None
+        if edge.categories is None:
+            places = x = np.linspace(*span_of(edge), N_POINTS)
+            style = {"color": "C0", **line_kw}
+        else:
+            x, places = edge.categories, np.arange(len(edge.categories))
+            style = {"color": "C0", **line_kw, "linestyle": "none"}
+            bars = draw_bars(ax, edge, color=style["color"])
         curve = edge(x) - edge.mean
-        (line,) = ax.plot(x, curve, **{"color": "C0", **line_kw})
+        (line,) = ax.plot(places, curve, **style)
         self.lines_.append(line)
+        self.bars_.append(bars)
         if self.with_posterior:
             band = NORMAL_90 * edge.deviation(x)
-            filled = {"color": line.get_color(), "alpha": 0.25, "linewidth": 0}
+            if bars is not None:
+                places = band_ends(len(x))
+                curve, band = (
+                    np.column_stack([v, v, np.full(len(v), np.nan)]).ravel()
+                    for v in (curve, band)
+                )
+            color = line.get_color() if bars is None else foreground()
+            alpha = 0.25 if bars is None else 0.6
+            filled = {"color": color, "alpha": alpha, "linewidth": 0}
             self.bands_.append(
-                ax.fill_between(x, curve - band, curve + band, **{**filled, **band_kw})
+                ax.fill_between(
+                    places, curve - band, curve + band, **{**filled, **band_kw}
+                )
             )
+
+    def _draw_missing(self, ax, edge):
+        if edge.missing_value is None:
+            return None
+        band = NORMAL_90 * float(edge.deviation([np.nan])[0]) if self.bands_ else 0.0
+        mark = draw_missing(ax, edge, band, Room.around(ax).letter)
+        value = float(mark.get_ydata()[0])
+        self._missing_ends[len(self.missing_)] = value - band, value + band
+        return mark
 
     def _set_scales(self, rooms, shared_scale):
         """Give the panels limits, those of curves into the same node the same."""
@@ -247,6 +295,9 @@ class EdgeFunctionDisplay:
             alike.setdefault(edge.target if shared_scale else number, []).append(number)
         for numbers in alike.values():
             values = [self.lines_[number].get_ydata() for number in numbers]
+            values += [[0.0] for number in numbers if self.bars_[number] is not None]
+            ends = self._missing_ends
+            values += [ends[number] for number in numbers if number in ends]
             if self.bands_:
                 values += [
                     path.vertices[:, 1]

@@ -69,7 +69,7 @@ class GridDisplay:
         node : str, int or tuple of (int, int), default=None
             Name of an input or a hidden node, see `node_names`, its (level, position),
             or the column number of an input. None takes the first input that pruning
-            has left.
+            has left and that is no category.
         feature_names : sequence of str, default=None
             Names of the inputs; None takes those that the estimator knows.
         **kwargs
@@ -86,16 +86,24 @@ class GridDisplay:
         sklearn.exceptions.NotFittedError
             If it is not fitted.
         ValueError
-            If there is no such node, or if pruning has removed it.
+            If there is no such node, if pruning has removed it, or if it is a category,
+            which has no grid.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         edges = edge_functions(estimator)
         edges = with_names(edges, estimator.n_features_in_, feature_names)
-        source = min(edge.source for edge in present_edges(edges))
+        present = present_edges(edges)
+        numbers = [edge.source for edge in present if edge.categories is None]
+        source = min(numbers or [present[0].source])
         if node is not None:
             removed = removed_inputs(estimator, edges, feature_names)
             source = node_meant(edges, node, removed)
         edge = next(edge for edge in edges if edge.source == source)
+        if edge.categories is not None:
+            raise ValueError(
+                f"The input {edge.source_name!r} is a category and has no grid: draw "
+                "its values by EdgeFunctionDisplay."
+            )
         return cls(edge).plot(**kwargs)
 
     def plot(self, ax=None, *, density_kw=None, knots_kw=None, **kwargs):

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from skkan._edges import NEGLIGIBLE, edge_functions
+from skkan.inspection._bars import outline
 from skkan.inspection._layout import BOX_WIDTH, Choice, Layout
 from skkan.inspection._panels import check_single_axes, span_of
 from skkan.inspection._selection import check_max_edges, removed_inputs, with_names
@@ -31,9 +32,10 @@ class KANDisplay:
     """Diagram of a fitted network, from the inputs to the outputs.
 
     Every edge carries a box with its curve over the training range, which fills the
-    box. The more important an edge is, the more opaque it is; see `node_importances`
-    for the score. Nodes with a sum sign add what enters them. Edges that are removed or
-    do not matter are left out, and a line below the diagram counts them. Edges of an
+    box, or with bars for the values of categories. The more important an edge is, the
+    more opaque it is; see `node_importances` for the score. Nodes with a sum sign add
+    what enters them. Edges that are removed or do not matter are left out, and a line
+    below the diagram counts them. Edges of an
     additive skip run below the hidden nodes.
 
     Use `from_estimator` to make one.
@@ -234,18 +236,19 @@ class KANDisplay:
             self.boxes_.append(self.ax_.add_patch(box))
 
     def _draw_curves(self, layout, opacities, shared_scale, curve_kw):
-        curves = [edge(np.linspace(*span_of(edge), N_POINTS)) for edge in self.shown_]
+        paths = [_path_of(edge) for edge in self.shown_]
+        curves = [curve for _, curve in paths]
         rises = _rises(self.shown_, curves, shared_scale)
         width, height = INNER * BOX_WIDTH, INNER * _box_height(self.ax_)
         self.curves_ = []
-        for (x, y), curve, rise, opacity in zip(
-            layout.boxes, curves, rises, opacities, strict=True
+        for (x, y), (across, curve), rise, opacity in zip(
+            layout.boxes, paths, rises, opacities, strict=True
         ):
-            middle = (curve.min() + curve.max()) / 2
-            share = (curve - middle) / rise if rise > 0 else np.zeros(N_POINTS)
+            middle = (np.nanmin(curve) + np.nanmax(curve)) / 2
+            share = (curve - middle) / rise if rise > 0 else np.zeros(len(curve))
             style = {"color": "C0", "alpha": opacity, "linewidth": 1.6, "zorder": 3}
             self.curves_ += self.ax_.plot(
-                x + width * np.linspace(-0.5, 0.5, N_POINTS),
+                x + width * across,
                 y - height * share,  # rows count downwards
                 **{**style, **curve_kw},
             )
@@ -310,6 +313,14 @@ class KANDisplay:
                 alpha=0.8,
                 linespacing=1.0,
             )
+
+
+def _path_of(edge):
+    """The curve of an edge over a width of one, or the outline of its bars."""
+    if edge.categories is not None:
+        return outline(edge.category_values, edge.mean)
+    curve = edge(np.linspace(*span_of(edge), N_POINTS))
+    return np.linspace(-0.5, 0.5, N_POINTS), curve
 
 
 def _background(figure):
@@ -432,7 +443,7 @@ def _opacities(edges):
 
 def _rises(edges, curves, shared_scale):
     """Largest less smallest value that fills the box of each edge."""
-    rises = [np.ptp(curve) for curve in curves]
+    rises = [np.nanmax(curve) - np.nanmin(curve) for curve in curves]
     if not shared_scale:
         return rises
     return [

@@ -124,10 +124,14 @@ def _space(length, n_panels, gap, usual):
 def span_of(edge):
     """Ends of the training range of an edge's input, or of its grid if that is a point.
 
+    Categories stand at 0, 1, ...
+
     Returns
     -------
     low, high : float
     """
+    if edge.categories is not None:
+        return -0.5, len(edge.categories) - 0.5
     if edge.low < edge.high:
         return edge.low, edge.high
     return float(edge.knots[0]), float(edge.knots[-1])
@@ -152,14 +156,19 @@ def draw_input(ax, edge, *, density_kw=None, knots_kw=None):
     """
     import matplotlib as mpl
 
-    ends = min(edge.low, edge.knots[0]), max(edge.high, edge.knots[-1])
+    if edge.categories is None:
+        low, high, places = edge.low, edge.high, edge.knots
+        ends = min(low, places[0]), max(high, places[-1])
+    else:
+        places = np.empty(0)
+        ends = low, high = span_of(edge)
     margin = NARROWEST * (ends[1] - ends[0])  # so that the outermost knots are not cut
     inside = ax.get_xaxis_transform()
     foreground = mpl.rcParams["text.color"]
-    bounds = np.linspace(edge.low, edge.high, len(edge.density) + 1)
-    heights = STRIP * edge.density / edge.density.max()
-    if edge.high - edge.low < margin:  # one bar for all rows
-        bounds = edge.low + margin * np.array([-0.5, 0.5])
+    bounds = np.linspace(low, high, len(edge.density) + 1)
+    heights = STRIP * edge.density / max(edge.density.max(), 1e-300)
+    if high - low < margin:  # one bar for all rows
+        bounds = low + margin * np.array([-0.5, 0.5])
         heights = np.array([STRIP])
     density = ax.fill_between(
         bounds,
@@ -169,8 +178,8 @@ def draw_input(ax, edge, *, density_kw=None, knots_kw=None):
         **{"color": foreground, "alpha": 0.25, "linewidth": 0, **(density_kw or {})},
     )
     (knots,) = ax.plot(
-        edge.knots,
-        np.full(len(edge.knots), KNOT_LEVEL),
+        places,
+        np.full(len(places), KNOT_LEVEL),
         transform=inside,
         **{
             "linestyle": "none",

@@ -32,9 +32,9 @@ def edge_table(estimator):
         - kind: "removed" if the edge is pruned; "flat" if it hardly varies, see below;
           "straight" if, over the training range of its input, it departs from its
           least-squares line by at most 2% of its rise (largest less smallest value);
-          else "curved";
+          "category" if its input is one; else "curved";
         - slope: of that line where the edge is straight, else NaN;
-        - low, high: the training range;
+        - low, high: the training range, NaN of categories;
         - alpha_size, alpha_curvature, alpha_change: strengths of the penalty, if the
           fit has `alpha_`.
 
@@ -96,6 +96,8 @@ def _kind_and_slope(edge, scores):
     level, position = edge.target
     if edge.importance <= FLAT * min(scores[level][position], scores[-1].max()):
         return "flat", np.nan
+    if edge.categories is not None:
+        return "category", np.nan
     x = np.linspace(edge.low, edge.high, N_POINTS)
     curve = edge(x)
     line = np.polynomial.Polynomial.fit(x, curve, 1)

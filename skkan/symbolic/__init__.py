@@ -2,7 +2,7 @@
 
 from skkan.symbolic._candidates import Candidate, rank_candidates
 from skkan.symbolic._choices import SymbolicEdge
-from skkan.symbolic._curves import SplineCurve
+from skkan.symbolic._curves import CategoryCurve, SplineCurve
 from skkan.symbolic._estimators import (
     SymbolicKANClassifier,
     SymbolicKANRegressor,
@@ -21,6 +21,7 @@ from skkan.symbolic._primitives import LIBRARY, Primitive
 __all__ = [
     "LIBRARY",
     "Candidate",
+    "CategoryCurve",
     "Formula",
     "Primitive",
     "SplineCurve",

@@ -1,7 +1,8 @@
 """The curve of an edge as plain numbers, for formulas in which splines stay splines.
 
 A `SplineCurve` is a piecewise polynomial plus a base function, continued beyond its
-knots. It needs neither torch nor the network from which it came.
+knots; a `CategoryCurve` is one value for each code of a category. They need neither
+torch nor the network from which they came.
 """
 
 from dataclasses import dataclass
@@ -145,6 +146,63 @@ class SplineCurve:
                 end = end + slope * (x - exact_number(knot))
             ends.append(end)
         return ends
+
+
+@dataclass(frozen=True, eq=False)
+class CategoryCurve:
+    """A value for each category, as a function of its code 0, 1, ...
+
+    Attributes
+    ----------
+    name : str
+        Of the named function by which it stands in formulas.
+    categories : ndarray of shape (n_categories,)
+        In the order of their codes.
+    values : ndarray of shape (n_categories,)
+        Any other code has the value zero.
+    """
+
+    name: str
+    categories: np.ndarray
+    values: np.ndarray
+
+    @classmethod
+    def of_edge(cls, edge, name):
+        """The values of an `EdgeFunction` of a category."""
+        return cls(name, edge.categories, edge.category_values)
+
+    def __call__(self, x):
+        """Values at codes, ndarray of the shape of `x`; NaN where that is NaN."""
+        x = np.asarray(x, dtype=np.float64)
+        known = np.isin(x, np.arange(len(self.values)))
+        index = np.where(known, x, 0).astype(int)
+        return np.where(np.isnan(x), np.nan, np.where(known, self.values[index], 0.0))
+
+    def derivative(self, x):
+        """Zero, ndarray of the shape of `x`."""
+        return np.zeros_like(np.asarray(x, dtype=np.float64))
+
+    def expression(self, x):
+        """The named function at a sympy expression; lambdify evaluates it."""
+        from sympy.utilities.lambdify import implemented_function
+
+        return implemented_function(self.name, self)(x)
+
+    def piecewise(self, x):
+        """The values as a sympy Piecewise of equalities with the codes."""
+        import sympy
+
+        pieces = [
+            (exact_number(value), sympy.Eq(x, code))
+            for code, value in enumerate(self.values)
+        ]
+        return sympy.Piecewise(*pieces, (sympy.Float(0), True))
+
+
+def curve_of_edge(edge, name):
+    """The curve of an `EdgeFunction` as plain numbers."""
+    kind = SplineCurve if edge.categories is None else CategoryCurve
+    return kind.of_edge(edge, name)
 
 
 def exact_number(value):

@@ -19,14 +19,16 @@ from sklearn.base import (
 )
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import (
+    check_array,
     check_consistent_length,
     check_is_fitted,
     validate_data,
 )
 
+from skkan._categories import categorical_columns
 from skkan._checks import checked_weights, earlier_fit_kept, remedies
 from skkan._classifier import KANClassifier
-from skkan._edges import edge_functions, intercepts
+from skkan._edges import edge_functions, intercepts, node_names
 from skkan._losses import REGRESSION_LOSSES
 from skkan._regressor import KANRegressor
 from skkan._rows import canonical_rows, dense
@@ -126,6 +128,14 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
                 "before it into a Pipeline around the formula."
             )
         checked_primitives(self.primitives)
+        _check_all_numbers(
+            getattr(X, "columns", None),
+            categorical_columns(X, estimator.categorical_features),
+        )
+        with remedies():
+            check_array(
+                X, accept_sparse="csr", dtype=np.float64, estimator=self, input_name="X"
+            )
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
         estimator = clone(estimator).fit(X, y, **weights)
         return self._write_down(estimator, X, y, sample_weight)
@@ -137,6 +147,7 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         fixed = checked_fixed(self.fixed, curves, primitives)
         n_candidates = checked_count("n_candidates", self.n_candidates)
         max_refits = checked_count("max_refits", self.max_refits)
+        _check_all_numbers(node_names(estimator)[0], estimator.is_categorical_)
         estimator._validated(X)
         with earlier_fit_kept(self), remedies():
             X = validate_data(
@@ -246,6 +257,20 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
                 "set to 'spline' or to other functions for the edges in question."
             )
         return raw
+
+
+def _check_all_numbers(names, is_categorical):
+    """Raise if some features are categories."""
+    if is_categorical is None:
+        return
+    columns = np.flatnonzero(is_categorical).tolist()
+    if names is not None:
+        columns = [str(names[column]) for column in columns]
+    raise ValueError(
+        f"A formula is read off curves of numbers, got the categories {columns}: write "
+        "the network as it is by to_sympy(estimator), or fit it with "
+        "categorical_features=None to columns of 0 and 1, as OneHotEncoder makes them."
+    )
 
 
 class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):

@@ -9,12 +9,20 @@ import math
 from sklearn.utils.validation import check_is_fitted
 
 from skkan._edges import edge_functions, intercepts, node_names
-from skkan.symbolic._curves import SplineCurve, exact_number, spline_primitive
+from skkan.symbolic._curves import (
+    CategoryCurve,
+    SplineCurve,
+    curve_of_edge,
+    exact_number,
+    spline_primitive,
+)
 from skkan.symbolic._estimators import BaseSymbolicKAN
 from skkan.symbolic._formula import Formula, Term
 from skkan.symbolic._names import RESERVED, distinct_identifiers, latex_names
 from skkan.symbolic._numpy_source import module_source
 from skkan.symbolic._requests import checked_digits
+
+CURVES = SplineCurve, CategoryCurve
 
 
 def to_sympy(model, *, round_to=None, piecewise=False):
@@ -33,12 +41,15 @@ KANClassifier
         these are nested and long, and sympy puts conditions into them that only
         ``lambdify(..., "math")`` evaluates, row by row. Otherwise splines are named
         functions, which `sympy.lambdify` evaluates as usual; see `named_splines`.
+        Edges of categories are functions of the codes 0, 1, ... of `categories_`, zero
+        for any other number; as a Piecewise they compare with the codes.
 
     Returns
     -------
     sympy.Expr or list of sympy.Expr
-        A list if there are several outputs. Names of features are changed where they
-        are no identifiers; see `feature_symbols`. Of an output that is constant,
+        A list if there are several outputs. Formulas have no value where a feature is
+        missing: they do not hold the learnt one. Names of features are changed where
+        they are no identifiers; see `feature_symbols`. Of an output that is constant,
         `sympy.lambdify` makes a function that returns a number, whatever the shape of
         its arguments; `to_numpy_source` returns arrays.
 
@@ -123,7 +134,9 @@ def to_numpy_source(model, *, round_to=None):
     -------
     str
         Source that defines ``formula(x0, x1, ...)``, whose arguments are the columns of
-        X as numbers or arrays, by the names of `feature_symbols`. What it returns has
+        X as numbers or arrays, by the names of `feature_symbols`; categories as their
+        codes 0, 1, ... in the order of ``categories_``, none of them missing. What it
+        returns has
         the shape to which they broadcast, also where an output is constant; it is a
         tuple if there are several outputs.
 
@@ -178,7 +191,7 @@ def feature_symbols(model):
 
 
 def named_splines(expression):
-    """The splines that stand as named functions in an expression of `to_sympy`.
+    """The curves that stand as named functions in an expression of `to_sympy`.
 
     Parameters
     ----------
@@ -186,15 +199,15 @@ def named_splines(expression):
 
     Returns
     -------
-    dict of str to SplineCurve
-        With their knots and coefficients.
+    dict of str to SplineCurve or CategoryCurve
+        With their knots and coefficients, or with their categories and values.
     """
     from sympy.core.function import AppliedUndef
 
     curves = {}
     for call in expression.atoms(AppliedUndef):
         curve = getattr(call.func, "_imp_", None)
-        if isinstance(curve, SplineCurve):
+        if isinstance(curve, CURVES):
             curves[call.func.__name__] = curve
     return curves
 
@@ -211,7 +224,7 @@ def _formula_of(model):
         return model.formula_
     terms = []
     for number, edge in enumerate(edge_functions(model)):
-        curve = SplineCurve.of_edge(edge, f"phi_{number}")
+        curve = curve_of_edge(edge, f"phi_{number}")
         if not edge.removed:
             primitive = spline_primitive(curve, of_input=edge.source[0] == 0)
             terms.append(Term(edge.source, edge.target, primitive))
@@ -232,7 +245,7 @@ def _expressions(formula, symbols, piecewise):
         x = nodes[term.source[0]][term.source[1]]
         z = _number_of(term.a) * x + _number_of(term.b)
         curve = term.primitive.function
-        if piecewise and isinstance(curve, SplineCurve):
+        if piecewise and isinstance(curve, CURVES):
             value = curve.piecewise(z)
         else:
             value = term.primitive.expression(z)

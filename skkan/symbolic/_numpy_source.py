@@ -10,6 +10,8 @@ import ast
 
 import numpy as np
 
+from skkan.symbolic._curves import CategoryCurve
+
 # What element by element arithmetic and calls of numpy consist of.
 PLAIN = (ast.Expression, ast.Constant, ast.Name, ast.Attribute, ast.Call, ast.keyword)
 PLAIN += (ast.BinOp, ast.UnaryOp, ast.operator, ast.USub, ast.UAdd, ast.Load)
@@ -106,7 +108,7 @@ def module_source(expressions, arguments, splines, *, several):
     ----------
     expressions : list of sympy.Expr
     arguments : list of sympy.Symbol
-    splines : list of SplineCurve
+    splines : list of SplineCurve or CategoryCurve
     several : bool
         Whether it returns a tuple.
     """
@@ -126,12 +128,36 @@ def module_source(expressions, arguments, splines, *, several):
     value = f"({', '.join(written)})" if several else written[0]
     lines.append(f"    return {value}\n")
     return "\n\n".join(
-        ["import numpy\n", *map(_spline_source, splines), "\n".join(lines)]
+        ["import numpy\n", *map(_curve_source, splines), "\n".join(lines)]
+    )
+
+
+def _curve_source(curve):
+    """Source of a function that evaluates a curve."""
+    if isinstance(curve, CategoryCurve):
+        return _category_source(curve)
+    return _spline_source(curve)
+
+
+def _category_source(curve):
+    values = ", ".join(map(repr, curve.values.tolist()))
+    names = "".join(
+        f"    # {code}: {category!r}\n"
+        for code, category in enumerate(curve.categories.tolist())
+    )
+    return (
+        f"def {curve.name}(x):\n{names}"
+        f"    values = numpy.array([{values}])\n"
+        "    x = numpy.asarray(x, dtype=float)\n"
+        "    known = numpy.isin(x, numpy.arange(len(values)))\n"
+        "    index = numpy.where(known, x, 0).astype(int)\n"
+        "    value = numpy.where(known, values[index], 0.0)\n"
+        "    return numpy.where(numpy.isnan(x), numpy.nan, value)\n"
     )
 
 
 def _spline_source(curve):
-    """Source of a function that evaluates a curve."""
+    """Source of a function that evaluates splines and a base function."""
     knots = ", ".join(map(repr, curve.knots.tolist()))
     rows = ",\n        ".join(
         f"[{', '.join(map(repr, row))}]"

@@ -1,0 +1,266 @@
+"""Directions along which penalties are diagonal, and where the weights of edges lie.
+
+The edges of a network are of one kind, unless some inputs are categories or have a
+value for "missing": `EdgeKinds` then says, for each kind, which positions its edges
+have in the vector of all weights.
+"""
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+
+
+def basis_kind(basis):
+    """Arguments of `penalty_spectrum` for the edges of a basis of splines."""
+    return basis.grid_size, basis.spline_order, basis.base_activation is not None
+
+
+def _kinds_of_inputs(basis):
+    """Arguments of `_spectrum` for the edges that leave each input."""
+    if not hasattr(basis, "splines"):
+        return [(*basis_kind(basis), False)] * basis.n_inputs
+    of_number = basis_kind(basis.splines)
+    return [
+        (int(count), bool(missing)) if count else (*of_number, bool(missing))
+        for count, missing in zip(basis.n_categories, basis.has_missing, strict=True)
+    ]
+
+
+class PenaltySpectrum(NamedTuple):
+    """Orthogonal directions along which all parts of the penalty are diagonal."""
+
+    vectors: torch.Tensor  # (n_functions, n_functions), one direction a column
+    parts: torch.Tensor  # (3, n_functions), size, curvature, change of curvature
+
+
+@lru_cache
+def penalty_spectrum(grid_size, spline_order, has_base):
+    """Eigenvalues and -vectors of the parts of the penalty of one edge.
+
+    - Size is the mean of the squared coefficients plus the squared base weight.
+    - Change of curvature is the mean of the squared third differences of the
+      coefficients in units of the interval, divided by (2 pi)^2. One period of a sine
+      across the grid has (2 pi)^4 / 2. Parabolas are free.
+    - Curvature is the mean of the squared second differences in units of the interval,
+      which approximates the mean of the squared second derivative over a grid of length
+      1. Only its diagonal along the directions is kept, so that the parts commute; one
+      period of a sine then has 1.5 times (2 pi)^4 / 2. Straight lines are free.
+
+    The directions are polynomials up to the parabola, then the eigenvectors of the
+    third differences, then the base weight, which has size alone. As the parts are
+    means, a strength means the same at every grid size. They span twelve orders of
+    magnitude on a grid of 100 intervals; along the directions no smooth curve is
+    charged for the rounding of a rough one.
+
+    Returns
+    -------
+    PenaltySpectrum
+
+    References
+    ----------
+    P. Eilers and B. Marx, Flexible Smoothing with B-splines and Penalties, 1996.
+    """
+    n_splines = grid_size + spline_order
+    curvature, change = (_differences(n_splines, grid_size, order) for order in (2, 3))
+    n_free = min(3, n_splines)
+    position = torch.linspace(-1, 1, n_splines, dtype=torch.float64)
+    polynomials = position.unsqueeze(1) ** torch.arange(n_free)
+    vectors = torch.linalg.qr(polynomials, mode="complete").Q
+    rest = vectors[:, n_free:]
+    values, within = torch.linalg.eigh(rest.T @ change @ rest)
+    vectors = torch.cat([vectors[:, :n_free], rest @ within], dim=1)
+    values = torch.cat([values.new_zeros(n_free), values])
+    along = torch.einsum("fa,fg,ga->a", vectors, curvature, vectors)
+    along[:2] = 0.0
+    parts = torch.zeros(3, n_splines + has_base, dtype=torch.float64)
+    parts[0, :n_splines] = 1 / n_splines
+    parts[1, :n_splines] = along.clamp(min=0.0)
+    parts[2, :n_splines] = values.clamp(min=0.0) / (2 * math.pi) ** 2
+    if has_base:
+        parts[0, -1] = 1.0
+        vectors = torch.block_diag(vectors, vectors.new_ones(1, 1))
+    return PenaltySpectrum(vectors, parts)
+
+
+def _differences(n_splines, grid_size, order):
+    """Mean of the squared differences of some order, as a matrix."""
+    differences = torch.eye(n_splines, dtype=torch.float64)
+    if order >= n_splines:  # there are none
+        return 0 * differences
+    differences = differences.diff(n=order, dim=0)
+    return grid_size ** (2 * order) * differences.T @ differences / len(differences)
+
+
+@lru_cache
+def _spectrum(*kind):
+    """The spectrum of an edge with splines, or with categories, and "missing".
+
+    The values of the categories have size alone, the sum of their squares, so that
+    rare ones are shrunk; and so has the deviation at "missing".
+    """
+    *splines, has_missing = kind
+    if len(splines) == 1:
+        n_categories = splines[0] + has_missing
+        parts = torch.zeros(3, n_categories, dtype=torch.float64)
+        parts[0] = 1.0
+        return PenaltySpectrum(torch.eye(n_categories, dtype=torch.float64), parts)
+    vectors, parts = penalty_spectrum(*splines)
+    if has_missing:
+        vectors = torch.block_diag(vectors, vectors.new_ones(1, 1))
+        parts = torch.cat([parts, parts.new_tensor([[1.0], [0.0], [0.0]])], dim=1)
+    return PenaltySpectrum(vectors, parts)
+
+
+class EdgeKind(NamedTuple):
+    """Edges that have the same functions."""
+
+    vectors: torch.Tensor  # (n_functions, n_functions), one direction a column
+    parts: torch.Tensor  # (3, n_functions), see `penalty_spectrum`
+    edges: torch.Tensor  # (n_edges,), positions among all edges
+    members: torch.Tensor  # (n_edges, n_functions), positions of their weights
+
+
+class EdgeKinds(NamedTuple):
+    """The kinds of edges of some layers, with maps from and to their directions."""
+
+    kinds: list  # of EdgeKind
+    sizes: torch.Tensor  # (n_edges,), number of weights of each edge
+
+    @classmethod
+    def of(cls, layers):
+        """Those of layers whose weights stand in one vector, in their order."""
+        of_layers = {
+            None if hasattr(layer.basis, "splines") else basis_kind(layer.basis)
+            for layer in layers
+        }
+        if len(of_layers) == 1 and None not in of_layers:
+            return cls._uniform(layers, *of_layers)
+        edges_of, starts_of, sizes = {}, {}, []
+        n_edges, start = 0, 0
+        for layer in layers:
+            n_outputs, n_inputs = layer.mask.shape
+            of_inputs = layer.basis.sizes.cpu()
+            offsets = of_inputs.cumsum(0) - of_inputs
+            output = torch.arange(n_outputs)
+            for index, kind in enumerate(_kinds_of_inputs(layer.basis)):
+                edges_of.setdefault(kind, []).append(
+                    n_edges + output * n_inputs + index
+                )
+                starts_of.setdefault(kind, []).append(
+                    start + output * layer.n_weights + offsets[index]
+                )
+            sizes.append(of_inputs.repeat(n_outputs))
+            n_edges += n_outputs * n_inputs
+            start += n_outputs * layer.n_weights
+        like = layers[0].mask
+        kinds = []
+        for kind, edges in edges_of.items():
+            vectors, parts = _spectrum(*kind)
+            order = torch.cat(edges).argsort()
+            members = torch.cat(starts_of[kind])[order].unsqueeze(1)
+            members = members + torch.arange(len(vectors))
+            kinds.append(
+                EdgeKind(
+                    vectors.to(like),
+                    parts.to(like),
+                    torch.cat(edges)[order].to(like.device),
+                    members.to(like.device),
+                )
+            )
+        return cls(kinds, torch.cat(sizes))
+
+    @classmethod
+    def _uniform(cls, layers, kind):
+        vectors, parts = penalty_spectrum(*kind)
+        like = layers[0].mask
+        n_edges = sum(layer.mask.numel() for layer in layers)
+        edges = torch.arange(n_edges, device=like.device)
+        members = torch.arange(n_edges * len(vectors), device=like.device)
+        members = members.view(n_edges, len(vectors))
+        kind = EdgeKind(vectors.to(like), parts.to(like), edges, members)
+        return cls([kind], torch.full((n_edges,), len(vectors)))
+
+    @property
+    def is_uniform(self):
+        """Whether all edges have the same functions."""
+        return len(self.kinds) == 1
+
+    def along(self, weights):
+        """Weights, or what has their shape in its last dimension, along directions."""
+        return self._turned(weights, [kind.vectors for kind in self.kinds])
+
+    def back(self, weights):
+        """The inverse of `along`."""
+        return self._turned(weights, [kind.vectors.T for kind in self.kinds])
+
+    def _turned(self, weights, turns):
+        if self.is_uniform:
+            n_functions = len(turns[0])
+            return (weights.reshape(-1, n_functions) @ turns[0]).view(weights.shape)
+        turned = torch.empty_like(weights)
+        for kind, turn in zip(self.kinds, turns, strict=True):
+            own = weights[..., kind.members.flatten()]
+            own = (own.reshape(-1, len(turn)) @ turn).view(own.shape)
+            turned[..., kind.members.flatten()] = own
+        return turned
+
+    def spread(self, strengths):
+        """Strengths of the parts of each edge, (n_edges, 3), along directions.
+
+        Returns
+        -------
+        Tensor of shape (n_parameters,)
+        """
+        if self.is_uniform:
+            return (strengths @ self.kinds[0].parts).flatten()
+        values = strengths.new_empty(int(self.sizes.sum()))
+        for kind in self.kinds:
+            values[kind.members] = strengths[kind.edges] @ kind.parts
+        return values
+
+    def collected(self, values):
+        """Sums over the directions of each edge, times the parts, (n_edges, 3)."""
+        if self.is_uniform:
+            parts = self.kinds[0].parts
+            return values.view(-1, parts.shape[1]) @ parts.T
+        sums = values.new_empty(len(self.sizes), 3)
+        for kind in self.kinds:
+            sums[kind.edges] = values[kind.members] @ kind.parts.T
+        return sums
+
+    def in_use(self, strengths):
+        """Strengths, (n_edges, 3), without those of parts that an edge has not."""
+        if self.is_uniform:
+            return strengths
+        used = strengths.clone()
+        for kind in self.kinds:
+            used[kind.edges] *= kind.parts.any(1)
+        return used
+
+    def of_edges(self, values):
+        """A value of each edge at each of its weights, (n_parameters,)."""
+        return values.repeat_interleave(self.sizes.to(values.device))
+
+    def groups(self, groups):
+        """Groups of edges, (n_groups, n_members), by kind.
+
+        All edges of a group are of one kind.
+
+        Yields
+        ------
+        chosen : Tensor of int
+            Positions of the groups of a kind.
+        members : Tensor of shape (n_chosen, n_weights)
+            Positions of the weights of each of them.
+        """
+        position = torch.empty(len(self.sizes), dtype=torch.long)
+        for kind in self.kinds:
+            edges = kind.edges.cpu()
+            position[:] = -1
+            position[edges] = torch.arange(len(edges))
+            chosen = (position[groups[:, 0]] >= 0).nonzero().flatten()
+            if len(chosen):
+                own = position[groups[chosen]]
+                yield chosen, kind.members[own.to(kind.members.device)].flatten(1)

@@ -1,0 +1,141 @@
+"""Curves of categories as bars, and values at "missing" as marks beside a curve.
+
+Bars stand at 0, 1, ... in the order of the categories; the value at "missing" has a
+place of its own to the right of all others.
+"""
+
+import numpy as np
+
+from skkan.inspection._panels import STRIP
+from skkan.inspection._room import CHARACTER, LINE, shortened
+
+WIDTH = 0.8  # of a bar
+BAND_WIDTH = 0.15  # of the band around its end
+NAME = 14  # letters of a category, at most
+APART = 0.09  # of the width of a panel, from its curve to the value at "missing"
+
+
+def foreground():
+    """Colour of what has to show on top of bars."""
+    import matplotlib as mpl
+
+    return mpl.rcParams["text.color"]
+
+
+def draw_bars(ax, edge, **kwargs):
+    """Draw one bar for each category, from the mean of the edge to its value.
+
+    Parameters
+    ----------
+    ax : Axes
+    edge : EdgeFunction
+        Of a category.
+    **kwargs
+        Passed on to `Axes.bar`.
+
+    Returns
+    -------
+    BarContainer
+    """
+    heights = edge.category_values - edge.mean
+    places = np.arange(len(heights))
+    return ax.bar(places, heights, **{"width": WIDTH, "alpha": 0.7, **kwargs})
+
+
+def outline(values, base):
+    """Bars from a base as one line, with gaps, over a width of one.
+
+    Returns
+    -------
+    x, y : ndarrays of shape (5 * n_values,)
+    """
+    n_values = len(values)
+    left = (np.arange(n_values) + (1 - WIDTH) / 2) / n_values - 0.5
+    right = left + WIDTH / n_values
+    gap = np.full(n_values, np.nan)
+    x = np.column_stack([left, left, right, right, gap])
+    base = np.full(n_values, base)
+    return x.ravel(), np.column_stack([base, values, values, base, gap]).ravel()
+
+
+def band_ends(n_categories):
+    """Where the band of each bar begins and ends, in pairs with gaps between them."""
+    places, gap = np.arange(n_categories), np.full(n_categories, np.nan)
+    ends = places - BAND_WIDTH / 2, places + BAND_WIDTH / 2, gap
+    return np.column_stack(ends).ravel()
+
+
+def draw_missing(ax, edge, band, letter, **kwargs):
+    """Draw the value at "missing" as a mark with its name below it.
+
+    It stands right of all that the panel shows, which is widened for it.
+
+    Parameters
+    ----------
+    ax : Axes
+    edge : EdgeFunction
+    band : float
+        Half the length of a line through the mark.
+    letter : float
+        Size of ordinary text in points.
+    **kwargs
+        Passed on to `Axes.plot`.
+
+    Returns
+    -------
+    Line2D
+    """
+    place, value = _place_of_missing(ax, edge), edge.missing_value - edge.mean
+    style = {"marker": "D", "markersize": 5, "linestyle": "none", "color": "C0"}
+    (mark,) = ax.plot([place], [value], **{**style, **kwargs})
+    style = {"color": mark.get_color(), "alpha": 0.4, "linewidth": 3}
+    ax.plot([place] * 2, [value - band, value + band], **style)
+    ax.text(
+        place,
+        STRIP / 6,
+        "missing",
+        transform=ax.get_xaxis_transform(),
+        rotation="vertical",
+        ha="center",
+        va="bottom",
+        fontsize=0.7 * letter,
+    )
+    return mark
+
+
+def _place_of_missing(ax, edge):
+    low, high = ax.get_xlim()
+    if edge.categories is not None:
+        ax.set_xlim(low, high + 1.2)
+        return len(edge.categories) + 0.2
+    step = APART * (high - low)
+    ax.set_xlim(low, high + 1.5 * step)
+    return high + 0.75 * step
+
+
+def name_categories(ax, categories, room):
+    """Name the bars, as many of them as there is room for.
+
+    Names stand upright where a layout engine makes room for them and they are too long
+    to lie.
+    """
+    names = [_text(category) for category in categories]
+    pitch = room.width / max(1.0, np.ptp(ax.get_xlim()))
+    n_letters = NAME
+    if np.isfinite(room.below):  # some of them side by side
+        n_letters = min(NAME, room.n_letters(room.width / min(3, len(names))))
+    names = [shortened(name, n_letters) for name in names]
+    longest = CHARACTER * room.letter * (1 + max(map(len, names)))
+    upright = longest > pitch and np.isinf(room.below)
+    step = max(1, int(np.ceil((LINE * room.letter if upright else longest) / pitch)))
+    ax.set_xticks(
+        np.arange(len(names))[::step],
+        names[::step],
+        rotation="vertical" if upright else "horizontal",
+        parse_math=False,
+    )
+
+
+def _text(category):
+    """A category as text, numbers without needless digits."""
+    return category if isinstance(category, str) else f"{category:g}"
