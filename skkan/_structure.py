@@ -41,6 +41,7 @@ MOST_SEARCHED = 4000  # rows
 FEWEST_ROWS = 60  # to look for hidden nodes
 N_MEMBERS = 4  # networks with hidden nodes, of which the mean is taken
 HELD_OUT = 0.25  # of the rows
+MOST_TRIAL = 40  # steps of a precise network, before it is judged
 MOST_REFITTING = 20  # steps of an additive model to its mode for other rows
 FIRST_ALPHA, ALPHA_STEP, MOST_ALPHAS = 0.1, 10**0.5, 13
 MOST_STEPS = 30  # under each alpha: to stop early keeps from noise, too
@@ -154,6 +155,14 @@ class Learnt(NamedTuple):
     n_iter: int
 
 
+class Hidden(NamedTuple):
+    """Networks with hidden nodes, trained on the rows that were not held out."""
+
+    networks: list
+    alpha: float  # that all of them were trained with
+    share: float  # of their mean, beside the additive model
+
+
 class Judged(NamedTuple):
     """A network that a search has found by rows held out, trained on all rows."""
 
@@ -193,20 +202,19 @@ def search_structure(options, make_network, n_members, data, plan, generator):
     Learnt or Judged
     """
     search = _Search(make_network, data, plan, generator)
-    additive, hidden = None, None
+    additive, hidden, exact = None, None, None
     if options.additive is not None:
         additive = search.additive(options.additive)
     if options.hidden is not None:
         hidden = search.hidden(options.hidden, n_members, additive)
-        if options.exact is not None and search.is_precise:
-            exact = search.exact(options.exact)
-            if exact is not None:
-                return exact._replace(n_iter=search.n_iter)
-    if hidden is not None:
-        return hidden
-    if additive is None:
+    if options.exact is not None and search.is_precise:
+        exact = search.exact(options.exact)
+    if exact is None and hidden is not None:
+        return search.judged(hidden, additive)
+    found = exact or additive
+    if found is None:
         raise DivergenceError("no network to start from predicts finite numbers")
-    return additive._replace(n_iter=search.n_iter)
+    return found._replace(n_iter=search.n_iter)
 
 
 class _Search:
@@ -226,23 +234,25 @@ class _Search:
 
     def additive(self, structure):
         """An additive model by second-order training, under the most evidence."""
-        found = self._learnt(structure, self._sample)
+        found = self._learnt(
+            structure, self._sample, len(STARTING_STRENGTHS), self._plan.max_iter
+        )
         # Networks with hidden nodes are compared under the loss of this noise.
         network = found.candidate.network
         loss = adapted_loss(self._plan.loss, [network], self._sample)
         self._plan = replace(self._plan, loss=loss)
         return found._replace(plan=replace(found.plan, loss=loss))
 
-    def _learnt(self, structure, data):
+    def _learnt(self, structure, data, n_starts, max_iter):
         plan = replace(
             self._plan,
             grid_sizes=(structure.grid_size,),
             grid_eps=structure.grid_eps,
         )
-        networks = [self._make_network(structure) for _ in STARTING_STRENGTHS]
+        networks = [self._make_network(structure) for _ in range(n_starts)]
         starts = starting_candidates(networks, data, plan)
         start = from_starts(starts, networks[0], data, plan)
-        end = finished(start, data, plan, max(1, plan.max_iter - start.n_iter))
+        end = finished(start, data, plan, max(1, max_iter - start.n_iter))
         self.n_iter += start.n_iter + end.n_iter
         return Learnt(end, plan, self.n_iter)
 
@@ -258,14 +268,14 @@ class _Search:
     def exact(self, structure):
         """A network by second-order training; None if it is not clearly better."""
         try:
-            found = self._learnt(structure, self._fitted)
+            found = self._learnt(structure, self._fitted, 1, MOST_TRIAL)
         except DivergenceError:
             return None
         raw = _mean_output([found.candidate.network], self._held_out)
         return found if self._is_better(raw) else None
 
     def hidden(self, structure, n_members, additive):
-        """Networks of a structure; None if they are of no use beside `additive`."""
+        """Networks of a structure, or None if they are of no use beside `additive`."""
         networks = [self._make_network(structure) for _ in range(n_members)]
         if additive is not None:
             basis = additive.candidate.network.layers[0].basis
@@ -288,10 +298,11 @@ class _Search:
             if not self._is_better(raw):
                 return None
         self._raw = raw
-        return self._judged(networks, alpha, share, additive)
+        return networks and Hidden(networks, alpha, share)
 
-    def _judged(self, networks, alpha, share, additive):
+    def judged(self, hidden, additive):
         """The weighted mean of networks and an additive model, for all rows."""
+        networks, alpha, share = hidden
         error = self._error(self._raw) if self._plan.loss.has_noise else None
         loss = adapted_loss(self._plan.loss, networks, self._held_out)
         self._plan = replace(self._plan, loss=loss)
