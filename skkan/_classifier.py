@@ -33,10 +33,11 @@ class KANClassifier(ClassifierMixin, BaseKAN):
 
     Parameters
     ----------
-    hidden_layer_sizes : array-like of int, int or "auto", default=(5,)
+    hidden_layer_sizes : array-like of int, int or "auto", default="auto"
         Number of nodes of each hidden layer. Without hidden layers, (), the model is
-        additive: a sum of one curve per feature. "auto" lets the data choose; see
-        Notes.
+        additive: a sum of one curve per feature. "auto" lets the data choose, see
+        Notes, unless `solver`, `alpha`, `penalty`, `prune_threshold` or `grid_schedule`
+        is set: it then is (5,).
     grid_size : "auto" or int, default="auto"
         Number of grid intervals of every edge. "auto" is 5, unless the structure is
         chosen by the data.
@@ -196,14 +197,13 @@ class KANClassifier(ClassifierMixin, BaseKAN):
 
     With `hidden_layer_sizes="auto"` the data choose the structure. An additive model
     comes first, on grids of up to 20 intervals, with penalties that are learnt by "lm".
-    A quarter of the rows (of up to 4,000) is then held out, and three networks with a
-    hidden layer of 5 nodes on grids of 10 intervals are trained on the others, under
-    one `alpha` that falls as long as the rows held out are predicted better. If the
-    mean of the three predicts these better than the additive model, they are trained on
-    all rows, and what is fitted is their mean, as one network of 15 nodes (of 5, from
-    one network, with `early_stopping`).
-    Where `solver`, `alpha`, `penalty`, `prune_threshold` or `grid_schedule` is set,
-    "auto" is (5,).
+    A quarter of the rows (of up to 4,000) is then held out, and four networks with a
+    hidden layer of 10 nodes on grids of 10 intervals are trained on the others by
+    "lbfgs", a few steps each under one `alpha` that falls as long as their mean
+    predicts the rows held out better. If a weighted mean of them and the additive model
+    predicts these clearly better than the latter alone, they are trained on all rows,
+    and what is fitted is that weighted mean: one network of 40 nodes, whose skip is the
+    additive model (of 10 nodes, with `early_stopping`).
 
     References
     ----------
@@ -232,7 +232,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
 
     def __init__(
         self,
-        hidden_layer_sizes=(5,),
+        hidden_layer_sizes="auto",
         *,
         grid_size="auto",
         spline_order=3,

@@ -385,7 +385,7 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
                 prior=found.prior if is_judged else found.candidate.prior,
             )
         if is_judged:
-            result.held_out_error = found.error
+            result.held_out_noise = found.noise
         return result, replace(found.plan, loss=result.loss)
 
     def _partial_fit(self, X, y, sample_weight, classes=None):
@@ -757,7 +757,7 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
 
     def _uncertainty(self, result, start):
         """Fitted attributes that only some trainings leave."""
-        if result.held_out_error is not None:
+        if result.held_out_noise is not None:
             return self._uncertainty_of_outputs(result, start)
         if not start.plan.solver.second_order:
             return {}
@@ -790,7 +790,7 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
 
     def _uncertainty_of_outputs(self, result, start):
         """Noise and last-layer posterior, where rows held out tell the noise."""
-        noise = result.held_out_error.cpu().numpy()
+        noise = result.held_out_noise.cpu().numpy()
         attributes = self._noise_in_units(start.plan.loss, noise, start.frame)
         if not start.plan.loss.is_normal:
             return attributes

@@ -8,6 +8,7 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch.nn import functional
 
@@ -20,6 +21,7 @@ TINY = 1e-300  # smallest target of a logarithm
 # Deviations of normal noise at which errors begin to count linearly: an efficiency of
 # 95% where the noise is normal after all (Huber, Robust Statistics, 1981).
 HUBER_DELTA = 1.345
+COVERED, COVERING = 0.9, 1.645  # of normal errors, within that many deviations
 NORMAL_MEDIAN = 0.6745  # median of the absolute value of a standard normal variable
 # Width of the smoothing of quantiles, in deviations of the noise. The logistic kernel
 # has then a deviation of 0.18 of it, which moves the 0.9 quantile of normal noise to
@@ -140,6 +142,20 @@ class NoisyLoss(Loss):
         """Twice the bounded loss of each output of each sample."""
         return 2 * self.bounded(raw, target)
 
+    def noise_of(self, raw, target, sample_weight):
+        """Noise that predictions of rows show which were not trained on.
+
+        Parameters
+        ----------
+        raw, target : Tensor of shape (n_samples, n_outputs)
+        sample_weight : Tensor of shape (n_samples,)
+
+        Returns
+        -------
+        Tensor of shape (n_outputs,)
+        """
+        return sample_weight @ self.deviances(raw, target) / sample_weight.sum()
+
 
 class SquaredError(NoisyLoss):
     """Half the squared error of a standardised target.
@@ -149,6 +165,19 @@ class SquaredError(NoisyLoss):
 
     is_normal = True
     noise_power = 2.0
+
+    def noise_of(self, raw, target, sample_weight):
+        """Variance of normal errors nine tenths of which are as small as these are.
+
+        Errors on tables have heavy tails: intervals from their variance would be too
+        wide, and a single outlier could have all the say.
+        """
+        weight = sample_weight.cpu().numpy()
+        squares = (raw - target).square().cpu().numpy()
+        limits = np.quantile(
+            squares, COVERED, axis=0, weights=weight, method="inverted_cdf"
+        )
+        return torch.from_numpy(limits).to(raw) / COVERING**2
 
     def elements(self, raw, target):
         return 0.5 * (raw - target).square()

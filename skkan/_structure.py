@@ -170,7 +170,7 @@ class Judged(NamedTuple):
     prior: Prior  # that the penalty of the plan amounts to
     plan: TrainingPlan  # with the penalty of its weights
     n_iter: int
-    error: torch.Tensor | None  # (n_outputs,), mean deviance on the rows held out
+    noise: torch.Tensor | None  # (n_outputs,), that the rows held out show
 
 
 def search_structure(options, make_network, n_members, data, plan, generator):
@@ -303,7 +303,10 @@ class _Search:
     def judged(self, hidden, additive):
         """The weighted mean of networks and an additive model, for all rows."""
         networks, alpha, share = hidden
-        error = self._error(self._raw) if self._plan.loss.has_noise else None
+        noise = None
+        if self._plan.loss.has_noise:
+            rows = self._held_out
+            noise = self._plan.loss.noise_of(self._raw, rows.target, rows.sample_weight)
         loss = adapted_loss(self._plan.loss, networks, self._held_out)
         self._plan = replace(self._plan, loss=loss)
         networks, alpha = self._on_all_rows(networks, alpha)
@@ -317,7 +320,7 @@ class _Search:
         prior = Prior.of_alpha(
             network, plan.penalties[0].alpha, 1.0, self._data.n_observations
         )
-        return Judged(network, prior, plan, self.n_iter, error)
+        return Judged(network, prior, plan, self.n_iter, noise)
 
     def _error(self, raw):
         weight = self._held_out.sample_weight / self._held_out.sample_weight.sum()

@@ -40,7 +40,7 @@ class TrainingResult:
     prior: Prior | None = None  # of the weights, after second-order training
     objective: object = None  # of all rows, as second-order training left it
     starts: list = field(default_factory=list)  # candidates of second-order training
-    held_out_error: torch.Tensor | None = None  # (n_outputs,), mean deviance
+    held_out_noise: torch.Tensor | None = None  # (n_outputs,), see `noise_of`
     loss: object = None  # as adapted to the noise
 
 

@@ -17,7 +17,7 @@ from skkan._losses import REGRESSION_LOSSES
 from skkan.symbolic import LIBRARY, SymbolicKANClassifier, SymbolicKANRegressor
 
 # Enough for the accuracy that the checks ask for, in a fraction of a fit's time. The
-# layer of five nodes is that of the defaults.
+# search for a structure is that of the defaults.
 BUDGET = {
     "hidden_layer_sizes": (3,),
     "max_iter": 16,
@@ -30,7 +30,6 @@ FACTORS = [
     {"solver": "lm", "alpha": 0.01},
     {"solver": "adam", "max_iter": 40},
     {"hidden_layer_sizes": ()},
-    {"hidden_layer_sizes": "auto", "solver": "auto"},
     {"hidden_layer_sizes": (3, 2), "max_iter": 40},
     {"spline_order": 1},
     {"spline_order": 2},

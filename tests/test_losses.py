@@ -418,3 +418,20 @@ def test_smoothing_moves_a_quantile_of_normal_noise_by_little(rng):
         return float(loss.gradient(torch.full_like(target, constant), target).mean())
 
     assert_allclose(norm.cdf(brentq(slope, 0.5, 2.5)), 0.904, atol=5e-4)
+
+
+def test_noise_of_rows_held_out_is_that_of_normal_errors_without_outliers(rng):
+    """A hundredth of wild errors hardly moves it; weights are repetitions."""
+    target = torch.from_numpy(rng.normal(size=(20_000, 2)) * [1.0, 3.0])
+    target[:200] *= 1e3
+    raw, weight = torch.zeros_like(target), torch.ones(20_000, dtype=torch.float64)
+    noise = SquaredError().noise_of(raw, target, weight)
+    assert_allclose(noise, [1.0, 9.0], rtol=0.08)
+    weight = torch.from_numpy(rng.integers(1, 4, 50))
+    few = target[200:250]
+    repeated = few.repeat_interleave(weight, dim=0)
+    ones = torch.ones(len(repeated), dtype=torch.float64)
+    assert_allclose(
+        SquaredError().noise_of(raw[:50], few, weight.double()),
+        SquaredError().noise_of(torch.zeros_like(repeated), repeated, ones),
+    )

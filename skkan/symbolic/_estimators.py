@@ -283,7 +283,7 @@ class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):
     Parameters
     ----------
     estimator : KANRegressor, default=None
-        Network to start from; None takes a `KANRegressor` with its defaults.
+        Network to start from; None takes `KANRegressor((5,))`.
     primitives : sequence of Primitive, default=None
         Functions to choose from; None takes `LIBRARY`.
     fixed : dict, default=None
@@ -340,7 +340,7 @@ class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):
     """
 
     def _default_estimator(self):
-        return KANRegressor()
+        return KANRegressor((5,))
 
     def _loss(self, estimator, raw, target, weight):
         output = estimator._raw_scaling.inverse_transform(raw)
@@ -399,7 +399,7 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
     Parameters
     ----------
     estimator : KANClassifier, default=None
-        Network to start from; None takes a `KANClassifier` with its defaults.
+        Network to start from; None takes `KANClassifier((5,))`.
     primitives, fixed, n_candidates, max_refits
         As for `SymbolicKANRegressor`.
 
@@ -432,7 +432,7 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
     """
 
     def _default_estimator(self):
-        return KANClassifier()
+        return KANClassifier((5,))
 
     def _loss(self, estimator, raw, target, weight):
         exclusive = raw.shape[1] > 1 and not estimator._multilabel
