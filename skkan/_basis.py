@@ -22,13 +22,17 @@ UNIFORM = 4  # roundings of its length by which an equidistant grid may be off
 POINTS_PER_DEGREE = 2  # dense points per interval and coefficient of a projection
 
 
-def _silu(x):
+def _silu(x, with_slope):
     sigmoid = torch.sigmoid(x)
-    return x * sigmoid, sigmoid * (1 + x * (1 - sigmoid))
+    value = x * sigmoid
+    if not with_slope:
+        return value, None
+    # s + x s (1 - s) = s + v (1 - s) = v + s (1 - v)
+    return value, torch.addcmul(value, sigmoid, 1 - value)
 
 
-def _identity(x):
-    return x, torch.ones_like(x)
+def _identity(x, with_slope):
+    return x, torch.ones_like(x) if with_slope else None
 
 
 BASE_ACTIVATIONS = {"silu": _silu, "identity": _identity}
@@ -235,9 +239,11 @@ class BSplineBasis(nn.Module):
         x = x.T.contiguous()
         grid = self.grid
         inside = x.clamp(grid[:, :1], grid[:, -1:])
-        within = x == inside
-        all_within = bool(within.all())
-        linear = self.extrapolation == "linear" and not all_within
+        linear, all_within = self.extrapolation == "linear", True
+        if linear or with_slopes:
+            within = x == inside
+            all_within = bool(within.all())
+        linear = linear and not all_within
         with_slopes = with_slopes or linear
         if self._intervals is None or self._intervals.device != x.device:
             self._intervals = Intervals(grid, is_uniform=self.is_uniform)
@@ -245,7 +251,9 @@ class BSplineBasis(nn.Module):
         powers, slopes = powers_of(position, self.spline_order), None
         base, base_slopes = None, None
         if self.base_activation is not None:
-            base, base_slopes = BASE_ACTIVATIONS[self.base_activation](inside)
+            base, base_slopes = BASE_ACTIVATIONS[self.base_activation](
+                inside, with_slopes
+            )
         if with_slopes:
             slopes = slopes_of(powers, density)
         if linear:

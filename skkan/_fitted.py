@@ -1,5 +1,7 @@
 """What a fitted estimator predicts from: its network, block by block of the rows."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import torch
 from scipy.sparse import issparse
@@ -19,10 +21,10 @@ from skkan._network import KANNetwork
 from skkan._posterior import deviations, output_deviations
 from skkan._rows import dense
 from skkan._scaling import AffineScaling
-from skkan._threads import single_thread
+from skkan._threads import available_threads, single_thread
 
 LOG_LINKED = {name for name, loss in REGRESSION_LOSSES.items() if loss.has_log_link}
-CHUNK = 2**18  # basis values held at a time by a prediction (2 MB)
+CHUNK = 2**20  # basis values held at a time by each thread of a prediction (8 MB)
 
 
 class FittedKAN(BaseEstimator):
@@ -103,12 +105,22 @@ class FittedKAN(BaseEstimator):
         """Raw output of validated rows, ndarray of shape (n_samples, n_outputs)."""
         network = self._network_for(X)
         weights = network.weights
-        n_values = weights[0][0].numel()
         raw = np.empty((X.shape[0], len(self._baseline)))
-        with single_thread, torch.no_grad():
-            for rows, x in self._scaled_blocks(X, network, n_values):
-                run = ForwardPass(network, weights, x, with_gradient=False)
-                raw[rows] = run.output.cpu().numpy()
+
+        def predict(rows):
+            x = self._scaled(X[rows], network)
+            run = ForwardPass(network, weights, x, with_gradient=False)
+            raw[rows] = run.output.cpu().numpy()
+
+        first, *others = _blocks(len(raw), weights[0][0].numel()) or [slice(0)]
+        n_threads = min(available_threads(), len(others))
+        with single_thread:
+            predict(first)  # what is made when it is needed is made by one thread
+            if n_threads > 1:
+                with ThreadPoolExecutor(n_threads) as pool:
+                    list(pool.map(predict, others))
+            else:
+                list(map(predict, others))
         return self._baseline + raw
 
     def _deviations(self, X):
@@ -128,18 +140,18 @@ class FittedKAN(BaseEstimator):
         factor = torch.from_numpy(factor).to(network.layers[0].mask.device)
         n_values = len(factor) * len(self._baseline)
         with single_thread, torch.no_grad():
-            for rows, x in self._scaled_blocks(X, network, n_values):
+            for rows in _blocks(X.shape[0], n_values):
+                x = self._scaled(X[rows], network)
                 yield rows, deviations_of(network, factor, x).cpu().numpy()
 
-    def _scaled_blocks(self, X, network, n_values):
-        """Blocks of rows, such that `n_values` numbers for each row fit the cache.
-
-        Sparse rows become dense block by block.
-        """
-        n_rows = max(1, CHUNK // n_values)
+    def _scaled(self, X, network):
+        """Rows in scaled units, dense, on the device of a network."""
         scaling = AffineScaling(self._x_centre, self._x_scale)
-        device = network.layers[0].mask.device
-        for start in range(0, X.shape[0], n_rows):
-            rows = slice(start, start + n_rows)
-            x = scaling.transform(dense(X[rows]))
-            yield rows, torch.from_numpy(x).to(device)
+        x = torch.from_numpy(scaling.transform(dense(X)))
+        return x.to(network.layers[0].mask.device)
+
+
+def _blocks(n_rows, n_values):
+    """Slices of the rows, such that `n_values` numbers for each row fit the cache."""
+    size = max(1, CHUNK // n_values)
+    return [slice(start, start + size) for start in range(0, n_rows, size)]

@@ -46,6 +46,7 @@ MOST_REFITTING = 20  # steps of an additive model to its mode for other rows
 FIRST_ALPHA, ALPHA_STEP, MOST_ALPHAS = 0.1, 10**0.5, 13
 MOST_STEPS = 30  # under each alpha: to stop early keeps from noise, too
 MOST_WORSE = 3  # steps of alpha in a row
+LAST_STEPS = 5  # of alpha, on all rows
 N_ITER_NO_CHANGE = 10
 N_SHARES = 20  # of the hidden nodes' weight beside the additive model, to choose from
 ENOUGH = 1.0  # mean gain by hidden nodes, in its standard errors
@@ -363,9 +364,8 @@ class _Search:
     def _on_all_rows(self, networks, alpha):
         """Networks trained on all rows, under an alpha that falls with their number."""
         ratio = len(self._data.X) / len(self._fitted.X)
-        n_steps = max(1, round(math.log(ratio) / math.log(ALPHA_STEP)))
-        for step in range(1, n_steps + 1):
-            now = alpha / ratio ** (step / n_steps)
+        for step in range(1, LAST_STEPS + 1):
+            now = alpha / ratio ** (step / LAST_STEPS)
             networks = self._all_trained(networks, now, self._data)
         return networks, now
 

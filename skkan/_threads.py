@@ -1,7 +1,8 @@
-"""One thread inside a fit or a prediction, whatever the process is set to.
+"""One thread for each piece of work, whatever the process is set to.
 
 Results then do not depend on the number of workers, and workers do not oversubscribe
-the cores. Parallelism comes from fitting several models at once (`n_jobs`).
+the cores. Parallelism comes from fitting several models at once (`n_jobs`), and from
+predicting blocks of rows at once, by as many threads as torch is allowed to use.
 """
 
 import threading
@@ -53,6 +54,11 @@ class _SingleThread(ContextDecorator):
             if self._n_inside == 0:
                 self._blas.restore_original_limits()
         return False
+
+
+def available_threads():
+    """Number of threads that torch may use here; one inside of `single_thread`."""
+    return torch.get_num_threads()
 
 
 @lru_cache(maxsize=1)
