@@ -65,6 +65,7 @@ from skkan._scaling import AffineScaling
 from skkan._second_order import NO_EVIDENCE, STARTING_STRENGTHS
 from skkan._split import split_rows
 from skkan._structure import (
+    MOST_STEPS,
     N_MEMBERS,
     WITHOUT_SEARCH,
     Inputs,
@@ -375,6 +376,7 @@ class BaseKAN(CallbackSupportMixin, FittedKAN, metaclass=ABCMeta):
         is_judged = isinstance(found, Judged)
         if is_judged and not self.early_stopping:
             result = trained_already(found.network, start.data, found.plan, monitor)
+            result.converged = self.max_iter >= MOST_STEPS
         else:
             result = train_adapting(
                 [found.network if is_judged else found.candidate.network],

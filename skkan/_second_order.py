@@ -261,6 +261,7 @@ class _Walk:
         if self._monitor is not None:
             if not self._monitor.loss_curve:  # the start cannot be improved
                 self._monitor(self.theta, objective.value(self.theta))
+                self.n_iter += 1
             self.stopped = self._monitor.stage_ended
         return values[-1] if values else objective.value(self.theta)
 

@@ -206,7 +206,7 @@ def search_structure(options, make_network, n_members, data, plan, generator):
     additive, hidden, exact = None, None, None
     if options.additive is not None:
         additive = search.additive(options.additive)
-    if options.hidden is not None:
+    if options.hidden is not None and not (additive and search.is_constant):
         hidden = search.hidden(options.hidden, n_members, additive)
     if options.exact is not None and search.is_precise:
         exact = search.exact(options.exact)
@@ -256,6 +256,12 @@ class _Search:
         end = finished(start, data, plan, max(1, max_iter - start.n_iter))
         self.n_iter += start.n_iter + end.n_iter
         return Learnt(end, plan, self.n_iter)
+
+    @property
+    def is_constant(self):
+        """Whether the target does not vary."""
+        target = self._sample.target
+        return bool((target == target[:1]).all())
 
     @property
     def is_precise(self):

@@ -119,7 +119,7 @@ def test_bar_and_monitor_work_in_a_search_of_two_processes(make, table, capsys):
     """Scores of every iteration of every fit come back from the workers."""
     scoring = "r2" if make is KANRegressor else "accuracy"
     monitor = callback.ScoringMonitor(scoring=scoring)
-    model = make(**SHORT).set_callbacks(monitor)
+    model = make(hidden_layer_sizes=(2,), **SHORT).set_callbacks(monitor)
     search = GridSearchCV(model, {"grid_size": [3, 5]}, cv=2, n_jobs=2)
     search.set_callbacks(callback.ProgressBar()).fit(*table)
     (log,) = monitor.get_logs(select="all")

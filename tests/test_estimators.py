@@ -167,9 +167,9 @@ def test_class_weights_count_on_validation_rows_too(table):
 def test_change_of_units_changes_predictions_as_it_must(table):
     X, _ = table
     y = X[:, 0] * np.exp(X[:, 1])
-    plain = KANRegressor(**SHORT).fit(X, y)
+    plain = KANRegressor((5,), **SHORT).fit(X, y)
     scale, shift = np.array([1e-3, 4.0, 1e5]), np.array([1.0, -2.0, 1e4])
-    moved = KANRegressor(**SHORT).fit(shift + scale * X, 100 * y - 7)
+    moved = KANRegressor((5,), **SHORT).fit(shift + scale * X, 100 * y - 7)
     # Fifteen steps of a search amplify the rounding of the scaled inputs; the targets
     # have a deviation of some 100.
     expected = 100 * plain.predict(X) - 7
@@ -209,18 +209,19 @@ def test_columns_of_an_additive_regression_are_separate_fits():
 
 def test_predictions_have_the_shape_of_y(table):
     X, y = table
-    assert KANRegressor(**SHORT).fit(X, y).predict(X).shape == (80,)
-    assert KANRegressor(**SHORT).fit(X, y[:, None]).predict(X).shape == (80, 1)
+    model = KANRegressor((5,), **SHORT)
+    assert model.fit(X, y).predict(X).shape == (80,)
+    assert model.fit(X, y[:, None]).predict(X).shape == (80, 1)
 
 
 def test_probabilities_are_links_of_the_decision_function(table):
     X, y = table
-    model = KANClassifier(**SHORT).fit(X, y)
+    model = KANClassifier((5,), **SHORT).fit(X, y)
     positive = expit(model.decision_function(X))
     assert_allclose(model.predict_proba(X)[:, 1], positive, rtol=1e-12)
     assert_allclose(np.exp(model.predict_log_proba(X)), model.predict_proba(X))
     X, y = load_iris(return_X_y=True)
-    model = KANClassifier(**SHORT).fit(X, y)
+    model = KANClassifier((5,), **SHORT).fit(X, y)
     assert_allclose(
         model.predict_proba(X), softmax(model.decision_function(X), axis=1), rtol=1e-12
     )
@@ -230,10 +231,10 @@ def test_probabilities_are_links_of_the_decision_function(table):
 def test_labels_may_be_strings():
     X, y = load_iris(return_X_y=True)
     names = np.array(["setosa", "versicolor", "virginica"])
-    by_name = KANClassifier(**SHORT).fit(X, names[y])
+    by_name = KANClassifier((5,), **SHORT).fit(X, names[y])
     assert_array_equal(by_name.classes_, names)
     assert_array_equal(
-        by_name.predict(X), names[KANClassifier(**SHORT).fit(X, y).predict(X)]
+        by_name.predict(X), names[KANClassifier((5,), **SHORT).fit(X, y).predict(X)]
     )
 
 
@@ -309,8 +310,8 @@ def test_one_wild_value_in_each_column_does_not_wreck_the_fit():
     wild = X[:300].copy()
     wild[np.arange(5), np.arange(5)] = 1e6
     settings = {"random_state": 0, "max_iter": 100}
-    clean = KANRegressor(**settings).fit(X[:300], y[:300]).score(X[300:], y[300:])
-    attacked = KANRegressor(**settings).fit(wild, y[:300]).score(X[300:], y[300:])
+    clean = KANRegressor((5,), **settings).fit(X[:300], y[:300]).score(X[300:], y[300:])
+    attacked = KANRegressor((5,), **settings).fit(wild, y[:300]).score(X[300:], y[300:])
     assert attacked > clean - 0.02
 
 
@@ -326,7 +327,7 @@ def test_one_wild_value_in_each_column_does_not_wreck_the_fit():
         pytest.param(lambda X: X * 1e300, id="near overflow"),
         pytest.param(lambda X: X + 1e9, id="far from zero"),
         pytest.param(lambda X: np.hstack([X, X]), id="duplicated columns"),
-        pytest.param(lambda X: np.hstack([X] * 167)[:, :500], id="500 columns"),
+        pytest.param(lambda X: np.hstack([X] * 50), id="150 columns"),
         pytest.param(lambda X: X[[0, -1]], id="two rows"),
         pytest.param(lambda X: np.sign(X), id="binary"),
         pytest.param(lambda X: np.round(X), id="tied"),
@@ -597,7 +598,7 @@ def test_warm_start_does_not_change_the_kind_of_target():
     X, y = load_iris(return_X_y=True)
     labels = np.eye(3, dtype=int)[y]
     for first, second in ((y, labels), (labels, y)):
-        model = KANClassifier(warm_start=True, **SHORT).fit(X, first)
+        model = KANClassifier((5,), warm_start=True, **SHORT).fit(X, first)
         with pytest.raises(ValueError, match="classes_ stays the same"):
             model.fit(X, second)
 

@@ -218,7 +218,7 @@ def noisy_problem(loss, rng, n_samples=40, n_outputs=2):
 @pytest.mark.parametrize("loss", NOISY, ids=by_name)
 def test_value_of_regression_is_half_the_peers_deviance(loss, rng):
     """scikit-learn's deviances; scipy's Huber loss; a convolution with a kernel."""
-    raw, target = noisy_problem(loss, rng)
+    raw, target = noisy_problem(loss, rng, n_samples=8)
 
     def smoothed(residual):
         scale = loss.width

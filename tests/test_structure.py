@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import make_friedman1
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
 
 from skkan import KANClassifier, KANRegressor
@@ -184,13 +185,32 @@ def test_more_columns_than_second_order_training_can_take(rng):
     assert model.score(X, y) > 0.5
 
 
+@pytest.mark.parametrize("make", [KANRegressor, KANClassifier])
+@pytest.mark.parametrize("max_iter", [1, 2, 6])
+def test_no_stage_takes_more_than_its_budget(make, max_iter, product):
+    """Callbacks are promised so many iterations; and the user hears of the end."""
+    X, y, _, _ = product
+    y = y if make is KANRegressor else y > 0
+    model = make(max_iter=max_iter, tol=0.0, random_state=0)
+    with pytest.warns(ConvergenceWarning, match=f"stopped at max_iter={max_iter}"):
+        model.fit(X[:100], y[:100])
+    assert len(model.loss_curve_) <= max_iter
+
+
+def test_a_constant_target_needs_no_search(product):
+    X = product[0]
+    model = KANRegressor(random_state=0).fit(X, np.full(300, 7.0))
+    assert model.hidden_layer_sizes_ == ()
+    assert_allclose(model.predict(X), 7.0, rtol=1e-12)
+
+
 @short
 def test_fits_go_on_from_what_was_found(fitted, product):
     X, y, _, _ = product
     model = pickle.loads(pickle.dumps(fitted)).set_params(warm_start=True)
     model.set_params(max_iter=3).fit(X, y)
     assert model.hidden_layer_sizes_ == (40,)
-    assert_allclose(model.score(X, y), fitted.score(X, y), atol=0.02)
+    assert_allclose(model.score(X, y), fitted.score(X, y), atol=0.05)
 
 
 def test_an_interrupted_search_keeps_the_earlier_fit(product, monkeypatch):
