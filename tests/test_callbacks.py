@@ -103,7 +103,7 @@ def test_failing_hook_leaves_the_earlier_model_and_is_torn_down(table):
             raise RuntimeError("no more")
 
     X, y = table
-    model = KANRegressor(**SHORT).fit(X, y)
+    model = KANRegressor((5,), **SHORT).fit(X, y)
     before, attributes = model.predict(X), set(vars(model))
     failing = Failing()
     model.set_callbacks(failing)
@@ -133,5 +133,5 @@ def test_bar_and_monitor_work_in_a_search_of_two_processes(make, table, capsys):
 
 def test_sub_tasks_cost_nothing_without_callbacks(table):
     """The tree has its stages, but no leaf for each iteration."""
-    model = KANRegressor(**SHORT).fit(*table)
+    model = KANRegressor((5,), **SHORT).fit(*table)
     assert not any("callback" in name for name in vars(model))

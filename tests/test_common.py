@@ -7,13 +7,11 @@ from unittest import SkipTest
 
 import numpy as np
 import pytest
-from sklearn.base import clone
 from sklearn.datasets import make_regression
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skkan import KANClassifier, KANRegressor, SparsityPenalty
-from skkan._losses import REGRESSION_LOSSES
 from skkan.symbolic import LIBRARY, SymbolicKANClassifier, SymbolicKANRegressor
 
 # Enough for the accuracy that the checks ask for, in a fraction of a fit's time. The
@@ -51,10 +49,11 @@ ESTIMATORS = [
     for make in (KANRegressor, KANClassifier)
 ]
 LOSSES = [
-    KANRegressor(loss=name, quantile=0.5 if name == "quantile" else None, **BUDGET)
-    for name in REGRESSION_LOSSES
+    KANRegressor(loss="poisson", **{**BUDGET, "solver": "lm"}),
+    KANRegressor(loss="gamma", **BUDGET),
+    KANRegressor(loss="huber", **{**BUDGET, "solver": "lm"}),
+    KANRegressor(loss="quantile", quantile=0.5, **BUDGET),
 ]
-LOSSES += [clone(model).set_params(solver="lm") for model in LOSSES[1:]]
 
 # The checks set the random_state of an estimator, not that of one inside.
 INNER = {**BUDGET, "hidden_layer_sizes": (), "grid_size": 3, "random_state": 0}

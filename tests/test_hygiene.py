@@ -12,7 +12,7 @@ from numpy.testing import assert_array_equal
 from skkan import KANClassifier, KANRegressor, SparsityPenalty
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-SHORT = {"max_iter": 10, "random_state": 0}
+SHORT = {"max_iter": 3, "random_state": 0}
 both = pytest.mark.parametrize("make", [KANRegressor, KANClassifier])
 every_way = pytest.mark.parametrize(
     "settings",
@@ -127,7 +127,7 @@ def test_verbose_is_one_line_with_the_figures(make, table, capfd):
 @both
 def test_html_repr_is_complete_and_cheap(make, table):
     """It evaluates every property of a fitted estimator."""
-    model = make(**SHORT).fit(*table)
+    model = make((5,), **SHORT).fit(*table)
     start = time.perf_counter()
     html = model._repr_html_()
     elapsed = time.perf_counter() - start
@@ -140,7 +140,7 @@ def test_html_repr_is_complete_and_cheap(make, table):
 
 @both
 def test_network_is_built_on_access_and_not_kept(make, table):
-    model = make(**SHORT).fit(*table)
+    model = make((5,), **SHORT).fit(*table)
     before = set(vars(model))
     with torch.no_grad():
         model.network_.layers[0].weight.zero_()
