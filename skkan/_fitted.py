@@ -1,6 +1,7 @@
 """What a fitted estimator predicts from: its network, block by block of the rows."""
 
 from concurrent.futures import ThreadPoolExecutor
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -13,18 +14,21 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skkan._backward import ForwardPass
 from skkan._categories import Categories
 from skkan._checks import checked_device, remedies
 from skkan._losses import REGRESSION_LOSSES
 from skkan._network import KANNetwork
 from skkan._posterior import deviations, output_deviations
+from skkan._predictor import Predictor
 from skkan._rows import dense
 from skkan._scaling import AffineScaling
 from skkan._threads import available_threads, single_thread
 
 LOG_LINKED = {name for name, loss in REGRESSION_LOSSES.items() if loss.has_log_link}
-CHUNK = 2**20  # basis values held at a time by each thread of a prediction (8 MB)
+# Numbers that are held at a time: of deviations, and by each thread of a prediction.
+CHUNK, PREDICTED = 2**20, 2**17
+# What predicts for a fitted estimator, and the arrays of the fit that it was made from.
+_PREDICTORS = WeakKeyDictionary()
 
 
 class FittedKAN(BaseEstimator):
@@ -80,7 +84,7 @@ class FittedKAN(BaseEstimator):
 
     def _taking_missing(self, network):
         """The network of the fit, such that it takes missing cells."""
-        means = torch.from_numpy(self._activity[0]["mean_features"])
+        means = torch.tensor(self._activity[0]["mean_features"])
         return network.with_values_at_missing(means.to(network.layers[0].mask.device))
 
     def _network_for(self, X):
@@ -103,25 +107,30 @@ class FittedKAN(BaseEstimator):
 
     def _raw(self, X):
         """Raw output of validated rows, ndarray of shape (n_samples, n_outputs)."""
-        network = self._network_for(X)
-        weights = network.weights
+        predictor = self._predictor()
         raw = np.empty((X.shape[0], len(self._baseline)))
 
         def predict(rows):
-            x = self._scaled(X[rows], network)
-            run = ForwardPass(network, weights, x, with_gradient=False)
-            raw[rows] = run.output.cpu().numpy()
+            raw[rows] = predictor(self._scaled(X[rows]))
 
-        first, *others = _blocks(len(raw), weights[0][0].numel()) or [slice(0)]
-        n_threads = min(available_threads(), len(others))
-        with single_thread:
-            predict(first)  # what is made when it is needed is made by one thread
-            if n_threads > 1:
-                with ThreadPoolExecutor(n_threads) as pool:
-                    list(pool.map(predict, others))
-            else:
-                list(map(predict, others))
+        blocks = _blocks(len(raw), predictor.n_values, PREDICTED)
+        n_threads = min(available_threads(), len(blocks))
+        if n_threads > 1:
+            with ThreadPoolExecutor(n_threads) as pool:
+                list(pool.map(predict, blocks))
+        else:
+            list(map(predict, blocks))
         return self._baseline + raw
+
+    def _predictor(self):
+        """The fitted network as a function, made once for each fit."""
+        check_is_fitted(self)
+        fit, predictor = _PREDICTORS.get(self, (None, None))
+        if fit is not self._network_arrays:
+            network = self._taking_missing(KANNetwork.from_arrays(self._network_arrays))
+            predictor = Predictor(network)
+            _PREDICTORS[self] = self._network_arrays, predictor
+        return predictor
 
     def _deviations(self, X):
         """What the covariances of the raw output of validated rows are made of.
@@ -140,18 +149,17 @@ class FittedKAN(BaseEstimator):
         factor = torch.from_numpy(factor).to(network.layers[0].mask.device)
         n_values = len(factor) * len(self._baseline)
         with single_thread, torch.no_grad():
-            for rows in _blocks(X.shape[0], n_values):
-                x = self._scaled(X[rows], network)
+            for rows in _blocks(X.shape[0], n_values, CHUNK):
+                x = torch.from_numpy(self._scaled(X[rows])).to(factor.device)
                 yield rows, deviations_of(network, factor, x).cpu().numpy()
 
-    def _scaled(self, X, network):
-        """Rows in scaled units, dense, on the device of a network."""
+    def _scaled(self, X):
+        """Rows in scaled units, dense."""
         scaling = AffineScaling(self._x_centre, self._x_scale)
-        x = torch.from_numpy(scaling.transform(dense(X)))
-        return x.to(network.layers[0].mask.device)
+        return scaling.transform(dense(X))
 
 
-def _blocks(n_rows, n_values):
+def _blocks(n_rows, n_values, most_values):
     """Slices of the rows, such that `n_values` numbers for each row fit the cache."""
-    size = max(1, CHUNK // n_values)
+    size = max(1, most_values // n_values)
     return [slice(start, start + size) for start in range(0, n_rows, size)]

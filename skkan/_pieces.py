@@ -147,12 +147,37 @@ def spline_polynomials(knots, spline_order):
     return pieces.transpose(0, 1).to(knots).contiguous()
 
 
+class Cells(NamedTuple):
+    """Equal cells of the range of each grid, so narrow that none holds two knots.
+
+    The cell of a sample, found by division, leaves two intervals to choose from, which
+    is faster than a bisection.
+    """
+
+    count: int  # of each grid
+    per_unit: torch.Tensor  # (n_inputs, 1), cells
+    piece: torch.Tensor  # (n_inputs * count,), of the beginning of each cell
+    end: torch.Tensor  # (n_inputs * grid_size,), of each piece, where another begins
+
+    @classmethod
+    def of(cls, grid):
+        """Cells of grids of shape (n_inputs, grid_size + 1); None if there are many."""
+        width = grid[:, -1:] - grid[:, :1]
+        count = math.ceil((width / grid.diff(dim=1)).max() * CELLS_PER_KNOT)
+        if count > MOST_CELLS:
+            return None
+        cell = torch.arange(count, device=grid.device).to(grid)
+        # A little to the left, so that rounding only ever makes it too small.
+        start = grid[:, :1] + (cell - CELL_ROUNDING) * (width / count)
+        end = grid[:, 1:].clone()
+        end[:, -1] = math.inf  # it belongs to the last interval
+        return cls(
+            count, count / width, _bisected(grid, start).flatten(), end.flatten()
+        )
+
+
 class Intervals:
     """The intervals of some grids.
-
-    Where knots are not equidistant, the range is divided into equal cells so narrow
-    that none holds more than one knot: the cell of a sample, found by division, leaves
-    two intervals to choose from, which is faster than a bisection.
 
     Parameters
     ----------
@@ -166,22 +191,12 @@ class Intervals:
         n_inputs, grid_size = len(grid), grid.shape[1] - 1
         self._first = torch.arange(n_inputs, device=grid.device).unsqueeze(1)
         self._last = grid_size - 1
-        width = grid[:, -1:] - grid[:, :1]
         if is_uniform:
-            self._density = grid_size / width
+            self._density = grid_size / (grid[:, -1:] - grid[:, :1])
             return
         self._density = (1 / grid.diff(dim=1)).flatten()
         self._middle = ((grid[:, 1:] + grid[:, :-1]) / 2).flatten()
-        self._n_cells = math.ceil((width / grid.diff(dim=1)).max() * CELLS_PER_KNOT)
-        if self._n_cells <= MOST_CELLS:
-            cell = torch.arange(self._n_cells, device=grid.device).to(grid)
-            # A little to the left, so that rounding only ever makes it too small.
-            start = grid[:, :1] + (cell - CELL_ROUNDING) * (width / self._n_cells)
-            self._of_cell = self._bisected(start).flatten()
-            self._cell_density = self._n_cells / width
-            self._end = grid[:, 1:].clone()
-            self._end[:, -1] = math.inf  # it belongs to the last interval
-            self._end = self._end.flatten()
+        self._cells = Cells.of(self._grid)
 
     @property
     def device(self):
@@ -205,28 +220,33 @@ class Intervals:
         if self._is_uniform:
             position = (x - self._grid[:, :1]) * self._density
             interval = position.floor().clamp_(0, self._last)
-            piece = self._pieces(interval.long())
+            piece = _pieces(interval.long(), self._last + 1)
             return piece, position.sub_(interval).sub_(0.5), self._density
-        if self._n_cells <= MOST_CELLS:
-            cell = ((x - self._grid[:, :1]) * self._cell_density).long()
-            cell = cell.clamp_(0, self._n_cells - 1).add_(self._first * self._n_cells)
-            piece = self._of_cell.index_select(0, cell.flatten())
-            piece += x.flatten() >= self._end.index_select(0, piece)
+        if self._cells is not None:
+            count, per_unit, first_piece, end = self._cells
+            cell = ((x - self._grid[:, :1]) * per_unit).long()
+            cell = cell.clamp_(0, count - 1).add_(self._first * count)
+            piece = first_piece.index_select(0, cell.flatten())
+            piece += x.flatten() >= end.index_select(0, piece)
             piece = piece.view(x.shape)
         else:
-            piece = self._bisected(x)
+            piece = _bisected(self._grid, x)
         index = piece.flatten()
         density = self._density.index_select(0, index).view(x.shape)
         middle = self._middle.index_select(0, index).view(x.shape)
         return piece, torch.sub(x, middle, out=middle).mul_(density), density
 
-    def _bisected(self, x):
-        interval = torch.searchsorted(self._grid, x.contiguous(), right=True).sub_(1)
-        return self._pieces(interval)
 
-    def _pieces(self, interval):
-        interval = interval.clamp_(0, self._last)  # of no numbers, too
-        return interval.add_(self._first * (self._last + 1))
+def _bisected(grid, x):
+    interval = torch.searchsorted(grid, x.contiguous(), right=True).sub_(1)
+    return _pieces(interval, grid.shape[1] - 1)
+
+
+def _pieces(interval, grid_size):
+    """Positions of intervals, one row for each input, among those of all inputs."""
+    first = torch.arange(len(interval), device=interval.device).unsqueeze(1)
+    interval = interval.clamp_(0, grid_size - 1)  # of no numbers, too
+    return interval.add_(first * grid_size)
 
 
 def powers_of(position, spline_order):

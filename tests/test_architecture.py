@@ -30,6 +30,7 @@ ORDER = [
     "_edge_kinds",
     "_penalties",
     "_backward",
+    "_predictor",
     "_linearise",
     "_normal_equations",
     "_objective",
