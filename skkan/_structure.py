@@ -28,6 +28,7 @@ from skkan._second_order import (
     starting_candidates,
 )
 from skkan._training import adapted_loss, from_starts, train
+from skkan._weighted_sum import WeightedSum
 from skkan.solvers import LBFGS, DivergenceError
 
 ADDITIVE_GRIDS = (20, 10, 5)  # the finest that is affordable
@@ -317,7 +318,7 @@ class _Search:
         loss = adapted_loss(self._plan.loss, networks, self._held_out)
         self._plan = replace(self._plan, loss=loss)
         networks, alpha = self._on_all_rows(networks, alpha)
-        total = _Sum(networks, [share / len(networks)] * len(networks), alpha)
+        total = WeightedSum(networks, [share / len(networks)] * len(networks), alpha)
         if share < 1:
             total = total.with_additive(self._on_all_rows_of(additive), share)
         network = total.network()
@@ -420,54 +421,6 @@ class _Search:
             max_iter=min(self._plan.max_iter, MOST_STEPS),
             learns_alpha=False,
         )
-
-
-@dataclass(frozen=True)
-class _Sum:
-    """A weighted sum of networks with one hidden layer, and of an additive model."""
-
-    networks: list
-    shares: list
-    alpha: float  # of each network
-    additive: Candidate | None = None
-
-    def with_additive(self, additive, share):
-        """The same with an additive model, whose weight is what `share` leaves."""
-        basis = additive.network.layers[0].basis
-        return _Sum(
-            [network.resized(basis.grid_size, basis) for network in self.networks],
-            [*self.shares, 1 - share],
-            self.alpha,
-            additive,
-        )
-
-    def network(self):
-        if self.additive is None:
-            return KANNetwork.weighted_sum(self.networks, self.shares)
-        return KANNetwork.weighted_sum(
-            [*self.networks, self.additive.network], self.shares
-        )
-
-    def penalty(self, data):
-        """The penalties of the parts, as one of the weights of the sum.
-
-        What was multiplied by a share has one over its square of the strength.
-        """
-        one = QuadraticPenalty(self.alpha).per_edge(1)
-        first, last = self.networks[0].all_layers[:2]
-        inner = one.expand(len(self.networks) * first.mask.numel(), 3)
-        outer = [
-            one.expand(*last.mask.shape, 3) / share**2
-            for share in self.shares[: len(self.networks)]
-        ]
-        parts = [inner, torch.cat(outer, dim=1).flatten(0, 1)]
-        if self.additive is not None:
-            alpha = self.additive.prior.alpha(data.n_observations).cpu()
-            parts.append(alpha / self.shares[-1] ** 2)
-        elif self.networks[0].skip is not None:  # the mean of as many
-            n_edges = self.networks[0].skip.mask.numel()
-            parts.append(one.expand(n_edges, 3) * len(self.networks))
-        return QuadraticPenalty(torch.cat(parts))
 
 
 def _on_knots_of(basis, network):

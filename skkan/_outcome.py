@@ -1,0 +1,143 @@
+"""What a training leaves: the fitted attributes of an estimator."""
+
+import numpy as np
+import torch
+
+from skkan._activity import activity_of
+from skkan._posterior import laplace_posterior, output_factor
+
+MOST_DESCRIBED = 100_000  # rows from which importances are taken
+# Those that only some trainings leave.
+OF_POSTERIOR = (
+    "alpha_",
+    "noise_std_",
+    "dispersion_",
+    "log_evidence_",
+    "n_effective_parameters_",
+    "_posterior_factor",
+    "_output_factor",
+    "_noise",
+    "_shared_noise",
+    "_n_observations",
+)
+
+
+def report(result, data):
+    """Attributes about the course of a fit.
+
+    Parameters
+    ----------
+    result : TrainingResult
+    data : TrainingData
+
+    Returns
+    -------
+    dict
+    """
+    monitor = result.monitor
+    scores = monitor.validation_scores
+    best = monitor.best_iteration
+    return {
+        **description(result.network, data),
+        **curves(monitor.loss_curve, result.stage_ends, monitor.n_iter),
+        **validation(
+            monitor.validation_loss_curve or None,
+            scores or None,
+            None if best is None else scores[best - 1],
+        ),
+    }
+
+
+def description(network, data):
+    """Attributes about a network, as the data see it."""
+    data = data.thinned(MOST_DESCRIBED)
+    share = data.sample_weight / data.sample_weight.sum()
+    layers = activity_of(network, data.X, share)
+    scores = [torch.from_numpy(layer.score) for layer in layers]
+    return {
+        "grid_size_": network.grid_size,
+        "hidden_layer_sizes_": tuple(network.widths[1:-1]),
+        "n_outputs_": data.target.shape[1],
+        "feature_importances_": network.input_scores(scores).numpy(),
+        "_activity": [layer.to_arrays() for layer in layers],
+    }
+
+
+def curves(loss_curve, stage_ends, n_iter):
+    """Attributes about the loss of each iteration."""
+    return {
+        "loss_curve_": loss_curve,
+        "loss_": loss_curve[-1],
+        "n_iter_": n_iter,
+        "stage_ends_": stage_ends,
+    }
+
+
+def validation(loss_curve=None, scores=None, best_score=None):
+    """Attributes about rows to validate on, None where there were none."""
+    return {
+        "validation_loss_curve_": loss_curve,
+        "validation_scores_": scores,
+        "best_validation_score_": best_score,
+    }
+
+
+def uncertainty(result, data, plan, frame):
+    """Attributes `OF_POSTERIOR`, as far as this training leaves them.
+
+    Parameters
+    ----------
+    result : TrainingResult
+    data : TrainingData
+    plan : TrainingPlan
+    frame : Frame
+
+    Returns
+    -------
+    dict, or None
+        None if the normal matrix is not positive definite within rounding.
+    """
+    if result.held_out_noise is not None:
+        return _uncertainty_of_outputs(result, data, plan, frame)
+    if not plan.solver.second_order:
+        return {}
+    prior = result.prior if plan.learns_alpha else None
+    posterior = laplace_posterior(result.network, data, plan, prior, result.objective)
+    if posterior is None:
+        return None
+    n_rows = data.n_observations
+    of_scale = plan.loss.noise_power * n_rows * np.log(frame.y_scaling.scale).sum()
+    return {
+        "alpha_": posterior.alpha,
+        "log_evidence_": posterior.log_evidence - 0.5 * of_scale,
+        "n_effective_parameters_": posterior.n_effective,
+        "_posterior_factor": posterior.factor,
+        "_noise": posterior.noise,
+        "_shared_noise": posterior.shared_noise,
+        "_n_observations": n_rows,
+        **_noise_in_units(plan.loss, posterior.noise, frame),
+    }
+
+
+def _uncertainty_of_outputs(result, data, plan, frame):
+    """Noise and last-layer posterior, where rows held out tell the noise."""
+    noise = result.held_out_noise.cpu().numpy()
+    attributes = _noise_in_units(plan.loss, noise, frame)
+    if not plan.loss.is_normal:
+        return attributes
+    factor = output_factor(result.network, data, plan)
+    if factor is None:
+        return None
+    return {**attributes, "_noise": noise, "_output_factor": factor}
+
+
+def _noise_in_units(loss, noise, frame):
+    """Noise as a fitted attribute in units of the target, if it has a meaning."""
+    if loss.is_normal:
+        name, value = "noise_std_", np.sqrt(noise) * frame.y_scaling.scale
+    elif loss.has_log_link:
+        name = "dispersion_"
+        value = noise * frame.y_scaling.scale**loss.noise_power
+    else:
+        return {}
+    return {name: float(value[0]) if frame.coding["_y_is_vector"] else value}

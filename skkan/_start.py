@@ -1,0 +1,419 @@
+"""What a training starts from: rows, frame, plan and networks.
+
+The half of an estimator that reads data and parameters and checks them, before any work
+is done.
+"""
+
+from abc import ABCMeta, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _num_samples
+
+from skkan._categories import Categories, categorical_columns
+from skkan._checks import (
+    checked_continuation,
+    checked_device,
+    checked_grid_sizes,
+    checked_layer_sizes,
+    checked_same_columns,
+    checked_weights,
+    remedies,
+    told_of,
+)
+from skkan._choice import (
+    FIRST_ORDER_ALPHA,
+    checked_alpha,
+    chosen_penalties,
+    chosen_solver,
+)
+from skkan._evidence import Prior
+from skkan._fitted import FittedKAN
+from skkan._frame import Frame
+from skkan._input_basis import input_basis_from_samples
+from skkan._network import KANNetwork
+from skkan._plan import TrainingData, TrainingPlan
+from skkan._posterior import prior_of_penalty
+from skkan._rows import canonical_rows, dense
+from skkan._scaling import AffineScaling
+from skkan._second_order import STARTING_STRENGTHS
+from skkan._split import split_rows
+from skkan._structure import (
+    N_MEMBERS,
+    WITHOUT_SEARCH,
+    Inputs,
+    Structure,
+    search_structure,
+    structure_options,
+)
+from skkan._training import adapted_loss
+
+# Grids end that many mean distances between samples beyond the outermost ones, so that
+# hardly any later row is left to the continuation.
+MARGIN_SAMPLES, MOST_MARGIN = 8.0, 0.05  # the latter in shares of the range
+HIDDEN_MARGIN = 0.06  # of the range of a hidden node, which later rows exceed more
+MOST_SEEN = 100_000  # rows from which first grids are taken
+FENCE = 5.0  # first grids end here, in robust standard deviations from the median
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """All that a training starts from."""
+
+    frame: Frame
+    data: TrainingData
+    held_out: TrainingData | None
+    networks: list  # of KANNetwork, to choose from
+    search: Callable | None  # of (data, plan, generator), for the structure
+    prior: Prior | None  # what an earlier fit learnt
+    plan: TrainingPlan
+    generator: torch.Generator
+
+
+class StartingKAN(FittedKAN, metaclass=ABCMeta):
+    """The half of an estimator that prepares a training; not to be instantiated."""
+
+    # What regression and classification do differently.
+
+    @abstractmethod
+    def _check_target(self, y):
+        """y as an array of the right kind; raises if it is of another."""
+
+    @abstractmethod
+    def _code_target(self, y, earlier, *, classes, streaming):
+        """Fitted attributes that say how y is coded.
+
+        They come from y, from all `classes` that a stream may hold, or from the frame
+        of the earlier fit; raises if these disagree.
+        """
+
+    @abstractmethod
+    def _encode(self, y, coding):
+        """y as a float64 matrix of shape (n_samples, n_outputs)."""
+
+    def _class_weigher(self, rows, coding):
+        """Function that multiplies the weights of rows by those of their classes."""
+        return lambda rows: rows
+
+    @abstractmethod
+    def _make_loss(self, coding):
+        """The loss of this target."""
+
+    def _loss_in_units(self, loss, scale, rows):
+        """The loss with what depends on the scale of the target and on the rows."""
+        return loss
+
+    @abstractmethod
+    def _scale_target(self, target, sample_weight):
+        """AffineScaling of the encoded target."""
+
+    @abstractmethod
+    def _strata(self, target, coding):
+        """Labels by which to stratify a validation split, or None."""
+
+    @abstractmethod
+    def _scorer(self, coding):
+        """Function score(raw, target, sample_weight), where higher is better."""
+
+    def _start(self, rows, earlier, *, held_out=None, classes=None, streaming=False):
+        """Rows and settings, checked and scaled, and a network to start from."""
+        asked, device = self._asked_structure(), checked_device(self.device)
+        if earlier is not None:
+            asked = replace(
+                asked,
+                grid_eps=self._grid_eps if asked.grid_eps is None else asked.grid_eps,
+            )
+        fixed = asked.or_else(WITHOUT_SEARCH)
+        grid_sizes = checked_grid_sizes(fixed.grid_size, self.grid_schedule)
+        X, y, weight = rows
+        coding = self._code_target(y, earlier, classes=classes, streaming=streaming)
+        rows = canonical_rows(X, self._encode(y, coding), weight)
+        weigh = self._class_weigher(rows, coding)
+        rows = weigh(rows)
+        network = None
+        if earlier is not None:
+            network = KANNetwork.from_arrays(self._network_arrays, device)
+            grid_sizes = self._remaining_grid_sizes(
+                network, rows, grid_sizes, streaming
+            )
+        if held_out is not None:
+            X_val, y_val, weight_val = held_out
+            with told_of("X_val and y_val"):
+                held_out = weigh((X_val, self._encode(y_val, coding), weight_val))
+            checked_same_columns(y=rows[1], y_val=held_out[1])
+        elif self.early_stopping:
+            strata = self._strata(rows[1], coding)
+            rows, held_out = split_rows(
+                rows, self.validation_fraction, strata, self._seed()
+            )
+        loss = self._make_loss(coding)
+        if earlier is None:
+            frame = self._new_frame(rows, coding, loss)
+        else:
+            x_scaling = earlier.x_scaling.with_new_columns(rows[0], rows[2])
+            frame = replace(earlier, coding=coding, x_scaling=x_scaling)
+        loss = self._loss_in_units(loss, frame.y_scaling.scale, rows)
+        data = frame.tensors(rows, device)
+        held_out = held_out and frame.tensors(held_out, device)
+        has_gaps = any(part.X.isnan().any() for part in (data, held_out) if part)
+        if network is not None and has_gaps:
+            network = self._taking_missing(network)
+            if not streaming:
+                network = network.with_missing_of(data.X)
+        if network is not None:
+            loss = adapted_loss(loss, [network], data)
+        generator = self._generator(streaming)
+        make_network = partial(
+            self._new_network, data=data, generator=generator, has_gaps=has_gaps
+        )
+        start = self._starting_point(
+            asked, loss, data, make_network, grid_sizes, network, streaming
+        )
+        return Start(
+            frame=frame,
+            data=data,
+            held_out=held_out,
+            generator=generator,
+            **start,
+        )
+
+    def _starting_point(
+        self, asked, loss, data, make_network, grid_sizes, network, streaming
+    ):
+        """Plan and networks; the one of an earlier fit, where there is one."""
+        fixed, options = asked.or_else(WITHOUT_SEARCH), None
+        goes_on = network is not None
+        if not goes_on:
+            network = make_network(fixed)
+            if asked.hidden_layer_sizes is None and not streaming:
+                options = self._options(asked, data)
+        grid_eps = options.grid_eps if options else fixed.grid_eps
+        plan = self._plan(
+            loss, data, network, grid_sizes, grid_eps, streaming, bool(options)
+        )
+        networks, prior, search = [network], None, None
+        if goes_on:
+            prior = self._earlier_prior(network, data, plan)
+        elif options:
+            # A network can be watched on the way, an average cannot.
+            n_members = 1 if self.early_stopping else N_MEMBERS
+            search = partial(search_structure, options, make_network, n_members)
+        elif plan.solver.second_order and (
+            plan.learns_alpha or len(network.layers) > 1
+        ):
+            networks += [make_network(fixed) for _ in STARTING_STRENGTHS[1:]]
+        return {"networks": networks, "search": search, "prior": prior, "plan": plan}
+
+    def _asked_structure(self):
+        """The structure that the parameters ask for, with None for "auto"."""
+        sizes = checked_layer_sizes(self.hidden_layer_sizes)
+        is_open = isinstance(sizes, str)
+        grid_size, grid_eps = (
+            None if isinstance(value, str) else value
+            for value in (self.grid_size, self.grid_eps)
+        )
+        if grid_size is None and self.grid_schedule is not None:
+            grid_size = WITHOUT_SEARCH.grid_size  # where the schedule begins
+        skip = bool(self.additive_skip)
+        return Structure(
+            hidden_layer_sizes=None if is_open else sizes,
+            grid_size=grid_size,
+            grid_eps=grid_eps,
+            additive_skip=skip or None if is_open else skip and len(sizes) > 0,
+        )
+
+    def _options(self, asked, data):
+        """Structures to choose from; None where a parameter needs a certain one."""
+        open_to_all = (
+            isinstance(self.solver, str)
+            and self.solver == "auto"
+            and isinstance(self.alpha, str)
+            and self.penalty is None
+            and self.prune_threshold is None
+            and self.grid_schedule is None
+        )
+        if not open_to_all:
+            return None
+        counts = self._n_categories()
+        inputs = Inputs(
+            n_numbers=int((counts == 0).sum()),
+            n_categories=int(counts.sum()),
+            n_others=int(self.spline_order) + 1,
+        )
+        return structure_options(asked, data, inputs)
+
+    def _check_rows(self, X, y, sample_weight, *, reset=True, fewest=2, goes_on=False):
+        """X as float64, y as an array, weights; rows without weight are dropped."""
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is "
+                "None."
+            )
+        with remedies():
+            if reset:
+                self._find_categories(X, sample_weight, goes_on=goes_on)
+            X, y = self._validated_as(
+                X, y, reset=reset, multi_output=True, ensure_min_samples=fewest
+            )
+        X = dense(X)
+        y = self._check_target(y)
+        weight = checked_weights(sample_weight, X, fewest)
+        if not weight.all():
+            used = weight > 0
+            X, y, weight = X[used], y[used], weight[used]
+        return X, y, weight
+
+    def _find_categories(self, X, sample_weight, *, goes_on):
+        """Set the attributes about categories, or check those of the earlier fit."""
+        is_categorical = categorical_columns(X, self.categorical_features)
+        if goes_on:
+            asked, fitted = (
+                None if flags is None else flags.tolist()
+                for flags in (is_categorical, self.is_categorical_)
+            )
+            checked_continuation({"is_categorical_": (asked, fitted)})
+            return
+        self.is_categorical_, self.categories_ = is_categorical, None
+        if is_categorical is not None:
+            used = np.ones(_num_samples(X), dtype=bool)
+            if sample_weight is not None:
+                used = checked_weights(sample_weight, X, fewest=1) > 0
+            known = Categories.of_rows(X, is_categorical, used)
+            self.categories_ = known.of_columns
+
+    def _earlier_fit(self):
+        """Frame of the earlier fit, or None."""
+        if not hasattr(self, "_network_arrays"):
+            return None
+        return Frame.of(
+            self, {name: getattr(self, name) for name in self._coding_names}
+        )
+
+    def _asked_layer_sizes(self, earlier):
+        """Sizes of the hidden layers before anything was pruned."""
+        if earlier is not None:
+            return self._layer_sizes
+        return checked_layer_sizes(self.hidden_layer_sizes)
+
+    def _remaining_grid_sizes(self, network, rows, grid_sizes, streaming):
+        """Grid sizes that the earlier fit's network has still to visit.
+
+        Raises a ValueError if that network is not of the kind that is asked for.
+        """
+        basis = network.layers[0].basis
+        skip = self._asked_structure().additive_skip
+        has_skip = network.skip is not None
+        asked = {
+            "n_features": (rows[0].shape[1], network.n_features),
+            "n_outputs": (rows[1].shape[1], network.widths[-1]),
+        }
+        if not streaming:
+            asked |= {
+                "hidden_layer_sizes": (
+                    checked_layer_sizes(self.hidden_layer_sizes),
+                    self._layer_sizes,
+                ),
+                "spline_order": (self.spline_order, basis.spline_order),
+                "base_activation": (self.base_activation, basis.base_activation),
+                "extrapolation": (self.extrapolation, basis.extrapolation),
+                "additive_skip": (has_skip if skip is None else skip, has_skip),
+            }
+        checked_continuation(asked)
+        if streaming or (self.grid_size == "auto" and self.grid_schedule is None):
+            return (network.grid_size,)
+        if grid_sizes[-1] < network.grid_size:
+            raise ValueError(
+                f"grid_size must not shrink, got {grid_sizes[-1]} after an earlier fit "
+                f"that ended at {network.grid_size}: a coarser grid cannot represent "
+                "the fitted curves. Raise it, or set warm_start=False."
+            )
+        return tuple(size for size in grid_sizes if size >= network.grid_size)
+
+    def _new_frame(self, rows, coding, loss):
+        X, target, weight = rows
+        y_scaling = self._scale_target(target, weight)
+        baseline = loss.baseline(
+            torch.from_numpy(y_scaling.transform(target)), torch.from_numpy(weight)
+        )
+        x_scaling = AffineScaling.robust(X, weight)
+        if self.categories_ is not None:
+            x_scaling = x_scaling.without_units(self._n_categories() > 0)
+        return Frame(x_scaling, y_scaling, baseline.numpy(), coding)
+
+    def _new_network(self, structure, *, data, generator, has_gaps):
+        sample = data.thinned(MOST_SEEN)
+        # A single wild value must not stretch the grid of a whole column. What lies
+        # beyond the fence is left to the continuation.
+        fenced = sample.X.clamp(-FENCE, FENCE)
+        n_categories = torch.from_numpy(self._n_categories()).to(fenced.device)
+        if n_categories.any():
+            fenced = torch.where(n_categories > 0, sample.X, fenced)
+        settings = {
+            "grid_size": structure.grid_size,
+            "spline_order": int(self.spline_order),
+            "grid_eps": structure.grid_eps,
+            "margin": min(MARGIN_SAMPLES / len(data.X), MOST_MARGIN),
+            "base_activation": self.base_activation,
+            "extrapolation": self.extrapolation,
+            "sample_weight": sample.sample_weight,
+        }
+        return KANNetwork.from_samples(
+            [
+                data.X.shape[1],
+                *structure.hidden_layer_sizes,
+                data.target.shape[1],
+            ],
+            fenced,
+            additive_skip=structure.additive_skip and structure.hidden_layer_sizes,
+            generator=generator,
+            inputs=input_basis_from_samples(
+                sample.X, fenced, n_categories, has_gaps=has_gaps, **settings
+            ),
+            **settings,
+        )
+
+    def _seed(self):
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _generator(self, streaming):
+        """Generator from `random_state`; each batch of a stream gets another one."""
+        n_before = getattr(self, "n_iter_", 0) if streaming else 0
+        return torch.Generator().manual_seed(self._seed() + n_before)
+
+    def _plan(self, loss, data, network, grid_sizes, grid_eps, streaming, searching):
+        alpha = checked_alpha(self.alpha, network)
+        solver = chosen_solver(
+            self.solver,
+            network,
+            len(data.X),
+            fixed_alpha=isinstance(alpha, float),
+            has_penalty=self.penalty is not None,
+            streaming=streaming,
+            searching=searching,
+        )
+        return TrainingPlan(
+            loss=loss,
+            penalties=chosen_penalties(alpha, self.penalty),
+            solver=solver,
+            grid_sizes=grid_sizes,
+            n_grid_updates=self.n_grid_updates,
+            grid_eps=grid_eps,
+            max_iter=self.max_iter,
+            tol=self.tol,
+            hidden_margin=HIDDEN_MARGIN,
+            learns_alpha=alpha is None and solver.second_order,
+        )
+
+    def _earlier_prior(self, network, data, plan):
+        """What an earlier second-order fit learnt, or what others are charged."""
+        if not plan.solver.second_order:
+            return None
+        if not hasattr(self, "_posterior_factor"):
+            return prior_of_penalty(network, data, plan, FIRST_ORDER_ALPHA)
+        return Prior.of_alpha(
+            network, self.alpha_, self._shared_noise, self._n_observations
+        )
