@@ -53,6 +53,7 @@ N_SHARES = 20  # of the hidden nodes' weight beside the additive model, to choos
 ENOUGH = 1.0  # mean gain by hidden nodes, in its standard errors
 LARGEST_GAIN = 20.0  # of a row, in medians
 PRECISE = 0.1  # of a constant's error, below which one network may do better
+OUTDONE = 0.25  # of the error of several, at which one needs them no more
 
 
 @dataclass(frozen=True)
@@ -183,8 +184,8 @@ def search_structure(options, make_network, n_members, data, plan, generator):
     which their mean predicts the rows held out best. A weighted mean of it and the
     additive model takes the place of the latter if it predicts these rows better. Where
     hardly any noise is left, a single network trained by second-order steps is more
-    precise than all that; it is tried last. With more rows than `MOST_SEARCHED` the
-    search sees some of them only.
+    precise than all that; it is tried as soon as that shows. With more rows than
+    `MOST_SEARCHED` the search sees some of them only.
 
     Parameters
     ----------
@@ -203,14 +204,13 @@ def search_structure(options, make_network, n_members, data, plan, generator):
     -------
     Learnt or Judged
     """
-    search = _Search(make_network, data, plan, generator)
-    additive, hidden, exact = None, None, None
+    search = _Search(make_network, options.exact, data, plan, generator)
+    additive, hidden = None, None
     if options.additive is not None:
         additive = search.additive(options.additive)
     if options.hidden is not None and not (additive and search.is_constant):
         hidden = search.hidden(options.hidden, n_members, additive)
-    if options.exact is not None and search.is_precise:
-        exact = search.exact(options.exact)
+    exact = search.exact()
     if exact is None and hidden is not None:
         return search.judged(hidden, additive)
     found = exact or additive
@@ -222,8 +222,9 @@ def search_structure(options, make_network, n_members, data, plan, generator):
 class _Search:
     """The trainings of a search, and what is known of the rows held out."""
 
-    def __init__(self, make_network, data, plan, generator):
+    def __init__(self, make_network, exact, data, plan, generator):
         self._make_network, self._generator = make_network, generator
+        self._exact_structure, self._tried = exact, None
         self._data, self._plan = data, plan
         self._sample = data.thinned(MOST_SEARCHED)
         order = torch.randperm(len(self._sample.X), generator=generator)
@@ -264,23 +265,39 @@ class _Search:
         target = self._sample.target
         return bool((target == target[:1]).all())
 
-    @property
-    def is_precise(self):
-        """Whether hardly any of what a constant leaves on rows held out is left."""
-        if self._raw is None or not self._plan.loss.has_noise:
-            return False
-        constant = self._held_out.baseline.expand(self._raw.shape)
-        left = self._error(self._raw) / self._error(constant).clamp(min=1e-300)
-        return float(left.amax()) < PRECISE
-
-    def exact(self, structure):
+    def exact(self):
         """A network by second-order training; None if it is not clearly better."""
-        try:
-            found = self._learnt(structure, self._fitted, 1, MOST_TRIAL)
-        except DivergenceError:
+        if self._raw is None or not self._try_exact(self._raw):
             return None
-        raw = _mean_output([found.candidate.network], self._held_out)
+        found, raw = self._tried
         return found if self._is_better(raw) else None
+
+    def _try_exact(self, raw):
+        """Train one precise network if that is worth while, and say whether it is.
+
+        It is where hardly any of what a constant leaves on rows held out is left.
+        """
+        if self._exact_structure is None or not self._plan.loss.has_noise:
+            return False
+        if self._tried is None:
+            constant = self._error(self._held_out.baseline.expand(raw.shape))
+            left = self._error(raw) / constant.clamp(min=1e-300)
+            if left.amax() >= PRECISE:
+                return False
+            try:
+                found = self._learnt(self._exact_structure, self._fitted, 1, MOST_TRIAL)
+            except DivergenceError:
+                self._exact_structure = None
+                return False
+            network = found.candidate.network
+            self._tried = found, _mean_output([network], self._held_out)
+        return True
+
+    def _is_outdone(self, raw):
+        """Whether one precise network makes others, with this output, superfluous."""
+        if not self._try_exact(raw):
+            return False
+        return bool((self._error(self._tried[1]) < OUTDONE * self._error(raw)).all())
 
     def hidden(self, structure, n_members, additive):
         """Networks of a structure, or None if they are of no use beside `additive`."""
@@ -360,11 +377,12 @@ class _Search:
         for step in range(MOST_ALPHAS):
             alpha = FIRST_ALPHA / ALPHA_STEP**step
             networks = self._all_trained(networks, alpha, self._fitted)
-            loss = self._loss(_mean_output(networks, self._held_out))
+            raw = _mean_output(networks, self._held_out)
+            loss = self._loss(raw)
             n_worse = 0 if loss < best_loss else n_worse + 1
             if loss < best_loss:
                 best, best_loss = (networks, alpha), loss
-            if n_worse == MOST_WORSE:
+            if n_worse == MOST_WORSE or self._is_outdone(raw):
                 break
         return best
 

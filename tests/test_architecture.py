@@ -227,7 +227,7 @@ def test_columns_meet_in_training():
     known = {module for module, _ in own_imports("_training")}
     assert known == {"_evidence", "_monitor", "_plan", "_second_order", "solvers"}
     made_by = {n for n in SOURCES if ("_network", "KANNetwork") in own_imports(n)}
-    assert made_by == {"_start", "_fitted", "_weighted_sum", ""}
+    assert made_by == {"_start", "_fitted", "_structure", "_weighted_sum", ""}
 
 
 @pytest.mark.parametrize("name", sorted(set(SOURCES) - ESTIMATORS - READERS))
