@@ -258,15 +258,17 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
                 prior=start.prior,
             )
             plan = replace(plan, loss=result.loss)
-        if self.prune_threshold is None or result.interrupted:
-            return result, plan
-        return pruned(
-            result,
-            start.data,
-            plan,
-            self.prune_threshold,
-            generator=start.generator,
-        )
+        if self.prune_threshold is not None and not result.interrupted:
+            result, plan = pruned(
+                result,
+                start.data,
+                plan,
+                self.prune_threshold,
+                generator=start.generator,
+            )
+        if plan.judged:
+            self._as_judged(result, start.noise)
+        return result, plan
 
     def _train_found(self, start, monitor):
         """The same of a network whose structure the data choose."""
@@ -275,7 +277,6 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
         is_judged = isinstance(found, Judged)
         if is_judged and not self.early_stopping:
             result = trained_already(found.network, start.data, found.plan, monitor)
-            result.converged = self.max_iter >= MOST_STEPS
         else:
             result = train_adapting(
                 [found.network if is_judged else found.candidate.network],
@@ -286,8 +287,13 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
                 prior=found.prior if is_judged else found.candidate.prior,
             )
         if is_judged:
-            result.held_out_noise = found.noise
+            self._as_judged(result, found.noise)
         return result, replace(found.plan, loss=result.loss)
+
+    def _as_judged(self, result, noise):
+        """What rows held out have told; their steps are few on purpose."""
+        result.held_out_noise = noise
+        result.converged = self.max_iter >= MOST_STEPS
 
     def _partial_fit(self, X, y, sample_weight, classes=None):
         """One pass over a batch; the first batch fixes scaling and grids."""

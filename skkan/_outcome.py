@@ -9,6 +9,7 @@ from skkan._posterior import laplace_posterior, output_factor
 MOST_DESCRIBED = 100_000  # rows from which importances are taken
 # Those that only some trainings leave.
 OF_POSTERIOR = (
+    "_judged_alpha",
     "alpha_",
     "noise_std_",
     "dispersion_",
@@ -97,7 +98,7 @@ def uncertainty(result, data, plan, frame):
     dict, or None
         None if the normal matrix is not positive definite within rounding.
     """
-    if result.held_out_noise is not None:
+    if plan.judged:
         return _uncertainty_of_outputs(result, data, plan, frame)
     if not plan.solver.second_order:
         return {}
@@ -121,14 +122,16 @@ def uncertainty(result, data, plan, frame):
 
 def _uncertainty_of_outputs(result, data, plan, frame):
     """Noise and last-layer posterior, where rows held out tell the noise."""
+    (penalty,) = plan.penalties
+    attributes = {"_judged_alpha": penalty.alpha.numpy()}
+    if result.held_out_noise is None:
+        return attributes
     noise = result.held_out_noise.cpu().numpy()
-    attributes = _noise_in_units(plan.loss, noise, frame)
+    attributes |= {"_noise": noise, **_noise_in_units(plan.loss, noise, frame)}
     if not plan.loss.is_normal:
         return attributes
     factor = output_factor(result.network, data, plan)
-    if factor is None:
-        return None
-    return {**attributes, "_noise": noise, "_output_factor": factor}
+    return None if factor is None else {**attributes, "_output_factor": factor}
 
 
 def _noise_in_units(loss, noise, frame):

@@ -30,6 +30,7 @@ class TrainingPlan:
     tol: float
     hidden_margin: float = 0.0  # of the grids of hidden layers, in shares of the range
     learns_alpha: bool = False  # by evidence, instead of the penalties
+    judged: bool = False  # whether rows held out have set the penalties
 
 
 @dataclass(frozen=True, eq=False)

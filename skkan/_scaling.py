@@ -28,8 +28,10 @@ class AffineScaling:
     def robust(cls, X, sample_weight):
         """Weighted median and interquartile range, so that outliers do not matter.
 
-        A column without an interquartile range is scaled by its standard deviation.
-        Missing cells, NaN, do not take part; a column of nothing else does not vary.
+        A column without an interquartile range is scaled by what the standard deviation
+        would be if all values that differ from the median did so by the median of their
+        distances. Missing cells, NaN, do not take part; a column of nothing else does
+        not vary.
         """
         incomplete = np.isnan(X).any(axis=0)
         if incomplete.any():
@@ -39,8 +41,10 @@ class AffineScaling:
         )
         with np.errstate(over="ignore"):
             scale = (high / 2 - low / 2) / (NORMAL_IQR / 2)
-        _, deviation = _mean_and_std(X, sample_weight)
-        scale = np.where(scale > _rounding(centre), scale, deviation)
+        for column in np.flatnonzero(scale <= _rounding(centre)):
+            scale[column] = _rare_deviation(
+                X[:, column] - centre[column], _rounding(centre[column]), sample_weight
+            )
         return cls(centre, np.where(scale > _rounding(centre), scale, np.inf))
 
     @classmethod
@@ -93,6 +97,18 @@ class AffineScaling:
 def _rounding(centre):
     """What the values around a centre may differ by although they are equal."""
     return 8 * np.finfo(centre.dtype).eps * np.abs(centre)
+
+
+def _rare_deviation(difference, rounding, sample_weight):
+    """Robust standard deviation of differences most of which are zero."""
+    size = np.abs(difference)
+    differs = size > rounding
+    if not differs.any():
+        return 0.0
+    weight = sample_weight[differs]
+    share = weight.sum() / sample_weight.sum()
+    typical = np.quantile(size[differs], 0.5, weights=weight, method="inverted_cdf")
+    return typical * np.sqrt(share * (1 - share))
 
 
 def _mean_and_std(values, sample_weight):

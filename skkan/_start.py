@@ -47,6 +47,7 @@ from skkan._structure import (
     WITHOUT_SEARCH,
     Inputs,
     Structure,
+    judged_plan,
     search_structure,
     structure_options,
 )
@@ -70,6 +71,7 @@ class Start:
     networks: list  # of KANNetwork, to choose from
     search: Callable | None  # of (data, plan, generator), for the structure
     prior: Prior | None  # what an earlier fit learnt
+    noise: torch.Tensor | None  # what rows held out told it
     plan: TrainingPlan
     generator: torch.Generator
 
@@ -195,8 +197,14 @@ class StartingKAN(FittedKAN, metaclass=ABCMeta):
         plan = self._plan(
             loss, data, network, grid_sizes, grid_eps, streaming, bool(options)
         )
-        networks, prior, search = [network], None, None
-        if goes_on:
+        networks, prior, noise, search = [network], None, None, None
+        if goes_on and self._goes_on_judged(plan):
+            alpha = torch.tensor(self._judged_alpha)
+            judged = judged_plan(plan, network, alpha)
+            plan = replace(plan, penalties=judged.penalties) if streaming else judged
+            noise = getattr(self, "_noise", None)
+            noise = None if noise is None else torch.tensor(noise)
+        elif goes_on:
             prior = self._earlier_prior(network, data, plan)
         elif options:
             # A network can be watched on the way, an average cannot.
@@ -206,7 +214,22 @@ class StartingKAN(FittedKAN, metaclass=ABCMeta):
             plan.learns_alpha or len(network.layers) > 1
         ):
             networks += [make_network(fixed) for _ in STARTING_STRENGTHS[1:]]
-        return {"networks": networks, "search": search, "prior": prior, "plan": plan}
+        return {
+            "networks": networks,
+            "search": search,
+            "prior": prior,
+            "noise": noise,
+            "plan": plan,
+        }
+
+    def _goes_on_judged(self, plan):
+        """Whether rows that an earlier fit held out have set what may stay open."""
+        return (
+            hasattr(self, "_judged_alpha")
+            and isinstance(self.alpha, str)
+            and self.penalty is None
+            and not plan.solver.second_order
+        )
 
     def _asked_structure(self):
         """The structure that the parameters ask for, with None for "auto"."""

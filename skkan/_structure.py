@@ -1,10 +1,10 @@
 """The structure of a network, chosen by the data: additive, or with hidden nodes, too.
 
-An additive model has one optimum, and the evidence keeps it smooth on fine grids. What
-hidden nodes add to it is a matter of starts and of local optima, in which the evidence
-is not to be relied on: rows that were held out judge it, and the strength of its
-penalty, and how much weight the mean of several such networks gets beside the additive
-model.
+An additive model has one optimum, and the evidence keeps it smooth on fine grids, or
+rows that were held out do, where it has too many weights for the evidence. What hidden
+nodes add to it is a matter of starts and of local optima, in which the evidence is not
+to be relied on: rows held out judge it, and the strength of its penalty, and how much
+weight the mean of several such networks gets beside the additive model.
 """
 
 import math
@@ -28,7 +28,7 @@ from skkan._second_order import (
     starting_candidates,
 )
 from skkan._training import adapted_loss, from_starts, train
-from skkan._weighted_sum import WeightedSum
+from skkan._weighted_sum import Part, weighted_sum
 from skkan.solvers import LBFGS, DivergenceError
 
 ADDITIVE_GRIDS = (20, 10, 5)  # the finest that is affordable
@@ -44,7 +44,9 @@ N_MEMBERS = 4  # networks with hidden nodes, of which the mean is taken
 HELD_OUT = 0.25  # of the rows
 MOST_TRIAL = 40  # steps of a precise network, before it is judged
 MOST_REFITTING = 20  # steps of an additive model to its mode for other rows
-FIRST_ALPHA, ALPHA_STEP, MOST_ALPHAS = 0.1, 10**0.5, 13
+FIRST_ALPHA, LAST_ALPHA, ALPHA_STEP = 0.1, 1e-7, 10**0.5
+FIRST_ADDITIVE_ALPHA = 10.0  # under which next to nothing is left of a model
+MOST_ROUNDS, MOST_CHARGED = 3, 1e6  # of strengths by use
 MOST_STEPS = 30  # under each alpha: to stop early keeps from noise, too
 MOST_WORSE = 3  # steps of alpha in a row
 LAST_STEPS = 5  # of alpha, on all rows
@@ -100,16 +102,17 @@ WITHOUT_SEARCH = Structure((5,), 5, 1.0, False)
 
 
 class Options(NamedTuple):
-    """Structures among which a search is to choose; one of the first may be missing."""
+    """Structures among which a search is to choose; the others may be missing."""
 
-    additive: Structure | None
+    additive: Structure
+    by_evidence: bool  # whether the additive model is small enough for that
     hidden: Structure | None
     exact: Structure | None
 
     @property
     def grid_eps(self):
-        """Of both."""
-        return (self.additive or self.hidden).grid_eps
+        """Of the additive model, and of those beside it."""
+        return self.additive.grid_eps
 
 
 def structure_options(asked, data, inputs):
@@ -133,21 +136,20 @@ def structure_options(asked, data, inputs):
         is_small = n_rows * n_outputs * size**2 <= MOST_PRODUCTS
         return size <= MOST_PARAMETERS and is_small
 
-    additive = None
     for grid_size in ADDITIVE_GRIDS:
-        structure = asked.or_else(Structure((), grid_size, GRID_EPS, False))
-        if affordable(structure):
-            additive = structure
+        additive = asked.or_else(Structure((), grid_size, GRID_EPS, False))
+        by_evidence = affordable(additive)
+        if by_evidence:
             break
     hidden = None
-    if additive is None or len(data.X) >= FEWEST_ROWS:
+    if len(data.X) >= FEWEST_ROWS:
         sizes, grid_size = HIDDEN
-        if additive is not None:
-            grid_size = min(grid_size, additive.grid_size)
+        grid_size = min(grid_size, additive.grid_size)
         hidden = asked.or_else(Structure(sizes, grid_size, GRID_EPS, False))
     exact = asked.or_else(WITHOUT_SEARCH)
-    is_open = asked.hidden_layer_sizes is None
-    return Options(additive, hidden, exact if is_open and affordable(exact) else None)
+    if not affordable(exact):
+        exact = None
+    return Options(additive, by_evidence, hidden, exact)
 
 
 class Learnt(NamedTuple):
@@ -158,12 +160,14 @@ class Learnt(NamedTuple):
     n_iter: int
 
 
-class Hidden(NamedTuple):
-    """Networks with hidden nodes, trained on the rows that were not held out."""
+class Shrunk(NamedTuple):
+    """Networks that a search has trained under one strength of the penalty.
+
+    They have seen the rows that were not held out.
+    """
 
     networks: list
-    alpha: float  # that all of them were trained with
-    share: float  # of their mean, beside the additive model
+    alpha: float
 
 
 class Judged(NamedTuple):
@@ -179,7 +183,7 @@ class Judged(NamedTuple):
 def search_structure(options, make_network, n_members, data, plan, generator):
     """Choose a structure, and train it.
 
-    An additive model comes first. A quarter of the rows is then held out, and networks
+    An additive model comes first. A quarter of the rows is held out, and networks
     with hidden nodes are trained on the others, with the strength of the penalty with
     which their mean predicts the rows held out best. A weighted mean of it and the
     additive model takes the place of the latter if it predicts these rows better. Where
@@ -205,18 +209,16 @@ def search_structure(options, make_network, n_members, data, plan, generator):
     Learnt or Judged
     """
     search = _Search(make_network, options.exact, data, plan, generator)
-    additive, hidden = None, None
-    if options.additive is not None:
-        additive = search.additive(options.additive)
-    if options.hidden is not None and not (additive and search.is_constant):
-        hidden = search.hidden(options.hidden, n_members, additive)
+    additive = search.additive(options.additive, by_evidence=options.by_evidence)
+    hidden, share = None, 0.0
+    if options.hidden is not None and not search.is_constant:
+        hidden, share = search.hidden(options.hidden, n_members, additive)
     exact = search.exact()
-    if exact is None and hidden is not None:
-        return search.judged(hidden, additive)
-    found = exact or additive
-    if found is None:
-        raise DivergenceError("no network to start from predicts finite numbers")
-    return found._replace(n_iter=search.n_iter)
+    if exact is not None:
+        return exact._replace(n_iter=search.n_iter)
+    if hidden is None and isinstance(additive, Learnt):
+        return additive._replace(n_iter=search.n_iter)
+    return search.judged(hidden, share, additive)
 
 
 class _Search:
@@ -235,16 +237,56 @@ class _Search:
         self._raw = None  # the best prediction of the rows held out
         self.n_iter = 0
 
-    def additive(self, structure):
-        """An additive model by second-order training, under the most evidence."""
-        found = self._learnt(
-            structure, self._sample, len(STARTING_STRENGTHS), self._plan.max_iter
-        )
+    def additive(self, structure, *, by_evidence):
+        """An additive model: Learnt by second-order training, or Shrunk."""
+        if by_evidence:
+            found = self._learnt(
+                structure, self._sample, len(STARTING_STRENGTHS), self._plan.max_iter
+            )
+            network = found.candidate.network
+        else:
+            found = self._shrunk_additive(structure)
+            network = found.networks[0]
+            self._raw = _mean_output([network], self._held_out)
         # Networks with hidden nodes are compared under the loss of this noise.
-        network = found.candidate.network
         loss = adapted_loss(self._plan.loss, [network], self._sample)
         self._plan = replace(self._plan, loss=loss)
-        return found._replace(plan=replace(found.plan, loss=loss))
+        if by_evidence:
+            found = found._replace(plan=replace(found.plan, loss=loss))
+        return found
+
+    def _shrunk_additive(self, structure):
+        """An additive model under strengths that rows held out have judged.
+
+        All edges have one strength at first. Those that are of less use than others
+        under it are charged more in the next round, in proportion to one over their
+        variance, as long as this helps with the rows held out.
+        """
+        best, best_loss, strengths = None, math.inf, 1.0
+        for _ in range(MOST_ROUNDS):
+            network = self._make_network(structure)
+            found = self._along_alpha([network], strengths, FIRST_ADDITIVE_ALPHA)
+            if found is None:
+                raise DivergenceError("the additive model predicts no finite numbers")
+            loss = self._loss(_mean_output(found.networks, self._held_out))
+            if not loss < best_loss:
+                break
+            best, best_loss = found, loss
+            strengths = self._by_use(found.networks[0])
+        return best
+
+    def _by_use(self, network):
+        """Relative strengths of the penalty, Tensor of shape (n_edges, 3)."""
+        layer, rows = network.layers[0], self._fitted
+        share = rows.sample_weight / rows.sample_weight.sum()
+        with torch.no_grad():
+            features = layer.basis(network.inputs(rows.X))
+            variance = layer.edge_std(features, layer.weight, share).square().flatten()
+        usual = variance.mean()
+        factor = (usual / variance.clamp(min=1e-300)).clamp(
+            1 / MOST_CHARGED, MOST_CHARGED
+        )
+        return factor.cpu().unsqueeze(1) * QuadraticPenalty(1.0).per_edge(len(factor))
 
     def _learnt(self, structure, data, n_starts, max_iter):
         plan = replace(
@@ -300,51 +342,51 @@ class _Search:
         return bool((self._error(self._tried[1]) < OUTDONE * self._error(raw)).all())
 
     def hidden(self, structure, n_members, additive):
-        """Networks of a structure, or None if they are of no use beside `additive`."""
+        """Networks of a structure, and the weight of their mean beside `additive`.
+
+        Returns
+        -------
+        shrunk : Shrunk, or None
+            None if they are of no use.
+        share : float
+        """
         networks = [self._make_network(structure) for _ in range(n_members)]
-        if additive is not None:
-            basis = additive.candidate.network.layers[0].basis
-            networks = [_on_knots_of(basis, network) for network in networks]
-        networks, alpha = self._along_alpha(networks)
-        share, raw = 1.0, None
-        if networks is not None:
-            raw = _mean_output(networks, self._held_out)
-        if additive is not None:
+        basis = _network_of(additive).layers[0].basis
+        shrunk = self._along_alpha([_on_knots_of(basis, each) for each in networks])
+        if isinstance(additive, Learnt):
             candidate = at_mode(
                 additive.candidate, self._fitted, additive.plan, MOST_REFITTING
             )
             self.n_iter += candidate.n_iter
             self._raw = _mean_output([candidate.network], self._held_out)
-            if networks is None:
-                return None
-            if n_members > 1:
-                share = self._best_share(raw)
-            raw = torch.lerp(self._raw, raw, share)
-            if not self._is_better(raw):
-                return None
+        if shrunk is None:
+            return None, 0.0
+        raw = _mean_output(shrunk.networks, self._held_out)
+        share = self._best_share(raw) if n_members > 1 else 1.0
+        raw = torch.lerp(self._raw, raw, share)
+        if not self._is_better(raw):
+            return None, 0.0
         self._raw = raw
-        return networks and Hidden(networks, alpha, share)
+        return shrunk, share
 
-    def judged(self, hidden, additive):
+    def judged(self, hidden, share, additive):
         """The weighted mean of networks and an additive model, for all rows."""
-        networks, alpha, share = hidden
-        noise = None
-        if self._plan.loss.has_noise:
-            rows = self._held_out
-            noise = self._plan.loss.noise_of(self._raw, rows.target, rows.sample_weight)
-        loss = adapted_loss(self._plan.loss, networks, self._held_out)
+        rows, loss, noise = self._held_out, self._plan.loss, None
+        if loss.has_noise:
+            noise = loss.noise_of(self._raw, rows.target, rows.sample_weight)
+        loss = loss.adapted(self._raw, rows.target, rows.sample_weight)
         self._plan = replace(self._plan, loss=loss)
-        networks, alpha = self._on_all_rows(networks, alpha)
-        total = WeightedSum(networks, [share / len(networks)] * len(networks), alpha)
+        parts = []
+        if hidden is not None:
+            networks, alpha = self._on_all_rows(hidden)
+            each = share / len(networks)
+            parts += [Part(network, each, alpha) for network in networks]
         if share < 1:
-            total = total.with_additive(self._on_all_rows_of(additive), share)
-        network = total.network()
-        plan = replace(
-            self._plan_for(network, alpha), penalties=(total.penalty(self._data),)
-        )
-        prior = Prior.of_alpha(
-            network, plan.penalties[0].alpha, 1.0, self._data.n_observations
-        )
+            network, alpha = self._additive_on_all_rows(additive)
+            parts.append(Part(network, 1 - share, alpha))
+        network, penalty = weighted_sum(parts)
+        plan = judged_plan(self._plan, network, penalty.alpha)
+        prior = Prior.of_alpha(network, penalty.alpha, 1.0, self._data.n_observations)
         return Judged(network, prior, plan, self.n_iter, noise)
 
     def _error(self, raw):
@@ -367,41 +409,46 @@ class _Search:
         gain = loss.value(self._raw, target) - loss.value(raw, target)
         return _certainty(gain, self._held_out.sample_weight) > ENOUGH
 
-    def _along_alpha(self, networks):
-        """Networks under the strength whose mean predicts best, and that strength.
+    def _along_alpha(self, networks, strengths=1.0, first=FIRST_ALPHA):
+        """Networks under the strength whose mean predicts rows held out best, Shrunk.
 
         The strength falls by steps, at each of which the networks are trained on from
         where they stand, until the rows held out are predicted no better for some time.
+        None if they predict no finite numbers.
         """
-        best, best_loss, n_worse = (None, None), math.inf, 0
-        for step in range(MOST_ALPHAS):
-            alpha = FIRST_ALPHA / ALPHA_STEP**step
-            networks = self._all_trained(networks, alpha, self._fitted)
+        alpha, best, best_loss, n_worse = first, None, math.inf, 0
+        while alpha > LAST_ALPHA / ALPHA_STEP**0.5:
+            networks = self._all_trained(networks, strengths * alpha, self._fitted)
             raw = _mean_output(networks, self._held_out)
             loss = self._loss(raw)
             n_worse = 0 if loss < best_loss else n_worse + 1
             if loss < best_loss:
-                best, best_loss = (networks, alpha), loss
+                best, best_loss = Shrunk(networks, strengths * alpha), loss
             if n_worse == MOST_WORSE or self._is_outdone(raw):
                 break
+            alpha /= ALPHA_STEP
         return best
 
-    def _on_all_rows(self, networks, alpha):
+    def _on_all_rows(self, shrunk):
         """Networks trained on all rows, under an alpha that falls with their number."""
+        networks, alpha = shrunk
         ratio = len(self._data.X) / len(self._fitted.X)
         for step in range(1, LAST_STEPS + 1):
             now = alpha / ratio ** (step / LAST_STEPS)
             networks = self._all_trained(networks, now, self._data)
         return networks, now
 
-    def _on_all_rows_of(self, additive):
+    def _additive_on_all_rows(self, additive):
+        """An additive model for all rows, and the strength of its penalty."""
+        if isinstance(additive, Shrunk):
+            (network,), alpha = self._on_all_rows(additive)
+            return network, alpha
         candidate, data = additive.candidate, self._data
         size = candidate.network.n_parameters
-        if len(data.X) * len(data.baseline) * size**2 > MOST_LAST_PRODUCTS:
-            return candidate
-        candidate = at_mode(candidate, data, additive.plan, MOST_REFITTING)
-        self.n_iter += candidate.n_iter
-        return candidate
+        if len(data.X) * len(data.baseline) * size**2 <= MOST_LAST_PRODUCTS:
+            candidate = at_mode(candidate, data, additive.plan, MOST_REFITTING)
+            self.n_iter += candidate.n_iter
+        return candidate.network, candidate.prior.alpha(data.n_observations).cpu()
 
     def _all_trained(self, networks, alpha, data):
         """Networks trained on; one whose training diverges stays as it is."""
@@ -409,7 +456,7 @@ class _Search:
 
     def _trained(self, network, alpha, data):
         """A network trained on from where it stands; None if that diverges."""
-        plan = self._plan_for(network, alpha)
+        plan = judged_plan(self._plan, network, alpha)
         monitor = Monitor(
             tol=plan.tol,
             n_iter_no_change=N_ITER_NO_CHANGE,
@@ -428,17 +475,34 @@ class _Search:
         self.n_iter += monitor.n_iter
         return result.network
 
-    def _plan_for(self, network, alpha):
-        """The plan of a network under one strength of the penalty for all edges."""
-        return replace(
-            self._plan,
-            solver=LBFGS(),
-            penalties=(QuadraticPenalty(alpha),),
-            grid_sizes=(network.grid_size,),
-            n_grid_updates=min(self._plan.n_grid_updates, 1),
-            max_iter=min(self._plan.max_iter, MOST_STEPS),
-            learns_alpha=False,
-        )
+
+def judged_plan(plan, network, alpha):
+    """The plan for a network under a penalty that rows held out are to judge, or have.
+
+    Parameters
+    ----------
+    plan : TrainingPlan
+        Whose loss, tolerance and budget are kept.
+    network : KANNetwork
+    alpha : float or Tensor of shape (n_edges, 3)
+        See `QuadraticPenalty`.
+    """
+    return replace(
+        plan,
+        solver=LBFGS(),
+        penalties=(QuadraticPenalty(alpha),),
+        grid_sizes=(network.grid_size,),
+        n_grid_updates=min(plan.n_grid_updates, 1),
+        max_iter=min(plan.max_iter, MOST_STEPS),
+        learns_alpha=False,
+        judged=True,
+    )
+
+
+def _network_of(additive):
+    if isinstance(additive, Learnt):
+        return additive.candidate.network
+    return additive.networks[0]
 
 
 def _on_knots_of(basis, network):

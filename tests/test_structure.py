@@ -1,5 +1,6 @@
 """Structures chosen by the data: what is chosen, and what comes of it."""
 
+import copy
 import pickle
 
 import numpy as np
@@ -7,11 +8,12 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import make_friedman1
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import RidgeCV
 from sklearn.metrics import log_loss
 
 from skkan import KANClassifier, KANRegressor
 from skkan._structure import WITHOUT_SEARCH, Inputs, Structure
-from skkan.inspection import edge_table
+from skkan.inspection import edge_table, prune
 from skkan.solvers import LBFGS
 
 NOISE = 0.2  # a sixth of the variance of the product
@@ -178,11 +180,37 @@ def test_early_stopping_watches_one_network(product):
 
 @short
 def test_more_columns_than_second_order_training_can_take(rng):
-    X = rng.normal(size=(90, 200))
-    y = X[:, 0] + 0.1 * rng.normal(size=90)
-    model = KANRegressor("auto", max_iter=20, random_state=0).fit(X, y)
-    assert model.hidden_layer_sizes_ == (40,)
-    assert model.score(X, y) > 0.5
+    """Of many columns, most are found to be of no use; ridge cannot tell them apart."""
+    X = rng.normal(size=(450, 200))
+    y = X[:, 0] + X[:, 1] + 0.5 * rng.normal(size=450)
+    train, test = slice(150), slice(150, None)
+    model = KANRegressor("auto", max_iter=20, random_state=0).fit(X[train], y[train])
+    ridge = RidgeCV(np.logspace(-2, 5, 15)).fit(X[train], y[train])
+    assert model.score(X[test], y[test]) > ridge.score(X[test], y[test]) > 0
+    importances = model.feature_importances_
+    assert set(np.argsort(importances)[-2:]) == {0, 1}
+
+
+@short
+def test_wide_tables_of_noise_are_predicted_by_a_constant(rng):
+    X, y = rng.normal(size=(290, 150)), rng.normal(size=290)
+    model = KANRegressor("auto", max_iter=20, random_state=0).fit(X[:90], y[:90])
+    assert model.score(X[90:], y[90:]) > -0.1
+
+
+@short
+def test_judged_networks_are_trained_on_as_they_were_judged(fitted, product):
+    """Under the penalties and with the noise that the rows held out have told."""
+    X, y, X_new, y_new = product
+    model = copy.deepcopy(fitted).set_params(warm_start=True)
+    before = model.loss_, model.noise_std_, model.score(X_new, y_new)
+    thinner = prune(model, X, y, threshold=0.0)
+    for later in (thinner, model.fit(X, y)):
+        assert later.loss_ <= before[0]
+        assert later.noise_std_ == before[1]
+        assert later.score(X_new, y_new) > before[2] - 0.05
+        _, std = later.predict(X_new, return_std=True)
+        assert (std >= before[1]).all()
 
 
 @pytest.mark.parametrize("make", [KANRegressor, KANClassifier])
