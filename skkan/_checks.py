@@ -275,7 +275,8 @@ def checked_posterior(estimator):
     known = ("_posterior_factor", "_output_factor")
     if not any(hasattr(estimator, name) for name in known):
         raise ValueError(
-            f"return_std needs a {type(estimator).__name__} whose last fit was of "
-            f"second order, got solver={estimator.solver!r}, which left no posterior: "
-            "fit with solver='lm'."
+            f"return_std needs a {type(estimator).__name__} whose last fit has left a "
+            f"posterior, got solver={estimator.solver!r}, alpha={estimator.alpha!r}, "
+            f"penalty={estimator.penalty!r}: fit with solver='lm', or with "
+            "hidden_layer_sizes, solver and alpha 'auto'."
         )

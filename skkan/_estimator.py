@@ -288,6 +288,7 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
             )
         if is_judged:
             self._as_judged(result, found.noise)
+            result.message = found.message
         return result, replace(found.plan, loss=result.loss)
 
     def _as_judged(self, result, noise):

@@ -117,7 +117,8 @@ default="squared_error"
     max_iter : int, default=500
         Largest number of iterations in each stage: steps of "lm", those on coarser
         grids and on subsamples included, steps of "lbfgs", passes over the rows of
-        "adam".
+        "adam". It bounds each training of a search for the structure; from 30 on, the
+        networks that are averaged take what they need.
     tol : float, default=1e-3
         A search ends when the objective (with `early_stopping`, the validation loss)
         has not fallen by this fraction within `n_iter_no_change` iterations.
@@ -232,20 +233,32 @@ default="squared_error"
 
     With `hidden_layer_sizes="auto"` the data choose the structure. An additive model
     comes first, on grids of up to 20 intervals, with penalties that are learnt by "lm".
-    A quarter of the rows (of up to 4,000) is then held out, and four networks with a
-    hidden layer of 10 nodes on grids of 10 intervals are trained on the others by
+    A quarter of the rows (of up to 4,000) is held out. Where the additive model has too
+    many weights for "lm" (more than 1,000, or fewer with many rows and outputs), it has
+    grids of 5 intervals, and rows held out choose its `alpha`: one for all edges, and
+    then one that is larger the less the curve of an edge varies.
+
+    From 60 rows on, four networks with a hidden layer of 10 nodes, on grids of 10
+    intervals or as few as the additive model, are trained on the rows not held out by
     "lbfgs", a few steps each under one `alpha` that falls as long as their mean
     predicts the rows held out better. If a weighted mean of them and the additive model
     predicts these clearly better than the latter alone, they are trained on all rows,
     and what is fitted is that weighted mean: one network of 40 nodes, whose skip is the
-    additive model (of 10 nodes, with `early_stopping`). Where a tenth of the variance
-    or less is left, a single network of 5 nodes by "lm" is tried as well, and taken if
-    it is clearly better.
+    additive model where that has any weight (of 10 nodes, with `early_stopping`).
+
+    Where a tenth of the variance or less is left, a single network of 5 nodes by "lm"
+    is tried as well, and taken if it is clearly better. `max_iter` bounds each of these
+    trainings; `loss_curve_` has the last one only, of a weighted mean its objective.
+    `warm_start` and pruning go on under the same penalties, and `partial_fit`, which
+    sees one batch at a time, begins with (5,).
 
     Of a weighted mean, `noise_std_` is the deviation of normal errors, nine tenths of
     which are as small as nine tenths of the errors on the rows held out, and
-    `return_std` counts only the curves that enter the output as uncertain. There is no
-    evidence then, nor `alpha_`.
+    `return_std` counts only the curves that enter the output as uncertain. It is made
+    for intervals: where most errors are small and a few are large, as with targets most
+    of which are zero, the standard deviation of the errors is larger. There is no
+    evidence then, nor `alpha_`. Some ten rows alone do not tell the noise: take no
+    interval from so few.
 
     References
     ----------
@@ -344,11 +357,12 @@ default="squared_error"
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
         return_std : bool, default=False
             Whether to return the standard deviation of the target, too. It adds the
-            noise to the uncertainty of the network, taken from the Laplace posterior
-            of its weights (the Gauss-Newton matrix at the optimum). Grids and
-            penalties count as known, and beyond the grids curves and uncertainty are
-            continued like the network. Needs a fit with solver "lm" and the squared
-            error.
+            noise (`noise_std_`) to the uncertainty of the network, taken from the
+            Laplace posterior of its weights (the Gauss-Newton matrix at the optimum),
+            or of those that enter the output; see Notes. Grids and penalties count as
+            known, and beyond the grids curves and uncertainty are continued like the
+            network. Needs the squared error, and a fit with solver "lm" or one that has
+            chosen the structure.
 
         Returns
         -------

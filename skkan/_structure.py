@@ -178,6 +178,7 @@ class Judged(NamedTuple):
     plan: TrainingPlan  # with the penalty of its weights
     n_iter: int
     noise: torch.Tensor | None  # (n_outputs,), that the rows held out show
+    message: str  # how the training of the additive model ended
 
 
 def search_structure(options, make_network, n_members, data, plan, generator):
@@ -387,7 +388,8 @@ class _Search:
         network, penalty = weighted_sum(parts)
         plan = judged_plan(self._plan, network, penalty.alpha)
         prior = Prior.of_alpha(network, penalty.alpha, 1.0, self._data.n_observations)
-        return Judged(network, prior, plan, self.n_iter, noise)
+        message = additive.candidate.message if isinstance(additive, Learnt) else ""
+        return Judged(network, prior, plan, self.n_iter, noise, message)
 
     def _error(self, raw):
         weight = self._held_out.sample_weight / self._held_out.sample_weight.sum()
