@@ -189,8 +189,9 @@ class KANClassifier(ClassifierMixin, BaseKAN):
     -----
     Equal rows are merged and sorted before a fit of up to 100,000 rows, so that neither
     the order of the rows nor the way in which weights are given changes the result.
-    A fit uses one thread; fit several models at a time with `n_jobs`. Predictions of
-    many rows use the threads that torch is allowed to.
+    Each network is trained by one thread; fit several models at a time with `n_jobs`.
+    Networks that are averaged, and predictions of many rows, use the threads that torch
+    is allowed to.
 
     Cells of X may be missing (NaN). Every edge that leaves a feature with missing cells
     in the training rows learns its value there, as a deviation from its mean over the

@@ -215,8 +215,9 @@ default="squared_error"
     -----
     Equal rows are merged and sorted before a fit of up to 100,000 rows, so that neither
     the order of the rows nor the way in which weights are given changes the result.
-    A fit uses one thread; fit several models at a time with `n_jobs`. Predictions of
-    many rows use the threads that torch is allowed to.
+    Each network is trained by one thread; fit several models at a time with `n_jobs`.
+    Networks that are averaged, and predictions of many rows, use the threads that torch
+    is allowed to.
 
     "huber" and "quantile" depend on the noise. Training begins with the spread of y in
     its place, and goes on with that of its own residuals, up to three times. "huber"

@@ -8,7 +8,9 @@ weight the mean of several such networks gets beside the additive model.
 """
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -27,6 +29,7 @@ from skkan._second_order import (
     finished,
     starting_candidates,
 )
+from skkan._threads import threads_outside
 from skkan._training import adapted_loss, from_starts, train
 from skkan._weighted_sum import Part, weighted_sum
 from skkan.solvers import LBFGS, DivergenceError
@@ -453,11 +456,22 @@ class _Search:
         return candidate.network, candidate.prior.alpha(data.n_observations).cpu()
 
     def _all_trained(self, networks, alpha, data):
-        """Networks trained on; one whose training diverges stays as it is."""
-        return [self._trained(network, alpha, data) or network for network in networks]
+        """Networks trained on, side by side if there are threads to do so."""
+        n_threads = min(threads_outside(), len(networks))
+        train_on = partial(self._trained, alpha=alpha, data=data)
+        if n_threads > 1:
+            with ThreadPoolExecutor(n_threads) as pool:
+                results = list(pool.map(train_on, networks))
+        else:
+            results = list(map(train_on, networks))
+        self.n_iter += sum(n_iter for _, n_iter in results)
+        return [network for network, _ in results]
 
     def _trained(self, network, alpha, data):
-        """A network trained on from where it stands; None if that diverges."""
+        """A network trained on from where it stands, and the iterations it took.
+
+        If its training diverges it stays as it is.
+        """
         plan = judged_plan(self._plan, network, alpha)
         monitor = Monitor(
             tol=plan.tol,
@@ -471,11 +485,10 @@ class _Search:
                 [network], data, plan, generator=self._generator, monitor=monitor
             )
         except DivergenceError:
-            return None
+            return network, 0
         if result.interrupted:
             raise KeyboardInterrupt
-        self.n_iter += monitor.n_iter
-        return result.network
+        return result.network, monitor.n_iter
 
 
 def judged_plan(plan, network, alpha):

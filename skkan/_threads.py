@@ -1,8 +1,9 @@
 """One thread for each piece of work, whatever the process is set to.
 
 Results then do not depend on the number of workers, and workers do not oversubscribe
-the cores. Parallelism comes from fitting several models at once (`n_jobs`), and from
-predicting blocks of rows at once, by as many threads as torch is allowed to use.
+the cores. Parallelism comes from fitting several models at once (`n_jobs`), from
+training networks of one search side by side, and from predicting blocks of rows at
+once, by as many threads as torch is allowed to use.
 """
 
 import threading
@@ -44,6 +45,11 @@ class _SingleThread(ContextDecorator):
             torch.set_num_threads(1)
         return self
 
+    def n_outside(self):
+        """Number of threads that this thread would use outside of this context."""
+        is_inside = getattr(self._own, "depth", 0) > 0
+        return self._own.before if is_inside else torch.get_num_threads()
+
     def __exit__(self, *error):
         self._own.depth -= 1
         if self._own.depth > 0:
@@ -59,6 +65,11 @@ class _SingleThread(ContextDecorator):
 def available_threads():
     """Number of threads that torch may use here; one inside of `single_thread`."""
     return torch.get_num_threads()
+
+
+def threads_outside():
+    """Number of threads that torch might use here, were it not for `single_thread`."""
+    return single_thread.n_outside()
 
 
 @lru_cache(maxsize=1)

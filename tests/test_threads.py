@@ -6,7 +6,7 @@ import pytest
 import threadpoolctl
 import torch
 
-from skkan._threads import single_thread
+from skkan._threads import single_thread, threads_outside
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +32,12 @@ def test_nested_use_restores_at_the_end():
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 3
+
+
+def test_inside_it_is_known_how_many_there_are_outside():
+    assert threads_outside() == 3
+    with single_thread, single_thread:
+        assert threads_outside() == 3
 
 
 def test_error_restores():
