@@ -55,7 +55,9 @@ MOST_WORSE = 3  # steps of alpha in a row
 LAST_STEPS = 5  # of alpha, on all rows
 N_ITER_NO_CHANGE = 10
 N_SHARES = 20  # of the hidden nodes' weight beside the additive model, to choose from
-ENOUGH = 1.0  # mean gain by hidden nodes, in its standard errors
+# Mean gain by hidden nodes, in its standard errors: for one network, before others are
+# tried, and to be taken.
+PROMISING, ENOUGH = 0.5, 1.0
 LARGEST_GAIN = 20.0  # of a row, in medians
 PRECISE = 0.1  # of a constant's error, below which one network may do better
 OUTDONE = 0.25  # of the error of several, at which one needs them no more
@@ -316,7 +318,7 @@ class _Search:
         if self._raw is None or not self._try_exact(self._raw):
             return None
         found, raw = self._tried
-        return found if self._is_better(raw) else None
+        return found if self._gain(raw) > ENOUGH else None
 
     def _try_exact(self, raw):
         """Train one precise network if that is worth while, and say whether it is.
@@ -354,24 +356,33 @@ class _Search:
             None if they are of no use.
         share : float
         """
-        networks = [self._make_network(structure) for _ in range(n_members)]
-        basis = _network_of(additive).layers[0].basis
-        shrunk = self._along_alpha([_on_knots_of(basis, each) for each in networks])
         if isinstance(additive, Learnt):
             candidate = at_mode(
                 additive.candidate, self._fitted, additive.plan, MOST_REFITTING
             )
             self.n_iter += candidate.n_iter
             self._raw = _mean_output([candidate.network], self._held_out)
-        if shrunk is None:
-            return None, 0.0
-        raw = _mean_output(shrunk.networks, self._held_out)
-        share = self._best_share(raw) if n_members > 1 else 1.0
-        raw = torch.lerp(self._raw, raw, share)
-        if not self._is_better(raw):
+        basis = _network_of(additive).layers[0].basis
+        networks = [self._make_network(structure) for _ in range(n_members)]
+        networks = [_on_knots_of(basis, network) for network in networks]
+        may_mix, trail = n_members > 1, []
+        shrunk = self._along_alpha(networks[:1], trail=trail)
+        share, raw = self._beside_additive(shrunk, may_mix)
+        if may_mix and self._gain(raw) > PROMISING:
+            shrunk = self._along_alpha(networks, ahead=trail)
+            share, raw = self._beside_additive(shrunk, may_mix)
+        if not self._gain(raw) > ENOUGH:
             return None, 0.0
         self._raw = raw
         return shrunk, share
+
+    def _beside_additive(self, shrunk, may_mix):
+        """Weight of the mean of networks, and the output that comes of it."""
+        if shrunk is None:
+            return 0.0, self._raw
+        raw = _mean_output(shrunk.networks, self._held_out)
+        share = self._best_share(raw) if may_mix else 1.0
+        return share, torch.lerp(self._raw, raw, share)
 
     def judged(self, hidden, share, additive):
         """The weighted mean of networks and an additive model, for all rows."""
@@ -408,22 +419,32 @@ class _Search:
         loss = self._plan.loss.value(raw, self._held_out.target)
         return float(self._held_out.sample_weight @ loss)
 
-    def _is_better(self, raw):
-        """Whether rows held out are clearly predicted better than before."""
+    def _gain(self, raw):
+        """By how much better rows held out are predicted, in its standard errors."""
         loss, target = self._plan.loss, self._held_out.target
         gain = loss.value(self._raw, target) - loss.value(raw, target)
-        return _certainty(gain, self._held_out.sample_weight) > ENOUGH
+        return _certainty(gain, self._held_out.sample_weight)
 
-    def _along_alpha(self, networks, strengths=1.0, first=FIRST_ALPHA):
+    def _along_alpha(
+        self, networks, strengths=1.0, first=FIRST_ALPHA, *, trail=None, ahead=()
+    ):
         """Networks under the strength whose mean predicts rows held out best, Shrunk.
 
         The strength falls by steps, at each of which the networks are trained on from
         where they stand, until the rows held out are predicted no better for some time.
-        None if they predict no finite numbers.
+        None if they predict no finite numbers. The first of the networks is added to the
+        `trail` after each step; `ahead` is such a trail, of steps that it need not take
+        again.
         """
+        ahead = list(ahead)
         alpha, best, best_loss, n_worse = first, None, math.inf, 0
         while alpha > LAST_ALPHA / ALPHA_STEP**0.5:
-            networks = self._all_trained(networks, strengths * alpha, self._fitted)
+            begun = [ahead.pop(0)] if ahead else []
+            networks = begun + self._all_trained(
+                networks[len(begun) :], strengths * alpha, self._fitted
+            )
+            if trail is not None:
+                trail.append(networks[0])
             raw = _mean_output(networks, self._held_out)
             loss = self._loss(raw)
             n_worse = 0 if loss < best_loss else n_worse + 1
