@@ -432,9 +432,9 @@ class _Search:
 
         The strength falls by steps, at each of which the networks are trained on from
         where they stand, until the rows held out are predicted no better for some time.
-        None if they predict no finite numbers. The first of the networks is added to the
-        `trail` after each step; `ahead` is such a trail, of steps that it need not take
-        again.
+        None if they predict no finite numbers. The first of the networks is added to
+        the `trail` after each step; `ahead` is such a trail, of steps that it need not
+        take again.
         """
         ahead = list(ahead)
         alpha, best, best_loss, n_worse = first, None, math.inf, 0
