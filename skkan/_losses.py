@@ -45,8 +45,9 @@ class Loss(ABC):
     `inverse_link(raw)`. Targets of classification are indicators, 0.0 or 1.0. The value
     is a negative log-likelihood up to a constant. With `has_noise` it is half a
     deviance, to be divided by a noise that is still to be learnt: the variance of
-    normal errors, or the dispersion of a quasi-likelihood, of at least `least_noise`.
-    Multiplying targets by a factor multiplies it by the factor to the `noise_power`.
+    normal errors, or the dispersion of a quasi-likelihood, of at least `least_noise`;
+    of a noise that outputs share, the least is `least_shared_noise`. Multiplying
+    targets by a factor multiplies it by the factor to the `noise_power`.
 
     References
     ----------
@@ -111,6 +112,11 @@ class Loss(ABC):
     def exact(self):
         """The loss without any smoothing."""
         return self
+
+    @property
+    def least_shared_noise(self):
+        """Mean of the least noise of the outputs."""
+        return float(np.mean(self.least_noise))
 
 
 class NoisyLoss(Loss):
@@ -208,12 +214,12 @@ class PoissonDeviance(NoisyLoss):
 
     Parameters
     ----------
-    least_noise : float, default=0.0
-        Smallest dispersion, the ratio of the variance to the mean. Where counts are
-        few, the deviance would have it too small.
+    least_noise : float or tuple of float, default=0.0
+        Smallest dispersion, the ratio of the variance to the mean; a tuple has one for
+        each output. Where counts are few, the deviance would have it too small.
     """
 
-    least_noise: float = 0.0
+    least_noise: float | tuple = 0.0
 
     noise_power = 1.0
     has_log_link = True

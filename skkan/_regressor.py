@@ -444,15 +444,21 @@ default="squared_error"
 
     def _loss_in_units(self, loss, scale, rows):
         _, target, weight = rows
-        counts = weight[:, None] * target
-        # Counts, or with weights rates, vary as Poisson's law says, or more.
-        if self.loss == "poisson" and (_is_whole(target) or _is_whole(counts)):
-            return replace(loss, least_noise=1 / scale.min())
+        if self.loss == "poisson":
+            # Counts, or with weights rates, vary as Poisson's law says, or more.
+            is_count = _is_whole(target) | _is_whole(weight[:, None] * target)
+            unit = np.where(is_count, scale, np.inf)
+            return replace(loss, least_noise=tuple((1 / unit).tolist()))
+        if self.loss == "quantile":
+            # All quantiles of a constant are one, and smoothing does not move a median.
+            varies = (target != target[:1]).any(axis=0)
+            quantiles = np.where(varies, loss.quantile, 0.5)
+            return replace(loss, quantile=tuple(quantiles.tolist()))
         return loss
 
     def _scale_target(self, target, sample_weight):
         if self.loss == "poisson":
-            return _of_null_deviance(checked_sums(target, sample_weight), sample_weight)
+            return _of_null_deviance(checked_sums(target), sample_weight)
         if self.loss in ("huber", "quantile"):
             return AffineScaling.most_robust(target, sample_weight)
         standard = AffineScaling.standard(target, sample_weight)
@@ -489,7 +495,9 @@ def _d2(loss, raw, target, sample_weight):
 
 
 def _is_whole(values):
-    return bool(np.all(np.abs(values - np.rint(values)) <= WHOLE * (1 + values)))
+    """Whether each column holds whole numbers only, up to rounding."""
+    whole = np.rint(values)
+    return (np.abs(values - whole) <= WHOLE * whole).all(axis=0)
 
 
 def _of_null_deviance(target, sample_weight):

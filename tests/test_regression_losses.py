@@ -342,6 +342,23 @@ def test_dispersion_of_counts_is_that_of_poisson_or_more(rng):
     assert_allclose(model.dispersion_, 1.0, rtol=1e-9)
 
 
+def test_each_output_of_counts_has_the_least_dispersion_of_its_own(rng):
+    """Counts of ten thousand do not have that of counts of one, in whatever unit."""
+    X = rng.uniform(-1, 1, (1000, 2))
+    mean = np.exp(np.sin(3 * X[:, 0]) + X[:, 1])
+    y = rng.poisson(np.c_[mean, 1e4 * mean])
+    model = KANRegressor((), loss="poisson", random_state=0).fit(X, y)
+    predicted = model.predict(X)
+    pearson = ((y - predicted) ** 2 / predicted).mean(axis=0)
+    # In place of the Pearson statistic the deviance, per degree of freedom.
+    assert_allclose(model.dispersion_, pearson, rtol=0.15)
+    # The noise that is learnt is the mean of both.
+    assert_allclose(predicted[:, 1], 1e4 * mean, rtol=0.1)
+    rates = np.c_[y[:, 0], y[:, 1] + 0.5]  # only the first are counts
+    model.fit(X, rates)
+    assert model.dispersion_[0] >= 1
+
+
 def test_dispersion_of_gamma_is_its_inverse_shape(rng):
     X = rng.uniform(-1, 1, (2000, 2))
     y = rng.gamma(10, np.exp(X[:, 0]))
@@ -365,7 +382,8 @@ def test_weights_are_repetitions(loss, solver, rng):
 
 
 @every_loss
-def test_units_do_not_matter(loss, rng):
+@pytest.mark.parametrize("unit", [2.0**-990, 2.0**-40, 2.0**10, 2.0**1012])
+def test_units_do_not_matter(unit, loss, rng):
     """A factor of a power of two changes no bit of the scaled problem."""
     X, y = table(loss["loss"], rng)
     if loss["loss"] == "poisson":
@@ -507,6 +525,32 @@ def test_gamma_targets_of_sixteen_orders_of_magnitude(solver, rng):
     assert (predicted > 0).all()
     if solver == "lm":
         assert np.corrcoef(np.log(predicted), np.log(y))[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("quantile", [0.1, 0.9])
+def test_all_quantiles_of_a_constant_are_one(quantile, rng):
+    """However far the training has come; whether another output varies or not."""
+    X = rng.normal(size=(40, 2))
+    settings = {"solver": "lm", "random_state": 0, "loss": "quantile"}
+    model = KANRegressor((), quantile=quantile, max_iter=8, **settings)
+    y = np.full(40, 3.0)
+    assert_allclose(model.fit(X, y).predict(X), y, rtol=1e-12)
+    both = model.fit(X, np.column_stack([y, X[:, 0]])).predict(X)
+    # The search ends within its tolerance of the minimum.
+    assert_allclose(both[:, 0], y, rtol=1e-8)
+
+
+def test_a_batch_of_one_row_is_not_a_constant(rng):
+    """A stream of single rows ends at their quantile, not at their median."""
+    X, y = rng.uniform(-1, 1, (250, 1)), rng.uniform(0, 1, 250)
+    stream = KANRegressor(
+        (), loss="quantile", quantile=0.9, solver="adam", random_state=0
+    )
+    stream.partial_fit(X[:100], y[:100])
+    for row in range(100, 250):
+        stream.partial_fit(X[[row]], y[[row]])
+    # Towards the median it would have moved as far as there.
+    assert_allclose(np.mean(y <= stream.predict(X)), 0.9, atol=0.1)
 
 
 @every_solver
