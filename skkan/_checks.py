@@ -234,9 +234,9 @@ def checked_range(y, loss):
     return y
 
 
-def checked_sums(target, sample_weight):
+def checked_sums(target):
     """A target whose columns have something to count, as loss='poisson' needs."""
-    if not (sample_weight @ target > 0).all():
+    if not (target > 0).any(axis=0).all():
         raise ValueError(
             "loss='poisson' requires non-negative y and sum(y) > 0, got only zeros: "
             "there is nothing to learn a mean from. Add rows, or leave this fit out."

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from skkan._scaling import NORMAL_MEDIAN
+
 PRIOR_COUNT = 0.5  # added to each class (Jeffreys), so that an absent one stays finite
 # Logarithms beyond which an exponential goes on as its Taylor polynomial of second
 # order. No mean is so far from that of all rows; steps that try it stay finite.
@@ -22,12 +24,12 @@ TINY = 1e-300  # smallest target of a logarithm
 # 95% where the noise is normal after all (Huber, Robust Statistics, 1981).
 HUBER_DELTA = 1.345
 COVERED, COVERING = 0.9, 1.645  # of normal errors, within that many deviations
-NORMAL_MEDIAN = 0.6745  # median of the absolute value of a standard normal variable
-# Width of the smoothing of quantiles, in deviations of the noise. The logistic kernel
-# has then a deviation of 0.18 of it, which moves the 0.9 quantile of normal noise to
-# the 0.904 quantile.
+# Width of the smoothing of quantiles before there are residuals, in deviations of the
+# target.
 SMOOTHING = 0.1
-NORMAL_IQR = 1.349  # interquartile range of the standard normal distribution
+# Afterwards that share of the distance from the quantile within which lies that share
+# of the rows beyond it. At the median of normal noise, 0.1 of its deviation.
+NEAR_WIDTH, NEAR_SHARE = 0.4, 0.4
 LEAST_SPREAD = 1e-3  # of residuals, in the spread of the target
 OUTLYING = 4.0  # deviations of the noise, from which a residual counts as this one
 SIMILAR = 1.25  # ratio of spreads that are not worth another training
@@ -43,8 +45,9 @@ class Loss(ABC):
     `inverse_link(raw)`. Targets of classification are indicators, 0.0 or 1.0. The value
     is a negative log-likelihood up to a constant. With `has_noise` it is half a
     deviance, to be divided by a noise that is still to be learnt: the variance of
-    normal errors, or the dispersion of a quasi-likelihood, of at least `least_noise`.
-    Multiplying targets by a factor multiplies it by the factor to the `noise_power`.
+    normal errors, or the dispersion of a quasi-likelihood, of at least `least_noise`;
+    of a noise that outputs share, the least is `least_shared_noise`. Multiplying
+    targets by a factor multiplies it by the factor to the `noise_power`.
 
     References
     ----------
@@ -109,6 +112,11 @@ class Loss(ABC):
     def exact(self):
         """The loss without any smoothing."""
         return self
+
+    @property
+    def least_shared_noise(self):
+        """Mean of the least noise of the outputs."""
+        return float(np.mean(self.least_noise))
 
 
 class NoisyLoss(Loss):
@@ -206,12 +214,12 @@ class PoissonDeviance(NoisyLoss):
 
     Parameters
     ----------
-    least_noise : float, default=0.0
-        Smallest dispersion, the ratio of the variance to the mean. Where counts are
-        few, the deviance would have it too small.
+    least_noise : float or tuple of float, default=0.0
+        Smallest dispersion, the ratio of the variance to the mean; a tuple has one for
+        each output. Where counts are few, the deviance would have it too small.
     """
 
-    least_noise: float = 0.0
+    least_noise: float | tuple = 0.0
 
     noise_power = 1.0
     has_log_link = True
@@ -322,8 +330,7 @@ class Huber(NoisyLoss):
         return constant
 
     def adapted(self, raw, target, sample_weight):
-        median = _quantile((raw - target).abs(), sample_weight, 0.5)
-        delta = HUBER_DELTA * (median / NORMAL_MEDIAN).clamp(min=LEAST_SPREAD)
+        delta = HUBER_DELTA * _spread(target - raw, sample_weight)
         if _is_similar(raw.new_tensor(self.delta), delta):
             return self
         return replace(self, delta=tuple(delta.tolist()))
@@ -338,10 +345,11 @@ class Pinball(NoisyLoss):
 
     Parameters
     ----------
-    quantile : float, default=0.5
-        Between 0 and 1.
-    width : float or tuple of float, default=0.1
-        In units of the scaled target; a tuple has one for each output.
+    quantile : float or tuple of float, default=0.5
+        Between 0 and 1; a tuple has one for each output.
+    width, spread : float or tuple of float, default=0.1 and 1.0
+        Of the smoothing and of the noise, in units of the scaled target; a tuple has
+        one for each output.
 
     References
     ----------
@@ -351,8 +359,9 @@ class Pinball(NoisyLoss):
     Estimation via Variational Methods, 2000 (the parabola above the softplus).
     """
 
-    quantile: float = 0.5
+    quantile: float | tuple = 0.5
     width: float | tuple = SMOOTHING
+    spread: float | tuple = 1.0
 
     is_adaptive = True
     noise_power = 1.0
@@ -361,17 +370,17 @@ class Pinball(NoisyLoss):
         residual, width = target - raw, raw.new_tensor(self.width)
         # softplus(-x), but without the threshold of torch's
         below = -functional.logsigmoid(residual / width)
-        return self.quantile * residual + width * below
+        return raw.new_tensor(self.quantile) * residual + width * below
 
     def bounded(self, raw, target):
-        spread = raw.new_tensor(self.width) / SMOOTHING
-        most = max(self.quantile, 1 - self.quantile) * OUTLYING * spread
+        quantile = raw.new_tensor(self.quantile)
+        slope = torch.where(target > raw, quantile, 1 - quantile)
+        most = slope * OUTLYING * raw.new_tensor(self.spread)
         return torch.minimum(self.elements(raw, target), most)
 
     def gradient(self, raw, target):
-        return torch.sigmoid((raw - target) / raw.new_tensor(self.width)) - (
-            self.quantile
-        )
+        below = torch.sigmoid((raw - target) / raw.new_tensor(self.width))
+        return below - raw.new_tensor(self.quantile)
 
     def curvature(self, raw, target):
         width = raw.new_tensor(self.width)
@@ -385,16 +394,25 @@ class Pinball(NoisyLoss):
         return raw
 
     def baseline(self, target, sample_weight):
-        return _quantile(target, sample_weight, self.quantile)
+        return _quantile(target, sample_weight, target.new_tensor(self.quantile))
 
     def adapted(self, raw, target, sample_weight):
-        low, high = (
-            _quantile(target - raw, sample_weight, share) for share in (0.25, 0.75)
-        )
-        spread = ((high - low) / NORMAL_IQR).clamp(min=LEAST_SPREAD)
-        if _is_similar(raw.new_tensor(self.width), SMOOTHING * spread):
+        # What the smoothing moves is as dense as the rows near the quantile, whatever
+        # the others do: where noise is skewed, grows with a feature or has outliers,
+        # these are much closer than a deviation of all of them.
+        residual = target - raw
+        near = NEAR_SHARE * self._least_share(raw)
+        width = NEAR_WIDTH * _quantile(residual.abs(), sample_weight, near)
+        width = width.clamp(min=SMOOTHING * LEAST_SPREAD)
+        if _is_similar(raw.new_tensor(self.width), width):
             return self
-        return replace(self, width=tuple((SMOOTHING * spread).tolist()))
+        spread = _spread(residual, sample_weight)
+        return replace(self, width=tuple(width.tolist()), spread=tuple(spread.tolist()))
+
+    def _least_share(self, raw):
+        """Share of the rows beyond the quantile, on the side where they are fewer."""
+        quantile = raw.new_tensor(self.quantile)
+        return torch.minimum(quantile, 1 - quantile)
 
     @property
     def exact(self):
@@ -465,6 +483,31 @@ def _quantile(values, sample_weight, share):
     # Moved by less than any weight, against rounding of the sum.
     index = (total < share * (1 - 1e-10) * total[-1]).sum(0, keepdim=True)
     return values.gather(0, index).squeeze(0)
+
+
+def _spread(residual, sample_weight):
+    """Deviation of the noise, half of which may be outliers.
+
+    It is half the length of the shortest interval with half of the residuals, in that
+    of normal ones. Unlike their median absolute deviation it is the same wherever they
+    are: outliers on one side, which move the fit, do not count for more by that.
+
+    References
+    ----------
+    P. Rousseeuw and A. Leroy, A Robust Scale Estimator Based on the Shortest Half,
+    1988.
+    """
+    values, order = residual.sort(dim=0)
+    weight = sample_weight[order]
+    total = weight.cumsum(0)
+    # Moved by less than any weight, against rounding of the sum.
+    half = 0.5 * (1 - 1e-10) * total[-1]
+    sums, ends = (part.T.contiguous() for part in (total, total - weight + half))
+    last = torch.searchsorted(sums, ends).T.contiguous()
+    is_whole = last < len(values)
+    upper = values.gather(0, last.clamp(max=len(values) - 1))
+    length = torch.where(is_whole, upper - values, torch.inf).amin(0)
+    return (length / (2 * NORMAL_MEDIAN)).clamp(min=LEAST_SPREAD)
 
 
 def _is_similar(one, other):

@@ -7,7 +7,9 @@ import numpy as np
 # Moved by less than any weight, so that a cumulative weight which equals a quarter up
 # to rounding counts as equal.
 QUARTERS = np.array([0.25, 0.5, 0.75]) * (1 - 1e-10)
-NORMAL_IQR = 1.349  # interquartile range of the standard normal distribution
+# Median of the absolute value of a standard normal variable, half of its interquartile
+# range.
+NORMAL_MEDIAN = 0.6745
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +42,7 @@ class AffineScaling:
             X, QUARTERS, axis=0, weights=sample_weight, method="inverted_cdf"
         )
         with np.errstate(over="ignore"):
-            scale = (high / 2 - low / 2) / (NORMAL_IQR / 2)
+            scale = (high / 2 - low / 2) / NORMAL_MEDIAN
         for column in np.flatnonzero(scale <= _rounding(centre)):
             scale[column] = _rare_deviation(
                 X[:, column] - centre[column], _rounding(centre[column]), sample_weight
@@ -57,6 +59,21 @@ class AffineScaling:
                 part = cls.robust(X[known][:, columns], sample_weight[known])
                 centre[columns], scale[columns] = part.centre, part.scale
         return cls(centre, scale)
+
+    @classmethod
+    def most_robust(cls, y, sample_weight):
+        """Weighted median and median absolute deviation, half of y being outliers.
+
+        A column more than half of which is equal is scaled by its interquartile range
+        or its standard deviation, and a constant by its size.
+        """
+        standard, robust = cls.standard(y, sample_weight), cls.robust(y, sample_weight)
+        centre = robust.centre
+        with np.errstate(over="ignore"):
+            distance = np.abs(y / 2 - centre / 2)
+            scale = _middle(distance, sample_weight) / (NORMAL_MEDIAN / 2)
+        scale = np.where(scale > _rounding(centre), scale, robust.scale)
+        return cls(centre, np.where(np.isfinite(scale), scale, standard.scale))
 
     @classmethod
     def standard(cls, y, sample_weight):
@@ -92,6 +109,12 @@ class AffineScaling:
     def inverse_transform(self, values):
         """From the unit scale to the user's units."""
         return self.centre + self.scale * values
+
+
+def _middle(values, sample_weight):
+    return np.quantile(
+        values, QUARTERS[1], axis=0, weights=sample_weight, method="inverted_cdf"
+    )
 
 
 def _rounding(centre):

@@ -158,7 +158,8 @@ class StartingKAN(FittedKAN, metaclass=ABCMeta):
         else:
             x_scaling = earlier.x_scaling.with_new_columns(rows[0], rows[2])
             frame = replace(earlier, coding=coding, x_scaling=x_scaling)
-        loss = self._loss_in_units(loss, frame.y_scaling.scale, rows)
+        if not streaming:  # a batch does not tell what kind of target it is from
+            loss = self._loss_in_units(loss, frame.y_scaling.scale, rows)
         data = frame.tensors(rows, device)
         held_out = held_out and frame.tensors(held_out, device)
         has_gaps = any(part.X.isnan().any() for part in (data, held_out) if part)

@@ -23,7 +23,7 @@ from skkan.solvers import DivergenceError
 
 MOST_GROWING = 9  # iterations on each of the growing subsamples
 CLEAR_NOISE = 0.5  # of the variance of the target, below which starts can be compared
-MOST_ADAPTATIONS = 3  # of the loss to the noise
+MOST_ADAPTATIONS = 10  # of the loss to the noise
 MOST_SETTLING = 10  # iterations after a grid update, before it is judged
 
 

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 from scipy.integrate import quad
 from scipy.optimize import brentq, minimize, minimize_scalar
 from scipy.special import expit, huber, softmax
-from scipy.stats import logistic, norm
+from scipy.stats import expon, logistic, norm, pareto
 from sklearn.metrics import (
     mean_gamma_deviance,
     mean_pinball_loss,
@@ -20,6 +20,8 @@ from skkan._losses import (
     HUBER_DELTA,
     LARGEST_LOG,
     LEAST_SPREAD,
+    NEAR_SHARE,
+    NEAR_WIDTH,
     PRIOR_COUNT,
     REGRESSION_LOSSES,
     SMOOTHING,
@@ -31,6 +33,7 @@ from skkan._losses import (
     PoissonDeviance,
     SquaredError,
 )
+from skkan._scaling import NORMAL_MEDIAN
 
 LOSSES = [SquaredError(), BinaryLogLoss(), MultinomialLogLoss()]
 NOISY = [make() for make in REGRESSION_LOSSES.values()] + [Pinball(0.9, 0.3)]
@@ -364,13 +367,10 @@ def test_deviances_are_twice_the_loss_but_for_outliers(loss, rng):
     expected = 2 * loss.elements(raw, target)
     assert_allclose(loss.deviances(raw, target), expected, rtol=1e-14)
     if loss.is_adaptive:
-        spread = 1.0
-        if isinstance(loss, Pinball):
-            spread = loss.width / SMOOTHING
-        side = -1 if isinstance(loss, Pinball) and loss.quantile < 0.5 else 1
-        far = loss.deviances(raw, raw + 1e6 * side)
-        near = 2 * loss.elements(raw, raw + 4 * spread * side)
-        assert_allclose(far, near, rtol=1e-9)
+        for side in (-1, 1):
+            far = loss.deviances(raw, raw + 1e6 * side)
+            near = 2 * loss.exact.elements(raw, raw + 4 * side)
+            assert_allclose(far, near, rtol=1e-9)
 
 
 @pytest.mark.parametrize("loss", ADAPTIVE, ids=by_name)
@@ -381,13 +381,31 @@ def test_noise_is_read_off_residuals(loss, rng):
     raw, weight = torch.zeros_like(target), torch.ones(4000).double()
     adapted = loss.adapted(raw, target, weight)
     if isinstance(loss, Huber):
-        share = np.array(adapted.delta) / HUBER_DELTA
+        spread = np.array(adapted.delta) / HUBER_DELTA
     else:
-        share = np.array(adapted.width) / SMOOTHING
+        spread = adapted.spread
         assert adapted.quantile == loss.quantile
-    # The sampling error of a quartile, and what 1% of outliers add to it.
-    assert_allclose(share, [0.2, 5], rtol=0.06)
+        near = NEAR_SHARE * min(loss.quantile, 1 - loss.quantile)
+        width = NEAR_WIDTH * norm.ppf(0.5 + near / 2)
+        # The sampling error of a hundred and more rows near zero.
+        assert_allclose(adapted.width, width * np.array([0.2, 5]), rtol=0.2)
+    # The sampling error of the shortest half, and what 1% of outliers add to it.
+    assert_allclose(spread, [0.2, 5], rtol=0.1)
     assert adapted.adapted(raw, 1.1 * target, weight) is adapted  # hardly any change
+
+
+def test_spread_is_that_of_the_shortest_half_wherever_it_is(rng):
+    """By brute force over repeated rows, a weight of 2 being the row twice."""
+    residual = rng.standard_normal((41, 2)) * [1.0, 7.0] + [0.0, 1e3]
+    residual[:15] += [100.0, -1e6]
+    count = rng.integers(1, 4, 41)
+    rows = torch.from_numpy(residual), torch.from_numpy(count).double()
+    adapted = Huber().adapted(torch.zeros_like(rows[0]), *rows)
+    repeated = np.sort(np.repeat(residual, count, axis=0), axis=0)
+    n_half = (len(repeated) + 1) // 2
+    lengths = repeated[n_half - 1 :] - repeated[: len(repeated) - n_half + 1]
+    expected = HUBER_DELTA * lengths.min(axis=0) / (2 * NORMAL_MEDIAN)
+    assert_allclose(adapted.delta, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("loss", ADAPTIVE, ids=by_name)
@@ -408,16 +426,25 @@ def test_other_losses_know_of_no_noise(rng):
         assert not loss.is_adaptive
 
 
-def test_smoothing_moves_a_quantile_of_normal_noise_by_little(rng):
-    """The width is chosen such that the 0.9 quantile becomes the 0.904 quantile."""
-    loss = Pinball(0.9, SMOOTHING)
-    grid = norm.ppf((np.arange(100_000) + 0.5) / 100_000)
-    target = torch.from_numpy(grid[:, None])
+@pytest.mark.parametrize("quantile", [0.02, 0.1, 0.5, 0.9, 0.98])
+@pytest.mark.parametrize("law", [norm, expon, pareto(1.5)])
+def test_smoothing_hardly_moves_a_quantile(law, quantile):
+    """Not even next to the sharp end of a law, or in its heavy tail.
+
+    The best constant under the settled loss has its share of the rows below it, to a
+    fortieth of the smaller part.
+    """
+    target = torch.from_numpy(law.ppf((np.arange(20_000) + 0.5) / 20_000)[:, None])
+    weight, loss = torch.ones(20_000).double(), Pinball(quantile)
 
     def slope(constant):
         return float(loss.gradient(torch.full_like(target, constant), target).mean())
 
-    assert_allclose(norm.cdf(brentq(slope, 0.5, 2.5)), 0.904, atol=5e-4)
+    for _ in range(10):
+        constant = brentq(slope, law.ppf(1e-4) - 2, law.ppf(0.9999))
+        loss = loss.adapted(torch.full_like(target, constant), target, weight)
+    atol = min(quantile, 1 - quantile) / 40
+    assert_allclose(law.cdf(constant), quantile, rtol=0, atol=atol)
 
 
 def test_noise_of_rows_held_out_is_that_of_normal_errors_without_outliers(rng):

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import median_abs_deviation
 
-from skkan._scaling import NORMAL_IQR, AffineScaling
+from skkan._scaling import NORMAL_MEDIAN, AffineScaling
 
-KINDS = [AffineScaling.robust, AffineScaling.standard]
-every_kind = pytest.mark.parametrize("kind", KINDS, ids=["robust", "standard"])
+KINDS = [AffineScaling.robust, AffineScaling.standard, AffineScaling.most_robust]
+every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 
 
 def make_columns(rng, n_samples=101):
@@ -25,8 +26,31 @@ def test_robust_is_median_and_interquartile_range(rng):
     repeated = np.repeat(X, count, axis=0)
     quantiles = np.quantile(repeated, [0.25, 0.5, 0.75], axis=0, method="inverted_cdf")
     assert_array_equal(scaling.centre, quantiles[1])
-    expected = (quantiles[2] - quantiles[0]) / NORMAL_IQR
+    expected = (quantiles[2] - quantiles[0]) / (2 * NORMAL_MEDIAN)
     assert_allclose(scaling.scale, expected, rtol=1e-14)
+
+
+def test_most_robust_is_median_and_median_absolute_deviation(rng):
+    """scipy's, of the repeated rows; an odd number of them, whose middle is a row."""
+    y = make_columns(rng)
+    count = 2 * rng.integers(1, 3, len(y)) - 1
+    scaling = AffineScaling.most_robust(y, count.astype(float))
+    repeated = np.repeat(y, count, axis=0)
+    assert len(repeated) % 2
+    assert_array_equal(scaling.centre, np.median(repeated, axis=0))
+    expected = median_abs_deviation(repeated, axis=0) / NORMAL_MEDIAN
+    assert_allclose(scaling.scale, expected, rtol=1e-12)
+
+
+def test_most_robust_scale_where_most_rows_are_equal():
+    """As long as anything varies there is a scale; of a constant it is the size."""
+    weight = np.ones(100)
+    quartiles = np.repeat([[0.0], [2.0]], [70, 30], axis=0)
+    scales = [AffineScaling.most_robust(quartiles, weight).scale]
+    rare = np.repeat([[0.0], [1.0]], [90, 10], axis=0)
+    scales.append(AffineScaling.most_robust(rare, weight).scale)
+    scales.append(AffineScaling.most_robust(np.full((100, 1), -3.0), weight).scale)
+    assert_allclose(np.ravel(scales), [1 / NORMAL_MEDIAN, 0.3, 3.0], rtol=1e-12)
 
 
 def test_robust_scale_of_a_normal_sample_is_its_deviation(rng):
@@ -140,4 +164,4 @@ def test_outliers_change_only_the_standard_scaling(kind, rng):
     without = kind(X, np.ones(100)).scale
     X[:5] = 1e6
     ratio = (kind(X, np.ones(100)).scale / without).item()
-    assert (ratio < 1.5) == (kind == AffineScaling.robust)
+    assert (ratio < 1.5) == (kind != AffineScaling.standard)
