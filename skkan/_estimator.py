@@ -197,6 +197,7 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
             with told_of("X_val and y_val"):
                 held_out = self._check_rows(X_val, y_val, None, reset=False)
         start = self._start(rows, earlier, held_out=held_out)
+        self._forget_posterior()
         prunes = self.prune_threshold is not None
         if prunes:
             checked_pruning(self.prune_threshold, start.plan)
@@ -206,12 +207,15 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
         def attributes(network):
             return {"_network_arrays": network.to_arrays(), **start.frame.attributes}
 
+        def described(network):  # what a prediction inside of a fit needs
+            return {**attributes(network), **description(network, start.data)}
+
         callbacks, progress = [], []
         if not only_prune:
             callbacks = CallbackObserver.create(
                 self,
                 given,
-                attributes,
+                described,
                 None if prunes or adapts else n_stages,
                 self.max_iter,
             )
@@ -324,9 +328,13 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
         self._replace_fit(fitted)
 
     def _replace_fit(self, fitted):
-        for name in OF_POSTERIOR:
-            vars(self).pop(name, None)  # of an earlier fit by another solver
+        self._forget_posterior()
         vars(self).update(fitted)
+
+    def _forget_posterior(self):
+        """Drop what an earlier fit knew, which neither callbacks nor this fit have."""
+        for name in OF_POSTERIOR:
+            vars(self).pop(name, None)
 
     def _monitor(self, start, observers):
         validation = None
