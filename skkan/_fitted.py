@@ -146,7 +146,8 @@ class FittedKAN(BaseEstimator):
             factor, deviations_of = self._posterior_factor, deviations
         else:
             factor, deviations_of = self._output_factor, output_deviations
-        factor = torch.from_numpy(factor).to(network.layers[0].mask.device)
+        # A copy, as torch takes no arrays that are mapped from a file for reading.
+        factor = torch.tensor(factor, device=network.layers[0].mask.device)
         n_values = len(factor) * len(self._baseline)
         with single_thread, torch.no_grad():
             for rows in _blocks(X.shape[0], n_values, CHUNK):
