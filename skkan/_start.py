@@ -22,6 +22,7 @@ from skkan._checks import (
     checked_layer_sizes,
     checked_same_columns,
     checked_weights,
+    column_told,
     remedies,
     told_of,
 )
@@ -254,8 +255,10 @@ class StartingKAN(FittedKAN, metaclass=ABCMeta):
                 "None."
             )
         with remedies():
-            if reset:
-                self._find_categories(X, sample_weight, goes_on=goes_on)
+            if goes_on:
+                self._check_same_columns(X)
+            elif reset:
+                self._find_categories(X, sample_weight)
             X, y = self._validated_as(
                 X, y, reset=reset, multi_output=True, ensure_min_samples=fewest
             )
@@ -267,23 +270,33 @@ class StartingKAN(FittedKAN, metaclass=ABCMeta):
             X, y, weight = X[used], y[used], weight[used]
         return X, y, weight
 
-    def _find_categories(self, X, sample_weight, *, goes_on):
-        """Set the attributes about categories, or check those of the earlier fit."""
-        is_categorical = categorical_columns(X, self.categorical_features)
-        if goes_on:
-            asked, fitted = (
-                None if flags is None else flags.tolist()
-                for flags in (is_categorical, self.is_categorical_)
-            )
-            checked_continuation({"is_categorical_": (asked, fitted)})
-            return
-        self.is_categorical_, self.categories_ = is_categorical, None
-        if is_categorical is not None:
-            used = np.ones(_num_samples(X), dtype=bool)
-            if sample_weight is not None:
-                used = checked_weights(sample_weight, X, fewest=1) > 0
-            known = Categories.of_rows(X, is_categorical, used)
-            self.categories_ = known.of_columns
+    def _find_categories(self, X, sample_weight):
+        """Set the attributes about categories."""
+        with column_told(X, in_fit=True):
+            self.is_categorical_ = categorical_columns(X, self.categorical_features)
+            self.categories_ = None
+            if self.is_categorical_ is not None:
+                known = self._categories_of(X, sample_weight, self.is_categorical_)
+                self.categories_ = known.of_columns
+
+    def _categories_of(self, X, sample_weight, is_categorical):
+        used = np.ones(_num_samples(X), dtype=bool)
+        if sample_weight is not None:
+            used = checked_weights(sample_weight, X, fewest=1) > 0
+        return Categories.of_rows(X, is_categorical, used)
+
+    def _check_same_columns(self, X):
+        """Raise unless X has the columns of the earlier fit."""
+        with column_told(X, in_fit=False):
+            is_categorical = categorical_columns(X, self.categorical_features)
+        asked = {}
+        if len(getattr(X, "shape", ())) == 2:
+            asked["n_features"] = (X.shape[1], self.n_features_in_)
+        asked["is_categorical_"] = tuple(
+            None if flags is None else flags.tolist()
+            for flags in (is_categorical, self.is_categorical_)
+        )
+        checked_continuation(asked)
 
     def _earlier_fit(self):
         """Frame of the earlier fit, or None."""
@@ -307,10 +320,7 @@ class StartingKAN(FittedKAN, metaclass=ABCMeta):
         basis = network.layers[0].basis
         skip = self._asked_structure().additive_skip
         has_skip = network.skip is not None
-        asked = {
-            "n_features": (rows[0].shape[1], network.n_features),
-            "n_outputs": (rows[1].shape[1], network.widths[-1]),
-        }
+        asked = {"n_outputs": (rows[1].shape[1], network.widths[-1])}
         if not streaming:
             asked |= {
                 "hidden_layer_sizes": (

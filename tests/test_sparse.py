@@ -56,6 +56,21 @@ def test_sparse_rows_are_dense_ones_bit_for_bit(make, solver, container, rng):
             assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("container", SPARSE)
+def test_categories_of_sparse_columns(container, rng):
+    """Zero is a category like any other."""
+    X, y = one_hot_table(rng)
+    X = np.column_stack([X[:, 8], rng.integers(3, size=90)])
+    S = getattr(sparse, container)(X)
+    model = KANRegressor((), categorical_features=[1], max_iter=4, random_state=0)
+    dense, model = clone(model).fit(X, y), model.fit(S, y)
+    assert_array_equal(model.categories_[1], [0, 1, 2])
+    assert_array_equal(model.predict(S), dense.predict(X))
+    settings = {"solver": "adam", "random_state": 0, "categorical_features": [1]}
+    streams = [KANRegressor((), **settings).partial_fit(rows, y) for rows in (X, S)]
+    assert_array_equal(streams[1].predict(S), streams[0].predict(X))
+
+
 @pytest.mark.parametrize("make", [KANRegressor, KANClassifier])
 def test_streams_pruning_and_formulas_take_sparse_rows(make, rng):
     """Whatever takes rows takes sparse ones."""
