@@ -156,6 +156,23 @@ class Categories:
             )
         return encoded
 
+    def unknown_of(self, other):
+        """Categories of the same columns that are known to another only.
+
+        Returns
+        -------
+        dict
+            Lists of categories by the number of the column, where there are some.
+        """
+        unknown = {}
+        for index, known in enumerate(self.of_columns):
+            if known is not None:
+                theirs = other.of_columns[index]
+                new = codes_of(theirs, known, f"column {index}") == UNKNOWN
+                if new.any():
+                    unknown[index] = theirs[new].tolist()
+        return unknown
+
 
 def codes_of(column, categories, name):
     """Codes of the cells of a column, float64 ndarray of shape (n_samples,).

@@ -190,7 +190,11 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
         checked_pair(X_val, y_val)
         earlier = self._earlier_fit() if self.warm_start or only_prune else None
         rows = self._check_rows(
-            X, y, sample_weight, reset=not only_prune, goes_on=earlier is not None
+            X,
+            y,
+            sample_weight,
+            reset=earlier is None,
+            goes_on=earlier is not None and not only_prune,
         )
         held_out = None
         if X_val is not None:

@@ -8,11 +8,12 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from reprlib import repr as shortened
 
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _num_samples
+from sklearn.utils.validation import _get_feature_names, _num_samples
 
 from skkan._categories import Categories, categorical_columns
 from skkan._checks import (
@@ -23,6 +24,7 @@ from skkan._checks import (
     checked_same_columns,
     checked_weights,
     column_told,
+    column_words,
     remedies,
     told_of,
 )
@@ -256,7 +258,7 @@ class StartingKAN(FittedKAN, metaclass=ABCMeta):
             )
         with remedies():
             if goes_on:
-                self._check_same_columns(X)
+                self._check_same_columns(X, sample_weight)
             elif reset:
                 self._find_categories(X, sample_weight)
             X, y = self._validated_as(
@@ -285,18 +287,33 @@ class StartingKAN(FittedKAN, metaclass=ABCMeta):
             used = checked_weights(sample_weight, X, fewest=1) > 0
         return Categories.of_rows(X, is_categorical, used)
 
-    def _check_same_columns(self, X):
-        """Raise unless X has the columns of the earlier fit."""
+    def _check_same_columns(self, X, sample_weight):
+        """Raise unless X has the columns and categories of the earlier fit."""
         with column_told(X, in_fit=False):
             is_categorical = categorical_columns(X, self.categorical_features)
-        asked = {}
-        if len(getattr(X, "shape", ())) == 2:
+        names, asked = _get_feature_names(X), {}
+        if names is not None and hasattr(self, "feature_names_in_"):
+            fitted = self.feature_names_in_.tolist()
+            asked["feature_names_in_"] = (names.tolist(), fitted)
+        elif len(getattr(X, "shape", ())) == 2:
             asked["n_features"] = (X.shape[1], self.n_features_in_)
         asked["is_categorical_"] = tuple(
             None if flags is None else flags.tolist()
             for flags in (is_categorical, self.is_categorical_)
         )
         checked_continuation(asked)
+        if is_categorical is None:
+            return
+        new = self._categories_of(X, sample_weight, is_categorical)
+        unknown = Categories(self.categories_).unknown_of(new)
+        if unknown:
+            place, categories = next(iter(unknown.items()))
+            raise ValueError(
+                "The earlier fit, which is to be continued, has no values for the "
+                f"categories {shortened(categories)} of {column_words(X, place)}: "
+                "leave these rows out, make the cells missing, or start afresh by fit "
+                "with warm_start=False."
+            )
 
     def _earlier_fit(self):
         """Frame of the earlier fit, or None."""

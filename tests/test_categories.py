@@ -146,6 +146,16 @@ def test_missing_cells_of_lists_and_dates_are_no_categories():
     assert_array_equal(known(X).encoded(X)[:, 0], [np.nan, 0, np.nan, np.nan])
 
 
+def test_new_categories_are_those_that_another_knows():
+    table = np.array([["a", 1], ["b", 2]], dtype=object)
+    other = np.array([["b", 3], ["c", 2]], dtype=object)
+    new = known(table, (True, True)).unknown_of(known(other, (True, True)))
+    assert new == {0: ["c"], 1: [3.0]}
+    assert known(table, (True, False)).unknown_of(
+        known(other, (True, False))
+    ).keys() == {0}
+
+
 @pytest.mark.parametrize(
     ("values", "error", "match"),
     [

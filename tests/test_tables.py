@@ -379,6 +379,32 @@ def test_warm_start_keeps_the_categories(frame, y):
         model.fit(frame.assign(size=1.0), y)
 
 
+def test_warm_start_refuses_new_categories(frame, y):
+    """They would have no curves; those of rows without weight do not count."""
+    model = KANRegressor((), warm_start=True, **SHORT).fit(frame, y)
+    later = frame.assign(size=frame["size"].cat.rename_categories({4: 9}))
+    message = r"no values for the categories \[9(\.0)?\] of column 'size': leave these"
+    with pytest.raises(ValueError, match=message):
+        model.fit(later, y)
+    model.fit(later, y, sample_weight=(later["size"] != 9).astype(float))
+    assert model.categories_[3].tolist() == [1, 2, 3, 4]
+
+
+def test_warm_start_refuses_other_names(rng):
+    """Equal shapes do not make the same columns."""
+    X = pd.DataFrame(rng.normal(size=(30, 2)), columns=["a", "b"])
+    y = X["a"].to_numpy()
+    model = KANRegressor((), warm_start=True, **SHORT).fit(X, y)
+    before = model.predict(X)
+    for other in (X[["b", "a"]], X.set_axis(["u", "v"], axis=1)):
+        message = rf"feature_names_in_=\['a', 'b'\], got \['{other.columns[0]}', "
+        with pytest.raises(ValueError, match=message):
+            model.fit(other, y)
+    assert_array_equal(model.predict(X), before)
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        model.fit(X.to_numpy(), y)
+
+
 @both
 def test_first_batch_fixes_categories(make, frame, y):
     """Later ones may lack some, and hold others."""
