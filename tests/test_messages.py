@@ -11,6 +11,7 @@ from sklearn.exceptions import DataConversionWarning, NotFittedError
 
 from skkan import KANClassifier, KANRegressor
 from skkan.solvers import Adam
+from skkan.symbolic import SymbolicKANRegressor
 
 # Models that need to be fitted are fitted in one iteration.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -165,6 +166,16 @@ def test_dates_are_not_numbers(what, make_frame, table):
         KANRegressor().fit(frame, y)
     model = KANRegressor((), max_iter=1, categorical_features=["when"])
     assert len(model.fit(pd.DataFrame({"when": when}), y).categories_[0]) == 30
+
+
+def test_formulas_name_the_column(table):
+    """They check their rows themselves, before any network is fitted."""
+    X, y = table
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    with pytest.raises(ValueError, match=r"contains infinity .* in column 'b'\. Make"):
+        SymbolicKANRegressor().fit(frame.assign(b=np.inf), y)
+    with pytest.raises(TypeError, match=r"must hold numbers, .* in column 'b': conv"):
+        SymbolicKANRegressor().fit(frame.assign(b=pd.Timestamp(0)), y)
 
 
 @both

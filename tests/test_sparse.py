@@ -56,7 +56,7 @@ def test_sparse_rows_are_dense_ones_bit_for_bit(make, solver, container, rng):
             assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("container", SPARSE)
+@pytest.mark.parametrize("container", ["csr_array", "coo_array", "csc_matrix"])
 def test_categories_of_sparse_columns(container, rng):
     """Zero is a category like any other."""
     X, y = one_hot_table(rng)

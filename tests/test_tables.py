@@ -24,6 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 both = pytest.mark.parametrize("make", [KANRegressor, KANClassifier])
 EXACT = {"tol": 0.0, "max_iter": 5000, "n_iter_no_change": 5000, "random_state": 0}
 SHORT = {"max_iter": 15, "random_state": 0}
+BRIEF = {"max_iter": 2, "random_state": 0}
 WAYS = {
     "additive": {"hidden_layer_sizes": ()},
     "lm": {"hidden_layer_sizes": (2,), "solver": "lm"},
@@ -213,7 +214,7 @@ def test_large_ids_equal_small_ones(to_column, rng):
         ids[3] = None
     codes = small.astype(float)
     codes[3] = codes[3] if to_column is list else np.nan
-    settings = {"categorical_features": [0], **SHORT}
+    settings = {"categorical_features": [0], **BRIEF}
     expected = KANRegressor((), **settings).fit(codes[:, None], small)
     frame = pd.DataFrame({"id": ids})
     model = KANRegressor((), **settings).fit(frame, small)
@@ -226,7 +227,7 @@ def test_large_ids_equal_small_ones(to_column, rng):
 
 def test_mask_of_categories_is_not_shared(frame, y):
     mask = np.array([False, True, False, True])
-    model = KANRegressor((), categorical_features=mask, **SHORT).fit(frame, y)
+    model = KANRegressor((), categorical_features=mask, **BRIEF).fit(frame, y)
     expected, mask[:] = model.predict(frame), False
     assert_array_equal(model.predict(frame), expected)
 
@@ -381,7 +382,7 @@ def test_warm_start_keeps_the_categories(frame, y):
 
 def test_warm_start_refuses_new_categories(frame, y):
     """They would have no curves; those of rows without weight do not count."""
-    model = KANRegressor((), warm_start=True, **SHORT).fit(frame, y)
+    model = KANRegressor((), warm_start=True, **BRIEF).fit(frame, y)
     later = frame.assign(size=frame["size"].cat.rename_categories({4: 9}))
     message = r"no values for the categories \[9(\.0)?\] of column 'size': leave these"
     with pytest.raises(ValueError, match=message):
@@ -394,7 +395,7 @@ def test_warm_start_refuses_other_names(rng):
     """Equal shapes do not make the same columns."""
     X = pd.DataFrame(rng.normal(size=(30, 2)), columns=["a", "b"])
     y = X["a"].to_numpy()
-    model = KANRegressor((), warm_start=True, **SHORT).fit(X, y)
+    model = KANRegressor((), warm_start=True, **BRIEF).fit(X, y)
     before = model.predict(X)
     for other in (X[["b", "a"]], X.set_axis(["u", "v"], axis=1)):
         message = rf"feature_names_in_=\['a', 'b'\], got \['{other.columns[0]}', "
