@@ -6,13 +6,18 @@ and NaN where the cell is missing.
 
 from dataclasses import dataclass
 from numbers import Real
+from reprlib import repr as shortened
 
 import numpy as np
 from sklearn.utils import _safe_indexing
-from sklearn.utils._missing import is_pandas_na, is_scalar_nan
+from sklearn.utils._missing import is_pandas_na
 from sklearn.utils.validation import _check_categorical_features, check_array
 
+from skkan._checks import checked_names, column_words
+from skkan._rows import dense
+
 UNKNOWN = -1.0
+WHOLE = 2.0**53  # from here on, whole numbers share their float64 with others
 
 
 def categorical_columns(X, categorical_features):
@@ -20,24 +25,60 @@ def categorical_columns(X, categorical_features):
 
     Parameters
     ----------
-    X : array-like or data frame of shape (n_samples, n_features)
+    X : array-like, sparse matrix or data frame of shape (n_samples, n_features)
     categorical_features : "from_dtype", None or array-like of bool, int or str
         As in scikit-learn's HistGradientBoosting estimators.
 
     Raises
     ------
     ValueError
-        If it is of another kind, or names columns that are not there.
+        If it is of another kind, or names columns that are not there; if X is no table.
     """
-    if categorical_features is None or X is None:
+    checked_names(X)
+    if categorical_features is None:
         return None
-    if isinstance(categorical_features, str) and not hasattr(X, "columns"):
-        return None
-    if not hasattr(X, "shape"):
-        X = np.asarray(X, dtype=object)
-    if len(X.shape) != 2:
-        return None  # to be refused by the validation
-    return _check_categorical_features(X, categorical_features)
+    if not hasattr(X, "columns"):
+        if isinstance(categorical_features, str):
+            return None
+        X = as_table(X)
+    try:
+        flags = _check_categorical_features(X, categorical_features)
+        if flags is not None and flags.shape != (X.shape[1],):
+            raise ValueError(f"categorical_features has shape {flags.shape}")
+    except ValueError as error:
+        n_features = X.shape[1]
+        raise ValueError(
+            f"{str(error).rstrip('.')}; X has {n_features} columns, got "
+            f"categorical_features={shortened(categorical_features)}: give numbers of "
+            f"columns from 0 to {n_features - 1}, {n_features} bools, or names where X "
+            "has them."
+        ) from error
+    return None if flags is None else flags.copy()
+
+
+def as_table(X, estimator=None):
+    """X as what has rows and columns: the data frame that it is, or a dense ndarray.
+
+    Cells of lists keep their types. The estimator is named in messages.
+
+    Raises
+    ------
+    ValueError
+        If it has not two dimensions.
+    """
+    if hasattr(X, "columns"):
+        return X
+    if isinstance(X, list | tuple):
+        # As strings and numbers stay apart, so do "nan" and NaN.
+        X = np.array(X, dtype=object)
+    return check_array(
+        dense(X),
+        dtype=None,
+        ensure_all_finite=False,
+        ensure_min_samples=0,
+        estimator=estimator,
+        input_name="X",
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +88,8 @@ class Categories:
     Attributes
     ----------
     of_columns : list of ndarray or None
-        Of strings or of float64, in the order of their codes; None for a column of
-        numbers.
+        Of strings, or of float64, in the order of their codes; None for a column of
+        numbers. Whole numbers of which float64 would merge some are kept as integers.
     """
 
     of_columns: list
@@ -61,7 +102,7 @@ class Categories:
 
         Parameters
         ----------
-        X : array-like or data frame of shape (n_samples, n_features)
+        X : array-like, sparse matrix or data frame of shape (n_samples, n_features)
         is_categorical : ndarray of bool of shape (n_features,)
         used : ndarray of bool of shape (n_samples,)
 
@@ -72,10 +113,12 @@ class Categories:
         ValueError
             If a column holds infinity.
         """
-        X, names = _with_columns(X)
+        X = as_table(X)
         known = [None] * len(is_categorical)
         for index in np.flatnonzero(is_categorical):
-            known[index] = _seen_categories(_column(X, index), names[index], used)
+            known[index] = _seen_categories(
+                _column(X, index), column_words(X, index), used
+            )
         return cls(known)
 
     @property
@@ -96,7 +139,7 @@ class Categories:
             If a column holds strings where it had numbers, or the other way round, or
             if what is no category is no number.
         """
-        X, names = _with_columns(X)
+        X = as_table(X)
         encoded = np.empty(X.shape)
         is_number = np.array([known is None for known in self.of_columns])
         if is_number.any():
@@ -104,13 +147,31 @@ class Categories:
                 _safe_indexing(X, np.flatnonzero(is_number), axis=1),
                 dtype=np.float64,
                 ensure_all_finite="allow-nan",
+                ensure_min_samples=0,
                 input_name="X",
             )
         for index in np.flatnonzero(~is_number):
             encoded[:, index] = codes_of(
-                _column(X, index), self.of_columns[index], names[index]
+                _column(X, index), self.of_columns[index], column_words(X, index)
             )
         return encoded
+
+    def unknown_of(self, other):
+        """Categories of the same columns that are known to another only.
+
+        Returns
+        -------
+        dict
+            Lists of categories by the number of the column, where there are some.
+        """
+        unknown = {}
+        for index, known in enumerate(self.of_columns):
+            if known is not None:
+                theirs = other.of_columns[index]
+                new = codes_of(theirs, known, f"column {index}") == UNKNOWN
+                if new.any():
+                    unknown[index] = theirs[new].tolist()
+        return unknown
 
 
 def codes_of(column, categories, name):
@@ -136,19 +197,13 @@ def codes_of(column, categories, name):
             f"Categories of {name} were {kinds[0]} in fit, got {kinds[1]}: convert the "
             "column to the type that it had."
         )
+    if categories.dtype != values.dtype and kinds[0] == "numbers":
+        categories, values = _objects(categories), _objects(values)
     order = np.argsort(categories)
     at = np.searchsorted(categories[order], values).clip(max=len(categories) - 1)
     found = order[at]
     codes[~missing] = np.where(categories[found] == values, found, UNKNOWN)
     return codes
-
-
-def _with_columns(X):
-    """X as something that has columns, and words for each of them."""
-    if not hasattr(X, "columns"):
-        X = check_array(X, dtype=None, ensure_all_finite=False, input_name="X")
-        return X, [f"column {index}" for index in range(X.shape[1])]
-    return X, [f"column {name!r}" for name in X.columns]
 
 
 def _column(X, index):
@@ -158,6 +213,9 @@ def _column(X, index):
 def _seen_categories(column, name, used):
     values, missing = _cells(column, name)
     seen = np.unique(values[used[~missing]])
+    if seen.dtype == object:
+        whole = np.array(seen.tolist())
+        seen = whole if whole.dtype.kind in "iu" else seen
     declared = getattr(getattr(column, "dtype", None), "categories", None)
     if not hasattr(declared, "to_list") or not len(seen):
         return seen
@@ -166,27 +224,31 @@ def _seen_categories(column, name, used):
 
 
 def _cells(column, name):
-    """The known cells of a column, as strings or float64, and which are missing."""
-    if hasattr(column, "to_list"):
-        column = np.array([*column.to_list(), None], dtype=object)[:-1]
-    column = np.asarray(column)
+    """The known cells of a column, and which are missing.
+
+    They are strings, float64, or Python's numbers where float64 would merge some.
+    """
+    column = _objects(column) if hasattr(column, "to_list") else np.asarray(column)
     if column.dtype.kind in "iufb":
-        values = column.astype(np.float64)
-        missing = np.isnan(values)
-        values = values[~missing]
+        missing = np.isnan(column)
+        values = _numbers(column[~missing], name)
     else:
         missing = np.array([_is_missing(cell) for cell in column], dtype=bool)
         values = _of_one_type(column[~missing], name)
-    if values.dtype.kind == "f" and np.isinf(values).any():
-        raise ValueError(
-            f"Input X contains infinity in {name}, whose values are categories: give "
-            "it a finite code, or make it missing."
-        )
     return values, missing
 
 
+def _objects(values):
+    """An object array of what a column holds, in Python's types."""
+    cells = values.to_list() if hasattr(values, "to_list") else values.tolist()
+    return np.array([*cells, None], dtype=object)[:-1]
+
+
 def _is_missing(cell):
-    return cell is None or is_scalar_nan(cell) or is_pandas_na(cell)
+    if cell is None or is_pandas_na(cell):
+        return True
+    differs = cell != cell  # NaN and NaT do, also from themselves
+    return isinstance(differs, bool | np.bool_) and bool(differs)
 
 
 def _of_one_type(cells, name):
@@ -199,5 +261,26 @@ def _of_one_type(cells, name):
             "convert all of them to strings."
         )
     if kinds == {"numbers"}:
-        return cells.astype(np.float64)
+        return _numbers(cells, name)
     return np.array([str(cell) for cell in cells], dtype=str)
+
+
+def _numbers(cells, name):
+    """Numbers as float64, or as objects where that would merge some of them."""
+    if (cells == np.inf).any() or (cells == -np.inf).any():
+        raise ValueError(
+            f"Input X contains infinity in {name}, whose values are categories: give "
+            "it a finite code, or make it missing."
+        )
+    try:
+        values = cells.astype(np.float64)
+        if cells.dtype.kind in "fb":
+            is_exact = values == cells
+        else:
+            is_exact = np.abs(values) < WHOLE
+        if is_exact.all():
+            return values
+    except OverflowError:  # of Python's integers
+        pass
+    cells = [cell.item() if isinstance(cell, np.generic) else cell for cell in cells]
+    return np.array([*cells, None], dtype=object)[:-1]

@@ -1,6 +1,7 @@
 """Checks of what users hand to the estimators, each with a remedy in its message."""
 
 import warnings
+from collections import Counter
 from contextlib import contextmanager
 from decimal import Decimal
 from itertools import pairwise
@@ -8,8 +9,14 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from sklearn.exceptions import DataConversionWarning
-from sklearn.utils.validation import _check_sample_weight, assert_all_finite
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    assert_all_finite,
+    check_array,
+)
 
 from skkan._threads import single_thread
 from skkan.solvers import DivergenceError
@@ -19,10 +26,23 @@ REMEDIES = {
     "missing values encoded as NaN": (
         "Formulas have no value at missing: impute these cells, or leave the rows out."
     ),
+    "sample_weight.shape ==": "Give one weight for each row of X.",
+}
+# Of single columns: what to do in a fit, and with rows that come after it.
+INFINITE = "Make these cells missing (NaN), clip them, or leave their rows out."
+NUMBERS = "It held numbers in fit: convert its cells to numbers, or make them missing."
+COLUMN_REMEDIES = {
+    "Input X contains infinity": (INFINITE, INFINITE),
     "could not convert string to float": (
         "Name columns of text in categorical_features, or give them a categorical data "
-        "type, such as X[column].astype('category')."
+        "type, such as X[column].astype('category').",
+        NUMBERS,
     ),
+    "Complex data not supported": (
+        "Give real and imaginary parts as two columns.",
+        NUMBERS,
+    ),
+    "float() argument must be": ("Convert it to numbers.", NUMBERS),
 }
 
 
@@ -33,9 +53,104 @@ def remedies():
         yield
     except ValueError as error:
         for beginning, remedy in REMEDIES.items():
-            if beginning in str(error):
+            if beginning in str(error) and remedy not in str(error):
                 raise ValueError(f"{error} {remedy}") from error
         raise
+
+
+@contextmanager
+def column_told(X, is_categorical=None, *, in_fit):
+    """Add the column and a remedy to those messages about X that lack them.
+
+    Parameters
+    ----------
+    X : array-like, sparse matrix or data frame of shape (n_samples, n_features)
+    is_categorical : ndarray of bool of shape (n_features,), default=None
+        Columns that need not hold numbers.
+    in_fit : bool
+        Whether the columns may still become others.
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        for beginning, remedy in COLUMN_REMEDIES.items():
+            if beginning in str(error) and " in column " not in str(error):
+                where = _column_with(beginning, X, is_categorical)
+                if where:
+                    what = str(error).splitlines()[0].rstrip(".:")
+                    raise type(error)(
+                        f"{what} in {where}. {remedy[0 if in_fit else 1]}"
+                    ) from error
+        raise
+
+
+def _column_with(beginning, X, is_categorical):
+    """Words for the first column that alone has the same message, or None."""
+    if not hasattr(X, "shape"):
+        X = np.array(X, dtype=object)
+    if len(X.shape) != 2:
+        return None
+    if issparse(X):
+        X = X.tocsc()
+    elif isinstance(X, np.ndarray) and X.dtype.kind == "U":
+        X = X.astype(object)
+    for index in range(X.shape[1]):
+        if is_categorical is not None and is_categorical[index]:
+            continue
+        column = _safe_indexing(X, [index], axis=1)
+        try:
+            check_array(
+                column,
+                accept_sparse=True,
+                dtype=np.float64,
+                ensure_all_finite="allow-nan",
+                ensure_min_samples=0,
+                input_name="X",
+            )
+        except (TypeError, ValueError) as error:
+            if beginning in str(error):
+                return column_words(X, index)
+    return None
+
+
+def column_words(X, index):
+    """Words for a column of a data frame, or of an array."""
+    return (
+        f"column {X.columns[index]!r}" if hasattr(X, "columns") else f"column {index}"
+    )
+
+
+def checked_names(X):
+    """Raise if columns of a data frame have the same name."""
+    counts = Counter(getattr(X, "columns", ()))
+    several = [name for name, count in counts.items() if count > 1]
+    if several:
+        raise ValueError(
+            f"Columns of X must have different names, got {several} more than once: "
+            "rename them, or pass X.to_numpy()."
+        )
+
+
+def checked_no_dates(X, is_categorical=None):
+    """Raise if a column, those of categories aside, is of dates or durations."""
+    if hasattr(X, "columns"):
+        dtypes = [*X.dtypes]
+        where = [f" in {column_words(X, index)}" for index in range(len(dtypes))]
+    else:
+        dtypes, where, is_categorical = [getattr(X, "dtype", None)], [""], None
+    flags = [False] * len(dtypes) if is_categorical is None else is_categorical
+    for dtype, place, is_category in zip(dtypes, where, flags, strict=False):
+        if not is_category and _is_of_time(dtype):
+            raise TypeError(
+                f"X must hold numbers, got dtype {dtype}{place}: convert it, such as "
+                "to days since some date or to the hour of the day."
+            )
+
+
+def _is_of_time(dtype):
+    if hasattr(dtype, "is_temporal"):  # of polars
+        return dtype.is_temporal()
+    return getattr(dtype, "kind", None) in ("m", "M")
 
 
 @contextmanager
@@ -95,9 +210,10 @@ def checked_continuation(asked):
 
 def checked_weights(sample_weight, X, fewest):
     """Non-negative float64 weights, at least `fewest` of them positive."""
-    weight = _check_sample_weight(
-        sample_weight, X, dtype=np.float64, ensure_non_negative=True
-    )
+    with remedies():
+        weight = _check_sample_weight(
+            sample_weight, X, dtype=np.float64, ensure_non_negative=True
+        )
     if not weight.any():
         raise ValueError(
             "Sample weights must contain at least one non-zero number, got only zeros."

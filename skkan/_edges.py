@@ -201,6 +201,8 @@ class EdgeFunction:
 
     def _features(self, x, *, derivative=False):
         if self.categories is not None:
+            if hasattr(x, "to_list"):
+                x = x.to_list()  # which keeps whole numbers beside missing cells
             x = np.asarray(x, dtype=None if isinstance(x, np.ndarray) else object)
             column = codes_of(x.ravel(), self.categories, repr(self.source_name))
         else:

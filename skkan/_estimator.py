@@ -190,13 +190,18 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
         checked_pair(X_val, y_val)
         earlier = self._earlier_fit() if self.warm_start or only_prune else None
         rows = self._check_rows(
-            X, y, sample_weight, reset=not only_prune, goes_on=earlier is not None
+            X,
+            y,
+            sample_weight,
+            reset=earlier is None,
+            goes_on=earlier is not None and not only_prune,
         )
         held_out = None
         if X_val is not None:
             with told_of("X_val and y_val"):
                 held_out = self._check_rows(X_val, y_val, None, reset=False)
         start = self._start(rows, earlier, held_out=held_out)
+        self._forget_posterior()
         prunes = self.prune_threshold is not None
         if prunes:
             checked_pruning(self.prune_threshold, start.plan)
@@ -206,12 +211,15 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
         def attributes(network):
             return {"_network_arrays": network.to_arrays(), **start.frame.attributes}
 
+        def described(network):  # what a prediction inside of a fit needs
+            return {**attributes(network), **description(network, start.data)}
+
         callbacks, progress = [], []
         if not only_prune:
             callbacks = CallbackObserver.create(
                 self,
                 given,
-                attributes,
+                described,
                 None if prunes or adapts else n_stages,
                 self.max_iter,
             )
@@ -331,9 +339,13 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
         self._replace_fit(fitted)
 
     def _replace_fit(self, fitted):
-        for name in OF_POSTERIOR:
-            vars(self).pop(name, None)  # of an earlier fit by another solver
+        self._forget_posterior()
         vars(self).update(fitted)
+
+    def _forget_posterior(self):
+        """Drop what an earlier fit knew, which neither callbacks nor this fit have."""
+        for name in OF_POSTERIOR:
+            vars(self).pop(name, None)
 
     def _monitor(self, start, observers):
         validation = None

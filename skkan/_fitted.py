@@ -14,8 +14,14 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skkan._categories import Categories
-from skkan._checks import checked_device, remedies
+from skkan._categories import Categories, as_table
+from skkan._checks import (
+    checked_device,
+    checked_names,
+    checked_no_dates,
+    column_told,
+    remedies,
+)
 from skkan._losses import REGRESSION_LOSSES
 from skkan._network import KANNetwork
 from skkan._posterior import deviations, output_deviations
@@ -55,7 +61,7 @@ class FittedKAN(BaseEstimator):
         return tags
 
     def _validated(self, X):
-        """X as float64, dense or of compressed rows, with codes for categories."""
+        """X as float64; dense with codes for categories, or perhaps of sparse rows."""
         check_is_fitted(self)
         with remedies():
             return self._validated_as(X, reset=False)
@@ -68,10 +74,14 @@ class FittedKAN(BaseEstimator):
             "ensure_all_finite": "allow-nan",
             **checks,
         }
-        if self.categories_ is None:
-            return validate_data(self, X, *y, reset=reset, **checks)
-        validate_data(self, X, reset=reset, skip_check_array=True)
-        X = Categories(self.categories_).encoded(dense(X))
+        checked_names(X)
+        checked_no_dates(X, self.is_categorical_)
+        with column_told(X, self.is_categorical_, in_fit=reset):
+            if self.categories_ is None:
+                return validate_data(self, X, *y, reset=reset, **checks)
+            X = as_table(X, self)
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            X = Categories(self.categories_).encoded(X)
         if y:
             return check_X_y(X, *y, estimator=self, **checks)
         return check_array(X, estimator=self, input_name="X", **checks)
@@ -146,7 +156,8 @@ class FittedKAN(BaseEstimator):
             factor, deviations_of = self._posterior_factor, deviations
         else:
             factor, deviations_of = self._output_factor, output_deviations
-        factor = torch.from_numpy(factor).to(network.layers[0].mask.device)
+        # A copy, as torch takes no arrays that are mapped from a file for reading.
+        factor = torch.tensor(factor, device=network.layers[0].mask.device)
         n_values = len(factor) * len(self._baseline)
         with single_thread, torch.no_grad():
             for rows in _blocks(X.shape[0], n_values, CHUNK):

@@ -67,6 +67,7 @@ class KANRegressor(RegressorMixin, BaseKAN):
         column numbers or of names. Such a feature has one learnt value for each
         category that appears in training, without order or base function, shrunk
         towards zero by `alpha`; zero is the value of categories that are not known.
+        They are told apart as strings or as numbers, whole ones of any size.
     n_grid_updates : int, default=5
         How often the grids of hidden layers follow their activations. "lm" moves those
         that their nodes have outgrown. Other solvers move all of them in the first half
@@ -133,7 +134,8 @@ default="squared_error"
         See `tol`.
     warm_start : bool, default=False
         Whether `fit` goes on from the earlier fit, with its scaling and grids. With a
-        larger `grid_size` the fitted curves are first carried over to finer grids.
+        larger `grid_size` the fitted curves are first carried over to finer grids. The
+        columns must have the same names, and no categories that it does not know.
     random_state : int, RandomState instance or None, default=None
         Source of the starting weights, of a validation split and of mini-batches. An
         int makes fits identical bit by bit.
@@ -409,8 +411,8 @@ default="squared_error"
         """Take one pass of Adam over a batch of rows.
 
         The first call fixes the scaling of inputs and target and the grids, on
-        `grid_size` intervals; make its batch representative. Calls after `fit` go on
-        from there.
+        `grid_size` intervals; make its batch representative. Categories that only later
+        batches hold are not known. Calls after `fit` go on from there.
 
         Parameters
         ----------

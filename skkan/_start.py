@@ -8,11 +8,12 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from reprlib import repr as shortened
 
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _num_samples
+from sklearn.utils.validation import _get_feature_names, _num_samples
 
 from skkan._categories import Categories, categorical_columns
 from skkan._checks import (
@@ -22,6 +23,8 @@ from skkan._checks import (
     checked_layer_sizes,
     checked_same_columns,
     checked_weights,
+    column_told,
+    column_words,
     remedies,
     told_of,
 )
@@ -278,8 +281,10 @@ class StartingKAN(FittedKAN, metaclass=ABCMeta):
                 "None."
             )
         with remedies():
-            if reset:
-                self._find_categories(X, sample_weight, goes_on=goes_on)
+            if goes_on:
+                self._check_same_columns(X, sample_weight)
+            elif reset:
+                self._find_categories(X, sample_weight)
             X, y = self._validated_as(
                 X, y, reset=reset, multi_output=True, ensure_min_samples=fewest
             )
@@ -291,23 +296,48 @@ class StartingKAN(FittedKAN, metaclass=ABCMeta):
             X, y, weight = X[used], y[used], weight[used]
         return X, y, weight
 
-    def _find_categories(self, X, sample_weight, *, goes_on):
-        """Set the attributes about categories, or check those of the earlier fit."""
-        is_categorical = categorical_columns(X, self.categorical_features)
-        if goes_on:
-            asked, fitted = (
-                None if flags is None else flags.tolist()
-                for flags in (is_categorical, self.is_categorical_)
-            )
-            checked_continuation({"is_categorical_": (asked, fitted)})
+    def _find_categories(self, X, sample_weight):
+        """Set the attributes about categories."""
+        with column_told(X, in_fit=True):
+            self.is_categorical_ = categorical_columns(X, self.categorical_features)
+            self.categories_ = None
+            if self.is_categorical_ is not None:
+                known = self._categories_of(X, sample_weight, self.is_categorical_)
+                self.categories_ = known.of_columns
+
+    def _categories_of(self, X, sample_weight, is_categorical):
+        used = np.ones(_num_samples(X), dtype=bool)
+        if sample_weight is not None:
+            used = checked_weights(sample_weight, X, fewest=1) > 0
+        return Categories.of_rows(X, is_categorical, used)
+
+    def _check_same_columns(self, X, sample_weight):
+        """Raise unless X has the columns and categories of the earlier fit."""
+        with column_told(X, in_fit=False):
+            is_categorical = categorical_columns(X, self.categorical_features)
+        names, asked = _get_feature_names(X), {}
+        if names is not None and hasattr(self, "feature_names_in_"):
+            fitted = self.feature_names_in_.tolist()
+            asked["feature_names_in_"] = (names.tolist(), fitted)
+        elif len(getattr(X, "shape", ())) == 2:
+            asked["n_features"] = (X.shape[1], self.n_features_in_)
+        asked["is_categorical_"] = tuple(
+            None if flags is None else flags.tolist()
+            for flags in (is_categorical, self.is_categorical_)
+        )
+        checked_continuation(asked)
+        if is_categorical is None:
             return
-        self.is_categorical_, self.categories_ = is_categorical, None
-        if is_categorical is not None:
-            used = np.ones(_num_samples(X), dtype=bool)
-            if sample_weight is not None:
-                used = checked_weights(sample_weight, X, fewest=1) > 0
-            known = Categories.of_rows(X, is_categorical, used)
-            self.categories_ = known.of_columns
+        new = self._categories_of(X, sample_weight, is_categorical)
+        unknown = Categories(self.categories_).unknown_of(new)
+        if unknown:
+            place, categories = next(iter(unknown.items()))
+            raise ValueError(
+                "The earlier fit, which is to be continued, has no values for the "
+                f"categories {shortened(categories)} of {column_words(X, place)}: "
+                "leave these rows out, make the cells missing, or start afresh by fit "
+                "with warm_start=False."
+            )
 
     def _earlier_fit(self):
         """Frame of the earlier fit, or None."""
@@ -331,10 +361,7 @@ class StartingKAN(FittedKAN, metaclass=ABCMeta):
         basis = network.layers[0].basis
         skip = self._asked_structure().additive_skip
         has_skip = network.skip is not None
-        asked = {
-            "n_features": (rows[0].shape[1], network.n_features),
-            "n_outputs": (rows[1].shape[1], network.widths[-1]),
-        }
+        asked = {"n_outputs": (rows[1].shape[1], network.widths[-1])}
         if not streaming:
             asked |= {
                 "hidden_layer_sizes": (

@@ -11,6 +11,7 @@ callback = pytest.importorskip("sklearn.callback")
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 SHORT = {"max_iter": 6, "tol": 0.0, "n_grid_updates": 0, "random_state": 0}
+BRIEF = {**SHORT, "max_iter": 2}
 both = pytest.mark.parametrize("make", [KANRegressor, KANClassifier])
 
 
@@ -61,6 +62,38 @@ def test_tree_is_fit_then_grid_stage_then_iteration(make, table):
     assert recorder.ended[-1] == ("fit",)
     assert recorder.calls == ["setup", "teardown"]
     assert recorder.scores[-1] == model.score(*table)
+
+
+def test_posterior_of_an_earlier_fit_is_not_that_of_a_refit(table):
+    """A callback of a refit sees what one of a first fit sees."""
+    X, y = table
+
+    class Predicting(Recorder):
+        def on_fit_task_end(self, estimator, context, *, fitted_estimator):
+            self.scores.append(fitted_estimator.predict_proba(X))
+
+    earlier, recorder = KANClassifier((2,), **BRIEF).fit(X, -y), Predicting()
+    for model in (earlier, KANClassifier((2,), **BRIEF)):
+        model.set_callbacks(recorder).fit(X, y)
+    half = len(recorder.scores) // 2
+    np.testing.assert_array_equal(recorder.scores[:half], recorder.scores[half:])
+
+
+def test_missing_cells_are_predicted_on_the_way(table):
+    """Also in a refit, where an earlier fit had other columns."""
+    X, y = table
+
+    class Predicting(Recorder):
+        def on_fit_task_end(self, estimator, context, *, fitted_estimator):
+            self.scores.append(fitted_estimator.predict(rows))
+
+    recorder = Predicting()
+    model = KANRegressor((2,), **BRIEF).set_callbacks(recorder)
+    for n_features in (3, 2):
+        rows = X[:5, :n_features].copy()
+        rows[0, 0] = np.nan
+        model.fit(X[:, :n_features], y)
+        np.testing.assert_array_equal(recorder.scores[-1], model.predict(rows))
 
 
 def test_pruning_by_evidence_is_one_more_stage(table):

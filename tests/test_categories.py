@@ -113,11 +113,56 @@ def test_lists_may_hold_categories():
     assert_array_equal(encoded, [[0, 1.5], [1, 2.5]])
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64, object])
+@pytest.mark.parametrize("first", [2**53 - 2, 2**60, 2**63 - 4, 2**63 + 1, 10**400])
+def test_whole_numbers_of_any_size_are_told_apart(first, dtype):
+    """What float64 merges, from 2^53 on, are different categories."""
+    numbers = [first + step for step in (2, 0, 1, 2)]
+    if dtype is not object and numbers[0] > np.iinfo(dtype).max:
+        return
+    X = np.array(numbers, dtype=dtype).reshape(-1, 1)
+    categories = known(X)
+    assert categories.of_columns[0].tolist() == [first, first + 1, first + 2]
+    assert_array_equal(categories.encoded(X)[:, 0], [2, 0, 1, 2])
+    near = np.array([[first - 1], [first + 3]], dtype=dtype)
+    assert_array_equal(categories.encoded(near)[:, 0], -1)
+    whole = categories.encoded(np.array([[1.0], [2.0**60]]))[:, 0]
+    assert_array_equal(whole, [-1, 0 if first == 2**60 else -1])
+
+
+def test_long_floats_are_told_apart():
+    X = np.longdouble(1) + np.arange(3)[:, None] * np.finfo(np.longdouble).eps
+    assert known(X).counts == len(np.unique(X))
+
+
+def test_missing_cells_of_lists_and_dates_are_no_categories():
+    """Not even among strings, of which numpy would make the string "nan"."""
+    X = [[1.0, "a"], [2.0, float("nan")], [3.0, None], [4.0, "b"]]
+    categories = known(X, (False, True))
+    assert categories.of_columns[1].tolist() == ["a", "b"]
+    assert_array_equal(categories.encoded(X)[:, 1], [0, np.nan, np.nan, 1])
+    dates = [pd.NaT, pd.Timestamp(0), np.datetime64("NaT"), pd.NA]
+    X = np.array(dates, dtype=object).reshape(-1, 1)
+    assert_array_equal(known(X).encoded(X)[:, 0], [np.nan, 0, np.nan, np.nan])
+
+
+def test_new_categories_are_those_that_another_knows():
+    table = np.array([["a", 1], ["b", 2]], dtype=object)
+    other = np.array([["b", 3], ["c", 2]], dtype=object)
+    new = known(table, (True, True)).unknown_of(known(other, (True, True)))
+    assert new == {0: ["c"], 1: [3.0]}
+    assert known(table, (True, False)).unknown_of(
+        known(other, (True, False))
+    ).keys() == {0}
+
+
 @pytest.mark.parametrize(
     ("values", "error", "match"),
     [
         (["a", 1], TypeError, "got strings and numbers in column 0: convert all"),
         ([1.0, np.inf], ValueError, "Input X contains infinity in column 0"),
+        ([2**60, np.inf], ValueError, "Input X contains infinity in column 0"),
+        ([10**400, -np.inf], ValueError, "Input X contains infinity in column 0"),
     ],
 )
 def test_columns_that_hold_no_categories(values, error, match):

@@ -269,6 +269,20 @@ def test_read_only_memory_map(tmp_path, rng):
 # Metadata routing.
 
 
+def test_models_mapped_for_reading_predict(tmp_path, rng):
+    """As the processes of joblib get them."""
+    X = rng.normal(size=(40, 2))
+    model = KANRegressor((2,), solver="lm", max_iter=5, random_state=0).fit(X, X[:, 0])
+    joblib.dump(model, tmp_path / "model")
+    mapped = joblib.load(tmp_path / "model", mmap_mode="r")
+    torch.set_warn_always(True)
+    try:
+        result = mapped.predict(X, return_std=True)
+    finally:
+        torch.set_warn_always(False)
+    assert_array_equal(result, model.predict(X, return_std=True))
+
+
 def test_sample_weights_are_routed_to_a_step(diabetes):
     X, y = diabetes
     weight = np.arange(len(y)) % 3

@@ -4,11 +4,14 @@ from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
+from scipy.sparse import csr_array
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 
 from skkan import KANClassifier, KANRegressor
 from skkan.solvers import Adam
+from skkan.symbolic import SymbolicKANRegressor
 
 # Models that need to be fitted are fitted in one iteration.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -98,11 +101,107 @@ def test_text_columns(make, table):
     frame = pd.DataFrame(X, columns=["a", "b", "c"]).assign(b="blue")
     with pytest.raises(ValueError, match=r"convert string.*categorical_features"):
         make().fit(frame, y)
+    for columns in (frame, frame[["b"]].assign(c=X[:, 0])):
+        with pytest.raises(ValueError, match=r"float: 'blue' in column 'b'\. Name col"):
+            make().fit(columns, y)
+    model = make(max_iter=1).fit(frame.assign(b=0.0), y)
+    with pytest.raises(ValueError, match=r"'blue' in column 'b'\. It held numbers"):
+        model.predict(frame)
+    with pytest.raises(ValueError, match=r"'blue' in column 1\. It held numbers"):
+        make(max_iter=1).fit(X, y).predict(frame.to_numpy().tolist())
+
+
+CATEGORIES = pytest.mark.parametrize("categorical_features", [None, [2]])
+
+
+@CATEGORIES
+@both
+def test_rows_that_are_no_table(make, categorical_features, table):
+    """scikit-learn's messages, with categories as without."""
+    X, y = table
+    X[:, 2] = y
+    settings = {"categorical_features": categorical_features, "max_iter": 1}
+    model = make(**settings).fit(X, y)
+    for rows, kind in ((X[0], "1D"), (None, "scalar"), (3.0, "scalar")):
+        with pytest.raises(ValueError, match=f"Expected 2D array, got {kind} array"):
+            model.predict(rows)
+    with pytest.raises(ValueError, match="Expected a 2-dimensional container but got"):
+        model.predict(pd.Series(X[0]))
+    with pytest.raises(ValueError, match=r"0 sample\(s\) \(shape=\(0, 3\)\).* by KAN"):
+        model.predict(X[:0])
+    with pytest.raises(ValueError, match="Found array with dim 3"):
+        model.predict(X[None])
+    with pytest.raises(ValueError, match="Expected 2D array, got 1D array"):
+        make(categorical_features=[0]).fit(["a", "b"], [1, 2])
+    with pytest.raises(ValueError, match=r"0 feature\(s\) \(shape=\(30, 0\)\)"):
+        make(categorical_features=categorical_features).fit(X[:, :0], y)
+
+
+@CATEGORIES
+@both
+@pytest.mark.parametrize("container", [pd.DataFrame, np.array, csr_array])
+def test_column_of_infinity_is_named(make, categorical_features, container, table):
+    X, y = table
+    bad = container(spoiled(X.round(), (3, 1), np.inf))
+    model = make(categorical_features=categorical_features, max_iter=1)
+    with pytest.raises(ValueError, match=r"contains infinity .* in column 1\. Make"):
+        model.fit(bad, y)
+
+
+@pytest.mark.parametrize("make_frame", [pd.DataFrame, pl.DataFrame])
+@pytest.mark.parametrize("what", ["datetime64[ns]", "timedelta64[ns]"])
+def test_dates_are_not_numbers(what, make_frame, table):
+    """Alone in a table they would pass for counts of nanoseconds."""
+    X, y = table
+    when = np.arange(30).astype(what)
+    for columns in ({"a": X[:, 0], "when": when}, {"when": when}):
+        with pytest.raises(
+            TypeError, match=r"must hold numbers, .* in column 'when': c"
+        ):
+            KANRegressor().fit(make_frame(columns), y)
+    with pytest.raises(TypeError, match="must hold numbers, got dtype"):
+        KANRegressor().fit(when.reshape(-1, 1), y)
+    frame = pd.DataFrame({"a": X[:, 0], "when": [pd.Timestamp(0)] * 30}, dtype=object)
+    with pytest.raises(TypeError, match=r"not 'Timestamp' in column 'when'\. Convert"):
+        KANRegressor().fit(frame, y)
+    model = KANRegressor((), max_iter=1, categorical_features=["when"])
+    assert len(model.fit(pd.DataFrame({"when": when}), y).categories_[0]) == 30
+
+
+def test_formulas_name_the_column(table):
+    """They check their rows themselves, before any network is fitted."""
+    X, y = table
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    with pytest.raises(ValueError, match=r"contains infinity .* in column 'b'\. Make"):
+        SymbolicKANRegressor().fit(frame.assign(b=np.inf), y)
+    with pytest.raises(TypeError, match=r"must hold numbers, .* in column 'b': conv"):
+        SymbolicKANRegressor().fit(frame.assign(b=pd.Timestamp(0)), y)
+
+
+@both
+def test_names_that_occur_twice(make, table):
+    X, y = table
+    frame = pd.DataFrame(X, columns=["a", "b", "a"])
+    for categorical_features in ("from_dtype", None, ["a"], [0]):
+        model = make(categorical_features=categorical_features)
+        with pytest.raises(ValueError, match=r"different names, got \['a'\] more than"):
+            model.fit(frame, y)
+
+
+def test_categorical_features_of_other_shapes(table):
+    X, y = table
+    for value in ([[True], [False], [False]], ["a"]):
+        with pytest.raises(ValueError, match=r"got categorical_features=.*: give num"):
+            KANRegressor(categorical_features=value).fit(X, y)
 
 
 @both
 def test_complex_numbers(make, table):
     X, y = table
+    frame = pd.DataFrame(X, columns=["a", "b", "c"]).assign(c=X[:, 2] + 1j)
+    frame["a"] = (frame["a"] > 0).astype("category")
+    with pytest.raises(ValueError, match=r"^Complex .* in column 'c'\. Give real .*$"):
+        make().fit(frame, y)
     with pytest.raises(ValueError, match="Complex data not supported"):
         make().fit(X + 1j, y)
     with pytest.raises(ValueError, match="Complex data not supported"):
@@ -111,8 +210,6 @@ def test_complex_numbers(make, table):
 
 @both
 def test_non_finite_sparse_features(make, table):
-    from scipy.sparse import csr_array
-
     X, y = table
     bad = csr_array(spoiled(X, (3, 1), np.inf))
     with pytest.raises(ValueError, match="Input X contains infinity"):
@@ -131,8 +228,10 @@ def test_bad_weights(make, table):
         make().fit(X, y, sample_weight=np.zeros(30))
     with pytest.raises(ValueError, match="n_samples=1, but at least 2 are required"):
         make().fit(X, y, sample_weight=np.eye(30)[0])
-    with pytest.raises(ValueError, match=r"sample_weight.shape == \(29,\)"):
+    with pytest.raises(ValueError, match=r"shape == \(29,\), .*Give one weight for"):
         make().fit(X, y, sample_weight=np.ones(29))
+    with pytest.raises(ValueError, match=r"Give one weight for each row of X\.$"):
+        make(categorical_features=[0]).fit(X, y, sample_weight=np.ones(29))
     with pytest.raises(ValueError, match="Input sample_weight contains NaN"):
         make().fit(X, y, sample_weight=np.full(30, np.nan))
 

@@ -224,3 +224,16 @@ def test_formulas_have_no_value_at_missing():
     assert formula.score(x[known], Y[known]) > 0.5
     with pytest.raises(ValueError, match=r"(?s)X contains NaN.*impute these cells"):
         fit_symbolic(model, x, Y)
+
+
+def test_bars_of_long_codes_have_different_names():
+    """Codes of stores, of which six digits do not tell all."""
+    codes = 1_234_560 + np.arange(60) % 3
+    for first in (0, 2**60):
+        model = KANRegressor((), categorical_features=[0], max_iter=2, random_state=0)
+        model.fit((first + codes).reshape(-1, 1), codes % 3)
+        display = EdgeFunctionDisplay.from_estimator(model)
+        names = [tick.get_text() for tick in display.axes_[0].get_xticklabels()]
+        if first == 0:
+            assert names == ["1234560", "1234561", "1234562"]
+        assert not any("e+" in name for name in names)

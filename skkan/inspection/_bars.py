@@ -138,4 +138,5 @@ def name_categories(ax, categories, room):
 
 def _text(category):
     """A category as text, numbers without needless digits."""
-    return category if isinstance(category, str) else f"{category:g}"
+    # Codes of stores and the like have seven digits and more.
+    return f"{category:.15g}" if isinstance(category, float) else str(category)

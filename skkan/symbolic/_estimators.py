@@ -26,7 +26,13 @@ from sklearn.utils.validation import (
 )
 
 from skkan._categories import categorical_columns
-from skkan._checks import checked_weights, earlier_fit_kept, remedies
+from skkan._checks import (
+    checked_no_dates,
+    checked_weights,
+    column_told,
+    earlier_fit_kept,
+    remedies,
+)
 from skkan._classifier import KANClassifier
 from skkan._edges import edge_functions, intercepts, node_names
 from skkan._losses import REGRESSION_LOSSES
@@ -132,7 +138,8 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
             getattr(X, "columns", None),
             categorical_columns(X, estimator.categorical_features),
         )
-        with remedies():
+        checked_no_dates(X)
+        with remedies(), column_told(X, in_fit=True):
             check_array(
                 X, accept_sparse="csr", dtype=np.float64, estimator=self, input_name="X"
             )
