@@ -150,13 +150,15 @@ class NoisyLoss(Loss):
         """Twice the bounded loss of each output of each sample."""
         return 2 * self.bounded(raw, target)
 
-    def noise_of(self, raw, target, sample_weight):
+    def noise_of(self, raw, target, sample_weight, variance=0.0):
         """Noise that predictions of rows show which were not trained on.
 
         Parameters
         ----------
         raw, target : Tensor of shape (n_samples, n_outputs)
         sample_weight : Tensor of shape (n_samples,)
+        variance : float or Tensor of shape (n_samples,), default=0.0
+            Of the predictions, in units of the noise; of normal errors only.
 
         Returns
         -------
@@ -174,14 +176,15 @@ class SquaredError(NoisyLoss):
     is_normal = True
     noise_power = 2.0
 
-    def noise_of(self, raw, target, sample_weight):
+    def noise_of(self, raw, target, sample_weight, variance=0.0):
         """Variance of normal errors nine tenths of which are as small as these are.
 
         Errors on tables have heavy tails: intervals from their variance would be too
         wide, and a single outlier could have all the say.
         """
         weight = sample_weight.cpu().numpy()
-        squares = (raw - target).square().cpu().numpy()
+        own = 1 + torch.as_tensor(variance).reshape(-1, 1).to(raw)
+        squares = ((raw - target).square() / own).cpu().numpy()
         limits = np.quantile(
             squares, COVERED, axis=0, weights=weight, method="inverted_cdf"
         )

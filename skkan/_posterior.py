@@ -17,6 +17,7 @@ from skkan._penalties import QuadraticPenalty
 from skkan._plan import make_objective
 
 BLOCK = 2**14  # rows whose basis values are held at a time
+SMALLEST_REST = 1e-6  # of the weight of all other rows in a prediction
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,6 +208,34 @@ def output_deviations(network, factor, x):
     columns = _outer_features(network, x).T
     root = torch.linalg.solve_triangular(factor, columns, upper=False)
     return root.expand(network.widths[-1], -1, -1)
+
+
+def variance_without(network, data, plan, rows):
+    """Variance of the outputs for some of the rows, as it is without the row itself.
+
+    Parameters
+    ----------
+    network, data, plan
+        As for `output_factor`.
+    rows : TrainingData
+        Some of the rows of the data.
+
+    Returns
+    -------
+    Tensor of shape (n_samples,), or None
+        At unit noise, the same for all outputs; None as for `output_factor`.
+
+    References
+    ----------
+    R. Cook and S. Weisberg, Residuals and Influence in Regression, 1982, section 2.2
+    (what is left of a leverage h without its row is h / (1 - h)).
+    """
+    factor = output_factor(network, data, plan)
+    if factor is None:
+        return None
+    factor = torch.from_numpy(factor).to(rows.X)
+    own = output_deviations(network, factor, rows.X)[0].square().sum(0)
+    return own / (1 - rows.sample_weight * own).clamp(min=SMALLEST_REST)
 
 
 def _outer_features(network, x):

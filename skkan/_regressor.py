@@ -263,7 +263,8 @@ default="squared_error"
     sees one batch at a time, begins with (5,).
 
     Of a weighted mean, `noise_std_` is the deviation of normal errors, nine tenths of
-    which are as small as nine tenths of the errors on the rows held out, and
+    which are as small as nine tenths of the errors on the rows held out, less what the
+    uncertainty of the curves has in them, and
     `return_std` counts only the curves that enter the output as uncertain. It is made
     for intervals: where most errors are small and a few are large, as with targets most
     of which are zero, the standard deviation of the errors is larger. There is no

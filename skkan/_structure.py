@@ -22,6 +22,7 @@ from skkan._monitor import Monitor
 from skkan._network import KANNetwork
 from skkan._penalties import QuadraticPenalty
 from skkan._plan import TrainingPlan
+from skkan._posterior import variance_without
 from skkan._second_order import (
     STARTING_STRENGTHS,
     Candidate,
@@ -387,8 +388,6 @@ class _Search:
     def judged(self, hidden, share, additive):
         """The weighted mean of networks and an additive model, for all rows."""
         rows, loss, noise = self._held_out, self._plan.loss, None
-        if loss.has_noise:
-            noise = loss.noise_of(self._raw, rows.target, rows.sample_weight)
         loss = loss.adapted(self._raw, rows.target, rows.sample_weight)
         self._plan = replace(self._plan, loss=loss)
         parts = []
@@ -402,6 +401,12 @@ class _Search:
         network, penalty = weighted_sum(parts)
         plan = judged_plan(self._plan, network, penalty.alpha)
         prior = Prior.of_alpha(network, penalty.alpha, 1.0, self._data.n_observations)
+        if loss.has_noise:
+            variance = 0.0
+            if loss.is_normal:  # their errors are those of the predictions, too
+                variance = variance_without(network, self._data, plan, rows)
+                variance = 0.0 if variance is None else variance
+            noise = loss.noise_of(self._raw, rows.target, rows.sample_weight, variance)
         message = additive.candidate.message if isinstance(additive, Learnt) else ""
         return Judged(network, prior, plan, self.n_iter, noise, message)
 

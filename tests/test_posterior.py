@@ -21,6 +21,7 @@ from skkan._posterior import (
     laplace_posterior,
     output_deviations,
     output_factor,
+    variance_without,
 )
 from skkan.solvers import LevenbergMarquardt
 
@@ -341,3 +342,19 @@ def test_factor_of_the_outputs_is_a_part_of_the_whole_precision(widths, rng):
     columns = dense_jacobian(network, x)[:, -1, own]
     variance = np.einsum("np,pn->n", columns, np.linalg.solve(expected, columns.T))
     assert_allclose(np.square(roots).sum(1)[-1], variance, rtol=1e-7)
+
+
+def test_variance_without_a_row_is_that_of_the_other_rows(rng):
+    """With the prior of all rows."""
+    network, data = make_problem(rng, [2, 3, 1])
+    plan = make_plan(QuadraticPenalty(0.3))
+    some = data.rows(torch.arange(4))
+    found = variance_without(network, data, plan, some)
+    factor = torch.from_numpy(output_factor(network, data, plan))
+    for row, variance in enumerate(found):
+        root = output_deviations(network, factor, data.X[[row]])[0]  # L^-1 f
+        features = factor @ root
+        own = data.sample_weight[row] * features @ features.T
+        others = factor @ factor.T - own
+        expected = features.T @ torch.linalg.solve(others, features)
+        assert_allclose(variance, expected.item(), rtol=1e-6)
