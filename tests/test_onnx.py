@@ -9,8 +9,10 @@ import skl2onnx
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.ensemble import VotingRegressor
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
@@ -371,6 +373,21 @@ def test_pipelines_of_skl2onnx(dtype, table):
         label, probability = run(model, X.astype(dtype))
         assert_array_equal(label, pipeline.predict(X))
         assert_allclose(probability, pipeline.predict_proba(X), rtol=0, atol=tolerance)
+
+
+def test_meta_estimators_of_skl2onnx(table):
+    register_converters()
+    X, y = table
+    model = KANRegressor((), **SHORT)
+    voting = VotingRegressor([("kan", model), ("ridge", Ridge())])
+    search = GridSearchCV(
+        make_pipeline(StandardScaler(), model), {"kanregressor__grid_size": [3, 6]}
+    )
+    for wrapped in (voting, search):
+        wrapped.fit(X, y)
+        exported = skl2onnx.to_onnx(wrapped, X[:1])
+        (found,) = run(exported, X)
+        assert_allclose(found[:, 0], wrapped.predict(X), rtol=0, atol=1e-10)
 
 
 def test_zipmap_is_what_skl2onnx_does_by_default(table):

@@ -53,7 +53,7 @@ class Curves:
             Of shape (n_outputs, n_samples).
         """
         graph = self._graph
-        if len(weight) > MOST_CURVES:
+        if len(weight) > MOST_CURVES or "columns" in vars(self):  # they are made once
             return graph.node("MatMul", self.matrix(weight), self.columns)
         constant, *others = self._gathered(self._basis.pieces(weight))
         splines = self._products(others, self._powers, constant)

@@ -20,10 +20,10 @@ def to_onnx(estimator, *, dtype=np.float32, arithmetic=np.float64, opset=OPSET):
     dtype : {numpy.float32, numpy.float64}, default=numpy.float32
         Of the features and the predictions.
     arithmetic : {numpy.float64, numpy.float32}, default=numpy.float64
-        What the model computes in. In float32 it is half as large, somewhat faster and
-        runs on devices that have no float64; predictions are then off by some 1e-6 of
-        their spread, and by more where large curves cancel. The scaling loses nothing
-        of differences between large numbers, such as years, in either.
+        What the model computes in. In float32 it is half as large, up to twice as fast
+        and runs on devices that have no float64; predictions are then off by some 1e-6
+        of their spread, and by more where large curves cancel. The scaling loses
+        nothing of differences between large numbers, such as years, in either.
     opset : int, default=18
         Version of the standard operations, from 15 on.
 
