@@ -97,6 +97,10 @@ class FittedKAN(BaseEstimator):
         means = torch.tensor(self._activity[0]["mean_features"])
         return network.with_values_at_missing(means.to(network.layers[0].mask.device))
 
+    def _network_on_cpu(self):
+        """The network of the fit on the CPU, such that it takes missing cells."""
+        return self._taking_missing(KANNetwork.from_arrays(self._network_arrays))
+
     def _network_for(self, X):
         """The fitted network, such that it takes the missing cells of X."""
         network = self.network_
@@ -137,8 +141,7 @@ class FittedKAN(BaseEstimator):
         check_is_fitted(self)
         fit, predictor = _PREDICTORS.get(self, (None, None))
         if fit is not self._network_arrays:
-            network = self._taking_missing(KANNetwork.from_arrays(self._network_arrays))
-            predictor = Predictor(network)
+            predictor = Predictor(self._network_on_cpu())
             _PREDICTORS[self] = self._network_arrays, predictor
         return predictor
 

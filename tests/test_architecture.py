@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import skkan
-from skkan import inspection, solvers, symbolic
+from skkan import export, inspection, solvers, symbolic
 
 PACKAGE = Path(skkan.__file__).parent
 
@@ -90,6 +90,15 @@ ORDER = [
     "symbolic._numpy_source",
     "symbolic._export",
     "symbolic",
+    "export._graph",
+    "export._search",
+    "export._curves",
+    "export._inputs",
+    "export._network",
+    "export._estimators",
+    "export._onnx",
+    "export._skl2onnx",
+    "export",
     "",  # skkan itself
 ]
 MODEL = {"_pieces", "_basis", "_input_basis", "_layers", "_network"}
@@ -126,8 +135,19 @@ ESTIMATORS = {
     "_classifier",
 }
 # They read fitted estimators, or are estimators themselves.
-READERS = {name for name in ORDER if re.match("_edges|inspection|symbolic", name)}
-OPTIONAL = {"matplotlib", "pandas", "polars", "sympy", "rich", "skops"}
+READERS = {
+    name for name in ORDER if re.match("_edges|inspection|symbolic|export", name)
+}
+OPTIONAL = {
+    "matplotlib",
+    "onnx",
+    "pandas",
+    "polars",
+    "rich",
+    "skl2onnx",
+    "skops",
+    "sympy",
+}
 
 
 def module_name(path):
@@ -262,7 +282,8 @@ def test_import_is_light():
 
     scikit-learn itself imports pandas where it finds it.
     """
-    code = "import sys, skkan; assert not {'matplotlib', 'sympy'} & set(sys.modules)"
+    code = "import sys, skkan; "
+    code += "assert not {'matplotlib', 'onnx', 'sympy'} & set(sys.modules)"
     done = subprocess.run(  # the same interpreter, with the same path
         [sys.executable, "-c", code],
         env={"PYTHONPATH": str(PACKAGE.parent)},
@@ -294,12 +315,16 @@ def test_no_global_is_changed(name):
 # Public names
 
 every_public_module = pytest.mark.parametrize(
-    "module", [skkan, inspection, solvers, symbolic], ids=lambda module: module.__name__
+    "module",
+    [skkan, export, inspection, solvers, symbolic],
+    ids=lambda module: module.__name__,
 )
 
 
 @pytest.mark.parametrize(
-    "module", [skkan, inspection, solvers, symbolic], ids=lambda module: module.__name__
+    "module",
+    [skkan, export, inspection, solvers, symbolic],
+    ids=lambda module: module.__name__,
 )
 def test_public_names_are_complete_and_sorted(module):
     """`__all__` is what the module holds, constants, classes and functions in order."""
@@ -316,7 +341,9 @@ def test_public_names_are_complete_and_sorted(module):
 
 
 @pytest.mark.parametrize(
-    "module", [skkan, inspection, solvers, symbolic], ids=lambda module: module.__name__
+    "module",
+    [skkan, export, inspection, solvers, symbolic],
+    ids=lambda module: module.__name__,
 )
 def test_public_objects_are_documented(module):
     """With a docstring of their own, and so are their public methods."""

@@ -43,7 +43,7 @@ from sklearn.multioutput import ClassifierChain, MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from skkan import KANClassifier, KANRegressor
+from skkan import KANClassifier, KANRegressor, SparsityPenalty
 from skkan.solvers import LBFGS, Adam
 
 # Small budgets end fits early, which is what the warning is for. Here and in the
@@ -366,12 +366,29 @@ def test_round_trip_into_another_process(kind, tmp_path, iris, dumped):
         assert_array_equal(np.load(tmp_path / f"{name}.npy"), model.predict(X))
 
 
-def test_skops_has_to_trust_only_what_is_ours(iris):
-    model = KANClassifier(**SHORT).fit(*iris)
+@pytest.mark.parametrize(
+    ("model", "trusted"),
+    [
+        (KANRegressor(**SHORT), ["skkan._regressor.KANRegressor"]),
+        (KANClassifier(**SHORT), ["skkan._classifier.KANClassifier"]),
+        (
+            KANRegressor(solver=Adam(), penalty=SparsityPenalty(), **SHORT),
+            [
+                "skkan._penalties.SparsityPenalty",
+                "skkan._regressor.KANRegressor",
+                "skkan.solvers._adam.Adam",
+            ],
+        ),
+    ],
+    ids=["regressor", "classifier", "objects"],
+)
+def test_skops_has_to_trust_only_what_is_ours(model, trusted, iris):
+    """Nothing but the lists that the README gives."""
+    model = clone(model).fit(*iris)
     buffer = skops.io.dumps(model)
-    assert skops.io.get_untrusted_types(data=buffer) == [
-        "skkan._classifier.KANClassifier"
-    ]
+    assert skops.io.get_untrusted_types(data=buffer) == trusted
+    again = skops.io.loads(buffer, trusted=trusted)
+    assert_array_equal(again.predict(iris[0]), model.predict(iris[0]))
 
 
 def test_fitted_state_holds_no_torch_objects(iris):

@@ -1,0 +1,173 @@
+"""What a fitted estimator predicts, as nodes of a graph.
+
+The network's output is brought to the units of the target or moderated, and passed
+through the link, as `predict` and `predict_proba` do.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from skkan._classifier import KANClassifier
+from skkan.export._inputs import Units
+from skkan.export._network import NetworkInGraph, Variance
+
+
+class Result(NamedTuple):
+    """One output of a model."""
+
+    name: str  # in the graph
+    dtype: np.dtype
+    n_columns: int | None  # None for a vector
+
+
+def results(graph, estimator, X, dtype):
+    """What an estimator predicts for rows.
+
+    Parameters
+    ----------
+    graph : Graph
+    estimator : KANRegressor or KANClassifier
+        Fitted.
+    X : str
+        Numbers of shape (n_samples, n_features).
+    dtype : numpy.dtype
+        Of predictions, float32 or float64.
+
+    Returns
+    -------
+    dict of str to Result
+        By their public names, which are those of skl2onnx.
+
+    Raises
+    ------
+    ValueError
+        If a feature has categories, or the target classes, that the graph cannot hold.
+    """
+    network = estimator._network_on_cpu()
+    # What categories and classes are after rounding.
+    coarser = min(dtype, graph.dtype, key=lambda each: each.itemsize)
+    units = _units(estimator, network.used_features.numpy(), coarser)
+    passed = NetworkInGraph(graph, network, units, graph.number(X))
+    raw = graph.node("Add", passed.output, estimator._baseline[:, None])
+    if isinstance(estimator, KANClassifier):
+        return _of_classifier(graph, estimator, passed, raw, dtype)
+    scaling = estimator._raw_scaling
+    y = graph.node("Mul", passed.output, scaling.scale[:, None])
+    offset = scaling.inverse_transform(estimator._baseline)
+    y = graph.node("Add", y, offset[:, None])
+    if estimator._has_log_link:
+        # Logarithms of what a prediction can be.
+        limits = np.finfo(coarser)
+        least, most = np.trunc(np.log([limits.tiny, limits.max], dtype=np.float64))
+        y = graph.node("Exp", graph.node("Clip", y, np.array(least), np.array(most)))
+    return {"variable": _rows(graph, y, dtype, len(offset))}
+
+
+def _units(estimator, features, dtype):
+    known = estimator.categories_ or [None] * estimator.n_features_in_
+    categories = [_checked_categories(known[each], each, dtype) for each in features]
+    return Units(
+        features,
+        estimator._x_centre[features],
+        estimator._x_scale[features],
+        categories,
+    )
+
+
+def _checked_categories(known, feature, dtype):
+    if known is None:
+        return None
+    if known.dtype.kind == "U":
+        raise ValueError(
+            f"Categories must be numbers to be exported, got strings in column "
+            f"{feature}, while an ONNX input has one type for all columns: encode them "
+            "by an OrdinalEncoder before the estimator, and fit it with "
+            f"categorical_features=[{feature}]."
+        )
+    rounded = known.astype(dtype)
+    if len(np.unique(rounded)) < len(rounded):
+        raise ValueError(
+            f"Categories must differ in {dtype.name}, got values in column {feature} "
+            "that do not: pass dtype=np.float64, or fit on small codes."
+        )
+    return rounded.astype(np.float64)
+
+
+def _of_classifier(graph, estimator, passed, raw, dtype):
+    n_outputs, is_multilabel = len(estimator._baseline), estimator._multilabel
+    label = _label(graph, estimator, raw, dtype)
+    if hasattr(estimator, "_posterior_factor"):
+        variance = _variance(graph, estimator, passed, raw)
+        share = graph.node("Mul", variance, np.array(np.pi / 8))
+        share = graph.node("Sqrt", graph.node("Add", share, np.array(1.0)))
+        raw = graph.node("Div", raw, share)
+    if n_outputs == 1 and not is_multilabel:
+        raw = graph.node("Concat", graph.node("Neg", raw), raw, axis=0)
+    if n_outputs > 1 and not is_multilabel:
+        probability = graph.node("Softmax", raw, axis=0)
+    else:
+        probability = graph.node("Sigmoid", raw)
+    probabilities = _rows(graph, probability, dtype, len(estimator.classes_))
+    return {"label": label, "probabilities": probabilities}
+
+
+def _label(graph, estimator, raw, dtype):
+    n_outputs = len(estimator._baseline)
+    if estimator._multilabel:
+        positive = graph.node("Greater", raw, np.array(0.0))
+        labels = graph.node("Transpose", positive, perm=[1, 0])
+        integer = np.dtype(np.int64)
+        return Result(graph.cast(labels, integer), integer, n_outputs)
+    if n_outputs == 1:
+        code = graph.index(graph.node("Greater", raw, np.array(0.0)))
+        code = graph.node("Squeeze", code, np.array([0]))
+    else:
+        code = graph.node("ArgMax", raw, axis=0, keepdims=0)
+    classes = checked_classes(estimator.classes_)
+    label = graph.node("Gather", classes, code)
+    if classes.dtype.kind == "f":
+        return Result(graph.cast(label, dtype), dtype, None)
+    return Result(label, classes.dtype, None)
+
+
+def checked_classes(classes):
+    """Classes as an array of a type that ONNX knows."""
+    if all(isinstance(each, str) for each in classes):
+        return classes.astype(object)
+    if classes.dtype.kind in "iu":
+        return classes.astype(np.int64)
+    if classes.dtype.kind in "fb":
+        return classes
+    raise ValueError(
+        "Classes must be numbers, strings or truth values to be exported, got "
+        f"{classes.tolist()}: fit the estimator on codes of them."
+    )
+
+
+def _variance(graph, estimator, passed, raw):
+    """Variance that moderates each output, (n_outputs or 1, n_samples)."""
+    n_outputs = len(estimator._baseline)
+    variance = Variance(graph, passed, estimator._posterior_factor)
+    if n_outputs == 1 or estimator._multilabel:
+        each = [variance.of_output(output) for output in range(n_outputs)]
+        return graph.node("Concat", *each, axis=0)
+    # Of the lead of the most probable class over the next.
+    two = np.array([2])
+    _, leading = graph.node_of_several(2, "TopK", raw, two, axis=0)
+    classes = np.arange(n_outputs)[:, None]
+    first, second = (
+        graph.number(
+            graph.node(
+                "Equal", graph.node("Gather", leading, np.array([place])), classes
+            )
+        )
+        for place in (0, 1)
+    )
+    return variance.of_combination(graph.node("Sub", first, second))
+
+
+def _rows(graph, block, dtype, n_columns):
+    """A block of numbers as rows, as a result."""
+    name = graph.node("Transpose", block, perm=[1, 0])
+    return Result(graph.cast(name, dtype), dtype, n_columns)

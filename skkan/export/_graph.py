@@ -1,0 +1,94 @@
+"""The nodes and constants of an ONNX graph while it is being written.
+
+It knows nothing of what they compute. Everything is a name: what `node` and `constant`
+return is what later nodes take.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+# Numbers of the types in the ONNX format.
+ONNX_TYPES = {"float32": 1, "int32": 6, "int64": 7, "float64": 11}
+
+
+class Node(NamedTuple):
+    """One operation of the standard domain."""
+
+    operator: str
+    inputs: list  # of names
+    outputs: list
+    attributes: dict
+
+
+class Graph:
+    """Nodes in the order of their evaluation.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        float32 or float64: of the arithmetic, and of all constants but indices.
+    new_name : callable
+        Gives a name, made of a word, that is not taken.
+
+    Attributes
+    ----------
+    nodes : list of Node
+    constants : dict of str to ndarray
+    """
+
+    def __init__(self, dtype, new_name):
+        self.dtype, self._new_name = np.dtype(dtype), new_name
+        self.nodes, self.constants = [], {}
+
+    def node(self, operator, *inputs, **attributes):
+        """Name of what an operation gives; arrays among its inputs become constants."""
+        return self.node_of_several(1, operator, *inputs, **attributes)[0]
+
+    def node_of_several(self, n_outputs, operator, *inputs, **attributes):
+        """The same for operations with several results."""
+        names = [
+            each if isinstance(each, str) else self.constant(each) for each in inputs
+        ]
+        outputs = [self._new_name(operator.lower()) for _ in range(n_outputs)]
+        self.nodes.append(Node(operator, names, outputs, attributes))
+        return outputs
+
+    def constant(self, value):
+        """Name of an array; floating-point numbers are rounded to `dtype`."""
+        value = np.asarray(value)
+        if value.dtype.kind == "f":
+            value = value.astype(self.dtype)
+        name = self._new_name("constant")
+        self.constants[name] = np.ascontiguousarray(value)
+        return name
+
+    def number(self, name):
+        """Any numbers, or truth values, in the type of the arithmetic."""
+        return self.cast(name, self.dtype)
+
+    def index(self, name):
+        """Truth values as 0 and 1 of the type of indices."""
+        return self.cast(name, np.dtype(np.int32))
+
+    def cast(self, name, dtype):
+        """The same in another type."""
+        return self.node("Cast", name, to=ONNX_TYPES[dtype.name])
+
+    def rename(self, old, new):
+        """Give the result `old` another name."""
+        for node in self.nodes:
+            for names in (node.inputs, node.outputs):
+                names[:] = [new if name == old else name for name in names]
+
+
+def counter_of_names():
+    """Function that numbers all names that it gives."""
+    count = 0
+
+    def new_name(word):
+        nonlocal count
+        count += 1
+        return f"{word}_{count}"
+
+    return new_name

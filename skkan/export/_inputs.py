@@ -1,0 +1,232 @@
+"""The first layer of a network in raw units, as nodes of a graph.
+
+Features come as the estimator takes them: numbers in the user's units, categories by
+their values, NaN where a cell is missing.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from skkan.export._curves import Curves
+from skkan.export._search import (
+    in_rows_of_stride,
+    search,
+    stride_of,
+    thresholds_in_units,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """How the inputs of a network are made of features.
+
+    Attributes
+    ----------
+    features : ndarray of int of shape (n_inputs,)
+        Column of each input.
+    centre, scale : ndarrays of shape (n_inputs,)
+        Of numbers; the scale is infinite for an input that does not vary.
+    categories : list of (ndarray or None) of length n_inputs
+        Known categories in the order of their codes; None for numbers.
+    """
+
+    features: np.ndarray
+    centre: np.ndarray
+    scale: np.ndarray
+    categories: list
+
+
+class Inputs:
+    """The curves of a first layer at the rows that a graph gets.
+
+    It has the methods of `Curves` that all layers need: `sums`, `columns`, `matrix`.
+
+    Parameters
+    ----------
+    graph : Graph
+    basis : InputBasis
+    units : Units
+    X : str
+        Rows of shape (n_samples, n_features).
+    """
+
+    def __init__(self, graph, basis, units, X):
+        self._graph, self._basis = graph, basis
+        columns = graph.node("Transpose", X, perm=[1, 0])
+        x = graph.node("Gather", columns, units.features)
+        missing = graph.node("IsNaN", x)
+        self._missing = graph.number(missing)
+        self._numbers = basis.is_number.numpy()
+        self._curves = self._categories = None
+        # What the other functions of an input are where its cell is missing.
+        stand_in = basis.means.new_full((1, basis.n_inputs), -1.0)
+        if self._numbers.any():
+            parts = [_rows(graph, each, self._numbers) for each in (x, missing)]
+            numbers = np.flatnonzero(self._numbers)
+            centre, scale = units.centre[numbers, None], units.scale[numbers, None]
+            scaled = _Scaled(graph, *parts, centre, scale)
+            searched = scaled.raw, scaled.thresholds(basis.grid[:, 1:-1].numpy())
+            self._curves = Curves(graph, basis.splines, scaled.x, searched)
+            stand_in[0, basis.is_number] = torch.from_numpy(scaled.stand_in[:, 0])
+        if not self._numbers.all():
+            known = [each for each in units.categories if each is not None]
+            cells = _rows(graph, x, ~self._numbers)
+            self._categories = _Categories(graph, known, cells)
+        at_missing = basis(torch.full_like(stand_in, torch.nan)) - basis(stand_in)
+        self._at_missing = at_missing[0]
+
+    def sums(self, weight):
+        """Values of nodes; see `Curves.sums`."""
+        graph = self._graph
+        at_missing = torch.einsum("if,oif->oi", self._at_missing, weight).numpy()
+        total = graph.node("MatMul", at_missing, self._missing)
+        if self._curves is not None:
+            of_numbers = self._curves.sums(self._of_numbers(weight))
+            total = graph.node("Add", total, of_numbers)
+        if self._categories is not None:
+            of_categories = self._categories.sums(self._of_categories(weight))
+            total = graph.node("Add", total, of_categories)
+        return total
+
+    @cached_property
+    def columns(self):
+        """Values of all functions; see `Curves.columns`."""
+        parts = [self._missing]
+        if self._curves is not None:
+            parts.append(self._curves.columns)
+        if self._categories is not None:
+            parts.append(self._categories.columns)
+        return self._graph.node("Concat", *parts, axis=0)
+
+    def matrix(self, weight):
+        """What multiplies `columns`; see `Curves.matrix`."""
+        parts = [torch.einsum("if,oif->oi", self._at_missing, weight).numpy()]
+        if self._curves is not None:
+            parts.append(self._curves.matrix(self._of_numbers(weight)))
+        if self._categories is not None:
+            parts.append(self._categories.matrix(self._of_categories(weight)))
+        return np.concatenate(parts, axis=1)
+
+    def _of_numbers(self, weight):
+        return weight[:, self._basis.is_number, : self._basis.splines.n_functions]
+
+    def _of_categories(self, weight):
+        return weight[:, ~self._basis.is_number].numpy()
+
+
+class _Scaled:
+    """Numbers in the units of the network.
+
+    Parameters
+    ----------
+    graph : Graph
+    x, missing : str
+        Cells of shape (n_inputs, n_samples), and which are missing.
+    centre, scale : ndarrays of shape (n_inputs, 1)
+
+    Attributes
+    ----------
+    raw : str
+        Finite numbers in the user's units.
+    x : str
+        The same in the units of the network.
+    stand_in : ndarray of shape (n_inputs, 1)
+        What missing cells are in these.
+    """
+
+    def __init__(self, graph, x, missing, centre, scale):
+        varies = np.isfinite(scale)
+        # An input that does not vary is zero, whatever comes.
+        self._centre, self._scale = (
+            np.where(varies, centre, 0),
+            np.where(varies, scale, 1),
+        )
+        self._dtype = graph.dtype
+        # A sum of two numbers of the graph's type, of which the first is subtracted
+        # without rounding from what lies near it.
+        high = self._centre.astype(graph.dtype)
+        low = (self._centre - high).astype(graph.dtype)
+        replaced = missing
+        if not varies.all():
+            replaced = graph.node("Or", missing, ~varies)
+        most = np.array(np.finfo(graph.dtype).max)
+        x = graph.node("Where", replaced, high, x)
+        self.raw = graph.node("Clip", x, -most, most)
+        x = graph.node("Sub", self.raw, high)
+        if low.any():
+            x = graph.node("Sub", x, low)
+        self.x = graph.node("Div", x, self._scale)
+        self.stand_in = (high.astype(np.float64) - self._centre) / self._scale
+
+    def thresholds(self, knots):
+        """Knots in the user's units."""
+        return thresholds_in_units(knots, self._centre, self._scale, self._dtype)
+
+
+class _Categories:
+    """Cells that hold one of several values.
+
+    Parameters
+    ----------
+    graph : Graph
+    known : list of ndarray of float64
+        Of each column, in the order of their codes.
+    cells : str
+        Of shape (n_columns, n_samples).
+    """
+
+    def __init__(self, graph, known, cells):
+        self._graph = graph
+        self._orders = [np.argsort(values) for values in known]
+        width = max(1, *(len(values) for values in known))
+        values = np.full((len(known), width), np.inf)
+        for row, each, order in zip(values, known, self._orders, strict=True):
+            row[: len(each)] = each[order]
+        thresholds = values[:, 1:]
+        self._stride = stride_of(thresholds)
+        place, _ = search(graph, cells, thresholds)
+        # No cell equals NaN, which stands where a column has no further categories.
+        values = np.where(np.isinf(values), np.nan, values)
+        value = graph.node("Gather", in_rows_of_stride(values, self._stride), place)
+        self._unknown = len(known) * self._stride
+        is_known = graph.node("Equal", cells, value)
+        self._place = graph.node(
+            "Where", is_known, place, np.array(self._unknown, np.int32)
+        )
+
+    def sums(self, weight):
+        """Sums of the values that categories have; zero for unknown ones.
+
+        Parameters
+        ----------
+        weight : ndarray of shape (n_outputs, n_columns, n_functions)
+            Of the codes 0, 1, ... of each column, and others that do not matter.
+        """
+        return self._summed(self.matrix(weight))
+
+    @cached_property
+    def columns(self):
+        """Indicators of all categories, in their sorted order."""
+        return self._summed(np.eye(self._unknown))
+
+    def matrix(self, weight):
+        """What multiplies `columns`."""
+        table = np.zeros((len(weight), len(self._orders), self._stride))
+        for column, order in enumerate(self._orders):
+            table[:, column, : len(order)] = weight[:, column, order]
+        return table.reshape(len(weight), -1)
+
+    def _summed(self, table):
+        graph, table = self._graph, np.pad(table, ((0, 0), (0, 1)))
+        values = graph.node("Gather", table, self._place, axis=1)
+        return graph.node("ReduceSum", values, np.array([1]), keepdims=0)
+
+
+def _rows(graph, block, chosen):
+    """Some of the rows of a block, given by a mask."""
+    if chosen.all():
+        return block
+    return graph.node("Gather", block, np.flatnonzero(chosen))

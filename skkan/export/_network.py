@@ -1,0 +1,176 @@
+"""A network, and the uncertainty of its outputs, as nodes of a graph."""
+
+import numpy as np
+import torch
+from scipy.linalg import solve_triangular
+
+from skkan._normal_equations import weights_of_each_output
+from skkan.export._curves import Curves, flattened
+from skkan.export._inputs import Inputs
+
+
+class NetworkInGraph:
+    """Output of a network at the rows that a graph gets.
+
+    Parameters
+    ----------
+    graph : Graph
+    network : KANNetwork
+        On the CPU, and such that it takes missing cells.
+    units : Units
+    X : str
+        Rows of shape (n_samples, n_features).
+
+    Attributes
+    ----------
+    output : str
+        Of shape (n_outputs, n_samples).
+    places : list of Inputs and Curves
+        Where the inputs of each layer lie.
+    weights : list of Tensor
+        Of each of `network.all_layers`, zero where edges are removed.
+    """
+
+    def __init__(self, graph, network, units, X):
+        self.network = network
+        self.weights = [
+            layer.masked(weight)
+            for layer, weight in zip(network.all_layers, network.weights, strict=True)
+        ]
+        first, *others = network.layers
+        self.places = [Inputs(graph, first.basis, units, X)]
+        self.output = self.places[0].sums(self.weights[0])
+        for layer, weight in zip(others, self.weights[1:], strict=False):
+            self.places.append(Curves(graph, layer.basis, self.output))
+            self.output = self.places[-1].sums(weight)
+        if network.skip is not None:
+            direct = self.places[0].sums(self.weights[-1])
+            self.output = graph.node("Add", self.output, direct)
+
+
+class Variance:
+    """Posterior variance of the outputs of a network, at unit noise.
+
+    With the precision L L^T of the weights it is the square of L^-1 J^T. The derivative
+    J of an output is made of products: of the sensitivities to the nodes of each layer
+    and the values of the functions of its inputs; see `skkan._posterior.deviations`.
+
+    Parameters
+    ----------
+    graph : Graph
+    passed : NetworkInGraph
+    factor : ndarray of shape (n_parameters, n_parameters)
+        L, as in `skkan._posterior.Posterior`.
+    """
+
+    def __init__(self, graph, passed, factor):
+        self._graph, self._passed = graph, passed
+        network = passed.network
+        inverse = solve_triangular(factor, np.eye(len(factor)), lower=True)
+        inverse = torch.from_numpy(inverse) * network.weight_mask
+        sizes = [layer.mask.shape[0] * layer.n_weights for layer in network.layers[:-1]]
+        hidden = inverse[:, : sum(sizes)].split(sizes, dim=1)
+        self._inner = [
+            _matrix(place, layer, part)
+            for place, layer, part in zip(
+                passed.places, network.layers, hidden, strict=False
+            )
+        ]
+        # The place and the layer of the edges that enter the outputs.
+        outer = [(passed.places[-1], network.layers[-1])]
+        if network.skip is not None:
+            outer.append((passed.places[0], network.skip))
+        own = weights_of_each_output(network, network.widths[-1])
+        parts = own.split([layer.n_weights for _, layer in outer], dim=1)
+        self._outer = [
+            (place, [_matrix(place, layer, inverse[:, each]) for each in part])
+            for (place, layer), part in zip(outer, parts, strict=True)
+        ]
+
+    def of_output(self, output):
+        """That of one output, by its number; name of shape (1, n_samples)."""
+        graph, weight = self._graph, self._passed.weights[len(self._inner)]
+        terms = [
+            graph.node("MatMul", matrices[output], place.columns)
+            for place, matrices in self._outer
+        ]
+        if self._inner:
+            slopes = self._passed.places[-1].slopes(weight[[output]])
+            terms += self._inner_terms(flattened(graph, slopes, weight.shape[1]))
+        return self._square(terms)
+
+    def of_combination(self, coefficients):
+        """That of a sum of multiples of the outputs.
+
+        Parameters
+        ----------
+        coefficients : str
+            Of shape (n_outputs, n_samples).
+        """
+        weight = self._passed.weights[len(self._inner)]
+        terms = [
+            self._product(np.concatenate(matrices, axis=1), coefficients, place)
+            for place, matrices in self._outer
+        ]
+        if self._inner:
+            slopes = self._passed.places[-1].slopes(weight)
+            terms += self._inner_terms(self._chained(coefficients, slopes))
+        return self._square(terms)
+
+    def _inner_terms(self, sensitivity):
+        """Parts of the deviation by the weights of each hidden layer, last one first.
+
+        Parameters
+        ----------
+        sensitivity : str
+            To the nodes of the last hidden layer, of shape (n_nodes, n_samples).
+        """
+        terms, places = [], self._passed.places
+        for index in reversed(range(len(self._inner))):
+            matrix = self._inner[index]
+            terms.append(self._product(matrix, sensitivity, places[index]))
+            if index:
+                slopes = places[index].slopes(self._passed.weights[index])
+                sensitivity = self._chained(sensitivity, slopes)
+        return terms
+
+    def _product(self, matrix, sensitivity, place):
+        """Product of a matrix and of all products of sensitivities and functions."""
+        graph = self._graph
+        outer = graph.node("Unsqueeze", sensitivity, np.array([1]))
+        outer = graph.node("Mul", outer, place.columns)
+        return graph.node("MatMul", matrix, flattened(graph, outer, matrix.shape[1]))
+
+    def _chained(self, sensitivity, slopes):
+        """From sensitivities to nodes to those to the nodes before them."""
+        graph = self._graph
+        outer = graph.node("Unsqueeze", sensitivity, np.array([1]))
+        outer = graph.node("Mul", outer, slopes)
+        return graph.node("ReduceSum", outer, np.array([0]), keepdims=0)
+
+    def _square(self, terms):
+        graph, (total, *others) = self._graph, terms
+        for term in others:
+            total = graph.node("Add", total, term)
+        square = graph.node("Mul", total, total)
+        return graph.node("ReduceSum", square, np.array([0]), keepdims=1)
+
+
+def _matrix(place, layer, rows):
+    """Rows of weights as what multiplies the functions of a place, node by node.
+
+    Parameters
+    ----------
+    place : Inputs or Curves
+    layer : KANLayer
+    rows : Tensor of shape (n_rows, n_nodes * n_weights)
+        Of the functions in use.
+    """
+    packing, matrices = layer.basis.packing, []
+    for part in rows.split(layer.n_weights, dim=1):
+        weight = part
+        if packing is not None:
+            weight = part.new_zeros(len(part), layer.weight[0].numel())
+            weight[:, packing] = part
+        matrices.append(place.matrix(weight.reshape(-1, *layer.weight.shape[1:])))
+    return np.concatenate(matrices, axis=1)

@@ -1,0 +1,114 @@
+"""An estimator as a model in the ONNX format."""
+
+import numpy as np
+
+from skkan._edges import check_fitted_kan
+from skkan.export._estimators import results
+from skkan.export._graph import Graph, counter_of_names
+
+OPSET, FIRST_OPSET = 18, 15  # the default, and the first that has all operations
+TYPES = np.dtype(np.float32), np.dtype(np.float64)
+
+
+def to_onnx(estimator, *, dtype=np.float32, arithmetic=np.float64, opset=OPSET):
+    """A fitted estimator as an ONNX model, which predicts what it predicts.
+
+    Parameters
+    ----------
+    estimator : fitted KANRegressor or KANClassifier
+        For a Pipeline see `register_converters`.
+    dtype : {numpy.float32, numpy.float64}, default=numpy.float32
+        Of the features and the predictions.
+    arithmetic : {numpy.float64, numpy.float32}, default=numpy.float64
+        What the model computes in. In float32 it is half as large, up to twice as fast
+        and runs on devices that have no float64; predictions are then off by some 1e-6
+        of their spread, and by more where large curves cancel. The scaling loses
+        nothing of differences between large numbers, such as years, in either.
+    opset : int, default=18
+        Version of the standard operations, from 15 on.
+
+    Returns
+    -------
+    onnx.ModelProto
+        Its input is "X" of shape (N, n_features_in_), with NaN where a cell is missing
+        and categories by their values, which must be numbers. The outputs are those of
+        skl2onnx: of a regressor "variable" of shape (N, n_targets), by `predict`; of a
+        classifier "label" of shape (N,), or (N, n_labels) of 0 and 1, by `predict`, and
+        "probabilities" of shape (N, n_classes), by `predict_proba`, moderation by the
+        posterior included.
+
+    Raises
+    ------
+    sklearn.exceptions.NotFittedError
+        If the estimator is not fitted.
+    TypeError
+        If it is of another kind.
+    ValueError
+        If `dtype`, `arithmetic` or `opset` are not as described, if categories are
+        strings, or equal each other in `dtype`.
+
+    Notes
+    -----
+    All rows of a call are held at once, with tens of numbers for each of their cells:
+    pass many rows in batches of some thousands. Standard deviations (`return_std`) are
+    not exported. Curves of degree 0, which jump at their knots, may fall on the other
+    side of a knot behind a hidden layer, by rounding.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skkan import KANRegressor
+    >>> from skkan.export import to_onnx
+    >>> X = np.linspace(-1, 1, 100).reshape(-1, 1)
+    >>> model = to_onnx(KANRegressor((), random_state=0).fit(X, X[:, 0] ** 2))
+    >>> [each.name for each in (*model.graph.input, *model.graph.output)]
+    ['X', 'variable']
+
+    ``model.SerializeToString()`` is what a runtime loads, for instance
+    ``onnxruntime.InferenceSession(model.SerializeToString())``.
+    """
+    check_fitted_kan(estimator)
+    from onnx import defs, helper, numpy_helper
+
+    latest = defs.onnx_opset_version()
+    if not FIRST_OPSET <= opset <= latest:
+        raise ValueError(
+            f"opset must be from {FIRST_OPSET} to {latest}, the latest that the "
+            f"installed onnx knows, got {opset!r}."
+        )
+    dtype = _checked_type("dtype", dtype)
+    graph = Graph(_checked_type("arithmetic", arithmetic), counter_of_names())
+    outputs = []
+    for name, result in results(graph, estimator, "X", dtype).items():
+        graph.rename(result.name, name)
+        outputs.append(_tensor(name, result.dtype, result.n_columns))
+    nodes = [
+        helper.make_node(node.operator, node.inputs, node.outputs, **node.attributes)
+        for node in graph.nodes
+    ]
+    constants = [
+        numpy_helper.from_array(value, name) for name, value in graph.constants.items()
+    ]
+    inputs = [_tensor("X", dtype, estimator.n_features_in_)]
+    name = type(estimator).__name__
+    return helper.make_model_gen_version(
+        helper.make_graph(nodes, name, inputs, outputs, constants),
+        opset_imports=[helper.make_opsetid("", opset)],
+        producer_name="skkan",
+    )
+
+
+def _checked_type(name, dtype):
+    for known in TYPES:
+        if dtype is known.type or (isinstance(dtype, np.dtype) and dtype == known):
+            return known
+    raise ValueError(f"{name} must be numpy.float32 or float64, got {dtype!r}.")
+
+
+def _tensor(name, dtype, n_columns):
+    from onnx import helper
+
+    shape = ["N"] if n_columns is None else ["N", n_columns]
+    return helper.make_tensor_value_info(
+        name, helper.np_dtype_to_tensor_dtype(dtype), shape
+    )
