@@ -23,6 +23,7 @@ ORDER = [
     "_pieces",
     "_basis",
     "_input_basis",
+    "_kernel",
     "_layers",
     "_network",
     "_activity",
@@ -92,7 +93,7 @@ ORDER = [
     "symbolic",
     "",  # skkan itself
 ]
-MODEL = {"_pieces", "_basis", "_input_basis", "_layers", "_network"}
+MODEL = {"_pieces", "_basis", "_input_basis", "_kernel", "_layers", "_network"}
 OPTIMISATION = {
     "_losses",
     "_edge_kinds",
