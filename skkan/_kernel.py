@@ -17,9 +17,8 @@ from skkan._pieces import Cells, cardinal_polynomials
 
 BLOCK_BYTES = 2**21  # of a tile, about what the cache of one core holds
 BLOCK_ROWS = 256  # of a tile of many inputs, enough for an efficient product
-KEPT_BYTES = (
-    3 * 2**21
-)  # of basis values, above which the backward pass computes them again
+# Of basis values, above which the backward pass computes them again.
+KEPT_BYTES = 3 * 2**21
 LOOKUP_BYTES = 2**17  # of one row of a tile whose coefficients are looked up
 # Functions an input and output from which on coefficients are looked up: a dense block
 # costs all functions of an input, look-ups cost every output.
