@@ -317,6 +317,7 @@ def main():
         time_evaluation(arguments.repeats)
         return
     dtype = getattr(torch, arguments.dtype)
+    torch.set_default_dtype(dtype)  # grids, too, are made of such numbers
     results = {
         shape: measure(
             [int(n) for n in shape.split(",")], dtype, arguments.repeats, arguments.only
