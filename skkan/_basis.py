@@ -109,6 +109,7 @@ class BSplineBasis(nn.Module):
         # Functions of degree 0 and slopes of degree 1 jump at the knots themselves.
         self.is_uniform = spline_order > 1 and _is_uniform(knots)
         self._intervals = self._polynomials = None  # made when they are needed
+        self.stencil = None  # of `skkan._kernel`, likewise
 
     @property
     def grid(self):

@@ -10,6 +10,7 @@ from torch import nn
 
 from skkan._basis import BSplineBasis
 from skkan._input_basis import InputBasis
+from skkan._kernel import layer_output, supports
 
 START_SPREAD = 0.1  # of the base weights around their mean
 SMALLEST_VARIANCE = 1e-24  # below it, an edge is constant and its deviation is flat
@@ -123,7 +124,9 @@ class KANLayer(nn.Module):
         return weight * self.basis.constant
 
     def forward(self, x):
-        """Node values, Tensor of shape (n_samples, n_outputs)."""
+        """Node values, Tensor of shape (n_samples, n_outputs), differentiable once."""
+        if supports(self.basis, x, self.weight):
+            return layer_output(x, self.weight, self.mask, self.basis)
         return self.combine(self.basis(x), self.weight)
 
     def masked(self, weight):

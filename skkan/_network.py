@@ -278,7 +278,10 @@ class KANNetwork(nn.Module):
         -------
         Tensor of shape (n_samples, n_outputs)
         """
-        return self.propagate(x)[0]
+        inputs = nodes = self.inputs(x)
+        for layer in self.layers:
+            nodes = layer(nodes)
+        return nodes if self.skip is None else nodes + self.skip(inputs)
 
     def inputs(self, x):
         """The used columns of x, Tensor of shape (n_samples, n_inputs)."""

@@ -23,6 +23,7 @@ ORDER = [
     "_pieces",
     "_basis",
     "_input_basis",
+    "_kernel",
     "_layers",
     "_network",
     "_activity",
@@ -101,7 +102,7 @@ ORDER = [
     "export",
     "",  # skkan itself
 ]
-MODEL = {"_pieces", "_basis", "_input_basis", "_layers", "_network"}
+MODEL = {"_pieces", "_basis", "_input_basis", "_kernel", "_layers", "_network"}
 OPTIMISATION = {
     "_losses",
     "_edge_kinds",
