@@ -4,18 +4,23 @@ The generalised Gauss-Newton matrix is a sum over the rows, accumulated over blo
 them, so that the Jacobian of all rows is never held.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
 from scipy.linalg import blas
 
 from skkan._linearise import linearise
+from skkan._threads import side_by_side
 
 # Numbers in the Jacobian of a block of rows: what caches hold, unless that is too few
 # rows for a matrix product to be fast; and at most 32 MB.
 CACHED_BLOCK = 2**19
 ROWS_PER_PRODUCT = 512
 LARGEST_BLOCK = 2**22
+# Products above which the sums are made in parts, side by side. Their number is that
+# of no machine, so that the rounding is the same on all.
+LARGE_WORK, N_PARTS = 1e10, 4
 ANCHOR = 1e3  # stiffness of anchors, relative to the largest curvature of their weights
 
 
@@ -31,7 +36,13 @@ class Rows(NamedTuple):
     def blocks(self, width):
         """The rows in blocks, for work that needs `width` numbers for each."""
         size = max(ROWS_PER_PRODUCT, CACHED_BLOCK // width)
-        size = max(1, min(size, LARGEST_BLOCK // width))
+        return self._of_size(max(1, min(size, LARGEST_BLOCK // width)))
+
+    def parts(self, count):
+        """The rows in that many parts, or as many as there are rows."""
+        return self._of_size(max(1, math.ceil(len(self.X) / count)))
+
+    def _of_size(self, size):
         for start in range(0, len(self.X), size):
             part = slice(start, start + size)
             features = None if self.features is None else self.features[part]
@@ -86,10 +97,42 @@ def normal_equations(network, loss, weights, rows):
     N. Schraudolph, Fast Curvature Matrix-Vector Products for Second-Order Gradient
     Descent, 2002 (the generalised Gauss-Newton matrix).
     """
-    n_outputs = len(rows.baseline)
-    n_parameters = network.n_parameters
-    value, moments = 0.0, _Moments(network, weights)
-    bounded_value = 0.0
+    work = len(rows.X) * len(rows.baseline) * network.n_parameters**2
+    n_parts = N_PARTS if work > LARGE_WORK else 1
+    sums = side_by_side(
+        lambda part: _sums(network, loss, weights, part), rows.parts(n_parts)
+    )
+    value, bounded_value, gradient, curvature, moments = sums[0]
+    for other in sums[1:]:
+        value, bounded_value = value + other.value, bounded_value + other.bounded_value
+        gradient += other.gradient
+        curvature += other.curvature
+        moments.include(other.moments)
+    free = network.weight_mask
+    curvature = curvature.tril_()
+    curvature = curvature.add_(curvature.tril(-1).T)
+    if not free.all():
+        gradient, curvature = gradient * free, curvature * free * free.unsqueeze(1)
+    anchors = moments.anchors(curvature.diagonal())
+    if not loss.is_adaptive:
+        bounded_value = value
+    return QuadraticModel(value, gradient, curvature, anchors, bounded_value)
+
+
+class _Sums(NamedTuple):
+    """What is summed over rows; of the curvature the lower triangle."""
+
+    value: float
+    bounded_value: float
+    gradient: torch.Tensor
+    curvature: torch.Tensor
+    moments: object
+
+
+def _sums(network, loss, weights, rows):
+    """The sums over some of the rows."""
+    n_outputs, n_parameters = len(rows.baseline), network.n_parameters
+    value, bounded_value, moments = 0.0, 0.0, _Moments(network, weights)
     gradient = weights[0].new_zeros(n_parameters)
     curvature = weights[0].new_zeros(n_parameters, n_parameters)
     own = weights_of_each_output(network, n_outputs).to(gradient.device)
@@ -117,15 +160,7 @@ def normal_equations(network, loss, weights, rows):
             _add_square(curvature, jacobian)
         else:
             _add_of_several_outputs(curvature, line, root, own)
-    free = network.weight_mask
-    curvature = curvature.tril_()
-    curvature = curvature.add_(curvature.tril(-1).T)
-    if not free.all():
-        gradient, curvature = gradient * free, curvature * free * free.unsqueeze(1)
-    anchors = moments.anchors(curvature.diagonal())
-    if not loss.is_adaptive:
-        bounded_value = value
-    return QuadraticModel(value, gradient, curvature, anchors, bounded_value)
+    return _Sums(value, bounded_value, gradient, curvature, moments)
 
 
 class _Moments:
@@ -156,6 +191,13 @@ class _Moments:
         ):
             self._means[index] += share @ features
             self._products[index] += (share.unsqueeze(1) * nodes).T @ features
+
+    def include(self, other):
+        """Add what another one has seen."""
+        for own, more in zip(self._means, other._means, strict=True):
+            own += more
+        for own, more in zip(self._products, other._products, strict=True):
+            own += more
 
     def anchors(self, curvature):
         """Two directions for each node, long enough to outweigh the curvature."""

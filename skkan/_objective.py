@@ -13,10 +13,12 @@ from skkan._normal_equations import (
     Rows,
     normal_equations,
 )
+from skkan._threads import side_by_side
 
-# Basis values of the first layer are kept up to this many numbers (400 MB), since the
+# Basis values of the first layer are kept up to this many numbers (200 MB), since the
 # inputs never change within a fit.
-LARGEST_CACHE = 50_000_000
+LARGEST_CACHE = 25_000_000
+MANY_ROWS = 50_000  # from which it pays to evaluate blocks of them side by side
 PASS_ARRAYS = 16  # numbers that a pass holds for each node and row
 
 
@@ -145,12 +147,15 @@ class Objective:
     def raw(self, theta):
         """Raw output, baseline included, Tensor of shape (n_samples, n_outputs)."""
         weights = self._network.unpacked(theta)
-        outputs = [
-            ForwardPass(
+
+        def output_of(block):
+            return ForwardPass(
                 self._network, weights, block.X, block.features, with_gradient=False
             ).output
-            for block in self._rows.blocks(self._pass_width)
-        ]
+
+        blocks = self._rows.blocks(self._pass_width)
+        work = map if self.n_rows <= MANY_ROWS else side_by_side
+        outputs = list(work(output_of, blocks))
         return self._rows.baseline + torch.cat(outputs)
 
     def loss_of(self, raw):

@@ -8,7 +8,6 @@ weight the mean of several such networks gets beside the additive model.
 """
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -30,7 +29,7 @@ from skkan._second_order import (
     finished,
     starting_candidates,
 )
-from skkan._threads import threads_outside
+from skkan._threads import side_by_side
 from skkan._training import adapted_loss, from_starts, train
 from skkan._weighted_sum import Part, weighted_sum
 from skkan.solvers import LBFGS, DivergenceError
@@ -41,7 +40,7 @@ GRID_EPS = 0.2  # grids that follow the samples more than they are even
 # Of second-order training: rows * outputs * parameters^2, for some tenths of a second
 # an iteration, and parameters.
 MOST_PRODUCTS, MOST_PARAMETERS = 2.5e9, 1000
-MOST_LAST_PRODUCTS = 5e10  # the same for the last steps, on all rows
+MOST_LAST_PRODUCTS = 5e10  # the same for the last steps
 MOST_SEARCHED = 4000  # rows
 FEWEST_ROWS = 60  # to look for hidden nodes
 N_MEMBERS = 4  # networks with hidden nodes, of which the mean is taken
@@ -54,6 +53,10 @@ MOST_ROUNDS, MOST_CHARGED = 3, 1e6  # of strengths by use
 MOST_STEPS = 30  # under each alpha: to stop early keeps from noise, too
 MOST_WORSE = 3  # steps of alpha in a row
 LAST_STEPS = 5  # of alpha, on all rows
+# Rows that all of these steps see, and that the last one sees. Of many rows fewer steps
+# are taken.
+MOST_AT_ONCE, MOST_USED = 50_000, 1_000_000
+MOST_ROW_STEPS, FEWEST_STEPS = 3_000_000, 10
 N_ITER_NO_CHANGE = 10
 N_SHARES = 20  # of the hidden nodes' weight beside the additive model, to choose from
 # Mean gain by hidden nodes, in its standard errors: for one network, before others are
@@ -461,13 +464,20 @@ class _Search:
         return best
 
     def _on_all_rows(self, shrunk):
-        """Networks trained on all rows, under an alpha that falls with their number."""
+        """Networks trained on all rows, under an alpha that falls with their number.
+
+        Up to `MOST_AT_ONCE` rows take part from the first step on; more of them come
+        step by step, and those beyond `MOST_USED` never.
+        """
         networks, alpha = shrunk
-        ratio = len(self._data.X) / len(self._fitted.X)
+        n_fitted, n_rows = len(self._fitted.X), len(self._data.X)
         for step in range(1, LAST_STEPS + 1):
-            now = alpha / ratio ** (step / LAST_STEPS)
-            networks = self._all_trained(networks, now, self._data)
-        return networks, now
+            ratio = (n_rows / n_fitted) ** (step / LAST_STEPS)
+            n_used = min(max(MOST_AT_ONCE, round(n_fitted * ratio)), MOST_USED)
+            networks = self._all_trained(
+                networks, alpha / ratio, self._data.thinned(n_used)
+            )
+        return networks, alpha / ratio
 
     def _additive_on_all_rows(self, additive):
         """An additive model for all rows, and the strength of its penalty."""
@@ -475,21 +485,16 @@ class _Search:
             (network,), alpha = self._on_all_rows(additive)
             return network, alpha
         candidate, data = additive.candidate, self._data
-        size = candidate.network.n_parameters
-        if len(data.X) * len(data.baseline) * size**2 <= MOST_LAST_PRODUCTS:
-            candidate = at_mode(candidate, data, additive.plan, MOST_REFITTING)
+        for_each_row = len(data.baseline) * candidate.network.n_parameters**2
+        some = data.thinned(int(MOST_LAST_PRODUCTS / for_each_row))
+        if len(some.X) >= len(self._sample.X):
+            candidate = at_mode(candidate, some, additive.plan, MOST_REFITTING)
             self.n_iter += candidate.n_iter
         return candidate.network, candidate.prior.alpha(data.n_observations).cpu()
 
     def _all_trained(self, networks, alpha, data):
         """Networks trained on, side by side if there are threads to do so."""
-        n_threads = min(threads_outside(), len(networks))
-        train_on = partial(self._trained, alpha=alpha, data=data)
-        if n_threads > 1:
-            with ThreadPoolExecutor(n_threads) as pool:
-                results = list(pool.map(train_on, networks))
-        else:
-            results = list(map(train_on, networks))
+        results = side_by_side(partial(self._trained, alpha=alpha, data=data), networks)
         self.n_iter += sum(n_iter for _, n_iter in results)
         return [network for network, _ in results]
 
@@ -498,7 +503,8 @@ class _Search:
 
         If its training diverges it stays as it is.
         """
-        plan = judged_plan(self._plan, network, alpha)
+        steps = max(FEWEST_STEPS, min(MOST_STEPS, MOST_ROW_STEPS // len(data.X)))
+        plan = judged_plan(self._plan, network, alpha, steps)
         monitor = Monitor(
             tol=plan.tol,
             n_iter_no_change=N_ITER_NO_CHANGE,
@@ -517,7 +523,7 @@ class _Search:
         return result.network, monitor.n_iter
 
 
-def judged_plan(plan, network, alpha):
+def judged_plan(plan, network, alpha, most_steps=MOST_STEPS):
     """The plan for a network under a penalty that rows held out are to judge, or have.
 
     Parameters
@@ -527,6 +533,8 @@ def judged_plan(plan, network, alpha):
     network : KANNetwork
     alpha : float or Tensor of shape (n_edges, 3)
         See `QuadraticPenalty`.
+    most_steps : int
+        Of each training.
     """
     return replace(
         plan,
@@ -534,7 +542,7 @@ def judged_plan(plan, network, alpha):
         penalties=(QuadraticPenalty(alpha),),
         grid_sizes=(network.grid_size,),
         n_grid_updates=min(plan.n_grid_updates, 1),
-        max_iter=min(plan.max_iter, MOST_STEPS),
+        max_iter=min(plan.max_iter, most_steps),
         learns_alpha=False,
         judged=True,
     )

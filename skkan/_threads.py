@@ -7,6 +7,7 @@ once, by as many threads as torch is allowed to use.
 """
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ContextDecorator
 from functools import lru_cache
 
@@ -65,6 +66,19 @@ class _SingleThread(ContextDecorator):
 def available_threads():
     """Number of threads that torch may use here; one inside of `single_thread`."""
     return torch.get_num_threads()
+
+
+def side_by_side(function, items):
+    """List of function(item), by as many threads as there are outside.
+
+    Order, and with it any sum of the results, does not depend on their number.
+    """
+    items = list(items)
+    n_threads = min(threads_outside(), len(items))
+    if n_threads < 2:
+        return list(map(function, items))
+    with ThreadPoolExecutor(n_threads) as pool:
+        return list(pool.map(function, items))
 
 
 def threads_outside():

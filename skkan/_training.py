@@ -22,6 +22,8 @@ from skkan._second_order import (
 from skkan.solvers import DivergenceError
 
 MOST_GROWING = 9  # iterations on each of the growing subsamples
+NEAR_ENOUGH = 0.2  # of the log posterior for each weight, on many rows
+MOST_LEARNING = 100_000  # rows that tell the penalties; more of them tell the weights
 CLEAR_NOISE = 0.5  # of the variance of the target, below which starts can be compared
 MOST_ADAPTATIONS = 10  # of the loss to the noise
 MOST_SETTLING = 10  # iterations after a grid update, before it is judged
@@ -138,6 +140,8 @@ def train_adapting(networks, data, plan, *, generator, monitor, prior=None):
 @torch.no_grad()
 def adapted_loss(loss, networks, data):
     """The loss for the noise around the mean of some networks."""
+    if not loss.is_adaptive:
+        return loss
     raw = data.baseline + sum(network(data.X) for network in networks) / len(networks)
     return loss.adapted(raw, data.target, data.sample_weight)
 
@@ -163,11 +167,23 @@ def _run_second_order_stage(result, data, plan, generator):
         candidate = from_starts(result.starts, result.network, data, plan)
         monitor.n_iter += candidate.n_iter
         budget -= candidate.n_iter
-    else:  # it is trained already
+    else:  # it is trained already, if perhaps on few rows
         candidate = Candidate(result.network, result.prior)
+        if _is_large(data, plan):
+            growing = [
+                level
+                for level in levels(result.network, len(data.X))[:-1]
+                if level.grid_size == inputs.grid_size
+            ]
+            candidate = _grown(candidate, growing, 0, inputs, data, plan)
+            monitor.n_iter += candidate.n_iter
+            budget -= candidate.n_iter
     candidate = candidate.on_grids(inputs.grid_size, inputs)
     result.network, result.prior = candidate.network, candidate.prior
-    candidate = finished(candidate, data, plan, budget, monitor)
+    if candidate.converged and _is_large(data, plan):
+        candidate = _near_mode(candidate, data, plan, budget, monitor)
+    else:
+        candidate = finished(candidate, data, plan, budget, monitor)
     result.network, result.prior = candidate.network, candidate.prior
     result.objective = candidate.objective
     result.converged, result.message = candidate.converged, candidate.message
@@ -196,18 +212,45 @@ def from_starts(starts, network, data, plan):
     candidate, n_iter, growing = _first_candidate(
         starts, inputs, chain, data, plan, plan.max_iter // 2
     )
+    return _grown(candidate, growing, n_iter, inputs, data, plan)
+
+
+def _grown(candidate, growing, n_iter, inputs, data, plan):
+    """A candidate trained on grids and rows that grow, after some iterations.
+
+    Where there are many rows, penalties are learnt from the most of them that are not
+    too many.
+    """
+    learning = max(
+        (level.n_rows for level in growing if level.n_rows <= MOST_LEARNING), default=0
+    )
     for level in growing:
         budget = plan.max_iter - n_iter
         if budget <= 1:
             break
-        candidate = finished(
-            candidate.on_grids(level.grid_size, inputs),
-            data.thinned(level.n_rows),
-            plan,
-            min(MOST_GROWING, 3 * budget // 4),
+        some, n_steps = data.thinned(level.n_rows), min(MOST_GROWING, 3 * budget // 4)
+        if level.n_rows == learning and _is_large(data, plan):
+            n_steps = 3 * budget // 4
+        train_on = _near_mode if _is_large(some, plan) else finished
+        candidate = train_on(
+            candidate.on_grids(level.grid_size, inputs), some, plan, n_steps
         )
         n_iter += candidate.n_iter
     return replace(candidate, n_iter=n_iter)
+
+
+def _near_mode(candidate, data, plan, max_iter, monitor=None):
+    """The candidate with weights nearer to their mode than that is to the truth.
+
+    Each weight is off by half a unit of the log posterior on average.
+    """
+    near = NEAR_ENOUGH * candidate.network.n_parameters
+    return at_mode(candidate, data, plan, max_iter, monitor, near)
+
+
+def _is_large(data, plan):
+    """Whether there are more rows than it takes to learn the penalties."""
+    return plan.learns_alpha and len(data.X) > MOST_LEARNING
 
 
 def _run_final_stage(result, data, plan, generator):
