@@ -11,7 +11,7 @@ import torch
 
 from skkan._evidence import Prior
 from skkan._monitor import Monitor
-from skkan._plan import levels, make_objective
+from skkan._plan import Level, levels, make_objective
 from skkan._second_order import (
     Candidate,
     at_mode,
@@ -22,8 +22,7 @@ from skkan._second_order import (
 from skkan.solvers import DivergenceError
 
 MOST_GROWING = 9  # iterations on each of the growing subsamples
-NEAR_ENOUGH = 0.2  # of the log posterior for each weight, on many rows
-MOST_LEARNING = 100_000  # rows that tell the penalties; more of them tell the weights
+MOST_LEARNING = 50_000  # rows on which training goes to its end; more of them refine
 CLEAR_NOISE = 0.5  # of the variance of the target, below which starts can be compared
 MOST_ADAPTATIONS = 10  # of the loss to the noise
 MOST_SETTLING = 10  # iterations after a grid update, before it is judged
@@ -180,10 +179,8 @@ def _run_second_order_stage(result, data, plan, generator):
             budget -= candidate.n_iter
     candidate = candidate.on_grids(inputs.grid_size, inputs)
     result.network, result.prior = candidate.network, candidate.prior
-    if candidate.converged and _is_large(data, plan):
-        candidate = _near_mode(candidate, data, plan, budget, monitor)
-    else:
-        candidate = finished(candidate, data, plan, budget, monitor)
+    train_on = _followed_up if _is_large(data, plan) else finished
+    candidate = train_on(candidate, data, plan, budget, monitor)
     result.network, result.prior = candidate.network, candidate.prior
     result.objective = candidate.objective
     result.converged, result.message = candidate.converged, candidate.message
@@ -218,20 +215,18 @@ def from_starts(starts, network, data, plan):
 def _grown(candidate, growing, n_iter, inputs, data, plan):
     """A candidate trained on grids and rows that grow, after some iterations.
 
-    Where there are many rows, penalties are learnt from the most of them that are not
-    too many.
+    Where there are many rows, training goes to its end on some of them.
     """
-    learning = max(
-        (level.n_rows for level in growing if level.n_rows <= MOST_LEARNING), default=0
-    )
+    if _is_large(data, plan):
+        growing = _with_end(growing, inputs.grid_size)
     for level in growing:
         budget = plan.max_iter - n_iter
         if budget <= 1:
             break
         some, n_steps = data.thinned(level.n_rows), min(MOST_GROWING, 3 * budget // 4)
-        if level.n_rows == learning and _is_large(data, plan):
+        if level.n_rows == MOST_LEARNING:
             n_steps = 3 * budget // 4
-        train_on = _near_mode if _is_large(some, plan) else finished
+        train_on = _followed_up if _is_large(some, plan) else finished
         candidate = train_on(
             candidate.on_grids(level.grid_size, inputs), some, plan, n_steps
         )
@@ -239,13 +234,18 @@ def _grown(candidate, growing, n_iter, inputs, data, plan):
     return replace(candidate, n_iter=n_iter)
 
 
-def _near_mode(candidate, data, plan, max_iter, monitor=None):
-    """The candidate with weights nearer to their mode than that is to the truth.
+def _followed_up(candidate, data, plan, max_iter, monitor=None):
+    """A candidate that is trained to its end, after a few steps on more rows."""
+    max_iter = min(max_iter, MOST_GROWING)
+    outcome = finished(candidate, data, plan, max_iter, monitor)
+    return replace(outcome, converged=candidate.converged)
 
-    Each weight is off by half a unit of the log posterior on average.
-    """
-    near = NEAR_ENOUGH * candidate.network.n_parameters
-    return at_mode(candidate, data, plan, max_iter, monitor, near)
+
+def _with_end(growing, grid_size):
+    """Levels, and one among them on which training goes to its end."""
+    before = [level for level in growing if level.n_rows < MOST_LEARNING]
+    after = [level for level in growing if level.n_rows > MOST_LEARNING]
+    return [*before, Level(grid_size, MOST_LEARNING), *after]
 
 
 def _is_large(data, plan):

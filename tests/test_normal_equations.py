@@ -6,7 +6,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from torch.autograd.functional import hessian, jacobian
 
-from skkan import KANNetwork, _normal_equations
+from skkan import KANNetwork, _normal_equations, _threads
 from skkan._losses import (
     REGRESSION_LOSSES,
     BinaryLogLoss,
@@ -171,6 +171,21 @@ def test_blocks_of_rows_sum_to_the_whole(
     parts = normal_equations(network, loss, network.weights, rows)
     for one, two in zip(parts, whole, strict=True):
         assert_allclose(one, two, rtol=1e-12, atol=1e-12)
+
+
+@every_loss
+def test_parts_side_by_side_sum_to_the_whole(loss, n_outputs, rng, monkeypatch):
+    """With the same bits on any number of threads."""
+    network, rows = make_problem(rng, loss, n_outputs, [3, 2])
+    whole = normal_equations(network, loss, network.weights, rows)
+    monkeypatch.setattr(_normal_equations, "LARGE_WORK", 0)
+    found = []
+    for n_threads in (1, 3):
+        monkeypatch.setattr(_threads, "threads_outside", lambda n=n_threads: n)
+        found.append(normal_equations(network, loss, network.weights, rows))
+    for one, other, expected in zip(*found, whole, strict=True):
+        assert_array_equal(one, other)
+        assert_allclose(one, expected, rtol=1e-12, atol=1e-12)
 
 
 @every_loss

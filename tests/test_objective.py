@@ -6,7 +6,13 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from torch.autograd.functional import hessian
 
-from skkan import KANNetwork, SparsityPenalty, _objective
+from skkan import (
+    KANNetwork,
+    SparsityPenalty,
+    _normal_equations,
+    _objective,
+    _threads,
+)
 from skkan._losses import REGRESSION_LOSSES, BinaryLogLoss, MultinomialLogLoss
 from skkan._objective import Objective
 from skkan._penalties import QuadraticPenalty, quadratic_form
@@ -259,3 +265,13 @@ def test_other_network_on_the_same_rows(rng):
         assert_array_equal(one, two)
     assert objective.start_network is network
     assert changed.start_network is other
+
+
+def test_blocks_side_by_side_have_the_same_outputs(rng, monkeypatch):
+    data = make_data(rng)
+    objective = make_objective(make_network(rng, data[0]), data)
+    expected = objective.raw(objective.start)
+    monkeypatch.setattr(_normal_equations, "LARGEST_BLOCK", 200)  # a few rows each
+    monkeypatch.setattr(_objective, "MANY_ROWS", 0)
+    monkeypatch.setattr(_threads, "threads_outside", lambda: 3)
+    assert_allclose(objective.raw(objective.start), expected, rtol=1e-13, atol=1e-13)

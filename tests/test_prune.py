@@ -189,7 +189,8 @@ def test_hyperparameter_prunes_what_the_function_prunes(table):
     n_first = len(whole.loss_curve_)
     assert at_once.loss_curve_[:n_first] == whole.loss_curve_
     assert at_once.loss_curve_[n_first:] == after.loss_curve_
-    assert at_once.stage_ends_ == [n_first, len(at_once.loss_curve_)]
+    rounds = [n_first + end for end in after.stage_ends_]
+    assert at_once.stage_ends_ == whole.stage_ends_ + rounds
 
 
 @short

@@ -10,7 +10,7 @@ from sklearn.datasets import load_diabetes, load_iris, make_friedman1
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
-from skkan import KANClassifier, KANRegressor, SparsityPenalty
+from skkan import KANClassifier, KANRegressor, SparsityPenalty, _training
 from skkan._evidence import Prior
 from skkan._second_order import _Walk, finished, starting_candidates
 from skkan._threads import single_thread
@@ -299,3 +299,25 @@ def test_prior_follows_the_units_of_the_nodes():
     moved = [scales for scales in moves if scales is not None]
     assert moved
     assert [call.args[2] for call in scaled.call_args_list] == moved
+
+
+@pytest.mark.parametrize("hidden_layer_sizes", [(2,), "auto"])
+def test_more_rows_refine_what_some_have_told(hidden_layer_sizes, monkeypatch):
+    """In few steps, and the law is the better for it."""
+    monkeypatch.setattr("skkan._plan.FEWEST_ROWS", 300)
+    monkeypatch.setattr("skkan._structure.MOST_SEARCHED", 600)
+    monkeypatch.setattr(_training, "MOST_LEARNING", 1500)
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-1, 1, (6000, 2))
+    law = np.sin(2 * X[:, 0]) * X[:, 1]
+    y = law + 0.05 * rng.normal(size=6000)
+    model = KANRegressor(hidden_layer_sizes, random_state=0)
+    few = model.fit(X[:1500], y[:1500]).predict(X)
+    ends = Mock(wraps=_training.finished)
+    monkeypatch.setattr(_training, "finished", ends)
+    many = model.fit(X, y).predict(X)
+    steps = {len(data.X): n for _, data, _, n, *_ in (c.args for c in ends.mock_calls)}
+    assert 1500 in steps
+    assert all(n <= _training.MOST_GROWING for rows, n in steps.items() if rows > 1500)
+    assert np.std(many - law) < 0.8 * np.std(few - law) < 0.01
+    assert_allclose(model.noise_std_, 0.05, rtol=0.05)
