@@ -396,15 +396,10 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         raw = self._raw(X)
         if not hasattr(self, "_posterior_factor"):
             return raw
-        single = self._multilabel or raw.shape[1] == 1
+        loss = self._make_loss(vars(self))
         for rows, deviations in self._deviations(X):
-            if not single:
-                second, first = np.argsort(raw[rows], axis=1)[:, -2:].T
-                column = np.arange(len(first))
-                lead = deviations[first, :, column] - deviations[second, :, column]
-                deviations = lead.T[None]
-            variance = np.square(deviations).sum(1).T
-            raw[rows] /= np.sqrt(1 + np.pi * variance / 8)
+            logits, deviations = map(torch.from_numpy, (raw[rows], deviations))
+            raw[rows] = loss.moderated(logits, deviations).numpy()
         return raw
 
     @available_if(BaseKAN._can_stream)

@@ -108,6 +108,22 @@ class Loss(ABC):
         """The loss for the noise that residuals show; itself where it knows of none."""
         return self
 
+    def moderated(self, raw, deviations):
+        """Raw output whose prediction is the mean one over a posterior.
+
+        Parameters
+        ----------
+        raw : Tensor of shape (n_samples, n_outputs)
+        deviations : Tensor of shape (n_outputs, n_parameters, n_samples)
+            Of the raw output; see `skkan._posterior.deviations`.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_outputs)
+            The same where the loss has a noise, so that its own mean is to be told.
+        """
+        return raw
+
     @property
     def exact(self):
         """The loss without any smoothing."""
@@ -441,6 +457,9 @@ class BinaryLogLoss(Loss):
     def baseline(self, target, sample_weight):
         return torch.logit(_class_share(target, sample_weight, 2))
 
+    def moderated(self, raw, deviations):
+        return _towards_indecision(raw, deviations.square().sum(1).T)
+
 
 class MultinomialLogLoss(Loss):
     """Negative log-likelihood of one class of several under the softmax link."""
@@ -463,6 +482,18 @@ class MultinomialLogLoss(Loss):
 
     def baseline(self, target, sample_weight):
         return torch.log(_class_share(target, sample_weight, target.shape[1]))
+
+    def moderated(self, raw, deviations):
+        # By the lead of the most probable class, so that the order stays.
+        first, second = raw.topk(2, dim=1).indices.T
+        row = torch.arange(len(raw), device=raw.device)
+        lead = deviations[first, :, row] - deviations[second, :, row]
+        return _towards_indecision(raw, lead.square().sum(1, keepdim=True))
+
+
+def _towards_indecision(raw, variance):
+    """Logits of the mean probability, where the logits vary (D. MacKay, 1992)."""
+    return raw / (1 + math.pi / 8 * variance).sqrt()
 
 
 def _class_share(target, sample_weight, n_classes):

@@ -21,7 +21,7 @@ from skkan._monitor import Monitor
 from skkan._network import KANNetwork
 from skkan._penalties import QuadraticPenalty
 from skkan._plan import TrainingPlan
-from skkan._posterior import variance_without
+from skkan._posterior import deviations, laplace_posterior, variance_without
 from skkan._second_order import (
     STARTING_STRENGTHS,
     Candidate,
@@ -60,9 +60,10 @@ MOST_ROW_STEPS, FEWEST_STEPS = 3_000_000, 10
 N_ITER_NO_CHANGE = 10
 N_SHARES = 20  # of the hidden nodes' weight beside the additive model, to choose from
 # Mean gain by hidden nodes, in its standard errors: for one network, before others are
-# tried, and to be taken.
-PROMISING, ENOUGH = 0.5, 1.0
-LARGEST_GAIN = 20.0  # of a row, in medians
+# tried, and to be taken. To be too sure of a class costs most in few rows, of which
+# those held out may have none.
+PROMISING, ENOUGH, ENOUGH_OF_CLASSES = 0.5, 1.0, 2.0
+LARGEST_GAIN = 20.0  # of a row, in medians, where there can be outliers
 PRECISE = 0.1  # of a constant's error, below which one network may do better
 OUTDONE = 0.25  # of the error of several, at which one needs them no more
 
@@ -244,7 +245,9 @@ class _Search:
         is_held_out[order[: math.ceil(HELD_OUT * len(order))]] = True
         self._fitted = self._sample.rows(~is_held_out)
         self._held_out = self._sample.rows(is_held_out)
-        self._raw = None  # the best prediction of the rows held out
+        # The best prediction of the rows held out so far, and what others must outdo,
+        # as the uncertainty of an additive model may make its probabilities better.
+        self._raw = self._rival = None
         self.n_iter = 0
 
     def additive(self, structure, *, by_evidence):
@@ -257,7 +260,7 @@ class _Search:
         else:
             found = self._shrunk_additive(structure)
             network = found.networks[0]
-            self._raw = _mean_output([network], self._held_out)
+            self._raw = self._rival = _mean_output([network], self._held_out)
         # Networks with hidden nodes are compared under the loss of this noise.
         loss = adapted_loss(self._plan.loss, [network], self._sample)
         self._plan = replace(self._plan, loss=loss)
@@ -366,6 +369,8 @@ class _Search:
             )
             self.n_iter += candidate.n_iter
             self._raw = _mean_output([candidate.network], self._held_out)
+            moderated = self._moderated(candidate, additive.plan)
+            self._rival = min(self._raw, moderated, key=self._loss)
         basis = _network_of(additive).layers[0].basis
         networks = [self._make_network(structure) for _ in range(n_members)]
         networks = [_on_knots_of(basis, network) for network in networks]
@@ -375,10 +380,24 @@ class _Search:
         if may_mix and self._gain(raw) > PROMISING:
             shrunk = self._along_alpha(networks, ahead=trail)
             share, raw = self._beside_additive(shrunk, may_mix)
-        if not self._gain(raw) > ENOUGH:
+        has_noise = self._plan.loss.has_noise
+        if not self._gain(raw) > (ENOUGH if has_noise else ENOUGH_OF_CLASSES):
             return None, 0.0
-        self._raw = raw
+        self._raw = self._rival = raw
         return shrunk, share
+
+    def _moderated(self, candidate, plan):
+        """Raw output for the rows held out, the uncertainty of a network included."""
+        if plan.loss.has_noise:  # it makes no difference
+            return self._raw
+        posterior = laplace_posterior(
+            candidate.network, self._fitted, plan, candidate.prior, candidate.objective
+        )
+        if posterior is None:
+            return self._raw
+        factor = torch.from_numpy(posterior.factor).to(self._raw)
+        spread = deviations(candidate.network, factor, self._held_out.X)
+        return plan.loss.moderated(self._raw, spread)
 
     def _beside_additive(self, shrunk, may_mix):
         """Weight of the mean of networks, and the output that comes of it."""
@@ -430,7 +449,9 @@ class _Search:
     def _gain(self, raw):
         """By how much better rows held out are predicted, in its standard errors."""
         loss, target = self._plan.loss, self._held_out.target
-        gain = loss.value(self._raw, target) - loss.value(raw, target)
+        gain = loss.value(self._rival, target) - loss.value(raw, target)
+        if loss.has_noise:
+            gain = _limited(gain, self._held_out.sample_weight)
         return _certainty(gain, self._held_out.sample_weight)
 
     def _along_alpha(
@@ -570,15 +591,20 @@ def _mean_output(networks, data):
     return data.baseline + sum(network(data.X) for network in networks) / len(networks)
 
 
-def _certainty(gain, weight):
-    """Mean of the gains in its standard errors; weights count as repetitions.
+def _limited(gain, weight):
+    """Gains of at most some multiple of their median.
 
-    Gains are limited to some multiple of their median, so that no single row, far from
-    all others, decides.
+    No single outlier, far from all other rows, is to decide. Rows of the wrong class
+    are to: they are few, and all that tells a model which is too sure.
     """
-    gain, weight = gain.cpu(), weight.cpu()
-    size = np.quantile(gain.abs(), 0.5, weights=weight, method="inverted_cdf")
-    gain = gain.clamp(-LARGEST_GAIN * size, LARGEST_GAIN * size)
+    size = np.quantile(
+        gain.abs().cpu(), 0.5, weights=weight.cpu(), method="inverted_cdf"
+    )
+    return gain.clamp(-LARGEST_GAIN * size, LARGEST_GAIN * size)
+
+
+def _certainty(gain, weight):
+    """Mean of the gains in its standard errors; weights count as repetitions."""
     total = weight.sum()
     mean = weight @ gain / total
     variance = weight @ (gain - mean).square() / total
