@@ -20,9 +20,9 @@ LEAST_NOISE = 1e-26  # variance of a standardised target: the square of its roun
 LEAST_FREEDOM = 0.05  # of the observations, so that saturated models keep some noise
 MOST_HALVINGS = 8
 SMALLEST_SHARE = 1e-14  # of a posterior in a prior variance, where rounding begins
-# Rate of an exponential prior of the precisions where no noise is learnt. It leaves some
-# doubt in edges that the evidence would remove, without which the probabilities of
-# tables with many columns are too sure; more of it keeps edges of no use.
+# Rate of an exponential prior of the precisions where no noise is learnt. It leaves
+# some doubt in edges that the evidence would remove, without which the probabilities
+# of tables with many columns are too sure; more of it keeps edges of no use.
 HYPER_RATE = 0.003
 # Added to the unit diagonal of the scaled posterior precision. It stands for
 # directions that neither rows nor prior determine to working accuracy.

@@ -462,3 +462,40 @@ def test_noise_of_rows_held_out_is_that_of_normal_errors_without_outliers(rng):
         SquaredError().noise_of(raw[:50], few, weight.double()),
         SquaredError().noise_of(torch.zeros_like(repeated), repeated, ones),
     )
+
+
+# Moderation
+
+
+def test_moderated_logits_give_the_mean_probability(rng):
+    """Against quadrature; the approximation is MacKay's, good to a hundredth or two."""
+    raw = torch.from_numpy(rng.normal(scale=4, size=(200, 2)))
+    deviations = torch.from_numpy(rng.normal(size=(2, 5, 200)))
+    moderated = BinaryLogLoss().moderated(raw, deviations)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    spread = deviations.square().sum(1).sqrt().T.numpy()
+    logits = raw.numpy()[..., None] + spread[..., None] * nodes
+    mean = expit(logits) @ weights / weights.sum()
+    assert_allclose(torch.sigmoid(moderated).numpy(), mean, atol=0.025)
+
+
+def test_two_classes_are_moderated_as_their_difference(rng):
+    raw = torch.from_numpy(rng.normal(scale=4, size=(50, 2)))
+    deviations = torch.from_numpy(rng.normal(size=(2, 5, 50)))
+    pair = MultinomialLogLoss().moderated(raw, deviations)
+    single = BinaryLogLoss().moderated(
+        raw[:, 1:] - raw[:, :1], deviations[1:] - deviations[:1]
+    )
+    assert_allclose((pair[:, 1:] - pair[:, :1]).numpy(), single.numpy(), rtol=1e-12)
+
+
+def test_moderation_keeps_the_order_of_classes(rng):
+    raw = torch.from_numpy(rng.normal(size=(50, 4)))
+    deviations = torch.from_numpy(rng.normal(size=(4, 5, 50)))
+    moderated = MultinomialLogLoss().moderated(raw, deviations)
+    assert torch.equal(moderated.argsort(1), raw.argsort(1))
+
+
+def test_losses_with_a_noise_are_not_moderated(rng):
+    raw = torch.from_numpy(rng.normal(size=(5, 1)))
+    assert SquaredError().moderated(raw, raw.new_ones(1, 3, 5)) is raw
