@@ -409,7 +409,7 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
             )
 
     def _warn_of_light_rows(self, data):
-        weight, n_rows = data.n_observations, len(data.X)
+        weight, n_rows = data.n_observations, data.n_rows
         if weight < LIGHT * n_rows:
             warnings.warn(
                 f"sample_weight sums to {weight:.3g} for {n_rows} rows. Weights count "

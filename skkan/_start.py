@@ -165,11 +165,11 @@ class StartingKAN(FittedKAN, metaclass=ABCMeta):
             loss = self._loss_in_units(loss, frame.y_scaling.scale, rows)
         data = frame.tensors(rows, device)
         held_out = held_out and frame.tensors(held_out, device)
-        has_gaps = any(part.X.isnan().any() for part in (data, held_out) if part)
+        has_gaps = any(part.has_gaps for part in (data, held_out) if part)
         if network is not None and has_gaps:
             network = self._taking_missing(network)
             if not streaming:
-                network = network.with_missing_of(data.X)
+                network = data.with_missing_in(network)
         if network is not None:
             loss = adapted_loss(loss, [network], data)
         generator = self._generator(streaming)
@@ -407,14 +407,14 @@ class StartingKAN(FittedKAN, metaclass=ABCMeta):
             "grid_size": structure.grid_size,
             "spline_order": int(self.spline_order),
             "grid_eps": structure.grid_eps,
-            "margin": min(MARGIN_SAMPLES / len(data.X), MOST_MARGIN),
+            "margin": min(MARGIN_SAMPLES / data.n_rows, MOST_MARGIN),
             "base_activation": self.base_activation,
             "extrapolation": self.extrapolation,
             "sample_weight": sample.sample_weight,
         }
         return KANNetwork.from_samples(
             [
-                data.X.shape[1],
+                data.n_features,
                 *structure.hidden_layer_sizes,
                 data.target.shape[1],
             ],
@@ -440,7 +440,7 @@ class StartingKAN(FittedKAN, metaclass=ABCMeta):
         solver = chosen_solver(
             self.solver,
             network,
-            len(data.X),
+            data.n_rows,
             fixed_alpha=isinstance(alpha, float),
             has_penalty=self.penalty is not None,
             streaming=streaming,
