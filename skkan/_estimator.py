@@ -24,6 +24,7 @@ from skkan._checks import (
     told_of,
 )
 from skkan._choice import SOLVERS
+from skkan._dask_input import in_memory
 from skkan._monitor import Monitor, Validation
 from skkan._outcome import (
     OF_POSTERIOR,
@@ -199,8 +200,10 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
         held_out = None
         if X_val is not None:
             with told_of("X_val and y_val"):
+                X_val = in_memory(X_val)
                 held_out = self._check_rows(X_val, y_val, None, reset=False)
         start = self._start(rows, earlier, held_out=held_out)
+        del rows  # which are in the start, scaled
         self._forget_posterior()
         prunes = self.prune_threshold is not None
         if prunes:
@@ -308,7 +311,11 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
         """One pass over a batch; the first batch fixes scaling and grids."""
         earlier = self._earlier_fit()
         rows = self._check_rows(
-            X, y, sample_weight, reset=earlier is None, fewest=1 if earlier else 2
+            in_memory(X),
+            y,
+            sample_weight,
+            reset=earlier is None,
+            fewest=1 if earlier else 2,
         )
         start = self._start(rows, earlier, classes=classes, streaming=True)
         objective = make_objective(start.networks[0], start.data, start.plan)

@@ -12,6 +12,7 @@ from skkan._normal_equations import (
     QuadraticModel,
     Rows,
     normal_equations,
+    sums_over,
 )
 from skkan._threads import side_by_side
 
@@ -100,6 +101,11 @@ class LossOfRows:
         return normal_equations(
             network, self._loss, network.unpacked(theta), self._rows
         )
+
+    def sums(self, network, theta):
+        """What these rows, as some of many, add to the quadratic model of all, Sums."""
+        weights = network.unpacked(theta)
+        return sums_over(network, self._loss, weights, self._rows)
 
     def with_penalties(self, network, theta, penalties, rows):
         """Loss and penalties that depend on rows, two Tensors with a graph."""
@@ -323,6 +329,4 @@ class Objective:
         return self._expansion["model"]
 
     def _evaluate(self, theta, rows):
-        return self._rows.with_penalties(
-            self._network, theta, self._penalties, rows
-        )
+        return self._rows.with_penalties(self._network, theta, self._penalties, rows)

@@ -70,6 +70,10 @@ class TrainingData:
             return self
         return self.rows(thinning(len(self.X), n_rows).to(self.X.device))
 
+    def sample(self, n_rows):
+        """The same, in memory wherever the rows are."""
+        return self.thinned(n_rows)
+
     def rows(self, index):
         """Some of the rows, by their positions or by a mask."""
         return TrainingData(

@@ -238,7 +238,7 @@ class _Search:
         self._make_network, self._generator = make_network, generator
         self._exact_structure, self._tried = exact, None
         self._data, self._plan = data, plan
-        self._sample = data.thinned(MOST_SEARCHED)
+        self._sample = data.sample(MOST_SEARCHED)
         order = torch.randperm(self._sample.n_rows, generator=generator)
         is_held_out = torch.zeros(len(order), dtype=torch.bool)
         is_held_out[order[: math.ceil(HELD_OUT * len(order))]] = True

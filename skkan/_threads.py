@@ -8,7 +8,7 @@ once, by as many threads as torch is allowed to use.
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ContextDecorator
+from contextlib import ContextDecorator, contextmanager
 from functools import lru_cache
 
 import torch
@@ -50,6 +50,16 @@ class _SingleThread(ContextDecorator):
         """Number of threads that this thread would use outside of this context."""
         is_inside = getattr(self._own, "depth", 0) > 0
         return self._own.before if is_inside else torch.get_num_threads()
+
+    @contextmanager
+    def alone(self):
+        """The same for work that is one of many pieces, `side_by_side` included."""
+        with self:
+            before, self._own.before = self._own.before, 1
+            try:
+                yield
+            finally:
+                self._own.before = before
 
     def __exit__(self, *error):
         self._own.depth -= 1
