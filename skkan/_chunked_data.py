@@ -8,14 +8,12 @@ asked for. Rows of X come here if they are few.
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import torch
 
 from skkan import _rows
-from skkan._basis import BSplineBasis
 from skkan._normal_equations import Rows, model_of
-from skkan._objective import LossOfRows
-from skkan._plan import TrainingData, thinning
+from skkan._objective import LARGEST_CACHE, LossOfRows, unpacked
+from skkan._plan import TrainingData, thinning, with_means_of
 
 
 class ChunkedData:
@@ -37,7 +35,7 @@ class ChunkedData:
         self.n_rows, self.n_features = X.shape
         self._few = {}  # thinned rows that are here, by their number
         of_chunks = [
-            self._cluster.placed([part[rows].numpy() for rows in X.slices()])
+            self._cluster.placed([part[rows].numpy() for rows in X.slices])
             for part in (target, sample_weight)
         ]
         self._parts = self._cluster.kept(
@@ -83,15 +81,8 @@ class ChunkedData:
 
     def _brought(self, index):
         """Some of the rows on this machine, TrainingData."""
-        places = self._X.places(index.numpy())
-        tasks = [
-            self._cluster.task(np.take, part, place, 0)
-            for part, place in zip(self._X.parts, places, strict=True)
-            if len(place)
-        ]
-        X = np.concatenate(self._cluster.results(tasks))
         return TrainingData(
-            torch.from_numpy(X),
+            _tensor(self._X.rows(index.numpy())),
             self.target[index],
             self.sample_weight[index],
             self.baseline,
@@ -99,15 +90,22 @@ class ChunkedData:
 
     def loss_of_rows(self, network, loss):
         """Mean loss of the rows, as a function of the weights of a network."""
-        return LossOfChunks(loss, self)
+        return LossOfChunks.of_samples(network, loss, self)
 
-    def mapped(self, function):
-        """List of function(rows), with TrainingData, for each chunk."""
-        return self._cluster.results(self._tasks(function))
+    def kept(self, function):
+        """function(rows) for each chunk, which stays where it is made."""
+        return self._cluster.kept(self._tasks(function))
 
-    def total(self, function):
-        """Sum of function(rows) over the chunks."""
-        return self._cluster.total(self._tasks(function))
+    def mapped(self, function, beside=None):
+        """List of function(rows), with TrainingData, for each chunk.
+
+        What lies `beside` the chunks, as `kept` returned it, is a further argument.
+        """
+        return self._cluster.results(self._tasks(function, beside))
+
+    def total(self, function, beside=None):
+        """Sum of the same over the chunks."""
+        return self._cluster.total(self._tasks(function, beside))
 
     def summed(self, function, most_rows):
         """As for `TrainingData`."""
@@ -119,11 +117,7 @@ class ChunkedData:
 
     def with_means_in(self, network):
         """A network in which missing cells count as the mean of these rows."""
-        basis = network.layers[0].basis
-        if isinstance(basis, BSplineBasis):
-            return network
-        sums = self.total(partial(_sums_of_known, network))
-        return network.with_means_from(sums)
+        return with_means_of(self, network)
 
     def with_missing_in(self, network):
         """A network with a value at "missing" for all inputs that have such cells."""
@@ -148,9 +142,13 @@ class ChunkedData:
         counts = self.total(_missing_cells)
         return torch.stack([counts > 0, counts == self.n_rows])
 
-    def _tasks(self, function):
+    def _tasks(self, function, beside=None):
         of_chunk = self._cluster.shared(_OfChunk(function, self.baseline))
-        return [self._cluster.task(_applied, of_chunk, part) for part in self._parts]
+        parts = [self._parts] if beside is None else [self._parts, beside]
+        return [
+            self._cluster.task(_applied, of_chunk, *part)
+            for part in zip(*parts, strict=True)
+        ]
 
 
 class LossOfChunks:
@@ -162,8 +160,16 @@ class LossOfChunks:
     data : ChunkedData
     """
 
-    def __init__(self, loss, data):
-        self._loss, self._data = loss, data
+    def __init__(self, loss, data, features=None):
+        self._loss, self._data, self._features = loss, data, features
+
+    @classmethod
+    def of_samples(cls, network, loss, data):
+        """The loss of all rows, which keeps basis values as `LossOfRows` does."""
+        features = None
+        if data.n_rows * network.weights[0][0].numel() <= LARGEST_CACHE:
+            features = data.kept(partial(_features, network))
+        return cls(loss, data, features)
 
     def on_rows(self, network, X, target, sample_weight):
         """The same loss of other rows, which are in memory."""
@@ -177,7 +183,11 @@ class LossOfChunks:
 
     def raw(self, network, theta):
         """Raw output, baseline included, Tensor of shape (n_samples, n_outputs)."""
-        return torch.cat(self._data.mapped(self._part("raw", network, theta)))
+        return torch.cat(
+            self._data.mapped(
+                self._part(LossOfRows.raw, network, theta), self._features
+            )
+        )
 
     def of_raw(self, raw):
         """Loss of a raw output of all rows, float."""
@@ -186,45 +196,40 @@ class LossOfChunks:
 
     def value(self, network, theta):
         """Loss of the output of a network, float."""
-        return self._data.total(self._part("value", network, theta))
+        return self._total(LossOfRows.value, network, theta)
 
     def value_and_grad(self, network, theta, rows=None):
         """Loss, float, and its gradient, removed edges included."""
-        both = self._data.total(self._part("value_and_grad", network, theta))
-        return float(both[0]), both[1:].clone()
+        return unpacked(self._total(LossOfRows.packed, network, theta))
 
     def quadratic_model(self, network, theta):
         """Loss, gradient and curvature, QuadraticModel."""
-        sums = self._data.total(self._part("sums", network, theta))
+        sums = self._total(LossOfRows.sums, network, theta)
         return model_of(network, self._loss, sums)
 
-    def _part(self, what, network, theta):
+    def _total(self, method, network, theta):
+        return self._data.total(self._part(method, network, theta), self._features)
+
+    def _part(self, method, network, theta):
         total = self._data.sample_weight.sum()
-        return _PartOfLoss(what, self._loss, network, theta.detach().clone(), total)
+        return _PartOfLoss(method, self._loss, network, theta.detach().clone(), total)
 
 
 @dataclass(frozen=True, eq=False)
 class _PartOfLoss:
     """What one chunk adds to the loss of all."""
 
-    what: str
+    method: object  # of LossOfRows
     loss: object
     network: torch.nn.Module
     theta: torch.Tensor
     total: torch.Tensor  # sum of all weights
 
-    def __call__(self, data):
+    def __call__(self, data, features=None):
         share = data.sample_weight / self.total
-        rows = Rows(data.X, data.target, share, data.baseline, None)
-        loss = LossOfRows(self.loss, rows)
-        if self.what == "raw":
-            return loss.raw(self.network, self.theta)
-        if self.what == "value":
-            return loss.value(self.network, self.theta)
-        if self.what == "sums":
-            return loss.sums(self.network, self.theta)
-        value, gradient = loss.value_and_grad(self.network, self.theta)
-        return torch.cat([gradient.new_tensor([value]), gradient])
+        features = None if features is None else _tensor(features)
+        rows = Rows(data.X, data.target, share, data.baseline, features)
+        return self.method(LossOfRows(self.loss, rows), self.network, self.theta)
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,9 +239,10 @@ class _OfChunk:
     function: object
     baseline: torch.Tensor
 
-    def __call__(self, chunk):
+    def __call__(self, chunk, *beside):
+        data = TrainingData(*map(_tensor, chunk), self.baseline)
         with torch.no_grad():
-            return self.function(TrainingData(*map(_tensor, chunk), self.baseline))
+            return self.function(data, *beside)
 
 
 def _tensor(part):
@@ -248,8 +254,12 @@ def _as_chunk(*parts):
     return parts
 
 
-def _applied(function, chunk):
-    return function(chunk)
+def _applied(function, *chunk):
+    return function(*chunk)
+
+
+def _features(network, data):
+    return network.layers[0].basis(network.inputs(data.X)).numpy()
 
 
 def _summed(function, most_rows, data):
@@ -261,12 +271,7 @@ def _output(network, data):
 
 
 def _first_nodes(network, data):
-    return network.layers[0](network.inputs(data.X))
-
-
-def _sums_of_known(network, data):
-    inputs = network.inputs(data.X)
-    return network.layers[0].basis.sums_of_known(inputs, data.sample_weight)
+    return network.first_nodes(data.X)
 
 
 def _missing_cells(data):

@@ -5,13 +5,10 @@ set. `Chunks` is a matrix on it. Nothing here knows of networks or losses; the o
 functions that run on a cluster are those of this package.
 """
 
-from itertools import pairwise
-
 import numpy as np
 
-from skkan._threads import single_thread
-
-FAN_IN = 8  # results that are added up in one place
+from skkan import _rows
+from skkan._threads import FAN_IN, added, in_groups, single_thread
 
 
 class Cluster:
@@ -57,30 +54,39 @@ class Cluster:
         not on which of them are done first.
         """
         while len(tasks) > FAN_IN:
-            groups = range(0, len(tasks), FAN_IN)
-            tasks = [self.task(_added, tasks[n : n + FAN_IN]) for n in groups]
-        return _added(self.results(tasks))
+            tasks = [self.task(added, group) for group in in_groups(tasks)]
+        return added(self.results(tasks))
 
 
 class Chunks:
-    """A matrix of float64 in chunks of its rows.
+    """A matrix of float64 in chunks of its rows, which are the pieces of sums.
 
     Parameters
     ----------
     cluster : Cluster
     parts : list of dask.delayed.Delayed
         The chunks, ndarrays that are kept on the cluster.
-    lengths : list of int
-        Numbers of their rows.
-    n_columns : int
+    shape : tuple of int
     """
 
-    def __init__(self, cluster, parts, lengths, n_columns):
-        filled = [index for index, length in enumerate(lengths) if length]
-        self.cluster = cluster
-        self.parts = [parts[index] for index in filled]
-        self.lengths = [int(lengths[index]) for index in filled]
-        self.shape = (sum(self.lengths), n_columns)
+    def __init__(self, cluster, parts, shape):
+        self.cluster, self.parts, self.shape = cluster, parts, shape
+        self.slices = _rows.pieces(shape[0])  # where the chunks are among all rows
+
+    @classmethod
+    def of_parts(cls, cluster, parts, lengths, n_columns):
+        """The same of parts with any numbers of rows."""
+        ends = np.cumsum([0, *lengths])
+        chunks = []
+        for rows in _rows.pieces(int(ends[-1])):
+            first = np.searchsorted(ends, rows.start, side="right") - 1
+            stop = np.searchsorted(ends, rows.stop)
+            places = [
+                slice(max(rows.start - start, 0), rows.stop - start)
+                for start in ends[first:stop].tolist()
+            ]
+            chunks.append(cluster.task(_stacked, parts[first:stop], places))
+        return cls(cluster, cluster.kept(chunks), (int(ends[-1]), n_columns))
 
     def __len__(self):
         return self.shape[0]
@@ -91,32 +97,28 @@ class Chunks:
 
     def __getitem__(self, rows):
         """Some of the rows, by a mask or by positions in their order."""
-        places = self.places(rows)
-        parts = self.cluster.kept(
-            [
-                self.cluster.task(_rows_of, part, place)
-                for part, place in zip(
-                    self.parts, self.cluster.placed(places), strict=True
-                )
-            ]
-        )
-        lengths = [len(place) for place in places]
-        return Chunks(self.cluster, parts, lengths, self.shape[1])
-
-    def places(self, rows):
-        """Positions of some of the rows within each chunk."""
         rows = np.asarray(rows)
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows
-        starts = np.cumsum([0, *self.lengths])
-        cuts = np.searchsorted(rows, starts)
-        return [
-            rows[low:high] - start
-            for (low, high), start in zip(pairwise(cuts), starts, strict=False)
+        some = [
+            self._stacking(rows[piece], self.cluster.placed)
+            for piece in _rows.pieces(len(rows))
         ]
+        parts = self.cluster.kept(some)
+        return Chunks(self.cluster, parts, (len(rows), self.shape[1]))
 
-    def slices(self):
-        """Where the rows of each chunk are among all."""
-        return [slice(*ends) for ends in pairwise(np.cumsum([0, *self.lengths]))]
+    def rows(self, rows):
+        """A few of the rows on this machine, by positions in their order, ndarray."""
+        return self.cluster.results([self._stacking(rows, list)])[0]
+
+    def _stacking(self, rows, placed):
+        """Task that stacks some of the rows, whose positions are placed."""
+        cuts = np.searchsorted(rows, [0, *(part.stop for part in self.slices)])
+        used = np.flatnonzero(np.diff(cuts))
+        places = [
+            rows[cuts[each] : cuts[each + 1]] - self.slices[each].start for each in used
+        ]
+        parts = [self.parts[each] for each in used]
+        return self.cluster.task(_stacked, parts, placed(places))
 
     def columns(self):
         """The columns one after the other, ndarrays of shape (n_rows, 1)."""
@@ -128,9 +130,7 @@ class Chunks:
         """function(chunk) of each chunk, of the same shape."""
         shared = self.cluster.shared(function)
         tasks = [self.cluster.task(_called, shared, part) for part in self.parts]
-        return Chunks(
-            self.cluster, self.cluster.kept(tasks), self.lengths, self.shape[1]
-        )
+        return Chunks(self.cluster, self.cluster.kept(tasks), self.shape)
 
 
 def _run(function, *arguments):
@@ -142,12 +142,9 @@ def _called(function, *arguments):
     return function(*arguments)
 
 
-def _added(values):
-    return sum(values[1:], values[0])
-
-
-def _rows_of(part, rows):
-    return part[rows]
+def _stacked(parts, places):
+    pairs = zip(parts, places, strict=True)
+    return np.concatenate([part[place] for part, place in pairs])
 
 
 def _column_of(part, column):

@@ -79,7 +79,7 @@ class DaskTable:
         parts = self.cluster.kept(tasks)
         # Waits for all parts, so that errors are raised here.
         lengths = self.cluster.results([self.cluster.task(len, part) for part in parts])
-        return Chunks(self.cluster, parts, lengths, self.head.shape[1])
+        return Chunks.of_parts(self.cluster, parts, lengths, self.head.shape[1])
 
 
 def checked_for_chunks(estimator):

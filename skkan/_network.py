@@ -375,21 +375,21 @@ class KANNetwork(nn.Module):
         ]
         return self._from_all_layers(layers)
 
-    def with_means_of(self, x, sample_weight):
-        """The same, where missing cells count as the mean of other rows.
+    @property
+    def takes_missing(self):
+        """Whether it knows of missing cells, or of categories."""
+        return not isinstance(self.layers[0].basis, BSplineBasis)
 
-        Learnt values at "missing" stay what they were. Networks that know of no missing
-        cells, nor of categories, are returned as they are.
-        """
-        basis = self.layers[0].basis
-        if isinstance(basis, BSplineBasis):
-            return self
-        return self.with_input_basis(basis.with_means_of(self.inputs(x), sample_weight))
+    def sums_of_known(self, x, sample_weight):
+        """What `with_means_from` takes; see `InputBasis.sums_of_known`."""
+        return self.layers[0].basis.sums_of_known(self.inputs(x), sample_weight)
 
     def with_means_from(self, sums):
-        """The same, from the sums over rows of `InputBasis.sums_of_known`."""
-        basis = self.layers[0].basis
-        return self.with_input_basis(basis.with_means_from(sums))
+        """The same, where missing cells count as the mean of rows with such sums.
+
+        Learnt values at "missing" stay what they were.
+        """
+        return self.with_input_basis(self.layers[0].basis.with_means_from(sums))
 
     def with_values_at_missing(self, means):
         """The same network, which takes missing cells; they count as means.
@@ -452,6 +452,11 @@ class KANNetwork(nn.Module):
         with torch.no_grad():
             nodes = first(inputs)
         return self._with_first_layer(first).with_hidden_grids(nodes, **settings)
+
+    @torch.no_grad()
+    def first_nodes(self, x):
+        """What the first layer makes of x, Tensor of shape (n_samples, n_nodes)."""
+        return self.layers[0](self.inputs(x))
 
     def with_hidden_grids(self, nodes, **settings):
         """The same, for what the first layer makes of the samples; it stays as it is.

@@ -45,15 +45,14 @@ class Rows(NamedTuple):
 
     def _of_size(self, size):
         for start in range(0, len(self.X), size):
-            part = slice(start, start + size)
-            features = None if self.features is None else self.features[part]
-            yield Rows(
-                self.X[part],
-                self.target[part],
-                self.share[part],
-                self.baseline,
-                features,
-            )
+            yield self.part(slice(start, start + size))
+
+    def part(self, rows):
+        """Some of the rows, by a slice."""
+        features = None if self.features is None else self.features[rows]
+        return Rows(
+            self.X[rows], self.target[rows], self.share[rows], self.baseline, features
+        )
 
 
 class QuadraticModel(NamedTuple):

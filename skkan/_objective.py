@@ -4,17 +4,20 @@ A solver sees this function and nothing else.
 """
 
 from copy import copy
+from functools import cached_property, partial
 
 import torch
 
+from skkan import _rows
 from skkan._backward import ForwardPass
 from skkan._normal_equations import (
     QuadraticModel,
     Rows,
+    model_of,
     normal_equations,
     sums_over,
 )
-from skkan._threads import side_by_side
+from skkan._threads import added_side_by_side, side_by_side
 
 # Basis values of the first layer are kept up to this many numbers (200 MB), since the
 # inputs never change within a fit.
@@ -60,9 +63,22 @@ class LossOfRows:
     def n_rows(self):
         return len(self._rows.X)
 
+    @cached_property
+    def _pieces(self):
+        """The same of few rows each, whose sum this is; an empty list for few rows."""
+        if self.n_rows <= _rows.MOST_ROWS:
+            return []
+        return [
+            LossOfRows(self._loss, self._rows.part(rows))
+            for rows in _rows.pieces(self.n_rows)
+        ]
+
     @torch.no_grad()
     def raw(self, network, theta):
         """Raw output, baseline included, Tensor of shape (n_samples, n_outputs)."""
+        if self._pieces:
+            work = partial(LossOfRows.raw, network=network, theta=theta)
+            return torch.cat(side_by_side(work, self._pieces))
         weights = network.unpacked(theta)
 
         def output_of(block):
@@ -81,11 +97,17 @@ class LossOfRows:
 
     def value(self, network, theta):
         """Loss of the output of a network, float."""
+        if self._pieces:
+            work = partial(LossOfRows.value, network=network, theta=theta)
+            return added_side_by_side(work, self._pieces)
         return self.of_raw(self.raw(network, theta))
 
     @torch.no_grad()
     def value_and_grad(self, network, theta, rows=None):
         """Loss, float, and its gradient, removed edges included; see `Objective`."""
+        if self._pieces and rows is None:
+            work = partial(LossOfRows.packed, network=network, theta=theta)
+            return unpacked(added_side_by_side(work, self._pieces))
         weights = network.unpacked(theta)
         gradient, value = torch.zeros_like(theta), 0.0
         for block in self._batch(rows).blocks(_width_of_pass(network)):
@@ -96,8 +118,17 @@ class LossOfRows:
             value += float(block.share @ self._loss.value(raw, block.target))
         return value, gradient
 
+    def packed(self, network, theta):
+        """Loss and gradient in one Tensor; see `unpacked`."""
+        value, gradient = self.value_and_grad(network, theta)
+        return torch.cat([gradient.new_tensor([value]), gradient])
+
     def quadratic_model(self, network, theta):
         """Loss, gradient and curvature, QuadraticModel."""
+        if self._pieces:
+            work = partial(LossOfRows.sums, network=network, theta=theta)
+            sums = added_side_by_side(work, self._pieces)
+            return model_of(network, self._loss, sums)
         return normal_equations(
             network, self._loss, network.unpacked(theta), self._rows
         )
@@ -124,6 +155,11 @@ class LossOfRows:
         features = None if features is None else features[rows]
         share = share[rows] * (self.n_rows / len(rows))
         return Rows(X[rows], target[rows], share, baseline, features)
+
+
+def unpacked(packed):
+    """Loss, float, and gradient."""
+    return float(packed[0]), packed[1:].clone()
 
 
 def _width_of_pass(network):

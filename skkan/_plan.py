@@ -2,12 +2,15 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
 
+from skkan import _rows
 from skkan._losses import Loss
 from skkan._objective import LossOfRows, Objective
+from skkan._threads import added
 from skkan.solvers import Solver
 
 COARSEST = 4  # intervals of the grids on which second-order training may begin
@@ -87,10 +90,19 @@ class TrainingData:
 
     def output_of(self, network):
         """What a network adds to the baseline, (n_samples, n_outputs)."""
-        return network(self.X)
+        return self._by_pieces(network)
+
+    def _by_pieces(self, function):
+        """function(X); of many rows piece by piece, as sums are."""
+        if self.n_rows <= _rows.MOST_ROWS:
+            return function(self.X)
+        return torch.cat([function(self.X[rows]) for rows in _rows.pieces(self.n_rows)])
 
     def summed(self, function, most_rows):
         """Sum of function(rows) over blocks of the rows, TrainingData themselves."""
+        if self.n_rows > _rows.MOST_ROWS:
+            parts = map(self.rows, _rows.pieces(self.n_rows))
+            return added(part.summed(function, most_rows) for part in parts)
         total = 0.0
         for start in range(0, len(self.X), most_rows):
             total = total + function(self.rows(slice(start, start + most_rows)))
@@ -98,7 +110,7 @@ class TrainingData:
 
     def with_means_in(self, network):
         """A network in which missing cells count as the mean of these rows."""
-        return network.with_means_of(self.X, self.sample_weight)
+        return with_means_of(self, network)
 
     def with_missing_in(self, network):
         """A network with a value at "missing" for all inputs that have such cells."""
@@ -106,12 +118,24 @@ class TrainingData:
 
     def with_hidden_grids_in(self, network, grid_eps):
         """A network with grids of its hidden layers that fit these rows."""
-        return network.with_grids_from_samples(
-            self.X,
-            grid_eps=grid_eps,
-            sample_weight=self.sample_weight,
-            hidden_only=True,
-        )
+        settings = {"grid_eps": grid_eps, "sample_weight": self.sample_weight}
+        if self.n_rows <= _rows.MOST_ROWS:
+            return network.with_grids_from_samples(self.X, hidden_only=True, **settings)
+        nodes = self._by_pieces(network.first_nodes)
+        return network.with_hidden_grids(nodes, margin=0.0, **settings)
+
+
+def with_means_of(data, network):
+    """A network in which missing cells count as the mean of the rows of data."""
+    if not network.takes_missing:
+        return network
+    return network.with_means_from(
+        data.summed(partial(_sums_of_known, network), data.n_rows)
+    )
+
+
+def _sums_of_known(network, rows):
+    return network.sums_of_known(rows.X, rows.sample_weight)
 
 
 def thinning(n_rows, n_kept):

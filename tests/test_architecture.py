@@ -240,7 +240,7 @@ def test_optimisation_does_not_import_the_model(name):
     known = {
         (module, imported)
         for module, imported in own_imports(name)
-        if module not in OPTIMISATION | {"_fields", "_threads"}
+        if module not in OPTIMISATION | {"_fields", "_rows", "_threads"}
     }
     allowed = {
         "_penalties": {("_layers", "SMALLEST_VARIANCE")},
