@@ -1,4 +1,4 @@
-"""How long does a fit of dask arrays take, with one and two workers and in memory?
+"""What does a fit of dask arrays take? Seconds by workers, and of one in memory.
 
     python benchmarks/dask_fit.py [--rows 400000] [--fits lm default] [--repeats 1]
 
