@@ -151,10 +151,11 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, dask array or data frame} of shape \
+                (n_samples, n_features)
             Training rows in any units; finite numbers, NaN where they are missing, and
             categories, see `categorical_features`. Sparse rows are made dense, in 8
-            bytes a cell.
+            bytes a cell. Those of dask may stay in their chunks, see Notes.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Target values or class labels.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -175,6 +176,26 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
         ValueError
             If a parameter or the data are not as described, or if the fit diverges.
             An earlier fit then stays as it was.
+
+        Notes
+        -----
+        More than 100,000 rows of a dask array or data frame stay where Dask computes:
+        on the workers of the active client, or as its scheduler is set; they need this
+        package. As float64 they are there up to twice. In each step of a solver, the
+        weights of the network go out and sums over pieces of 32,768 rows come back.
+        The same pieces are summed in memory, so that on one kind of machine the model
+        is the same to the bit, whatever the chunks. This process gets y, the sample
+        weights, one column of X at a time for its quantiles, up to 100,000 rows of X at
+        a time on which most of the training is done, and the rows of early stopping;
+        with "lbfgs", a grid update brings the values of the hidden nodes.
+
+        Such chunks hold numbers only. Solver "adam", penalties that depend on the rows,
+        and devices but the CPU are refused. Where "auto" is "adam" in memory, it is
+        "lbfgs" here, and the models differ. Fewer rows are brought into memory, where
+        everything is to be had. Predictions from dask
+        data map over the chunks and return what is returned for arrays; they stay lazy
+        by `X.map_blocks(model.predict, drop_axis=1, dtype=float)`. What a fit and the
+        predictions read is computed anew unless it is persisted before.
         """
         with fit_context(self):
             self._fit(X, y, sample_weight, X_val, y_val)
