@@ -158,6 +158,8 @@ class LossOfChunks:
     ----------
     loss : Loss
     data : ChunkedData
+    features : list of dask.delayed.Delayed, default=None
+        Basis values of the first layer beside each chunk, where they are kept.
     """
 
     def __init__(self, loss, data, features=None):

@@ -50,8 +50,8 @@ class Cluster:
     def total(self, tasks):
         """Sum of the results of tasks.
 
-        They are added up in a fixed order, so that rounding depends on the chunks, but
-        not on which of them are done first.
+        They are added up in the order that `added_side_by_side` has in memory,
+        whichever of them are done first.
         """
         while len(tasks) > FAN_IN:
             tasks = [self.task(added, group) for group in in_groups(tasks)]

@@ -171,6 +171,7 @@ class StartingKAN(FittedKAN, metaclass=ABCMeta):
             rows, held_out = split_rows(
                 rows, self.validation_fraction, strata, self._seed()
             )
+            # Rows in chunks that are scored after every step come here.
             held_out = (np.asarray(held_out[0]), *held_out[1:])
         loss = self._make_loss(coding)
         if earlier is None:
