@@ -5,6 +5,8 @@ set. `Chunks` is a matrix on it. Nothing here knows of networks or losses; the o
 functions that run on a cluster are those of this package.
 """
 
+from itertools import islice
+
 import numpy as np
 
 from skkan import _rows
@@ -99,26 +101,28 @@ class Chunks:
         """Some of the rows, by a mask or by positions in their order."""
         rows = np.asarray(rows)
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows
-        some = [
-            self._stacking(rows[piece], self.cluster.placed)
-            for piece in _rows.pieces(len(rows))
+        some = [self._places(rows[piece]) for piece in _rows.pieces(len(rows))]
+        placed = iter(self.cluster.placed([each for _, of in some for each in of]))
+        tasks = [
+            self.cluster.task(_stacked, parts, [*islice(placed, len(places))])
+            for parts, places in some
         ]
-        parts = self.cluster.kept(some)
-        return Chunks(self.cluster, parts, (len(rows), self.shape[1]))
+        shape = (len(rows), self.shape[1])
+        return Chunks(self.cluster, self.cluster.kept(tasks), shape)
 
     def rows(self, rows):
         """A few of the rows on this machine, by positions in their order, ndarray."""
-        return self.cluster.results([self._stacking(rows, list)])[0]
+        task = self.cluster.task(_stacked, *self._places(rows))
+        return self.cluster.results([task])[0]
 
-    def _stacking(self, rows, placed):
-        """Task that stacks some of the rows, whose positions are placed."""
+    def _places(self, rows):
+        """The chunks that hold some of the rows, and their positions in each."""
         cuts = np.searchsorted(rows, [0, *(part.stop for part in self.slices)])
         used = np.flatnonzero(np.diff(cuts))
         places = [
             rows[cuts[each] : cuts[each + 1]] - self.slices[each].start for each in used
         ]
-        parts = [self.parts[each] for each in used]
-        return self.cluster.task(_stacked, parts, placed(places))
+        return [self.parts[each] for each in used], places
 
     def columns(self):
         """The columns one after the other, ndarrays of shape (n_rows, 1)."""

@@ -113,8 +113,8 @@ def checked_no_categories(is_categorical, head):
     raise ValueError(
         "X must hold numbers only, as dask data of more than "
         f"{_rows.MOST_ROWS} rows, got categories in {[*columns[is_categorical]]}: "
-        "encode them, for instance by dask_ml.preprocessing.DummyEncoder, or pass "
-        "X.compute(), if it fits into memory."
+        "encode them, for instance by dask.dataframe.get_dummies, or pass X.compute(), "
+        "if it fits into memory."
     )
 
 

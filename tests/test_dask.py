@@ -340,7 +340,7 @@ def test_dask_is_not_imported_without_need():
 
 
 @pytest.mark.usefixtures("_many")
-@pytest.mark.parametrize("name", ["hidden", "lbfgs"])
+@pytest.mark.parametrize("name", ["additive", "lbfgs"])
 def test_workers_make_the_same_model(name, table, client):
     """Processes with memories of their own, as on other machines."""
     with dask.config.set(scheduler=None):
