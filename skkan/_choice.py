@@ -25,6 +25,7 @@ def chosen_solver(
     has_penalty=False,
     streaming=False,
     searching=False,
+    in_chunks=False,
 ):
     """The solver that a `solver` parameter stands for.
 
@@ -42,6 +43,8 @@ def chosen_solver(
         Whether rows come batch by batch.
     searching : bool, default=False
         Whether the structure is still to be chosen, among affordable ones.
+    in_chunks : bool, default=False
+        Whether rows stay on a cluster, where there are no mini-batches of them.
 
     Raises
     ------
@@ -61,7 +64,7 @@ def chosen_solver(
             and products <= MOST_LM_PRODUCTS
         ):
             return LevenbergMarquardt()
-        return LBFGS() if n_rows <= MOST_LBFGS_ROWS else Adam()
+        return LBFGS() if in_chunks or n_rows <= MOST_LBFGS_ROWS else Adam()
     solver = setting if isinstance(setting, Solver) else SOLVERS[setting]()
     if has_penalty and solver.second_order:
         raise ValueError(

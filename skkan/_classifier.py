@@ -11,6 +11,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from torch.nn import functional
 
 from skkan._checks import checked_labels, fit_context
+from skkan._dask_input import over_chunks
 from skkan._estimator import BaseKAN
 from skkan._losses import BinaryLogLoss, MultinomialLogLoss
 from skkan._rows import without_zero_weights
@@ -308,6 +309,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         tags.classifier_tags.multi_label = True
         return tags
 
+    @over_chunks
     def decision_function(self, X):
         """Logits of the predicted probabilities.
 
@@ -326,6 +328,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         raw = self._moderated(X)
         return raw[:, 0] if raw.shape[1] == 1 and not self._multilabel else raw
 
+    @over_chunks
     def predict(self, X):
         """Predict the most probable class, or all labels of probability above 1/2.
 
@@ -342,6 +345,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
             return (raw > 0).astype(int)
         return self.classes_[_most_probable(raw)]
 
+    @over_chunks
     def predict_proba(self, X):
         """Predict probabilities.
 
@@ -372,6 +376,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
             return np.hstack([1 - share, share])
         return share
 
+    @over_chunks
     def predict_log_proba(self, X):
         """Predict logarithms of probabilities, exact also where they are tiny.
 

@@ -24,6 +24,7 @@ from skkan._checks import (
     told_of,
 )
 from skkan._choice import SOLVERS
+from skkan._dask_input import in_memory
 from skkan._monitor import Monitor, Validation
 from skkan._outcome import (
     OF_POSTERIOR,
@@ -150,10 +151,11 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, dask array or data frame} of shape \
+                (n_samples, n_features)
             Training rows in any units; finite numbers, NaN where they are missing, and
             categories, see `categorical_features`. Sparse rows are made dense, in 8
-            bytes a cell.
+            bytes a cell. Those of dask may stay in their chunks, see Notes.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Target values or class labels.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -174,6 +176,26 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
         ValueError
             If a parameter or the data are not as described, or if the fit diverges.
             An earlier fit then stays as it was.
+
+        Notes
+        -----
+        More than 100,000 rows of a dask array or data frame stay where Dask computes:
+        on the workers of the active client, or as its scheduler is set; they need this
+        package. As float64 they are there up to twice. In each step of a solver, the
+        weights of the network go out and sums over pieces of 32,768 rows come back.
+        The same pieces are summed in memory, so that on one kind of machine the model
+        is the same to the bit, whatever the chunks. This process gets y, the sample
+        weights, one column of X at a time for its quantiles, up to 100,000 rows of X at
+        a time on which most of the training is done, and the rows of early stopping;
+        with "lbfgs", a grid update brings the values of the hidden nodes.
+
+        Such chunks hold numbers only. Solver "adam", penalties that depend on the rows,
+        and devices but the CPU are refused. Where "auto" is "adam" in memory, it is
+        "lbfgs" here, and the models differ. Fewer rows are brought into memory, where
+        everything is to be had. Predictions from dask
+        data map over the chunks and return what is returned for arrays; they stay lazy
+        by `X.map_blocks(model.predict, drop_axis=1, dtype=float)`. What a fit and the
+        predictions read is computed anew unless it is persisted before.
         """
         with fit_context(self):
             self._fit(X, y, sample_weight, X_val, y_val)
@@ -199,8 +221,10 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
         held_out = None
         if X_val is not None:
             with told_of("X_val and y_val"):
+                X_val = in_memory(X_val)
                 held_out = self._check_rows(X_val, y_val, None, reset=False)
         start = self._start(rows, earlier, held_out=held_out)
+        del rows  # which are in the start, scaled
         self._forget_posterior()
         prunes = self.prune_threshold is not None
         if prunes:
@@ -308,7 +332,11 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
         """One pass over a batch; the first batch fixes scaling and grids."""
         earlier = self._earlier_fit()
         rows = self._check_rows(
-            X, y, sample_weight, reset=earlier is None, fewest=1 if earlier else 2
+            in_memory(X),
+            y,
+            sample_weight,
+            reset=earlier is None,
+            fewest=1 if earlier else 2,
         )
         start = self._start(rows, earlier, classes=classes, streaming=True)
         objective = make_objective(start.networks[0], start.data, start.plan)
@@ -409,7 +437,7 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
             )
 
     def _warn_of_light_rows(self, data):
-        weight, n_rows = data.n_observations, len(data.X)
+        weight, n_rows = data.n_observations, data.n_rows
         if weight < LIGHT * n_rows:
             warnings.warn(
                 f"sample_weight sums to {weight:.3g} for {n_rows} rows. Weights count "

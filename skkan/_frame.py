@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from skkan._chunked_data import ChunkedData
+from skkan._chunks import Chunks
 from skkan._plan import TrainingData
 from skkan._scaling import AffineScaling
 
@@ -45,8 +47,18 @@ class Frame:
         )
 
     def tensors(self, rows, device):
-        """Rows (X, encoded target, sample weight) as TrainingData on a device."""
+        """Rows (X, encoded target, sample weight) as TrainingData on a device.
+
+        Chunks become ChunkedData, on their cluster.
+        """
         X, target, weight = rows
+        if isinstance(X, Chunks):
+            return ChunkedData(
+                X.transformed(self.x_scaling.transform),
+                torch.from_numpy(self.y_scaling.transform(target)),
+                torch.from_numpy(weight),
+                torch.from_numpy(self.baseline),
+            )
         return TrainingData(
             *(
                 torch.tensor(part, device=device)

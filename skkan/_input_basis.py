@@ -195,12 +195,17 @@ class InputBasis(nn.Module):
 
         An input without any known cell has the values at zero.
         """
-        plain = InputBasis(
-            self.splines,
-            self.n_categories,
-            self.has_missing,
-            torch.zeros_like(self.means),
-        )
+        return self.with_means_from(self.sums_of_known(x, sample_weight))
+
+    def sums_of_known(self, x, sample_weight):
+        """What `with_means_from` takes, a sum over the rows.
+
+        Returns
+        -------
+        Tensor of shape (n_inputs, 1 + n_functions)
+            Weight of the known cells, and sums of the functions over these.
+        """
+        plain = self._plain()
         total, sums = 0.0, 0.0
         for start in range(0, len(x), BLOCK):
             rows = slice(start, start + BLOCK)
@@ -210,13 +215,26 @@ class InputBasis(nn.Module):
             )
             total = total + weight.sum(0)
             sums = sums + torch.einsum("ni,nif->if", weight, values)
-        no_code = torch.where(self.is_number, 0.0, -1.0).to(x)
-        at_zero, _ = plain.values_and_derivatives(
+        return torch.cat([total.unsqueeze(1), sums], dim=1)
+
+    def with_means_from(self, sums):
+        """The same as `with_means_of`, from its sums over the rows."""
+        total, sums = sums[:, :1], sums[:, 1:]
+        no_code = torch.where(self.is_number, 0.0, -1.0).to(sums)
+        at_zero, _ = self._plain().values_and_derivatives(
             no_code.unsqueeze(0), with_derivatives=False
         )
-        total = total.unsqueeze(1)
         means = torch.where(total > 0, sums / total.clamp(min=1e-300), at_zero[0])
         return self._with_means(means)
+
+    def _plain(self):
+        """The same where the means are zero."""
+        return InputBasis(
+            self.splines,
+            self.n_categories,
+            self.has_missing,
+            torch.zeros_like(self.means),
+        )
 
     def _with_means(self, means):
         return InputBasis(self.splines, self.n_categories, self.has_missing, means)

@@ -375,16 +375,21 @@ class KANNetwork(nn.Module):
         ]
         return self._from_all_layers(layers)
 
-    def with_means_of(self, x, sample_weight):
-        """The same, where missing cells count as the mean of other rows.
+    @property
+    def takes_missing(self):
+        """Whether it knows of missing cells, or of categories."""
+        return not isinstance(self.layers[0].basis, BSplineBasis)
 
-        Learnt values at "missing" stay what they were. Networks that know of no missing
-        cells, nor of categories, are returned as they are.
+    def sums_of_known(self, x, sample_weight):
+        """What `with_means_from` takes; see `InputBasis.sums_of_known`."""
+        return self.layers[0].basis.sums_of_known(self.inputs(x), sample_weight)
+
+    def with_means_from(self, sums):
+        """The same, where missing cells count as the mean of rows with such sums.
+
+        Learnt values at "missing" stay what they were.
         """
-        basis = self.layers[0].basis
-        if isinstance(basis, BSplineBasis):
-            return self
-        return self.with_input_basis(basis.with_means_of(self.inputs(x), sample_weight))
+        return self.with_input_basis(self.layers[0].basis.with_means_from(sums))
 
     def with_values_at_missing(self, means):
         """The same network, which takes missing cells; they count as means.
@@ -436,21 +441,50 @@ class KANNetwork(nn.Module):
         hidden_only : bool, default=False
             Whether the first layer keeps its grid.
         """
-        layers, inputs = [], self.inputs(x)
-        for layer in self.layers:
-            if layers or not hidden_only:
-                basis = layer.basis.with_grids_of(
-                    inputs,
-                    grid_eps=grid_eps,
-                    margin=margin,
-                    sample_weight=sample_weight,
-                )
-                layer = layer.with_basis(basis)
-            layers.append(layer)
+        settings = {
+            "grid_eps": grid_eps,
+            "margin": margin,
+            "sample_weight": sample_weight,
+        }
+        first, inputs = self.layers[0], self.inputs(x)
+        if not hidden_only:
+            first = first.with_basis(first.basis.with_grids_of(inputs, **settings))
+        with torch.no_grad():
+            nodes = first(inputs)
+        return self._with_first_layer(first).with_hidden_grids(nodes, **settings)
+
+    @torch.no_grad()
+    def first_nodes(self, x):
+        """What the first layer makes of x, Tensor of shape (n_samples, n_nodes)."""
+        return self.layers[0](self.inputs(x))
+
+    def with_hidden_grids(self, nodes, **settings):
+        """The same, for what the first layer makes of the samples; it stays as it is.
+
+        Parameters
+        ----------
+        nodes : Tensor of shape (n_samples, n_nodes)
+        **settings
+            `grid_eps`, `margin` and `sample_weight`, as above.
+
+        Returns
+        -------
+        KANNetwork
+        """
+        layers = [self.layers[0]]
+        for layer in self.layers[1:]:
+            basis = layer.basis.with_grids_of(nodes, **settings)
+            layers.append(layer.with_basis(basis))
             with torch.no_grad():
-                inputs = layer(inputs)
+                nodes = layers[-1](nodes)
+        return self._from_all_layers(
+            layers + ([] if self.skip is None else [self.skip])
+        )
+
+    def _with_first_layer(self, first):
+        layers = [first, *self.layers[1:]]
         if self.skip is not None:
-            layers.append(self.skip.with_basis(layers[0].basis))
+            layers.append(self.skip.with_basis(first.basis))
         return self._from_all_layers(layers)
 
     @torch.no_grad()

@@ -5,6 +5,7 @@ them, so that the Jacobian of all rows is never held.
 """
 
 import math
+from copy import copy
 from typing import NamedTuple
 
 import torch
@@ -44,15 +45,14 @@ class Rows(NamedTuple):
 
     def _of_size(self, size):
         for start in range(0, len(self.X), size):
-            part = slice(start, start + size)
-            features = None if self.features is None else self.features[part]
-            yield Rows(
-                self.X[part],
-                self.target[part],
-                self.share[part],
-                self.baseline,
-                features,
-            )
+            yield self.part(slice(start, start + size))
+
+    def part(self, rows):
+        """Some of the rows, by a slice."""
+        features = None if self.features is None else self.features[rows]
+        return Rows(
+            self.X[rows], self.target[rows], self.share[rows], self.baseline, features
+        )
 
 
 class QuadraticModel(NamedTuple):
@@ -100,16 +100,27 @@ def normal_equations(network, loss, weights, rows):
     work = len(rows.X) * len(rows.baseline) * network.n_parameters**2
     n_parts = N_PARTS if work > LARGE_WORK else 1
     sums = side_by_side(
-        lambda part: _sums(network, loss, weights, part), rows.parts(n_parts)
+        lambda part: sums_over(network, loss, weights, part), rows.parts(n_parts)
     )
-    value, bounded_value, gradient, curvature, moments = sums[0]
-    for other in sums[1:]:
-        value, bounded_value = value + other.value, bounded_value + other.bounded_value
-        gradient += other.gradient
-        curvature += other.curvature
-        moments.include(other.moments)
+    return model_of(network, loss, sum(sums[1:], sums[0]))
+
+
+def model_of(network, loss, sums):
+    """The model that sums over all rows amount to.
+
+    Parameters
+    ----------
+    network : KANNetwork
+    loss : Loss
+    sums : Sums
+
+    Returns
+    -------
+    QuadraticModel
+    """
+    value, bounded_value, gradient, curvature, moments = sums
     free = network.weight_mask
-    curvature = curvature.tril_()
+    curvature = curvature.tril()
     curvature = curvature.add_(curvature.tril(-1).T)
     if not free.all():
         gradient, curvature = gradient * free, curvature * free * free.unsqueeze(1)
@@ -119,7 +130,7 @@ def normal_equations(network, loss, weights, rows):
     return QuadraticModel(value, gradient, curvature, anchors, bounded_value)
 
 
-class _Sums(NamedTuple):
+class Sums(NamedTuple):
     """What is summed over rows; of the curvature the lower triangle."""
 
     value: float
@@ -128,9 +139,13 @@ class _Sums(NamedTuple):
     curvature: torch.Tensor
     moments: object
 
+    def __add__(self, other):
+        return Sums(*(a + b for a, b in zip(self, other, strict=True)))
 
-def _sums(network, loss, weights, rows):
-    """The sums over some of the rows."""
+
+@torch.no_grad()
+def sums_over(network, loss, weights, rows):
+    """The sums over some of the rows; arguments are those of `normal_equations`."""
     n_outputs, n_parameters = len(rows.baseline), network.n_parameters
     value, bounded_value, moments = 0.0, 0.0, _Moments(network, weights)
     gradient = weights[0].new_zeros(n_parameters)
@@ -160,7 +175,7 @@ def _sums(network, loss, weights, rows):
             _add_square(curvature, jacobian)
         else:
             _add_of_several_outputs(curvature, line, root, own)
-    return _Sums(value, bounded_value, gradient, curvature, moments)
+    return Sums(value, bounded_value, gradient, curvature, moments)
 
 
 class _Moments:
@@ -192,12 +207,16 @@ class _Moments:
             self._means[index] += share @ features
             self._products[index] += (share.unsqueeze(1) * nodes).T @ features
 
-    def include(self, other):
-        """Add what another one has seen."""
-        for own, more in zip(self._means, other._means, strict=True):
-            own += more
-        for own, more in zip(self._products, other._products, strict=True):
-            own += more
+    def __add__(self, other):
+        total = copy(self)
+        total._means, total._products = (
+            [a + b for a, b in zip(own, more, strict=True)]
+            for own, more in (
+                (self._means, other._means),
+                (self._products, other._products),
+            )
+        )
+        return total
 
     def anchors(self, curvature):
         """Two directions for each node, long enough to outweigh the curvature."""

@@ -4,22 +4,167 @@ A solver sees this function and nothing else.
 """
 
 from copy import copy
+from functools import cached_property, partial
 
 import torch
 
+from skkan import _rows
 from skkan._backward import ForwardPass
 from skkan._normal_equations import (
     QuadraticModel,
     Rows,
+    model_of,
     normal_equations,
+    sums_over,
 )
-from skkan._threads import side_by_side
+from skkan._threads import added_side_by_side, side_by_side
 
 # Basis values of the first layer are kept up to this many numbers (200 MB), since the
 # inputs never change within a fit.
 LARGEST_CACHE = 25_000_000
 MANY_ROWS = 50_000  # from which it pays to evaluate blocks of them side by side
 PASS_ARRAYS = 16  # numbers that a pass holds for each node and row
+
+
+class LossOfRows:
+    """Mean loss of rows in memory, as a function of the flattened weights.
+
+    Parameters
+    ----------
+    loss : Loss
+    rows : Rows
+    """
+
+    def __init__(self, loss, rows):
+        self._loss, self._rows = loss, rows
+
+    @classmethod
+    def of_samples(cls, network, loss, X, target, sample_weight, baseline):
+        """The loss of some samples; the other arguments are those of `Objective`."""
+        share = sample_weight / sample_weight.sum()
+        features = None
+        if len(X) * network.weights[0][0].numel() <= LARGEST_CACHE:
+            with torch.no_grad():
+                features = network.layers[0].basis(network.inputs(X))
+        return cls(loss, Rows(X, target, share, baseline, features))
+
+    def on_rows(self, network, X, target, sample_weight):
+        """The same loss of other rows."""
+        return LossOfRows.of_samples(
+            network, self._loss, X, target, sample_weight, self._rows.baseline
+        )
+
+    @property
+    def features(self):
+        """Basis values of the first layer, where they are kept."""
+        return self._rows.features
+
+    @property
+    def n_rows(self):
+        return len(self._rows.X)
+
+    @cached_property
+    def _pieces(self):
+        """The same of few rows each, whose sum this is; an empty list for few rows."""
+        if self.n_rows <= _rows.MOST_ROWS:
+            return []
+        return [
+            LossOfRows(self._loss, self._rows.part(rows))
+            for rows in _rows.pieces(self.n_rows)
+        ]
+
+    @torch.no_grad()
+    def raw(self, network, theta):
+        """Raw output, baseline included, Tensor of shape (n_samples, n_outputs)."""
+        if self._pieces:
+            work = partial(LossOfRows.raw, network=network, theta=theta)
+            return torch.cat(side_by_side(work, self._pieces))
+        weights = network.unpacked(theta)
+
+        def output_of(block):
+            return ForwardPass(
+                network, weights, block.X, block.features, with_gradient=False
+            ).output
+
+        blocks = self._rows.blocks(_width_of_pass(network))
+        work = map if self.n_rows <= MANY_ROWS else side_by_side
+        outputs = list(work(output_of, blocks))
+        return self._rows.baseline + torch.cat(outputs)
+
+    def of_raw(self, raw):
+        """Loss of a raw output of all rows, float."""
+        return float(self._rows.share @ self._loss.value(raw, self._rows.target))
+
+    def value(self, network, theta):
+        """Loss of the output of a network, float."""
+        if self._pieces:
+            work = partial(LossOfRows.value, network=network, theta=theta)
+            return added_side_by_side(work, self._pieces)
+        return self.of_raw(self.raw(network, theta))
+
+    @torch.no_grad()
+    def value_and_grad(self, network, theta, rows=None):
+        """Loss, float, and its gradient, removed edges included; see `Objective`."""
+        if self._pieces and rows is None:
+            work = partial(LossOfRows.packed, network=network, theta=theta)
+            return unpacked(added_side_by_side(work, self._pieces))
+        weights = network.unpacked(theta)
+        gradient, value = torch.zeros_like(theta), 0.0
+        for block in self._batch(rows).blocks(_width_of_pass(network)):
+            run = ForwardPass(network, weights, block.X, block.features)
+            raw = block.baseline + run.output
+            slope = block.share.unsqueeze(1) * self._loss.gradient(raw, block.target)
+            gradient += run.gradient(slope)
+            value += float(block.share @ self._loss.value(raw, block.target))
+        return value, gradient
+
+    def packed(self, network, theta):
+        """Loss and gradient in one Tensor; see `unpacked`."""
+        value, gradient = self.value_and_grad(network, theta)
+        return torch.cat([gradient.new_tensor([value]), gradient])
+
+    def quadratic_model(self, network, theta):
+        """Loss, gradient and curvature, QuadraticModel."""
+        if self._pieces:
+            work = partial(LossOfRows.sums, network=network, theta=theta)
+            sums = added_side_by_side(work, self._pieces)
+            return model_of(network, self._loss, sums)
+        return normal_equations(
+            network, self._loss, network.unpacked(theta), self._rows
+        )
+
+    def sums(self, network, theta):
+        """What these rows, as some of many, add to the quadratic model of all, Sums."""
+        weights = network.unpacked(theta)
+        return sums_over(network, self._loss, weights, self._rows)
+
+    def with_penalties(self, network, theta, penalties, rows):
+        """Loss and penalties that depend on rows, two Tensors with a graph."""
+        X, target, share, baseline, features = self._batch(rows)
+        output, passes = network.propagate(X, network.unpacked(theta), features)
+        loss = share @ self._loss.value(baseline + output, target)
+        share = share / share.sum()
+        penalty = sum(part.value(passes, share) for part in penalties)
+        return loss, penalty if penalties else loss.new_zeros(())
+
+    def _batch(self, rows):
+        """Some of the rows (None: all), whose shares make up for the others."""
+        if rows is None:
+            return self._rows
+        X, target, share, baseline, features = self._rows
+        features = None if features is None else features[rows]
+        share = share[rows] * (self.n_rows / len(rows))
+        return Rows(X[rows], target[rows], share, baseline, features)
+
+
+def unpacked(packed):
+    """Loss, float, and gradient."""
+    return float(packed[0]), packed[1:].clone()
+
+
+def _width_of_pass(network):
+    """Numbers that a pass holds for each row."""
+    return PASS_ARRAYS * max(network.widths[1:])
 
 
 class Objective:
@@ -40,14 +185,27 @@ class Objective:
     """
 
     def __init__(self, network, loss, penalties, X, target, sample_weight, baseline):
-        share = sample_weight / sample_weight.sum()
-        features = None
-        if len(X) * network.weights[0][0].numel() <= LARGEST_CACHE:
-            with torch.no_grad():
-                features = network.layers[0].basis(network.inputs(X))
-        self._loss = loss
+        rows = (X, target, sample_weight, baseline)
+        self._set_up(network, penalties, LossOfRows.of_samples(network, loss, *rows))
+
+    @classmethod
+    def of_loss(cls, network, penalties, loss_of_rows):
+        """The objective of rows that are perhaps elsewhere.
+
+        Parameters
+        ----------
+        network : KANNetwork
+        penalties : sequence of Penalty
+        loss_of_rows : LossOfRows
+            Or what has the same methods, as far as the penalties need them.
+        """
+        objective = cls.__new__(cls)
+        objective._set_up(network, penalties, loss_of_rows)
+        return objective
+
+    def _set_up(self, network, penalties, rows):
+        self._rows = rows
         self._anchored = True
-        self._rows = Rows(X, target, share, baseline, features)
         self._set_network(network)
         self._set_penalties(penalties)
 
@@ -62,12 +220,11 @@ class Objective:
     def _set_network(self, network):
         self._network = network
         self._free = network.weight_mask
-        self._pass_width = PASS_ARRAYS * max(network.widths[1:])
         self._expansion = {}  # the last quadratic model of the loss, and its point
 
     @property
     def n_rows(self):
-        return len(self._rows.X)
+        return self._rows.n_rows
 
     @property
     def grid_size(self):
@@ -100,15 +257,8 @@ class Objective:
 
     def on_rows(self, X, target, sample_weight):
         """The same function of other rows."""
-        return Objective(
-            self._network,
-            self._loss,
-            self._penalties,
-            X,
-            target,
-            sample_weight,
-            self._rows.baseline,
-        )
+        other = self._rows.on_rows(self._network, X, target, sample_weight)
+        return Objective.of_loss(self._network, self._penalties, other)
 
     def with_penalties(self, penalties):
         """The same function with other penalties."""
@@ -134,7 +284,7 @@ class Objective:
         """Objective over all rows, float."""
         if any(penalty.depends_on_rows for penalty in self._penalties):
             return float(sum(self._evaluate(theta, None)))
-        return self.loss_of(self.raw(theta)) + self.penalty(theta)
+        return self._rows.value(self._network, theta) + self.penalty(theta)
 
     @torch.no_grad()
     def penalty(self, theta):
@@ -143,24 +293,13 @@ class Objective:
             return float(self._evaluate(theta, None)[1])
         return float(sum(form.value(theta) for form in self._forms))
 
-    @torch.no_grad()
     def raw(self, theta):
         """Raw output, baseline included, Tensor of shape (n_samples, n_outputs)."""
-        weights = self._network.unpacked(theta)
-
-        def output_of(block):
-            return ForwardPass(
-                self._network, weights, block.X, block.features, with_gradient=False
-            ).output
-
-        blocks = self._rows.blocks(self._pass_width)
-        work = map if self.n_rows <= MANY_ROWS else side_by_side
-        outputs = list(work(output_of, blocks))
-        return self._rows.baseline + torch.cat(outputs)
+        return self._rows.raw(self._network, theta)
 
     def loss_of(self, raw):
         """Mean loss of a raw output of all rows, without penalties, float."""
-        return float(self._rows.share @ self._loss.value(raw, self._rows.target))
+        return self._rows.of_raw(raw)
 
     def value_and_grad(self, theta, rows=None):
         """Objective and gradient.
@@ -188,14 +327,7 @@ class Objective:
     @torch.no_grad()
     def _value_and_analytic_grad(self, theta, rows):
         """The same without a graph, where all penalties are quadratic forms."""
-        weights = self._network.unpacked(theta)
-        gradient, value = torch.zeros_like(theta), 0.0
-        for block in self._batch(rows).blocks(self._pass_width):
-            run = ForwardPass(self._network, weights, block.X, block.features)
-            raw = block.baseline + run.output
-            slope = block.share.unsqueeze(1) * self._loss.gradient(raw, block.target)
-            gradient += run.gradient(slope)
-            value += float(block.share @ self._loss.value(raw, block.target))
+        value, gradient = self._rows.value_and_grad(self._network, theta, rows)
         gradient.mul_(self._free)
         for form in self._forms:
             value += float(form.value(theta))
@@ -228,29 +360,9 @@ class Objective:
         """The same without penalties; the last one computed is kept."""
         known = self._expansion.get("theta")
         if known is None or not torch.equal(known, theta):
-            self._expansion["model"] = normal_equations(
-                self._network,
-                self._loss,
-                self._network.unpacked(theta),
-                self._rows,
-            )
+            self._expansion["model"] = self._rows.quadratic_model(self._network, theta)
             self._expansion["theta"] = theta.clone()
         return self._expansion["model"]
 
     def _evaluate(self, theta, rows):
-        X, target, share, baseline, features = self._batch(rows)
-        weights = self._network.unpacked(theta)
-        output, passes = self._network.propagate(X, weights, features)
-        loss = share @ self._loss.value(baseline + output, target)
-        share = share / share.sum()
-        penalty = sum(part.value(passes, share) for part in self._penalties)
-        return loss, penalty if self._penalties else loss.new_zeros(())
-
-    def _batch(self, rows):
-        """Some of the rows (None: all), whose shares make up for the others."""
-        if rows is None:
-            return self._rows
-        X, target, share, baseline, features = self._rows
-        features = None if features is None else features[rows]
-        share = share[rows] * (self.n_rows / len(rows))
-        return Rows(X[rows], target[rows], share, baseline, features)
+        return self._rows.with_penalties(self._network, theta, self._penalties, rows)

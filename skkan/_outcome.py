@@ -51,7 +51,7 @@ def report(result, data):
 
 def description(network, data):
     """Attributes about a network, as the data see it."""
-    data = data.thinned(MOST_DESCRIBED)
+    data = data.sample(MOST_DESCRIBED)
     share = data.sample_weight / data.sample_weight.sum()
     layers = activity_of(network, data.X, share)
     scores = [torch.from_numpy(layer.score) for layer in layers]

@@ -6,6 +6,7 @@ matrix of the penalised loss as its precision.
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -182,11 +183,7 @@ def output_factor(network, data, plan):
     A. Kristiadi et al., Being Bayesian, Even Just a Bit, Fixes Overconfidence in ReLU
     Networks, 2020.
     """
-    precision = 0.0
-    for start in range(0, len(data.X), BLOCK):
-        rows = slice(start, start + BLOCK)
-        features = _outer_features(network, data.X[rows])
-        precision = precision + (data.sample_weight[rows] * features.T) @ features
+    precision = data.summed(partial(_outer_products, network), BLOCK)
     (penalty,) = plan.penalties
     counts = [layer.mask.numel() for layer in network.all_layers]
     strengths = penalty.per_edge(sum(counts)).split(counts)
@@ -236,6 +233,13 @@ def variance_without(network, data, plan, rows):
     factor = torch.from_numpy(factor).to(rows.X)
     own = output_deviations(network, factor, rows.X)[0].square().sum(0)
     return own / (1 - rows.sample_weight * own).clamp(min=SMALLEST_REST)
+
+
+@torch.no_grad()
+def _outer_products(network, rows):
+    """Weighted products of what enters the outputs, summed over some of the rows."""
+    features = _outer_features(network, rows.X)
+    return (rows.sample_weight * features.T) @ features
 
 
 def _outer_features(network, x):

@@ -242,7 +242,7 @@ class _Search:
 
 def _without(candidate, keep, data):
     """The candidate without some edges, and the positions of what is left."""
-    sample = data.thinned(MOST_LOOKED_AT)
+    sample = data.sample(MOST_LOOKED_AT)
     network, edges = candidate.network.pruned(
         keep, sample.X, sample.sample_weight / sample.sample_weight.sum()
     )
@@ -251,7 +251,7 @@ def _without(candidate, keep, data):
 
 
 def _scores(candidate, data):
-    sample = data.thinned(MOST_LOOKED_AT)
+    sample = data.sample(MOST_LOOKED_AT)
     output, passes = candidate.network.propagate(sample.X)
     share = sample.sample_weight / sample.sample_weight.sum()
     return candidate.network.edge_scores(output, passes, share)

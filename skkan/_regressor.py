@@ -20,6 +20,7 @@ from skkan._checks import (
     checked_sums,
     fit_context,
 )
+from skkan._dask_input import over_chunks
 from skkan._estimator import BaseKAN
 from skkan._losses import REGRESSION_LOSSES, TINY, Pinball
 from skkan._scaling import AffineScaling
@@ -362,6 +363,7 @@ default="squared_error"
         tags.target_tags.positive_only = self.loss in ("poisson", "gamma")
         return tags
 
+    @over_chunks
     def predict(self, X, return_std=False):
         """Predict the target.
 

@@ -7,6 +7,7 @@ import numpy as np
 # Moved by less than any weight, so that a cumulative weight which equals a quarter up
 # to rounding counts as equal.
 QUARTERS = np.array([0.25, 0.5, 0.75]) * (1 - 1e-10)
+NAMES = ("centre", "scale")
 # Median of the absolute value of a standard normal variable, half of its interquartile
 # range.
 NORMAL_MEDIAN = 0.6745
@@ -35,6 +36,10 @@ class AffineScaling:
         distances. Missing cells, NaN, do not take part; a column of nothing else does
         not vary.
         """
+        if not isinstance(X, np.ndarray):  # whose columns come one at a time
+            parts = [cls.robust(column, sample_weight) for column in X.columns()]
+            centre, scale = ([vars(part)[name] for part in parts] for name in NAMES)
+            return cls(np.concatenate(centre), np.concatenate(scale))
         incomplete = np.isnan(X).any(axis=0)
         if incomplete.any():
             return cls._robust_of_known(X, sample_weight, incomplete)

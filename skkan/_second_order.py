@@ -284,7 +284,7 @@ class _Walk:
         """Let hidden nodes and grids fit each other; the scales, if any moved."""
         if not self.may_move:
             return None
-        sample = self._data.thinned(MOST_LOOKED_AT)
+        sample = self._data.sample(MOST_LOOKED_AT)
         network, scales = self.network.with_standard_nodes(
             sample.X,
             grid_eps=self._plan.grid_eps,

@@ -13,7 +13,13 @@ from reprlib import repr as shortened
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _get_feature_names, _num_samples
+from sklearn.utils.validation import (
+    _check_y,
+    _get_feature_names,
+    _num_samples,
+    check_consistent_length,
+    validate_data,
+)
 
 from skkan._categories import Categories, categorical_columns
 from skkan._checks import (
@@ -21,6 +27,8 @@ from skkan._checks import (
     checked_device,
     checked_grid_sizes,
     checked_layer_sizes,
+    checked_names,
+    checked_no_dates,
     checked_same_columns,
     checked_weights,
     column_told,
@@ -33,6 +41,14 @@ from skkan._choice import (
     checked_alpha,
     chosen_penalties,
     chosen_solver,
+)
+from skkan._chunked_data import ChunkedData
+from skkan._dask_input import (
+    DaskTable,
+    checked_for_chunks,
+    checked_no_categories,
+    in_memory,
+    table_of,
 )
 from skkan._evidence import Prior
 from skkan._fitted import FittedKAN
@@ -155,6 +171,8 @@ class StartingKAN(FittedKAN, metaclass=ABCMeta):
             rows, held_out = split_rows(
                 rows, self.validation_fraction, strata, self._seed()
             )
+            # Rows in chunks that are scored after every step come here.
+            held_out = (np.asarray(held_out[0]), *held_out[1:])
         loss = self._make_loss(coding)
         if earlier is None:
             frame = self._new_frame(rows, coding, loss)
@@ -165,11 +183,11 @@ class StartingKAN(FittedKAN, metaclass=ABCMeta):
             loss = self._loss_in_units(loss, frame.y_scaling.scale, rows)
         data = frame.tensors(rows, device)
         held_out = held_out and frame.tensors(held_out, device)
-        has_gaps = any(part.X.isnan().any() for part in (data, held_out) if part)
+        has_gaps = any(part.has_gaps for part in (data, held_out) if part)
         if network is not None and has_gaps:
             network = self._taking_missing(network)
             if not streaming:
-                network = network.with_missing_of(data.X)
+                network = data.with_missing_in(network)
         if network is not None:
             loss = adapted_loss(loss, [network], data)
         generator = self._generator(streaming)
@@ -280,6 +298,11 @@ class StartingKAN(FittedKAN, metaclass=ABCMeta):
                 f"{type(self).__name__} requires y to be passed, but the target y is "
                 "None."
             )
+        X, y, sample_weight = table_of(X), in_memory(y), in_memory(sample_weight)
+        if isinstance(X, DaskTable):
+            X, y = self._check_chunks(X, y, reset=reset, goes_on=goes_on)
+            n_rows = np.broadcast_to(0.0, (len(X), 1))  # to check weights against
+            return self._of_positive_weight(X, y, sample_weight, n_rows, fewest)
         with remedies():
             if goes_on:
                 self._check_same_columns(X, sample_weight)
@@ -289,8 +312,29 @@ class StartingKAN(FittedKAN, metaclass=ABCMeta):
                 X, y, reset=reset, multi_output=True, ensure_min_samples=fewest
             )
         X = dense(X)
+        return self._of_positive_weight(X, y, sample_weight, X, fewest)
+
+    def _check_chunks(self, table, y, *, reset, goes_on):
+        """The same for rows that stay in chunks: X as Chunks, and y."""
+        checked_for_chunks(self)
+        head = table.head
+        with remedies():
+            if goes_on:
+                self._check_same_columns(head, None)
+            elif reset:
+                self._find_categories(head, None)
+            checked_no_categories(self.is_categorical_, head)
+            checked_names(head)
+            checked_no_dates(head)
+            validate_data(self, head, reset=reset, skip_check_array=True)
+            y = _check_y(y, multi_output=True, estimator=self)
+            check_consistent_length(table, y)
+            return table.checked(), y
+
+    def _of_positive_weight(self, X, y, sample_weight, like, fewest):
+        """Rows that have a weight, which is that of as many rows as `like` has."""
         y = self._check_target(y)
-        weight = checked_weights(sample_weight, X, fewest)
+        weight = checked_weights(sample_weight, like, fewest)
         if not weight.all():
             used = weight > 0
             X, y, weight = X[used], y[used], weight[used]
@@ -396,7 +440,7 @@ class StartingKAN(FittedKAN, metaclass=ABCMeta):
         return Frame(x_scaling, y_scaling, baseline.numpy(), coding)
 
     def _new_network(self, structure, *, data, generator, has_gaps):
-        sample = data.thinned(MOST_SEEN)
+        sample = data.sample(MOST_SEEN)
         # A single wild value must not stretch the grid of a whole column. What lies
         # beyond the fence is left to the continuation.
         fenced = sample.X.clamp(-FENCE, FENCE)
@@ -407,14 +451,14 @@ class StartingKAN(FittedKAN, metaclass=ABCMeta):
             "grid_size": structure.grid_size,
             "spline_order": int(self.spline_order),
             "grid_eps": structure.grid_eps,
-            "margin": min(MARGIN_SAMPLES / len(data.X), MOST_MARGIN),
+            "margin": min(MARGIN_SAMPLES / data.n_rows, MOST_MARGIN),
             "base_activation": self.base_activation,
             "extrapolation": self.extrapolation,
             "sample_weight": sample.sample_weight,
         }
         return KANNetwork.from_samples(
             [
-                data.X.shape[1],
+                data.n_features,
                 *structure.hidden_layer_sizes,
                 data.target.shape[1],
             ],
@@ -440,11 +484,12 @@ class StartingKAN(FittedKAN, metaclass=ABCMeta):
         solver = chosen_solver(
             self.solver,
             network,
-            len(data.X),
+            data.n_rows,
             fixed_alpha=isinstance(alpha, float),
             has_penalty=self.penalty is not None,
             streaming=streaming,
             searching=searching,
+            in_chunks=isinstance(data, ChunkedData),
         )
         return TrainingPlan(
             loss=loss,

@@ -139,7 +139,7 @@ def structure_options(asked, data, inputs):
     -------
     Options
     """
-    n_rows, n_outputs = min(len(data.X), MOST_SEARCHED), data.target.shape[1]
+    n_rows, n_outputs = min(data.n_rows, MOST_SEARCHED), data.target.shape[1]
 
     def affordable(structure):
         size = structure.n_parameters(inputs, n_outputs)
@@ -152,7 +152,7 @@ def structure_options(asked, data, inputs):
         if by_evidence:
             break
     hidden = None
-    if len(data.X) >= FEWEST_ROWS:
+    if data.n_rows >= FEWEST_ROWS:
         sizes, grid_size = HIDDEN
         grid_size = min(grid_size, additive.grid_size)
         hidden = asked.or_else(Structure(sizes, grid_size, GRID_EPS, False))
@@ -239,8 +239,8 @@ class _Search:
         self._make_network, self._generator = make_network, generator
         self._exact_structure, self._tried = exact, None
         self._data, self._plan = data, plan
-        self._sample = data.thinned(MOST_SEARCHED)
-        order = torch.randperm(len(self._sample.X), generator=generator)
+        self._sample = data.sample(MOST_SEARCHED)
+        order = torch.randperm(self._sample.n_rows, generator=generator)
         is_held_out = torch.zeros(len(order), dtype=torch.bool)
         is_held_out[order[: math.ceil(HELD_OUT * len(order))]] = True
         self._fitted = self._sample.rows(~is_held_out)
@@ -491,7 +491,7 @@ class _Search:
         step by step, and those beyond `MOST_USED` never.
         """
         networks, alpha = shrunk
-        n_fitted, n_rows = len(self._fitted.X), len(self._data.X)
+        n_fitted, n_rows = self._fitted.n_rows, self._data.n_rows
         for step in range(1, LAST_STEPS + 1):
             ratio = (n_rows / n_fitted) ** (step / LAST_STEPS)
             n_used = min(max(MOST_AT_ONCE, round(n_fitted * ratio)), MOST_USED)
@@ -508,7 +508,7 @@ class _Search:
         candidate, data = additive.candidate, self._data
         for_each_row = len(data.baseline) * candidate.network.n_parameters**2
         some = data.thinned(int(MOST_LAST_PRODUCTS / for_each_row))
-        if len(some.X) >= len(self._sample.X):
+        if some.n_rows >= self._sample.n_rows:
             candidate = at_mode(candidate, some, additive.plan, MOST_REFITTING)
             self.n_iter += candidate.n_iter
         return candidate.network, candidate.prior.alpha(data.n_observations).cpu()
@@ -524,7 +524,7 @@ class _Search:
 
         If its training diverges it stays as it is.
         """
-        steps = max(FEWEST_STEPS, min(MOST_STEPS, MOST_ROW_STEPS // len(data.X)))
+        steps = max(FEWEST_STEPS, min(MOST_STEPS, MOST_ROW_STEPS // data.n_rows))
         plan = judged_plan(self._plan, network, alpha, steps)
         monitor = Monitor(
             tol=plan.tol,

@@ -8,11 +8,14 @@ once, by as many threads as torch is allowed to use.
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ContextDecorator
-from functools import lru_cache
+from contextlib import ContextDecorator, contextmanager
+from functools import lru_cache, reduce
+from operator import add
 
 import torch
 from threadpoolctl import ThreadpoolController
+
+FAN_IN = 8  # results that are added up one after the other
 
 
 class _SingleThread(ContextDecorator):
@@ -51,6 +54,16 @@ class _SingleThread(ContextDecorator):
         is_inside = getattr(self._own, "depth", 0) > 0
         return self._own.before if is_inside else torch.get_num_threads()
 
+    @contextmanager
+    def alone(self):
+        """The same for work that is one of many pieces, `side_by_side` included."""
+        with self:
+            before, self._own.before = self._own.before, 1
+            try:
+                yield
+            finally:
+                self._own.before = before
+
     def __exit__(self, *error):
         self._own.depth -= 1
         if self._own.depth > 0:
@@ -79,6 +92,24 @@ def side_by_side(function, items):
         return list(map(function, items))
     with ThreadPoolExecutor(n_threads) as pool:
         return list(pool.map(function, items))
+
+
+def added(values):
+    """Sum of some values, in the order in which a tree of `FAN_IN` branches has it."""
+    values = list(values)
+    while len(values) > FAN_IN:
+        values = [added(group) for group in in_groups(values)]
+    return reduce(add, values)
+
+
+def in_groups(values):
+    """The values in lists of `FAN_IN`, and what is left."""
+    return [values[n : n + FAN_IN] for n in range(0, len(values), FAN_IN)]
+
+
+def added_side_by_side(function, items):
+    """As `added` of all function(item), by as many threads as there are outside."""
+    return added(added(side_by_side(function, group)) for group in in_groups(items))
 
 
 def threads_outside():

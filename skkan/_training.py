@@ -83,9 +83,7 @@ def train(
     try:
         for grid_size in plan.grid_sizes:
             if grid_size != result.network.grid_size:
-                result.network = result.network.refined(grid_size).with_means_of(
-                    data.X, data.sample_weight
-                )
+                result.network = data.with_means_in(result.network.refined(grid_size))
             monitor.begin_stage(result.network)
             run_stage(result, data, plan, generator)
             result.stage_ends.append(len(monitor.loss_curve))
@@ -141,7 +139,8 @@ def adapted_loss(loss, networks, data):
     """The loss for the noise around the mean of some networks."""
     if not loss.is_adaptive:
         return loss
-    raw = data.baseline + sum(network(data.X) for network in networks) / len(networks)
+    outputs = sum(data.output_of(network) for network in networks)
+    raw = data.baseline + outputs / len(networks)
     return loss.adapted(raw, data.target, data.sample_weight)
 
 
@@ -171,7 +170,7 @@ def _run_second_order_stage(result, data, plan, generator):
         if _is_large(data, plan):
             growing = [
                 level
-                for level in levels(result.network, len(data.X))[:-1]
+                for level in levels(result.network, data.n_rows)[:-1]
                 if level.grid_size == inputs.grid_size
             ]
             candidate = _grown(candidate, growing, 0, inputs, data, plan)
@@ -205,7 +204,7 @@ def from_starts(starts, network, data, plan):
         With the number of all iterations, those of the other starts included.
     """
     inputs = network.layers[0].basis
-    chain = levels(network, len(data.X))
+    chain = levels(network, data.n_rows)
     candidate, n_iter, growing = _first_candidate(
         starts, inputs, chain, data, plan, plan.max_iter // 2
     )
@@ -250,7 +249,7 @@ def _with_end(growing, grid_size):
 
 def _is_large(data, plan):
     """Whether there are more rows than it takes to learn the penalties."""
-    return plan.learns_alpha and len(data.X) > MOST_LEARNING
+    return plan.learns_alpha and data.n_rows > MOST_LEARNING
 
 
 def _run_final_stage(result, data, plan, generator):
@@ -366,12 +365,7 @@ def _try_better_grids(objective, theta, data, plan, generator, settling):
     n_iter : int
         Iterations spent.
     """
-    updated = objective.network_at(theta).with_grids_from_samples(
-        data.X,
-        grid_eps=plan.grid_eps,
-        sample_weight=data.sample_weight,
-        hidden_only=True,
-    )
+    updated = data.with_hidden_grids_in(objective.network_at(theta), plan.grid_eps)
     after = make_objective(updated, data, plan)
     try:
         outcome = plan.solver.minimize(

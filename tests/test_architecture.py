@@ -20,6 +20,7 @@ ORDER = [
     "_threads",
     "_rows",
     "_scaling",
+    "_chunks",
     "_pieces",
     "_basis",
     "_input_basis",
@@ -41,6 +42,7 @@ ORDER = [
     "solvers._levenberg_marquardt",
     "solvers",
     "_plan",
+    "_chunked_data",
     "_evidence",
     "_posterior",
     "_monitor",
@@ -51,6 +53,7 @@ ORDER = [
     "_callbacks",
     "_checks",
     "_categories",
+    "_dask_input",
     "_split",
     "_frame",
     "_fitted",
@@ -126,6 +129,7 @@ ESTIMATORS = {
     "_callbacks",
     "_categories",
     "_checks",
+    "_dask_input",
     "_fitted",
     "_split",
     "_frame",
@@ -140,6 +144,8 @@ READERS = {
     name for name in ORDER if re.match("_edges|inspection|symbolic|export", name)
 }
 OPTIONAL = {
+    "dask",
+    "distributed",
     "matplotlib",
     "onnx",
     "pandas",
@@ -234,7 +240,7 @@ def test_optimisation_does_not_import_the_model(name):
     known = {
         (module, imported)
         for module, imported in own_imports(name)
-        if module not in OPTIMISATION | {"_fields", "_threads"}
+        if module not in OPTIMISATION | {"_fields", "_rows", "_threads"}
     }
     allowed = {
         "_penalties": {("_layers", "SMALLEST_VARIANCE")},
@@ -284,7 +290,7 @@ def test_import_is_light():
     scikit-learn itself imports pandas where it finds it.
     """
     code = "import sys, skkan; "
-    code += "assert not {'matplotlib', 'onnx', 'sympy'} & set(sys.modules)"
+    code += "assert not {'dask', 'matplotlib', 'onnx', 'sympy'} & set(sys.modules)"
     done = subprocess.run(  # the same interpreter, with the same path
         [sys.executable, "-c", code],
         env={"PYTHONPATH": str(PACKAGE.parent)},

@@ -11,6 +11,7 @@ from skkan import (
     SparsityPenalty,
     _normal_equations,
     _objective,
+    _rows,
     _threads,
 )
 from skkan._losses import REGRESSION_LOSSES, BinaryLogLoss, MultinomialLogLoss
@@ -275,3 +276,23 @@ def test_blocks_side_by_side_have_the_same_outputs(rng, monkeypatch):
     monkeypatch.setattr(_objective, "MANY_ROWS", 0)
     monkeypatch.setattr(_threads, "threads_outside", lambda: 3)
     assert_allclose(objective.raw(objective.start), expected, rtol=1e-13, atol=1e-13)
+
+
+def test_pieces_of_many_rows_have_the_sums_of_the_whole(rng, monkeypatch):
+    """Loss, gradient, curvature and output; a batch is what it was."""
+    data = make_data(rng)
+    network = make_network(rng, data[0])
+    theta, batch = network.theta, torch.arange(0, len(data[0]), 3)
+    found = []
+    for most_rows in (_rows.MOST_ROWS, 10):
+        monkeypatch.setattr(_rows, "MOST_ROWS", most_rows)
+        monkeypatch.setattr(_rows, "PIECE", 7)
+        objective = make_objective(network, data, penalties=PENALTIES[:1])
+        model = objective.gauss_newton(theta)
+        value, gradient = objective.value_and_grad(theta)
+        of_batch = objective.value_and_grad(theta, batch)[1]
+        found.append((*model[1:4], gradient, of_batch, objective.raw(theta)))
+        numbers = np.array([model.value, value, objective.value(theta)])
+        found[-1] += (numbers,)
+    for whole, sum_of_pieces in zip(*found, strict=True):
+        assert_allclose(sum_of_pieces, whole, rtol=1e-9, atol=1e-12)

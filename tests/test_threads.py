@@ -6,7 +6,13 @@ import pytest
 import threadpoolctl
 import torch
 
-from skkan._threads import single_thread, threads_outside
+from skkan._threads import (
+    added,
+    added_side_by_side,
+    side_by_side,
+    single_thread,
+    threads_outside,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +44,24 @@ def test_inside_it_is_known_how_many_there_are_outside():
     assert threads_outside() == 3
     with single_thread, single_thread:
         assert threads_outside() == 3
+
+
+def test_one_of_many_pieces_starts_no_threads():
+    """As a task of a worker, which may be one of many on its machine."""
+    with single_thread.alone():
+        assert threads_outside() == 1
+        names = side_by_side(lambda item: threading.current_thread().name, "abc")
+    assert set(names) == {threading.current_thread().name}
+    assert torch.get_num_threads() == threads_outside() == 3
+
+
+@pytest.mark.parametrize("n_values", [1, 8, 9, 100])
+def test_sums_are_the_same_bits_wherever_they_are_made(n_values):
+    """Workers add what they are told to, in the order of a sum by threads."""
+    values = (0.1 * torch.arange(n_values, dtype=torch.float64).cos()).tolist()
+    found = added_side_by_side(lambda value: 3 * value, values)
+    assert found == added(3 * value for value in values)
+    assert found == pytest.approx(3 * sum(values), rel=1e-14)
 
 
 def test_error_restores():
