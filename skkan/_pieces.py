@@ -89,8 +89,14 @@ class Location(NamedTuple):
 
 
 @lru_cache
-def cardinal_polynomials(spline_order):
+def cardinal_polynomials(spline_order, origin=0.5):
     """Polynomials of the B-splines of degree k on equidistant knots.
+
+    Parameters
+    ----------
+    spline_order : int
+    origin : float, default=0.5
+        From which positions count, of an interval: 0.5 is its middle, 0 its beginning.
 
     Returns
     -------
@@ -100,8 +106,8 @@ def cardinal_polynomials(spline_order):
     """
     k = spline_order
     spline = BSpline.basis_element(range(k + 2))
-    middles = [k - row + 0.5 for row in range(k + 1)]
-    derivatives = np.array([spline.derivative(m)(middles) for m in range(k + 1)])
+    origins = [k - row + origin for row in range(k + 1)]
+    derivatives = np.array([spline.derivative(m)(origins) for m in range(k + 1)])
     values = torch.from_numpy(derivatives).T
     return (
         values / torch.arange(k + 1, dtype=torch.float64).add(1).lgamma().exp().round()
