@@ -64,29 +64,6 @@ class Location(NamedTuple):
                 total.addcmul_(near, power.flatten())
         return result
 
-    def moments(self, weight, n_pieces):
-        """What `values` is the transpose of: sums over the samples of each piece.
-
-        Parameters
-        ----------
-        weight : Tensor of shape (n_curves, n_samples)
-            Of the samples, the same for all inputs.
-        n_pieces : int
-
-        Returns
-        -------
-        Tensor of shape (k + 1, n_curves, n_pieces)
-        """
-        index = self.piece.flatten()
-        sums = weight.new_zeros(len(self.powers) + 1, len(weight), n_pieces)
-        for curve, of_samples in enumerate(weight):
-            of_samples = of_samples.expand(self.piece.shape)
-            sums[0, curve].scatter_add_(0, index, of_samples.flatten())
-            for degree, power in enumerate(self.powers, start=1):
-                of_power = (power * of_samples).flatten()
-                sums[degree, curve].scatter_add_(0, index, of_power)
-        return sums
-
 
 @lru_cache
 def cardinal_polynomials(spline_order, origin=0.5):
