@@ -17,6 +17,7 @@ evaluation is timed instead.
 import argparse
 import ctypes
 import importlib
+import random
 import statistics
 import time
 import warnings
@@ -213,12 +214,18 @@ def passes(layer, x):
 
 
 def take_turns(functions, repeats):
-    """Median seconds of each; slow ones have fewer turns."""
-    times = {name: [] for name in functions}
+    """Median seconds of each; slow ones have fewer turns.
+
+    Small layers run by what their predecessor left in the caches, so that the order is
+    another one in every turn.
+    """
+    times, order = {name: [] for name in functions}, list(functions.items())
+    shuffle = random.Random(0).shuffle
     for function in functions.values():
         function()  # warm
     for turn in range(repeats):
-        for name, function in functions.items():
+        shuffle(order)
+        for name, function in order:
             if turn >= 2 and times[name][0] > SLOW and turn % 5:
                 continue
             start = time.process_time()

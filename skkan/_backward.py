@@ -1,14 +1,10 @@
 """Output of a network, and the gradient of any function of it, without a graph.
 
-Of layers with few outputs only the curves are evaluated, piece by piece, and never the
-basis functions: a sample meets one polynomial an edge, whatever the size of the grid.
 Masks are left to the caller: derivatives with respect to removed edges are given like
 all others.
 """
 
 import torch
-
-MOST_CURVES = 6  # an input, above which basis values that all of them share are cheaper
 
 
 class ForwardPass:
@@ -32,22 +28,19 @@ class ForwardPass:
 
     @torch.no_grad()
     def __init__(self, network, weights, x, features=None, *, with_gradient=True):
+        layers = network.layers
         if features is None:
-            features, _ = network.layers[0].basis.values_and_derivatives(
+            features, _ = layers[0].basis.values_and_derivatives(
                 network.inputs(x), with_derivatives=False
             )
-        self._first = _Features(network.layers[0], weights[0], features)
-        self._steps, self._skip = [self._first], None
-        for layer, weight in zip(network.layers[1:], weights[1:], strict=False):
+        self._steps, self._skip = [_Features(layers[0], weights[0], features)], None
+        for layer, weight in zip(layers[1:], weights[1:], strict=False):
             nodes = self._steps[-1].nodes
-            if layer.mask.shape[0] <= MOST_CURVES:
-                place = layer.basis.locate(nodes, with_slopes=with_gradient)
-                self._steps.append(_Curves(layer, weight, place))
+            way = layer.way_through(nodes, with_gradient=with_gradient)
+            if way is None:
+                self._steps.append(_Values(layer, weight, nodes, with_gradient))
             else:
-                values = layer.basis.values_and_derivatives(
-                    nodes, with_derivatives=with_gradient
-                )
-                self._steps.append(_Features(layer, weight, *values))
+                self._steps.append(_Layer(layer, weight, nodes, way))
         self.output = self._steps[-1].nodes
         if network.skip is not None:
             self._skip = _Features(network.skip, weights[-1], features)
@@ -65,64 +58,53 @@ class ForwardPass:
         -------
         Tensor of shape (n_parameters,)
         """
+        last = [] if self._skip is None else [self._skip.gradients(slope)[1]]
         parts = []
-        if self._skip is not None:
-            parts.append(self._skip.weight_gradient(slope))
         for step in reversed(self._steps):
-            parts.insert(0, step.weight_gradient(slope))
-            if step is not self._first:
-                slope = step.input_gradient(slope)
-        if self._skip is not None:
-            parts.append(parts.pop(-1))
-        return torch.cat([part.flatten() for part in parts])
+            slope, of_weight = step.gradients(slope)
+            parts.insert(0, of_weight)
+        return torch.cat([part.reshape(-1) for part in parts + last])
 
 
 class _Features:
-    """A layer at some samples, by the values of its basis functions."""
+    """A layer whose inputs never change, by the values of its basis functions."""
 
-    def __init__(self, layer, weight, features, slopes=None):
-        self._layer, self._weight = layer, layer.masked(weight)
-        self._features, self._slopes = features, slopes
+    def __init__(self, layer, weight, features):
+        self._layer, self._features = layer, features
         self.nodes = layer.combine(features, weight)
 
-    def weight_gradient(self, slope):
+    def gradients(self, slope):
+        """No gradient of the inputs, and that of the weight."""
         gradient = slope.T @ self._features.flatten(1)
-        return self._layer.packed(gradient.view(self._weight.shape))
-
-    def input_gradient(self, slope):
-        by_function = (slope @ self._weight.flatten(1)).view(self._slopes.shape)
-        return by_function.mul_(self._slopes).sum(2)
+        return None, self._layer.packed(gradient.view(self._layer.weight.shape))
 
 
-class _Curves:
-    """A layer at some samples, by the polynomials of its curves."""
+class _Layer:
+    """A layer at some samples, by its own way."""
 
-    def __init__(self, layer, weight, place):
-        self._basis, weight = layer.basis, layer.masked(weight)
-        self._place = place
-        self._pieces = self._basis.pieces(weight)
-        values = self._place.values(self._pieces)
-        self._base_weight = None
-        if layer.basis.base_activation is not None:
-            self._base_weight = weight[..., -1]
-            values = torch.addcmul(
-                values, self._base_weight.unsqueeze(2), self._place.base
-            )
-        self.nodes = values.sum(1).T
+    def __init__(self, layer, weight, x, way):
+        self._x, self._way = x.numpy(), way
+        self._weight = layer.masked(weight).flatten(1).numpy()
+        self.nodes = torch.from_numpy(way.output(self._x, self._weight))
 
-    def weight_gradient(self, slope):
-        slope = slope.T.contiguous()
-        moments = self._place.moments(slope, self._pieces.shape[2])
-        gradient = self._basis.pieces_transposed(moments)
-        if self._base_weight is not None:
-            base = slope @ self._place.base.T
-            gradient = torch.cat([gradient, base.unsqueeze(2)], dim=2)
-        return gradient
+    def gradients(self, slope):
+        """Gradients of the inputs and of the weight."""
+        of_x, columns = self._way.gradients(self._x, self._weight, slope.numpy())
+        return torch.from_numpy(of_x), torch.from_numpy(columns.T)
 
-    def input_gradient(self, slope):
-        derivatives = self._place.derivatives(self._pieces)
-        if self._base_weight is not None:
-            derivatives.addcmul_(
-                self._base_weight.unsqueeze(2), self._place.base_slopes
-            )
-        return torch.einsum("oin,no->ni", derivatives, slope)
+
+class _Values:
+    """The same by the values of the basis functions, on any device."""
+
+    def __init__(self, layer, weight, x, with_gradient):
+        self._weight = layer.masked(weight).flatten(1)
+        values, self._slopes = layer.basis.values_and_derivatives(
+            x, with_derivatives=with_gradient
+        )
+        self._values = values.flatten(1)
+        self.nodes = self._values @ self._weight.T
+
+    def gradients(self, slope):
+        """Gradients of the inputs and of the weight."""
+        by_function = (slope @ self._weight).view(self._slopes.shape)
+        return by_function.mul_(self._slopes).sum(2), slope.T @ self._values

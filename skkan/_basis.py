@@ -27,8 +27,8 @@ def _silu(x, with_slope):
     value = x * sigmoid
     if not with_slope:
         return value, None
-    # s + x s (1 - s) = s + v (1 - s) = v + s (1 - v)
-    return value, torch.addcmul(value, sigmoid, 1 - value)
+    # s + x s (1 - s) = s + v - s v
+    return value, torch.addcmul(sigmoid + value, sigmoid, value, value=-1)
 
 
 def _identity(x, with_slope):
@@ -109,7 +109,7 @@ class BSplineBasis(nn.Module):
         # Functions of degree 0 and slopes of degree 1 jump at the knots themselves.
         self.is_uniform = spline_order > 1 and _is_uniform(knots)
         self._intervals = self._polynomials = None  # made when they are needed
-        self.stencil = None  # of `skkan._kernel`, likewise
+        self.stencil = None  # of `skkan._stencil`, likewise
 
     @property
     def grid(self):
@@ -291,20 +291,6 @@ class BSplineBasis(nn.Module):
         """
         near = weight[..., : self.n_splines].unfold(2, self.spline_order + 1, 1)
         return torch.einsum("mrig,oigr->moig", self.polynomials(), near).flatten(2)
-
-    def pieces_transposed(self, moments):
-        """The transpose of `pieces`: from its result's shape to that of coefficients.
-
-        Returns
-        -------
-        Tensor of shape (n_curves, n_inputs, n_splines)
-        """
-        moments = moments.unflatten(2, (self.n_inputs, self.grid_size))
-        near = torch.einsum("mrig,moig->roig", self.polynomials(), moments)
-        result = near.new_zeros(*near.shape[1:3], self.n_splines)
-        for first, part in enumerate(near):
-            result[..., first : first + self.grid_size] += part
-        return result
 
     def _dense_index(self, piece):
         """Where the local splines of each sample stand in the flattened dense block.

@@ -10,7 +10,7 @@ from torch import nn
 
 from skkan._basis import BSplineBasis
 from skkan._input_basis import InputBasis
-from skkan._kernel import layer_output, supports
+from skkan._kernel import layer_output, supports, way_through
 
 START_SPREAD = 0.1  # of the base weights around their mean
 SMALLEST_VARIANCE = 1e-24  # below it, an edge is constant and its deviation is flat
@@ -88,7 +88,7 @@ class KANLayer(nn.Module):
     def n_weights(self):
         """Number of weights of one output that are in use."""
         packing = self.basis.packing
-        return self.weight[0].numel() if packing is None else len(packing)
+        return self.weight.shape[1:].numel() if packing is None else len(packing)
 
     @property
     def is_number(self):
@@ -128,6 +128,25 @@ class KANLayer(nn.Module):
         if supports(self.basis, x, self.weight):
             return layer_output(x, self.weight, self.mask, self.basis)
         return self.combine(self.basis(x), self.weight)
+
+    def way_through(self, x, *, with_gradient):
+        """How to evaluate the layer without a graph; see `skkan._kernel`.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_inputs)
+        with_gradient : bool
+            Whether gradients will be asked for.
+
+        Returns
+        -------
+        Object with methods `output` and `gradients`, or None where only the values of
+        the basis serve.
+        """
+        if not supports(self.basis, x, self.weight):
+            return None
+        needed = with_gradient, with_gradient
+        return way_through(self.basis, x.numpy(), len(self.weight), *needed)
 
     def masked(self, weight):
         """A weight of the layer's shape with removed edges at zero."""

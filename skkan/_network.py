@@ -200,12 +200,13 @@ class KANNetwork(nn.Module):
 
     def unpacked(self, theta):
         """The weight of each of `all_layers` from one vector."""
-        layers = self.all_layers
-        parts = theta.split([len(layer.mask) * layer.n_weights for layer in layers])
-        return [
-            layer.unpacked(part.view(len(layer.mask), -1))
-            for layer, part in zip(layers, parts, strict=True)
-        ]
+        weights, start = [], 0
+        for layer in self.all_layers:
+            n_outputs, n_weights = layer.weight.shape[0], layer.n_weights
+            stop = start + n_outputs * n_weights
+            weights.append(layer.unpacked(theta[start:stop].view(n_outputs, n_weights)))
+            start = stop
+        return weights
 
     @property
     def grid_size(self):

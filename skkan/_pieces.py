@@ -64,33 +64,16 @@ class Location(NamedTuple):
                 total.addcmul_(near, power.flatten())
         return result
 
-    def moments(self, weight, n_pieces):
-        """What `values` is the transpose of: sums over the samples of each piece.
-
-        Parameters
-        ----------
-        weight : Tensor of shape (n_curves, n_samples)
-            Of the samples, the same for all inputs.
-        n_pieces : int
-
-        Returns
-        -------
-        Tensor of shape (k + 1, n_curves, n_pieces)
-        """
-        index = self.piece.flatten()
-        sums = weight.new_zeros(len(self.powers) + 1, len(weight), n_pieces)
-        for curve, of_samples in enumerate(weight):
-            of_samples = of_samples.expand(self.piece.shape)
-            sums[0, curve].scatter_add_(0, index, of_samples.flatten())
-            for degree, power in enumerate(self.powers, start=1):
-                of_power = (power * of_samples).flatten()
-                sums[degree, curve].scatter_add_(0, index, of_power)
-        return sums
-
 
 @lru_cache
-def cardinal_polynomials(spline_order):
+def cardinal_polynomials(spline_order, origin=0.5):
     """Polynomials of the B-splines of degree k on equidistant knots.
+
+    Parameters
+    ----------
+    spline_order : int
+    origin : float, default=0.5
+        From which positions count, of an interval: 0.5 is its middle, 0 its beginning.
 
     Returns
     -------
@@ -100,8 +83,8 @@ def cardinal_polynomials(spline_order):
     """
     k = spline_order
     spline = BSpline.basis_element(range(k + 2))
-    middles = [k - row + 0.5 for row in range(k + 1)]
-    derivatives = np.array([spline.derivative(m)(middles) for m in range(k + 1)])
+    origins = [k - row + origin for row in range(k + 1)]
+    derivatives = np.array([spline.derivative(m)(origins) for m in range(k + 1)])
     values = torch.from_numpy(derivatives).T
     return (
         values / torch.arange(k + 1, dtype=torch.float64).add(1).lgamma().exp().round()

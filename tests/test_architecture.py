@@ -24,6 +24,7 @@ ORDER = [
     "_pieces",
     "_basis",
     "_input_basis",
+    "_stencil",
     "_kernel",
     "_layers",
     "_network",
@@ -105,7 +106,15 @@ ORDER = [
     "export",
     "",  # skkan itself
 ]
-MODEL = {"_pieces", "_basis", "_input_basis", "_kernel", "_layers", "_network"}
+MODEL = {
+    "_pieces",
+    "_basis",
+    "_input_basis",
+    "_stencil",
+    "_kernel",
+    "_layers",
+    "_network",
+}
 OPTIMISATION = {
     "_losses",
     "_edge_kinds",

@@ -205,6 +205,29 @@ def test_arrays_need_not_be_contiguous(rng):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.usefixtures("regime")
+def test_the_way_back_can_be_gone_twice(shape, rng):
+    """What is kept for it is not changed."""
+    layer = make_layer(rng, shape, is_uniform=True)
+    x = make_samples(rng, layer).requires_grad_()
+    total = layer(x).square().sum()
+    first = torch.autograd.grad(total, (x, layer.weight), retain_graph=True)
+    second = torch.autograd.grad(total, (x, layer.weight))
+    for one, other in zip(first, second, strict=True):
+        assert_array_equal(one, other)
+
+
+def test_weights_that_have_changed_are_refused(rng):
+    """As by torch's own operations."""
+    layer = make_layer(rng, (3, 2, 4), is_uniform=True)
+    total = layer(make_samples(rng, layer)).sum()
+    with torch.no_grad():
+        layer.weight.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        total.backward()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("of_x", [True, False])
 @pytest.mark.parametrize("of_weight", [True, False])
 @pytest.mark.usefixtures("regime")
@@ -240,6 +263,9 @@ def test_second_derivatives_are_refused(shape, rng):
     assert_allclose(slope.detach(), expected, rtol=0, atol=1e-11)
     with pytest.raises(RuntimeError, match="differentiable once"):
         (output.sum() + slope.square().sum()).backward()
+    (of_square,) = torch.autograd.grad(layer(x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="differentiable once"):
+        of_square.sum().backward()
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from skkan import KANClassifier, KANRegressor
-from skkan._backward import MOST_CURVES
+from skkan._predictor import MOST_CURVES
 from skkan.export import register_converters, to_onnx
 from skkan.export._search import thresholds_in_units
 

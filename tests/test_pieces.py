@@ -1,4 +1,4 @@
-"""Pieces of splines against scipy and bisection; sums against their transpose."""
+"""Pieces of splines against scipy and bisection."""
 
 import numpy as np
 import pytest
@@ -68,7 +68,7 @@ def test_cells_find_the_interval_that_bisection_finds(spread, rng):
 @pytest.mark.parametrize("extrapolation", ["constant", "linear"])
 @pytest.mark.parametrize("grid_eps", [0.0, 1.0])
 def test_curves_by_pieces_equal_those_by_basis_functions(extrapolation, grid_eps, rng):
-    """Values and derivatives, beyond the grid, too; and both transposes."""
+    """Values and derivatives, beyond the grid, too."""
     grid = uneven_grid(rng)
     if grid_eps:
         step = torch.linspace(0, 1, grid.shape[1], dtype=torch.float64)
@@ -84,8 +84,3 @@ def test_curves_by_pieces_equal_those_by_basis_functions(extrapolation, grid_eps
     ):
         expected = torch.einsum("nif,oif->oin", features, weight)
         assert_allclose(result, expected, rtol=1e-11, atol=1e-11)
-    slope = torch.from_numpy(rng.normal(size=(2, 60)))
-    moments = place.moments(slope, pieces.shape[2])
-    expected = torch.einsum("on,nif->oif", slope, values)
-    result = basis.pieces_transposed(moments)
-    assert_allclose(result, expected, rtol=1e-11, atol=1e-11)

@@ -6,12 +6,11 @@ import torch
 from numpy.testing import assert_allclose
 
 from skkan import KANNetwork
-from skkan._backward import MOST_CURVES
 from skkan._basis import BASE_ACTIVATIONS, grid_from_samples
 from skkan._input_basis import input_basis_from_samples
 from skkan._layers import KANLayer
 from skkan._pieces import Cells
-from skkan._predictor import BASES, Predictor
+from skkan._predictor import BASES, MOST_CURVES, Predictor
 
 FEW_OR_MANY = [[3, 1], [3, 4, 2], [3, MOST_CURVES + 2, 2, 1], [3, 2, MOST_CURVES + 1]]
 

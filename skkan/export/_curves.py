@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from skkan._backward import MOST_CURVES
 from skkan._basis import FARTHEST
+from skkan._predictor import MOST_CURVES
 from skkan.export._search import in_rows_of_stride, search, stride_of
 
 

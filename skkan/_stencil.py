@@ -1,0 +1,370 @@
+"""Where the samples of a layer lie on its grids, and the splines of each place.
+
+Samples stand input by input, and what belongs to each of them stands in rows as long
+as there are samples, so that every operation runs along contiguous memory. Rows of
+small layers are shorter than a call is long, and numpy's calls are the shortest: torch
+looks up, adds up by index and multiplies matrices, on the same memory.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from skkan._basis import FARTHEST
+from skkan._pieces import Cells, cardinal_polynomials, spline_polynomials
+
+# Multiplications, up to which OpenBLAS uses one thread, and torch is slower to call.
+SMALL_PRODUCT = 2**18
+MOST_PLACES = 8  # shapes of blocks whose places are remembered
+
+
+class Place(NamedTuple):
+    """Where samples lie on the grids, and the base function there.
+
+    Arrays; what depends on the input and on the row has shape (n_inputs, n_rows).
+    """
+
+    piece: np.ndarray  # (n_samples,), input * grid_size + interval
+    powers: np.ndarray  # (k + 1, n_samples), of the position in widths of the interval
+    density: np.ndarray  # broadcasts to (n_inputs, n_rows), one over the width
+    beyond: np.ndarray | None  # (n_samples,), distance from the grid, in widths
+    base: np.ndarray | None
+    base_slopes: np.ndarray | None
+
+
+class Stencil:
+    """The intervals of the grids of a basis, and the k + 1 splines on each of them.
+
+    Positions are counted from the beginning of an interval where all are equally wide,
+    else from its middle.
+
+    Parameters
+    ----------
+    basis : BSplineBasis
+    """
+
+    def __init__(self, basis):
+        grid, k = basis.grid.contiguous(), basis.spline_order
+        self.knots = basis.knots  # the very tensor that this was made from
+        self.spline_order, self.n_functions = k, basis.n_functions
+        self.n_inputs, self.grid_size = basis.n_inputs, basis.grid_size
+        self.is_uniform = basis.is_uniform
+        self._base = BASES.get(basis.base_activation)
+        self.has_base = self._base is not None
+        self._is_linear = basis.extrapolation == "linear"
+        self._grid, self._cells, self._places = grid, None, {}
+        self._n_steps = self.grid_size
+        if self.is_uniform:
+            self._values = cardinal_polynomials(k, 0.0).to(grid).numpy()  # by powers
+            slopes = np.zeros_like(self._values)
+            slopes[:, :-1] = self._values[:, 1:] * np.arange(1, k + 1)
+            self._both = np.concatenate([self._values, slopes])
+        else:
+            self._cells = cells = Cells.of(grid)
+            self._n_steps = 1 if cells is None else cells.count
+            if cells is not None:
+                self._first_piece, self._end = cells.piece.numpy(), cells.end.numpy()
+            self._middle = ((grid[:, 1:] + grid[:, :-1]) / 2).flatten().numpy()
+            self._densities = (1 / grid.diff(dim=1)).flatten().numpy()
+            self._polynomials = spline_polynomials(basis.knots, k).flatten(2).numpy()
+        low, high = grid[:, :1].numpy(), grid[:, -1:].numpy()
+        first = np.arange(self.n_inputs)[:, None] * self.grid_size
+        self._ranges = low, high, self._n_steps / (high - low), first
+        self._has_numbers = grid.dtype in (torch.float32, torch.float64)
+
+    def takes(self, x):
+        """Whether samples have the shape and the numbers of these grids."""
+        return (
+            x.shape[1] == self.n_inputs
+            and x.dtype == self.knots.dtype
+            and self._has_numbers
+        )
+
+    def locate(self, x, inputs=None, *, with_slopes):
+        """Where samples lie.
+
+        Parameters
+        ----------
+        x : ndarray of shape (n_inputs, n_rows)
+        inputs : slice, default=None
+            Which inputs of the layer these are; None is all.
+        with_slopes : bool
+            Whether to compute the derivatives of the base function.
+
+        Returns
+        -------
+        Place
+        """
+        ranges = self._ranges
+        if inputs is not None and len(x) < self.n_inputs:
+            ranges = [of_all[inputs] for of_all in ranges]
+        low, high, density, first = ranges
+        inside, beyond = x, None
+        with np.errstate(over="ignore"):  # of what lies beyond, and is cut off below
+            position = x - low
+            position *= density
+        # What is no number is not within, either.
+        least = np.minimum.reduce(position, axis=None)
+        largest = np.maximum.reduce(position, axis=None)
+        if not (least >= 0 and largest < self._n_steps):
+            inside = np.clip(x, low, high)
+            beyond = np.clip(x - inside, -FARTHEST, FARTHEST)
+            np.clip(position, 0, self._n_steps, out=position)
+        powers = np.empty((self.spline_order + 1, x.size), x.dtype)
+        powers[0] = 1
+        if self.is_uniform:
+            steps = self._steps(position, beyond)
+            np.subtract(position, steps, out=powers[1].reshape(x.shape))
+            piece = steps.astype(np.int64)
+            piece += first
+            piece = piece.reshape(-1)
+        else:
+            piece = self._pieces(inside, position, beyond, first)
+            density = self._densities.take(piece)
+            if self.spline_order > 0:
+                middle = self._middle.take(piece)
+                np.subtract(inside.reshape(-1), middle, out=powers[1])
+                powers[1] *= density
+            density = density.reshape(x.shape)
+        for degree in range(2, self.spline_order + 1):
+            np.multiply(powers[degree - 1], powers[1], out=powers[degree])
+        base = base_slopes = None
+        if self.has_base:
+            base, base_slopes = self._extended_base(inside, beyond, with_slopes)
+        if beyond is not None:
+            beyond *= density
+            beyond = beyond.reshape(-1)
+        return Place(piece, powers, density, beyond, base, base_slopes)
+
+    def _steps(self, position, beyond):
+        """Whole steps from the beginning of a grid, less than there are."""
+        if beyond is None:
+            return np.floor(position)
+        # What is no number has no values, but some place.
+        steps = np.floor(np.where(np.isnan(position), 0, position))
+        return np.minimum(steps, self._n_steps - 1, out=steps)
+
+    def _pieces(self, x, position, beyond, first):
+        """Pieces of samples within the grids, by the cells that they are in."""
+        if self._cells is None:
+            grid = self._grid[first.ravel() // self.grid_size]
+            piece = torch.searchsorted(grid, torch.from_numpy(x), right=True).numpy()
+            piece = np.clip(piece - 1, 0, self.grid_size - 1)
+            piece += first
+            return piece.reshape(-1)
+        cell = self._steps(position, beyond).astype(np.int64)
+        cell += first // self.grid_size * self._cells.count
+        piece = self._first_piece.take(cell)
+        piece += x >= self._end.take(piece)
+        return piece.reshape(-1)
+
+    def _extended_base(self, x, beyond, with_slopes):
+        """The base function and its continuation, at the nearest points of the grid."""
+        is_tangent = self._is_linear and beyond is not None
+        base, slopes = self._base(x, with_slopes or is_tangent)
+        if is_tangent:
+            base = base + slopes * beyond
+        elif with_slopes and beyond is not None:
+            slopes *= beyond == 0
+        return base, slopes
+
+    def places(self, shape, inputs=None):
+        """Where samples on piece 0 have the first of their splines in a dense block.
+
+        The block has one row for each function, input by input; piece p stands p rows
+        further down.
+
+        Parameters
+        ----------
+        shape : tuple (n_inputs, n_rows)
+        inputs : slice, default=None
+
+        Returns
+        -------
+        ndarray of int of shape (n_inputs * n_rows,)
+        """
+        start = 0 if inputs is None else inputs.start
+        known = self._places.get((shape, start))
+        if known is None:
+            n_inputs, n_rows = shape
+            # The grids before an input have fewer pieces than functions.
+            rows = np.arange(n_inputs) * (self.n_functions - self.grid_size)
+            rows -= start * self.grid_size
+            known = (rows[:, None] * n_rows + np.arange(n_rows)).reshape(-1)
+            if len(self._places) >= MOST_PLACES:
+                self._places = {}
+            self._places[shape, start] = known
+        return known
+
+    def splines(self, place, *, with_slopes):
+        """The k + 1 splines that are not zero at each sample.
+
+        Returns
+        -------
+        values : ndarray of shape (k + 1, n_samples)
+        slopes : ndarray of the same shape, or None
+            With respect to the position.
+        """
+        if not self.is_uniform:
+            return self.curves(place, self._polynomials, with_slopes=with_slopes)
+        if not (with_slopes or self._has_tangents(place)):
+            return product(self._values, place.powers), None
+        both, n_splines = product(self._both, place.powers), self.spline_order + 1
+        return self._extended(place, both[:n_splines], both[n_splines:])
+
+    def curves(self, place, polynomials, *, with_slopes):
+        """Curves that are a polynomial on each piece.
+
+        Parameters
+        ----------
+        place : Place
+        polynomials : ndarray of shape (k + 1, n_curves, n_pieces)
+            Coefficient of each power of the position; see `pieces`.
+        with_slopes : bool
+
+        Returns
+        -------
+        values : ndarray of shape (n_curves, n_samples)
+        slopes : ndarray of the same shape, or None
+            With respect to the position.
+        """
+        with_slopes = with_slopes or self._has_tangents(place)
+        n_powers, n_curves, n_pieces = polynomials.shape
+        table = polynomials.reshape(n_powers * n_curves, n_pieces)
+        # No piece needs to be clipped, but this is the fastest mode.
+        near = table.take(place.piece, axis=1, mode="clip")
+        *lower, values = near.reshape(n_powers, n_curves, -1)
+        slopes = None
+        for constants in reversed(lower):  # Horner's scheme, and its derivative
+            if with_slopes and slopes is None:
+                slopes = values.copy()
+            elif with_slopes:
+                slopes *= place.powers[1]
+                slopes += values
+            values *= place.powers[1]
+            values += constants
+        if with_slopes and slopes is None:
+            slopes = np.zeros_like(values)
+        return self._extended(place, values, slopes)
+
+    def _has_tangents(self, place):
+        """Whether slopes are needed for the values."""
+        return self._is_linear and place.beyond is not None
+
+    def _extended(self, place, values, slopes):
+        """Continue functions and their slopes beyond the grid, in place."""
+        if self._has_tangents(place):
+            values += slopes * place.beyond
+        elif place.beyond is not None and slopes is not None:
+            slopes *= place.beyond == 0
+        return values, slopes
+
+    def pieces(self, weight):
+        """Polynomials of curves on each interval.
+
+        Parameters
+        ----------
+        weight : ndarray of shape (n_curves, n_inputs, n_functions)
+
+        Returns
+        -------
+        ndarray of shape (k + 1, n_curves, n_pieces)
+            Coefficient of each power of the position.
+        """
+        n_curves, size = len(weight), self.grid_size
+        shape = self.spline_order + 1, n_curves, self.n_inputs, size
+        near = np.empty(shape, weight.dtype)
+        for row, of_row in enumerate(near):
+            of_row[...] = weight[:, :, row : row + size]
+        near = near.reshape(len(near), n_curves, -1)
+        if self.is_uniform:
+            flat = product(self._values.T, near.reshape(len(near), -1))
+            return flat.reshape(near.shape)
+        return (self._polynomials[:, :, None] * near).sum(1)
+
+    def moments(self, place, slope):
+        """What the values of curves, given by their `pieces`, are the transpose of.
+
+        Parameters
+        ----------
+        place : Place
+        slope : ndarray of shape (n_curves, n_rows)
+            Weights of the rows, the same for all inputs.
+
+        Returns
+        -------
+        ndarray of shape (k + 1, n_curves, n_pieces)
+        """
+        powers = place.powers
+        if self._has_tangents(place):
+            degrees = np.arange(1, len(powers), dtype=powers.dtype)[:, None]
+            powers = powers.copy()
+            powers[1:] += degrees * place.powers[:-1] * place.beyond
+        shape = len(powers), len(slope), self.n_inputs * self.grid_size
+        weighted = powers.reshape(len(powers), 1, -1, slope.shape[1]) * slope[:, None]
+        weighted = torch.from_numpy(weighted).view(shape[0] * shape[1], -1)
+        index = torch.from_numpy(place.piece).expand(len(weighted), -1)
+        sums = weighted.new_zeros(len(weighted), shape[2])
+        return sums.scatter_add_(1, index, weighted).view(shape).numpy()
+
+    def pieces_transposed(self, moments):
+        """The transpose of `pieces`, with nothing for the base function.
+
+        Parameters
+        ----------
+        moments : ndarray of shape (k + 1, n_curves, n_pieces)
+
+        Returns
+        -------
+        ndarray of shape (n_curves, n_inputs, n_functions)
+        """
+        n_curves, size = moments.shape[1], self.grid_size
+        if self.is_uniform:
+            near = product(self._values, moments.reshape(len(moments), -1))
+        else:
+            near = (self._polynomials[:, :, None] * moments[:, None]).sum(0)
+        near = near.reshape(-1, n_curves, self.n_inputs, size)
+        result = np.zeros((*near.shape[1:3], self.n_functions), near.dtype)
+        for row, of_row in enumerate(near):
+            result[:, :, row : row + size] += of_row
+        return result
+
+
+def product(left, right, out=None):
+    """Matrix product of arrays, by torch and its threads where that pays."""
+    if left.size * right.shape[1] <= SMALL_PRODUCT:
+        return np.matmul(left, right, out=out)
+    if out is not None:
+        out = torch.from_numpy(out)
+    return torch.mm(torch.from_numpy(left), torch.from_numpy(right), out=out).numpy()
+
+
+def sum_with(total, left, right):
+    """A product, or its sum with those before."""
+    if total is None:
+        return product(left, right)
+    torch.from_numpy(total).addmm_(torch.from_numpy(left), torch.from_numpy(right))
+    return total
+
+
+def _silu(x, with_slopes):
+    with np.errstate(over="ignore"):  # to infinity, one over which is right
+        share = np.exp(-x)
+    share += 1
+    np.reciprocal(share, out=share)
+    values = x * share
+    if not with_slopes:
+        return values, None
+    # s + x s (1 - s) = s + v - s v
+    slopes = share + values
+    share *= values
+    slopes -= share
+    return values, slopes
+
+
+def _identity(x, with_slopes):
+    return x, np.ones_like(x) if with_slopes else None
+
+
+BASES = {"silu": _silu, "identity": _identity}  # see `skkan._basis.BASE_ACTIVATIONS`
