@@ -51,6 +51,7 @@ from skkan._dask_input import (
     table_of,
 )
 from skkan._evidence import Prior
+from skkan._fence import fenced
 from skkan._fitted import FittedKAN
 from skkan._frame import Frame
 from skkan._input_basis import input_basis_from_samples
@@ -77,7 +78,6 @@ from skkan._training import adapted_loss
 MARGIN_SAMPLES, MOST_MARGIN = 8.0, 0.05  # the latter in shares of the range
 HIDDEN_MARGIN = 0.06  # of the range of a hidden node, which later rows exceed more
 MOST_SEEN = 100_000  # rows from which first grids are taken
-FENCE = 5.0  # first grids end here, in robust standard deviations from the median
 
 
 @dataclass(frozen=True, eq=False)
@@ -441,12 +441,10 @@ class StartingKAN(FittedKAN, metaclass=ABCMeta):
 
     def _new_network(self, structure, *, data, generator, has_gaps):
         sample = data.sample(MOST_SEEN)
-        # A single wild value must not stretch the grid of a whole column. What lies
-        # beyond the fence is left to the continuation.
-        fenced = sample.X.clamp(-FENCE, FENCE)
-        n_categories = torch.from_numpy(self._n_categories()).to(fenced.device)
+        within = fenced(sample.X, sample.sample_weight)
+        n_categories = torch.from_numpy(self._n_categories()).to(within.device)
         if n_categories.any():
-            fenced = torch.where(n_categories > 0, sample.X, fenced)
+            within = torch.where(n_categories > 0, sample.X, within)
         settings = {
             "grid_size": structure.grid_size,
             "spline_order": int(self.spline_order),
@@ -462,11 +460,11 @@ class StartingKAN(FittedKAN, metaclass=ABCMeta):
                 *structure.hidden_layer_sizes,
                 data.target.shape[1],
             ],
-            fenced,
+            within,
             additive_skip=structure.additive_skip and structure.hidden_layer_sizes,
             generator=generator,
             inputs=input_basis_from_samples(
-                sample.X, fenced, n_categories, has_gaps=has_gaps, **settings
+                sample.X, within, n_categories, has_gaps=has_gaps, **settings
             ),
             **settings,
         )

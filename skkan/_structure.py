@@ -372,13 +372,16 @@ class _Search:
             moderated = self._moderated(candidate, additive.plan)
             self._rival = min(self._raw, moderated, key=self._loss)
         basis = _network_of(additive).layers[0].basis
-        networks = [self._make_network(structure) for _ in range(n_members)]
-        networks = [_on_knots_of(basis, network) for network in networks]
-        may_mix, trail = n_members > 1, []
-        shrunk = self._along_alpha(networks[:1], trail=trail)
+
+        def start():
+            return _on_knots_of(basis, self._make_network(structure))
+
+        first, may_mix, trail = start(), n_members > 1, []
+        shrunk = self._along_alpha([first], trail=trail)
         share, raw = self._beside_additive(shrunk, may_mix)
         if may_mix and self._gain(raw) > PROMISING:
-            shrunk = self._along_alpha(networks, ahead=trail)
+            others = [start() for _ in range(1, n_members)]
+            shrunk = self._along_alpha([first, *others], ahead=trail)
             share, raw = self._beside_additive(shrunk, may_mix)
         has_noise = self._plan.loss.has_noise
         if not self._gain(raw) > (ENOUGH if has_noise else ENOUGH_OF_CLASSES):

@@ -20,6 +20,7 @@ ORDER = [
     "_threads",
     "_rows",
     "_scaling",
+    "_fence",
     "_chunks",
     "_pieces",
     "_basis",

@@ -64,12 +64,15 @@ def test_a_law_with_hardly_any_noise_is_fitted_by_one_precise_network(product):
     def law(X):
         return np.sin(3 * X[:, 0]) * X[:, 1]
 
-    model = KANRegressor("auto", random_state=0).fit(X, law(X))
-    assert model.hidden_layer_sizes_ == (5,)
-    assert model.log_evidence_ > 0
-    one = KANRegressor((5,), random_state=0).fit(X, law(X))
-    errors = [np.std(m.predict(X_test) - law(X_test)) for m in (model, one)]
-    assert errors[0] < 2 * errors[1] < 0.02
+    errors = []
+    for seed in range(3):  # a start may be a lucky one
+        model = KANRegressor("auto", random_state=seed).fit(X, law(X))
+        assert model.hidden_layer_sizes_ == (5,)
+        assert model.log_evidence_ > 0
+        one = KANRegressor((5,), random_state=seed).fit(X, law(X))
+        errors.append([np.std(m.predict(X_test) - law(X_test)) for m in (model, one)])
+    found, asked_for = np.median(errors, axis=0)
+    assert found < 2 * asked_for < 0.02
 
 
 def test_deviations_of_a_mean_of_networks_cover_what_they_should(fitted, product):
