@@ -26,6 +26,8 @@ LOOKUP_BYTES = 2**17  # of one row of a tile whose coefficients are looked up
 # costs all functions of an input, look-ups cost every output.
 LOOKUP_FUNCTIONS = 9
 MOST_LOOKUPS = 3  # outputs
+# Infinity and what is no number are seen by those who ask for the result.
+AS_SILENT_AS_TORCH = np.errstate(all="ignore")
 
 
 def supports(basis, x, weight):
@@ -178,6 +180,7 @@ class _Dense:
             self._inputs = _cut(n_inputs, most // min(n_rows, BLOCK_ROWS))
             self._rows = _cut(n_rows, most // self._inputs[0].stop)
 
+    @AS_SILENT_AS_TORCH
     def output(self, x, weight):
         """Node values.
 
@@ -206,6 +209,7 @@ class _Dense:
             nodes[rows] = total.T
         return nodes
 
+    @AS_SILENT_AS_TORCH
     def gradients(self, x, weight, grad):
         """Gradients of the samples, and of the transposed weight.
 
@@ -311,6 +315,7 @@ class _Lookup:
         self._keeps = len(self._rows) == 1 and (of_x or of_weight)
         self._kept = None
 
+    @AS_SILENT_AS_TORCH
     def output(self, x, weight):
         """As of `_Dense`."""
         pieces, of_base = self._parts(weight)
@@ -326,6 +331,7 @@ class _Lookup:
             nodes[rows] = total.T
         return nodes
 
+    @AS_SILENT_AS_TORCH
     def gradients(self, x, weight, grad):
         """As of `_Dense`."""
         grad = np.ascontiguousarray(grad.T)
