@@ -14,18 +14,20 @@ import numpy as np
 import torch
 
 from skkan._basis import BSplineBasis
-from skkan._stencil import Place, Stencil, product, sum_with
+from skkan._stencil import Stencil, product, sum_with
 
-BLOCK_BYTES = 2**21  # of a tile, about what the cache of one core holds
+BLOCK_BYTES = 2**20  # of a tile, about what the cache of one core holds
 BLOCK_ROWS = 256  # of a tile of many inputs, enough for an efficient product
 # Of the blocks of a layer, up to which tiles are kept for the backward pass; the rest
 # of the tiles takes about as much.
-KEPT_BYTES = 2**25
+KEPT_BYTES = 2**26
 LOOKUP_BYTES = 2**17  # of one row of a tile whose coefficients are looked up
 # Functions an input and output from which on coefficients are looked up: a dense block
 # costs all functions of an input, look-ups cost every output.
 LOOKUP_FUNCTIONS = 9
 MOST_LOOKUPS = 3  # outputs
+# Infinity and what is no number are seen by those who ask for the result.
+AS_SILENT_AS_TORCH = np.errstate(all="ignore")
 
 
 def supports(basis, x, weight):
@@ -144,7 +146,9 @@ class Tile(NamedTuple):
     index: np.ndarray  # (n_inputs * n_rows,), where the first one of a sample stands
     values: np.ndarray  # (k + 1, n_inputs * n_rows)
     slopes: np.ndarray | None  # of the same shape, with respect to the position
-    place: Place
+    density: np.ndarray  # these three as of a `Place`
+    base: np.ndarray | None
+    base_slopes: np.ndarray | None
 
 
 def _cut(count, most):
@@ -176,6 +180,7 @@ class _Dense:
             self._inputs = _cut(n_inputs, most // min(n_rows, BLOCK_ROWS))
             self._rows = _cut(n_rows, most // self._inputs[0].stop)
 
+    @AS_SILENT_AS_TORCH
     def output(self, x, weight):
         """Node values.
 
@@ -189,7 +194,8 @@ class _Dense:
         ndarray of shape (n_rows, n_outputs)
         """
         nodes = np.empty((len(x), len(weight)), x.dtype)
-        keeps, room = self._kept is not None, self._room(x)
+        keeps = self._kept is not None
+        room = None if keeps else self._room(x)
         if keeps:
             self._kept.clear()
         for rows in self._rows:
@@ -203,6 +209,7 @@ class _Dense:
             nodes[rows] = total.T
         return nodes
 
+    @AS_SILENT_AS_TORCH
     def gradients(self, x, weight, grad):
         """Gradients of the samples, and of the transposed weight.
 
@@ -218,7 +225,9 @@ class _Dense:
         of_weight : ndarray of shape (n_inputs * n_functions, n_outputs), or None
         """
         of_x = np.empty(x.shape, x.dtype) if self._of_x else None
-        kept, room = iter(self._kept or ()), self._room(x)
+        kept, room = iter(self._kept or ()), None
+        if len(self._rows) * len(self._inputs) > 1:
+            room = self._room(x)
         sums = [None] * len(self._inputs)
         for rows in self._rows:
             slope = grad[rows]
@@ -237,9 +246,7 @@ class _Dense:
         return of_x, sums[0] if len(sums) == 1 else np.concatenate(sums)
 
     def _room(self, x):
-        """Memory of a block, where none is kept."""
-        if self._kept is not None:
-            return None
+        """Memory of the blocks of all tiles in turn, which costs time to be given."""
         n_rows, n_inputs = self._rows[0].stop, self._inputs[0].stop
         return np.empty(n_rows * n_inputs * self._stencil.n_functions, x.dtype)
 
@@ -253,7 +260,7 @@ class _Dense:
         values, slopes = stencil.splines(place, with_slopes=with_slopes)
         index = np.multiply(place.piece, x.shape[1], out=place.piece)
         index += stencil.places(x.shape, inputs)
-        return Tile(x.shape, index, values, slopes, place)
+        return Tile(x.shape, index, values, slopes, place.density, *place[-2:])
 
     def _block(self, tile, room):
         """Values of all functions, of shape (n_inputs * n_functions, n_rows)."""
@@ -267,13 +274,13 @@ class _Dense:
         flat = block.reshape(-1)
         for row, values in enumerate(tile.values):
             flat[row * n_rows :][tile.index] = values
-        if tile.place.base is not None:
-            block[width - 1 :: width] = tile.place.base
+        if tile.base is not None:
+            block[width - 1 :: width] = tile.base
         return block
 
     def _input_slopes(self, tile, weight, slope, room):
         """Of the samples of a tile, ndarray of shape (n_inputs, n_rows)."""
-        width, place = self._stencil.n_functions, tile.place
+        width = self._stencil.n_functions
         if room is not None:  # what stood there is not needed any more
             room = _shaped(room, (weight.shape[1], len(slope)))
         by_function = product(weight.T, slope.T, out=room)
@@ -282,9 +289,9 @@ class _Dense:
             # No index needs to be clipped, but this is the fastest mode.
             flat[row * len(slope) :].take(tile.index, out=of_row, mode="clip")
         total = np.einsum("kn,kn->n", near, tile.slopes).reshape(tile.shape)
-        total *= place.density
-        if place.base is not None:
-            total += by_function[width - 1 :: width] * place.base_slopes
+        total *= tile.density
+        if tile.base is not None:
+            total += by_function[width - 1 :: width] * tile.base_slopes
         return total
 
 
@@ -308,6 +315,7 @@ class _Lookup:
         self._keeps = len(self._rows) == 1 and (of_x or of_weight)
         self._kept = None
 
+    @AS_SILENT_AS_TORCH
     def output(self, x, weight):
         """As of `_Dense`."""
         pieces, of_base = self._parts(weight)
@@ -323,6 +331,7 @@ class _Lookup:
             nodes[rows] = total.T
         return nodes
 
+    @AS_SILENT_AS_TORCH
     def gradients(self, x, weight, grad):
         """As of `_Dense`."""
         grad = np.ascontiguousarray(grad.T)

@@ -36,6 +36,8 @@ class Place(NamedTuple):
 class Stencil:
     """The intervals of the grids of a basis, and the k + 1 splines on each of them.
 
+    Numbers may overflow on the way; callers switch numpy's warnings off.
+
     Positions are counted from the beginning of an interval where all are equally wide,
     else from its middle.
 
@@ -101,9 +103,8 @@ class Stencil:
             ranges = [of_all[inputs] for of_all in ranges]
         low, high, density, first = ranges
         inside, beyond = x, None
-        with np.errstate(over="ignore"):  # of what lies beyond, and is cut off below
-            position = x - low
-            position *= density
+        position = x - low
+        position *= density
         # What is no number is not within, either.
         least = np.minimum.reduce(position, axis=None)
         largest = np.maximum.reduce(position, axis=None)
@@ -349,8 +350,7 @@ def sum_with(total, left, right):
 
 
 def _silu(x, with_slopes):
-    with np.errstate(over="ignore"):  # to infinity, one over which is right
-        share = np.exp(-x)
+    share = np.exp(-x)  # infinity where it overflows, one over which is right
     share += 1
     np.reciprocal(share, out=share)
     values = x * share

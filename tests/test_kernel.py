@@ -217,6 +217,20 @@ def test_the_way_back_can_be_gone_twice(shape, rng):
         assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_overflow_is_silent(shape, rng):
+    """As torch's is: a fit that diverges says so itself."""
+    layer = make_layer(rng, shape, is_uniform=True, extrapolation="linear")
+    x = make_samples(rng, layer)
+    x[0], x[1], x[2] = torch.finfo(x.dtype).max, torch.inf, -torch.inf
+    assert layer(x).isfinite().all()
+    with torch.no_grad():
+        layer.weight.fill_(torch.finfo(x.dtype).max)
+    output = layer(x.requires_grad_())
+    assert not output.isfinite().all()
+    output.sum().backward()
+
+
 def test_weights_that_have_changed_are_refused(rng):
     """As by torch's own operations."""
     layer = make_layer(rng, (3, 2, 4), is_uniform=True)
