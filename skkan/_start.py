@@ -441,7 +441,7 @@ class StartingKAN(FittedKAN, metaclass=ABCMeta):
 
     def _new_network(self, structure, *, data, generator, has_gaps):
         sample = data.sample(MOST_SEEN)
-        within = fenced(sample.X, sample.sample_weight)
+        within = fenced(sample.X)
         n_categories = torch.from_numpy(self._n_categories()).to(within.device)
         if n_categories.any():
             within = torch.where(n_categories > 0, sample.X, within)
