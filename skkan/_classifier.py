@@ -215,7 +215,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
     predicts these clearly better than the latter alone, they are trained on all rows,
     and what is fitted is that weighted mean: one network of 40 nodes, whose skip is the
     additive model where that has any weight (of 10 nodes, with `early_stopping`).
-    Of more than 50,000 rows the last of these trainings see ever more, up to a million.
+    Of more than 50,000 rows the last of these trainings see ever more, up to 300,000.
     "lm" goes to its end on 50,000, and takes a few steps on more and on all of them.
 
     `max_iter` bounds each of these trainings; `loss_curve_` has the last one only, of a

@@ -23,6 +23,7 @@ from skkan._threads import added_side_by_side, side_by_side
 # inputs never change within a fit.
 LARGEST_CACHE = 25_000_000
 MANY_ROWS = 50_000  # from which it pays to evaluate blocks of them side by side
+FEATURE_ROWS = 2**14  # of which basis values are made at a time, where rows are many
 PASS_ARRAYS = 16  # numbers that a pass holds for each node and row
 
 
@@ -44,8 +45,7 @@ class LossOfRows:
         share = sample_weight / sample_weight.sum()
         features = None
         if len(X) * network.weights[0][0].numel() <= LARGEST_CACHE:
-            with torch.no_grad():
-                features = network.layers[0].basis(network.inputs(X))
+            features = _features(network, X)
         return cls(loss, Rows(X, target, share, baseline, features))
 
     def on_rows(self, network, X, target, sample_weight):
@@ -155,6 +155,19 @@ class LossOfRows:
         features = None if features is None else features[rows]
         share = share[rows] * (self.n_rows / len(rows))
         return Rows(X[rows], target[rows], share, baseline, features)
+
+
+@torch.no_grad()
+def _features(network, X):
+    """Basis values of the first layer, made block by block to spare memory."""
+    basis, inputs = network.layers[0].basis, network.inputs(X)
+    if len(inputs) <= MANY_ROWS:
+        return basis(inputs)
+    parts = inputs.split(FEATURE_ROWS)
+    features = inputs.new_empty(len(inputs), *network.weights[0].shape[1:])
+    for part, room in zip(parts, features.split(FEATURE_ROWS), strict=True):
+        room.copy_(basis(part))
+    return features
 
 
 def unpacked(packed):

@@ -55,7 +55,7 @@ MOST_WORSE = 3  # steps of alpha in a row
 LAST_STEPS = 5  # of alpha, on all rows
 # Rows that all of these steps see, and that the last one sees. Of many rows fewer steps
 # are taken.
-MOST_AT_ONCE, MOST_USED = 50_000, 1_000_000
+MOST_AT_ONCE, MOST_USED = 50_000, 300_000
 MOST_ROW_STEPS, FEWEST_STEPS = 3_000_000, 10
 N_ITER_NO_CHANGE = 10
 N_SHARES = 20  # of the hidden nodes' weight beside the additive model, to choose from
