@@ -106,10 +106,17 @@ class BSplineBasis(nn.Module):
         self.base_activation = base_activation
         self.extrapolation = extrapolation
         self.register_buffer("knots", knots)
+        self._learn_knots()
+
+    def _learn_knots(self):
         # Functions of degree 0 and slopes of degree 1 jump at the knots themselves.
-        self.is_uniform = spline_order > 1 and _is_uniform(knots)
+        self.is_uniform = self.spline_order > 1 and _is_uniform(self.knots)
         self._intervals = self._polynomials = None  # made when they are needed
         self.stencil = None  # of `skkan._stencil`, likewise
+
+    def _load_from_state_dict(self, *args, **kwargs):
+        super()._load_from_state_dict(*args, **kwargs)
+        self._learn_knots()  # which may be others
 
     @property
     def grid(self):

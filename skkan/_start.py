@@ -21,6 +21,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from skkan import _rows
 from skkan._categories import Categories, categorical_columns
 from skkan._checks import (
     checked_continuation,
@@ -167,12 +168,7 @@ class StartingKAN(FittedKAN, metaclass=ABCMeta):
                 held_out = weigh((X_val, self._encode(y_val, coding), weight_val))
             checked_same_columns(y=rows[1], y_val=held_out[1])
         elif self.early_stopping:
-            strata = self._strata(rows[1], coding)
-            rows, held_out = split_rows(
-                rows, self.validation_fraction, strata, self._seed()
-            )
-            # Rows in chunks that are scored after every step come here.
-            held_out = (np.asarray(held_out[0]), *held_out[1:])
+            rows, held_out = self._set_aside(rows, coding)
         loss = self._make_loss(coding)
         if earlier is None:
             frame = self._new_frame(rows, coding, loss)
@@ -204,6 +200,18 @@ class StartingKAN(FittedKAN, metaclass=ABCMeta):
             generator=generator,
             **start,
         )
+
+    def _set_aside(self, rows, coding):
+        """Rows to fit, and rows to validate on."""
+        strata = self._strata(rows[1], coding)
+        (X, *others), (X_val, *others_val) = split_rows(
+            rows, self.validation_fraction, strata, self._seed()
+        )
+        # Rows in chunks that are scored after every step come here, and so do the
+        # others if they have become few: they are summed as in memory.
+        if len(X) <= _rows.MOST_ROWS:
+            X = np.asarray(X)
+        return (X, *others), (np.asarray(X_val), *others_val)
 
     def _starting_point(
         self, asked, loss, data, make_network, grid_sizes, network, streaming

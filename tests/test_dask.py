@@ -140,6 +140,12 @@ def test_classifiers_are_those_of_a_fit_in_memory(n_classes, hidden_layer_sizes,
 
 
 @pytest.mark.usefixtures("_many")
+def test_rows_that_become_few_by_early_stopping_are_summed_at_once(table, monkeypatch):
+    monkeypatch.setattr(_rows, "MOST_ROWS", N_ROWS - 1)
+    assert_same_fit(REGRESSORS["early stopping"], *table)
+
+
+@pytest.mark.usefixtures("_many")
 def test_a_data_frame_is_fitted_by_its_names(table):
     """Its chunks have lengths that are not known before they are computed."""
     X, y = table

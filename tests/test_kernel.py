@@ -326,6 +326,27 @@ def test_layers_may_change_their_numbers(rng):
 
 
 @pytest.mark.usefixtures("regime")
+@pytest.mark.parametrize("source", [False, True])
+@pytest.mark.parametrize("target", [False, True])
+def test_a_layer_that_loads_knots_forgets_those_before(source, target, rng):
+    """Equidistant ones or not, after an evaluation."""
+    grids = {
+        True: np.linspace(-2, 2, 6)[None],
+        False: np.sort(rng.uniform(-2, 2, (1, 6)), axis=1),
+    }
+    weight = torch.from_numpy(rng.normal(size=(2, 1, 9)))
+    layers = [
+        KANLayer(BSplineBasis(torch.from_numpy(grids[each] * size), 3), weight)
+        for each, size in ((source, 1.0), (target, 0.5))
+    ]
+    x = torch.from_numpy(rng.uniform(-1, 1, (20, 1)))
+    outputs = [layer(x) for layer in layers]
+    assert not torch.equal(*outputs)
+    layers[1].load_state_dict(layers[0].state_dict())
+    assert_array_equal(layers[1](x).detach(), outputs[0].detach())
+    assert_array_equal(layers[1].basis(x), layers[0].basis(x))
+
+
 def test_threads_do_not_change_the_result(rng):
     """Beyond the order of sums."""
     layer = make_layer(rng, (6, 4, 5), is_uniform=True)
