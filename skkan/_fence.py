@@ -7,14 +7,16 @@ import math
 
 import torch
 
-FENCE = 5.0  # the farthest, in robust standard deviations from the median
+from skkan._scaling import NORMAL_MEDIAN
+
+# The farthest from the median, in robust standard deviations of what differs from it:
+# columns that are mostly zero have a small deviation, and yet no wild values.
+FENCE = 5.0
 # That many rows, or that share of them, which are farther from the median than all
 # others by some factor, lie in gaps where nothing tells a curve its way.
 FEW, FEW_SHARE = 3, 1e-3
 ISOLATED = 2.0
-SPREAD = (
-    0.5  # of the others, in robust standard deviations, from which that can be told
-)
+SPREAD = 0.5  # of the others, in robust standard deviations, from which that is told
 
 
 def fenced(x):
@@ -30,8 +32,16 @@ def fenced(x):
     -------
     Tensor of shape (n_samples, n_inputs)
     """
-    x = x.clamp(-FENCE, FENCE)
+    farthest = FENCE * _spread(x)
+    x = x.clamp(-farthest, farthest)
     return x.clamp(-_reach(-x), _reach(x))
+
+
+def _spread(x):
+    """Of what differs from the median, and one at least, Tensor of (n_inputs,)."""
+    differences = torch.where(x == 0, torch.nan, x.abs())
+    typical = differences.nanmedian(dim=0).values.nan_to_num(0.0)
+    return (typical / NORMAL_MEDIAN).clamp(min=1.0)
 
 
 def _reach(x):

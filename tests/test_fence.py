@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
+from scipy.stats import norm
 
 from skkan._fence import FENCE, FEW, ISOLATED, SPREAD, fenced
+from skkan._scaling import AffineScaling
 
 
 def reach(column):
@@ -16,11 +18,21 @@ def reach(column):
     return others if is_wild else np.inf
 
 
+def farthest(column):
+    """Deviations of what differs from the median, the lower of two in the middle."""
+    differing = np.sort(abs(column[column != 0]))
+    typical = differing[(len(differing) - 1) // 2] if len(differing) else 0.0
+    return FENCE * max(1.0, typical / norm.ppf(0.75).round(4))
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_fences_are_those_of_counting_rows(seed):
     rng = np.random.default_rng(seed)
     x = rng.standard_t(1, size=(rng.integers(2, 40), 3))
-    expected = np.clip(x, -FENCE, FENCE)
+    x[rng.random(x.shape) < 0.3] = 0.0
+    expected = np.column_stack(
+        [np.clip(column, -farthest(column), farthest(column)) for column in x.T]
+    )
     for column in range(3):
         low, high = -reach(-expected[:, column]), reach(expected[:, column])
         expected[:, column] = np.clip(expected[:, column], low, high)
@@ -40,6 +52,15 @@ def test_samples_without_gaps_and_rare_values_stay(rng):
     x = np.column_stack([rng.normal(size=100), np.repeat([0.0, 4.0], [98, 2])])
     x[:3, 0] = np.nan
     assert_array_equal(fenced(torch.from_numpy(x)).numpy(), x)
+
+
+def test_columns_that_are_mostly_zero_keep_the_values_of_the_others(rng):
+    """Amounts of rain, which are small by the deviation of the zeros among them."""
+    rain = np.where(rng.random(1000) < 0.1, rng.exponential(5, 1000), 0.0)
+    x = AffineScaling.robust(rain[:, None], np.ones(1000)).transform(rain[:, None])
+    assert x.max() > 4 * FENCE
+    found = fenced(torch.from_numpy(x)).numpy()
+    assert_array_equal(found[x < 0.9 * x.max()], x[x < 0.9 * x.max()])
 
 
 def test_a_column_that_is_missing_stays_so():
