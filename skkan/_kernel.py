@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from skkan._basis import BSplineBasis
-from skkan._stencil import Stencil, product, sum_with
+from skkan._products import AS_SILENT_AS_TORCH, product, sum_with
+from skkan._stencil import Stencil
 
 BLOCK_BYTES = 2**20  # of a tile, about what the cache of one core holds
 BLOCK_ROWS = 256  # of a tile of many inputs, enough for an efficient product
@@ -26,20 +27,28 @@ LOOKUP_BYTES = 2**17  # of one row of a tile whose coefficients are looked up
 # costs all functions of an input, look-ups cost every output.
 LOOKUP_FUNCTIONS = 9
 MOST_LOOKUPS = 3  # outputs
-# Infinity and what is no number are seen by those who ask for the result.
-AS_SILENT_AS_TORCH = np.errstate(all="ignore")
+NUMBERS = torch.float32, torch.float64
+
+
+def has_ways(basis, weight):
+    """Whether there is a `way_through` a layer."""
+    return (
+        isinstance(basis, BSplineBasis)
+        and weight.is_cpu
+        and weight.dtype == basis.knots.dtype
+        and weight.dtype in NUMBERS
+    )
 
 
 def supports(basis, x, weight):
     """Whether `layer_output` takes these; others go through the values of the basis."""
     return (
-        isinstance(basis, BSplineBasis)
+        has_ways(basis, weight)
         and x.is_cpu
-        and weight.is_cpu
-        and x.ndim == 2
-        and x.numel() > 0
         and x.dtype == weight.dtype
-        and _stencil_of(basis).takes(x)
+        and x.ndim == 2
+        and x.shape[1] == basis.n_inputs
+        and x.numel() > 0
     )
 
 
@@ -70,7 +79,8 @@ class _LayerOutput(torch.autograd.Function):
         ctx.x, weight = x.detach().numpy(), weight.detach().numpy()
         ctx.mask = mask.numpy()[:, :, None]
         ctx.masked = (weight * ctx.mask).reshape(len(weight), -1)
-        ctx.way = way_through(basis, ctx.x, len(weight), *ctx.needs_input_grad[:2])
+        needed = ctx.needs_input_grad[:2]
+        ctx.way = way_through(basis, len(ctx.x), len(weight), *needed)
         return torch.from_numpy(ctx.way.output(ctx.x, ctx.masked))
 
     @staticmethod
@@ -111,14 +121,13 @@ class _Once(torch.autograd.Function):
         )
 
 
-def way_through(basis, x, n_outputs, of_x, of_weight):
+def way_through(basis, n_rows, n_outputs, of_x, of_weight):
     """The way to evaluate a layer that is fastest for its size.
 
     Parameters
     ----------
     basis : BSplineBasis
-    x : ndarray of shape (n_rows, n_inputs)
-    n_outputs : int
+    n_rows, n_outputs : int
     of_x, of_weight : bool
         Which gradients will be asked for.
 
@@ -129,7 +138,7 @@ def way_through(basis, x, n_outputs, of_x, of_weight):
     stencil = _stencil_of(basis)
     is_fine = stencil.n_functions >= LOOKUP_FUNCTIONS * n_outputs
     kind = _Lookup if is_fine and n_outputs <= MOST_LOOKUPS else _Dense
-    return kind(stencil, x, of_x, of_weight)
+    return kind(stencil, n_rows, of_x, of_weight)
 
 
 def _stencil_of(basis):
@@ -163,15 +172,15 @@ class _Dense:
     Parameters
     ----------
     stencil : Stencil
-    x : ndarray of shape (n_rows, n_inputs)
+    n_rows : int
     of_x, of_weight : bool
         Which gradients will be asked for.
     """
 
-    def __init__(self, stencil, x, of_x, of_weight):
+    def __init__(self, stencil, n_rows, of_x, of_weight):
         self._stencil, self._of_x, self._of_weight = stencil, of_x, of_weight
-        n_rows, n_inputs = x.shape
-        size = stencil.n_functions * x.itemsize
+        n_inputs = stencil.n_inputs
+        size = stencil.n_functions * stencil.knots.itemsize
         most = BLOCK_BYTES // size
         keeps = (of_x or of_weight) and n_rows * n_inputs * size <= KEPT_BYTES
         self._kept = [] if keeps else None
@@ -304,14 +313,14 @@ class _Lookup:
 
     Parameters
     ----------
-    stencil, x, of_x, of_weight
+    stencil, n_rows, of_x, of_weight
         As for `_Dense`.
     """
 
-    def __init__(self, stencil, x, of_x, of_weight):
+    def __init__(self, stencil, n_rows, of_x, of_weight):
         self._stencil, self._of_x, self._of_weight = stencil, of_x, of_weight
-        n_rows, n_inputs = x.shape
-        self._rows = _cut(n_rows, LOOKUP_BYTES // (n_inputs * x.itemsize))
+        row_bytes = stencil.n_inputs * stencil.knots.itemsize
+        self._rows = _cut(n_rows, LOOKUP_BYTES // row_bytes)
         self._keeps = len(self._rows) == 1 and (of_x or of_weight)
         self._kept = None
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from skkan._basis import BSplineBasis
 from skkan._input_basis import InputBasis
-from skkan._kernel import layer_output, supports, way_through
+from skkan._kernel import has_ways, layer_output, supports, way_through
 
 START_SPREAD = 0.1  # of the base weights around their mean
 SMALLEST_VARIANCE = 1e-24  # below it, an edge is constant and its deviation is flat
@@ -129,12 +129,12 @@ class KANLayer(nn.Module):
             return layer_output(x, self.weight, self.mask, self.basis)
         return self.combine(self.basis(x), self.weight)
 
-    def way_through(self, x, *, with_gradient):
+    def way_through(self, n_rows, *, with_gradient):
         """How to evaluate the layer without a graph; see `skkan._kernel`.
 
         Parameters
         ----------
-        x : Tensor of shape (n_samples, n_inputs)
+        n_rows : int
         with_gradient : bool
             Whether gradients will be asked for.
 
@@ -143,10 +143,10 @@ class KANLayer(nn.Module):
         Object with methods `output` and `gradients`, or None where only the values of
         the basis serve.
         """
-        if not supports(self.basis, x, self.weight):
+        if not has_ways(self.basis, self.weight):
             return None
         needed = with_gradient, with_gradient
-        return way_through(self.basis, x.numpy(), len(self.weight), *needed)
+        return way_through(self.basis, n_rows, len(self.weight), *needed)
 
     def masked(self, weight):
         """A weight of the layer's shape with removed edges at zero."""

@@ -44,6 +44,9 @@ class Rows(NamedTuple):
         return self._of_size(max(1, math.ceil(len(self.X) / count)))
 
     def _of_size(self, size):
+        if size >= len(self.X):
+            yield self
+            return
         for start in range(0, len(self.X), size):
             yield self.part(slice(start, start + size))
 

@@ -9,7 +9,7 @@ from functools import cached_property, partial
 import torch
 
 from skkan import _rows
-from skkan._backward import ForwardPass
+from skkan._backward import PassThrough
 from skkan._normal_equations import (
     QuadraticModel,
     Rows,
@@ -38,6 +38,7 @@ class LossOfRows:
 
     def __init__(self, loss, rows):
         self._loss, self._rows = loss, rows
+        self._last_runs = {}  # by whether they have gradients
 
     @classmethod
     def of_samples(cls, network, loss, X, target, sample_weight, baseline):
@@ -79,17 +80,13 @@ class LossOfRows:
         if self._pieces:
             work = partial(LossOfRows.raw, network=network, theta=theta)
             return torch.cat(side_by_side(work, self._pieces))
-        weights = network.unpacked(theta)
 
         def output_of(block):
-            return ForwardPass(
-                network, weights, block.X, block.features, with_gradient=False
-            ).output
+            return self._pass_through(network, block, with_gradient=False).output(theta)
 
         blocks = self._rows.blocks(_width_of_pass(network))
         work = map if self.n_rows <= MANY_ROWS else side_by_side
-        outputs = list(work(output_of, blocks))
-        return self._rows.baseline + torch.cat(outputs)
+        return self._rows.baseline + torch.cat(list(work(output_of, blocks)))
 
     def of_raw(self, raw):
         """Loss of a raw output of all rows, float."""
@@ -108,15 +105,26 @@ class LossOfRows:
         if self._pieces and rows is None:
             work = partial(LossOfRows.packed, network=network, theta=theta)
             return unpacked(added_side_by_side(work, self._pieces))
-        weights = network.unpacked(theta)
-        gradient, value = torch.zeros_like(theta), 0.0
+        gradient, value = 0.0, 0.0
         for block in self._batch(rows).blocks(_width_of_pass(network)):
-            run = ForwardPass(network, weights, block.X, block.features)
-            raw = block.baseline + run.output
+            run = self._pass_through(network, block)
+            raw = block.baseline + run.output(theta)
             slope = block.share.unsqueeze(1) * self._loss.gradient(raw, block.target)
-            gradient += run.gradient(slope)
+            gradient = gradient + run.gradient(slope)
             value += float(block.share @ self._loss.value(raw, block.target))
         return value, gradient
+
+    def _pass_through(self, network, block, *, with_gradient=True):
+        """The pass of a network through some rows; that through all is kept."""
+        is_all = block is self._rows
+        last_network, run = self._last_runs.get(with_gradient, (None, None))
+        if not (is_all and network is last_network):
+            run = PassThrough(
+                network, block.X, block.features, with_gradient=with_gradient
+            )
+        if is_all:
+            self._last_runs[with_gradient] = network, run
+        return run
 
     def packed(self, network, theta):
         """Loss and gradient in one Tensor; see `unpacked`."""
@@ -341,10 +349,11 @@ class Objective:
     def _value_and_analytic_grad(self, theta, rows):
         """The same without a graph, where all penalties are quadratic forms."""
         value, gradient = self._rows.value_and_grad(self._network, theta, rows)
-        gradient.mul_(self._free)
+        gradient *= self._free
         for form in self._forms:
-            value += float(form.value(theta))
-            gradient += form.gradient(theta)
+            of_form, slope = form.value_and_grad(theta)
+            value += float(of_form)
+            gradient += slope
         return value, gradient
 
     def gauss_newton(self, theta):

@@ -114,6 +114,12 @@ class QuadraticForm(NamedTuple):
         """Its derivative, of the shape of the weights."""
         return ((self.curvature * self._along(theta)) @ self.vectors.T).flatten()
 
+    def value_and_grad(self, theta):
+        """Both of them."""
+        along = self._along(theta)
+        slope = self.curvature * along
+        return 0.5 * (slope * along).sum(), (slope @ self.vectors.T).flatten()
+
     def blocks(self):
         """Its second derivative, (n_edges, n_functions, n_functions)."""
         return (self.vectors * self.curvature.unsqueeze(1)) @ self.vectors.T
@@ -154,6 +160,10 @@ class MixedForm(NamedTuple):
             members = members.flatten()
             gradient[members] = form.gradient(theta[members])
         return gradient
+
+    def value_and_grad(self, theta):
+        """As for `QuadraticForm`."""
+        return self.value(theta), self.gradient(theta)
 
     def add_to(self, matrix):
         """As for `QuadraticForm`."""

@@ -13,9 +13,8 @@ import torch
 
 from skkan._basis import FARTHEST
 from skkan._pieces import Cells, cardinal_polynomials, spline_polynomials
+from skkan._products import product
 
-# Multiplications, up to which OpenBLAS uses one thread, and torch is slower to call.
-SMALL_PRODUCT = 2**18
 MOST_PLACES = 8  # shapes of blocks whose places are remembered
 
 
@@ -26,7 +25,7 @@ class Place(NamedTuple):
     """
 
     piece: np.ndarray  # (n_samples,), input * grid_size + interval
-    powers: np.ndarray  # (k + 1, n_samples), of the position in widths of the interval
+    position: np.ndarray  # (n_samples,), in the interval, in widths of it
     density: np.ndarray  # broadcasts to (n_inputs, n_rows), one over the width
     beyond: np.ndarray | None  # (n_samples,), distance from the grid, in widths
     base: np.ndarray | None
@@ -73,15 +72,6 @@ class Stencil:
         low, high = grid[:, :1].numpy(), grid[:, -1:].numpy()
         first = np.arange(self.n_inputs)[:, None] * self.grid_size
         self._ranges = low, high, self._n_steps / (high - low), first
-        self._has_numbers = grid.dtype in (torch.float32, torch.float64)
-
-    def takes(self, x):
-        """Whether samples have the shape and the numbers of these grids."""
-        return (
-            x.shape[1] == self.n_inputs
-            and x.dtype == self.knots.dtype
-            and self._has_numbers
-        )
 
     def locate(self, x, inputs=None, *, with_slopes):
         """Where samples lie.
@@ -112,31 +102,26 @@ class Stencil:
             inside = np.clip(x, low, high)
             beyond = np.clip(x - inside, -FARTHEST, FARTHEST)
             np.clip(position, 0, self._n_steps, out=position)
-        powers = np.empty((self.spline_order + 1, x.size), x.dtype)
-        powers[0] = 1
         if self.is_uniform:
             steps = self._steps(position, beyond)
-            np.subtract(position, steps, out=powers[1].reshape(x.shape))
+            position -= steps
+            position = position.reshape(-1)
             piece = steps.astype(np.int64)
             piece += first
             piece = piece.reshape(-1)
         else:
             piece = self._pieces(inside, position, beyond, first)
             density = self._densities.take(piece)
-            if self.spline_order > 0:
-                middle = self._middle.take(piece)
-                np.subtract(inside.reshape(-1), middle, out=powers[1])
-                powers[1] *= density
+            position = inside.reshape(-1) - self._middle.take(piece)
+            position *= density
             density = density.reshape(x.shape)
-        for degree in range(2, self.spline_order + 1):
-            np.multiply(powers[degree - 1], powers[1], out=powers[degree])
         base = base_slopes = None
         if self.has_base:
             base, base_slopes = self._extended_base(inside, beyond, with_slopes)
         if beyond is not None:
             beyond *= density
             beyond = beyond.reshape(-1)
-        return Place(piece, powers, density, beyond, base, base_slopes)
+        return Place(piece, position, density, beyond, base, base_slopes)
 
     def _steps(self, position, beyond):
         """Whole steps from the beginning of a grid, less than there are."""
@@ -209,9 +194,10 @@ class Stencil:
         """
         if not self.is_uniform:
             return self.curves(place, self._polynomials, with_slopes=with_slopes)
+        powers = _powers(place.position, self.spline_order)
         if not (with_slopes or self._has_tangents(place)):
-            return product(self._values, place.powers), None
-        both, n_splines = product(self._both, place.powers), self.spline_order + 1
+            return product(self._values, powers), None
+        both, n_splines = product(self._both, powers), self.spline_order + 1
         return self._extended(place, both[:n_splines], both[n_splines:])
 
     def curves(self, place, polynomials, *, with_slopes):
@@ -241,9 +227,9 @@ class Stencil:
             if with_slopes and slopes is None:
                 slopes = values.copy()
             elif with_slopes:
-                slopes *= place.powers[1]
+                slopes *= place.position
                 slopes += values
-            values *= place.powers[1]
+            values *= place.position
             values += constants
         if with_slopes and slopes is None:
             slopes = np.zeros_like(values)
@@ -297,17 +283,19 @@ class Stencil:
         -------
         ndarray of shape (k + 1, n_curves, n_pieces)
         """
-        powers = place.powers
-        if self._has_tangents(place):
-            degrees = np.arange(1, len(powers), dtype=powers.dtype)[:, None]
-            powers = powers.copy()
-            powers[1:] += degrees * place.powers[:-1] * place.beyond
-        shape = len(powers), len(slope), self.n_inputs * self.grid_size
-        weighted = powers.reshape(len(powers), 1, -1, slope.shape[1]) * slope[:, None]
-        weighted = torch.from_numpy(weighted).view(shape[0] * shape[1], -1)
-        index = torch.from_numpy(place.piece).expand(len(weighted), -1)
-        sums = weighted.new_zeros(len(weighted), shape[2])
-        return sums.scatter_add_(1, index, weighted).view(shape).numpy()
+        n_pieces = self.n_inputs * self.grid_size
+        sums = np.empty((self.spline_order + 1, len(slope), n_pieces), slope.dtype)
+        for curve, weights in enumerate(slope):
+            terms = weighted = np.concatenate([weights] * self.n_inputs)
+            for degree, of_power in enumerate(sums):
+                if degree > 0 and self._has_tangents(place):
+                    tangents = degree * place.beyond * weighted
+                    weighted *= place.position
+                    terms = weighted + tangents
+                elif degree > 0:
+                    weighted *= place.position
+                of_power[curve] = np.bincount(place.piece, terms, n_pieces)
+        return sums
 
     def pieces_transposed(self, moments):
         """The transpose of `pieces`, with nothing for the base function.
@@ -332,21 +320,13 @@ class Stencil:
         return result
 
 
-def product(left, right, out=None):
-    """Matrix product of arrays, by torch and its threads where that pays."""
-    if left.size * right.shape[1] <= SMALL_PRODUCT:
-        return np.matmul(left, right, out=out)
-    if out is not None:
-        out = torch.from_numpy(out)
-    return torch.mm(torch.from_numpy(left), torch.from_numpy(right), out=out).numpy()
-
-
-def sum_with(total, left, right):
-    """A product, or its sum with those before."""
-    if total is None:
-        return product(left, right)
-    torch.from_numpy(total).addmm_(torch.from_numpy(left), torch.from_numpy(right))
-    return total
+def _powers(position, degree):
+    """From the constant one on, ndarray of shape (degree + 1, n_samples)."""
+    powers = np.empty((degree + 1, len(position)), position.dtype)
+    powers[0], powers[1:2] = 1, position
+    for row in range(2, degree + 1):
+        np.multiply(powers[row - 1], position, out=powers[row])
+    return powers
 
 
 def _silu(x, with_slopes):

@@ -268,6 +268,27 @@ def test_other_network_on_the_same_rows(rng):
     assert changed.start_network is other
 
 
+def test_evaluations_of_networks_in_turn_do_not_mix(rng):
+    """What an evaluation keeps for the next one is its network's alone."""
+    data = make_data(rng)
+    network = make_network(rng, data[0])
+    other = network.with_grids_from_samples(data[0], grid_eps=0.5, hidden_only=True)
+    objective = make_objective(network, data, penalties=PENALTIES[:1])
+    changed = objective.with_network(other)
+    batch = torch.arange(0, len(data[0]), 3)
+    for _ in range(2):
+        for mine, fresh in (objective, network), (changed, other):
+            theta = mine.start + 0.1
+            expected = make_objective(fresh, data, penalties=PENALTIES[:1])
+            for rows in None, batch:
+                found = mine.value_and_grad(theta, rows)
+                for one, two in zip(
+                    found, expected.value_and_grad(theta, rows), strict=True
+                ):
+                    assert_array_equal(one, two)
+            assert mine.value(theta) == expected.value(theta)
+
+
 def test_blocks_side_by_side_have_the_same_outputs(rng, monkeypatch):
     data = make_data(rng)
     objective = make_objective(make_network(rng, data[0]), data)

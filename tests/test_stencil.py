@@ -5,10 +5,12 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
+import skkan._products
 import skkan._stencil
 from skkan import BSplineBasis
 from skkan._basis import BASE_ACTIVATIONS
-from skkan._stencil import BASES, Stencil, product, sum_with
+from skkan._products import product, sum_with
+from skkan._stencil import BASES, Stencil
 
 
 def make_basis(rng, *, is_uniform, spline_order=3, **options):
@@ -119,7 +121,7 @@ def test_places_are_remembered_for_some_shapes_only(rng):
 @pytest.mark.parametrize("small", [0, 2**18])
 def test_products_are_the_same_by_numpy_and_torch(small, rng, monkeypatch):
     """Of arrays in any order, into an array of one's own, and added to others."""
-    monkeypatch.setattr(skkan._stencil, "SMALL_PRODUCT", small)
+    monkeypatch.setattr(skkan._products, "SMALL_PRODUCT", small)
     left, right = rng.normal(size=(7, 4)).T, rng.normal(size=(7, 5))
     expected = np.einsum("kn,nm->km", left, right)
     assert_allclose(product(left, right), expected, rtol=0, atol=1e-13)
