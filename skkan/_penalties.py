@@ -128,8 +128,7 @@ class QuadraticForm(NamedTuple):
         """Add its second derivative to a matrix of (n_parameters, n_parameters)."""
         n_edges, n_functions = self.curvature.shape
         square = matrix.view(n_edges, n_functions, n_edges, n_functions)
-        edge = torch.arange(n_edges, device=matrix.device)
-        square[edge, :, edge, :] += self.blocks()
+        square.diagonal(dim1=0, dim2=2).add_(self.blocks().movedim(0, 2))
 
     def leading_block(self, n_weights):
         """Its second derivative for the first weights, those of whole edges."""
