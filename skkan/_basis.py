@@ -109,14 +109,22 @@ class BSplineBasis(nn.Module):
         self._learn_knots()
 
     def _learn_knots(self):
+        self._learnt = self.knots
         # Functions of degree 0 and slopes of degree 1 jump at the knots themselves.
-        self.is_uniform = self.spline_order > 1 and _is_uniform(self.knots)
+        self._is_uniform = self.spline_order > 1 and _is_uniform(self.knots)
         self._intervals = self._polynomials = None  # made when they are needed
         self.stencil = None  # of `skkan._stencil`, likewise
 
     def _load_from_state_dict(self, *args, **kwargs):
         super()._load_from_state_dict(*args, **kwargs)
         self._learn_knots()  # which may be others
+
+    @property
+    def is_uniform(self):
+        """Whether the splines are the same on all intervals."""
+        if self._learnt is not self.knots:  # by torch.func.functional_call, or `to`
+            self._learn_knots()
+        return self._is_uniform
 
     @property
     def grid(self):
@@ -253,8 +261,9 @@ class BSplineBasis(nn.Module):
             all_within = bool(within.all())
         linear = linear and not all_within
         with_slopes = with_slopes or linear
-        if self._intervals is None or self._intervals.device != x.device:
-            self._intervals = Intervals(grid, is_uniform=self.is_uniform)
+        is_uniform = self.is_uniform
+        if self._intervals is None:
+            self._intervals = Intervals(grid, is_uniform=is_uniform)
         piece, position, density = self._intervals.locate(inside)
         powers, slopes = powers_of(position, self.spline_order), None
         base, base_slopes = None, None
@@ -279,7 +288,7 @@ class BSplineBasis(nn.Module):
             polynomials = cardinal_polynomials(self.spline_order).T.to(self.knots)
             shape = (*polynomials.shape, self.n_inputs, self.grid_size)
             return polynomials[..., None, None].expand(shape)
-        if self._polynomials is None or self._polynomials.device != self.knots.device:
+        if self._polynomials is None:
             self._polynomials = spline_polynomials(self.knots, self.spline_order)
         return self._polynomials
 
