@@ -66,7 +66,7 @@ class _LayerOutput(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, weight, mask, basis):
-        ctx.save_for_backward(x, weight)
+        ctx.save_for_backward(x, weight, mask)
         ctx.x, weight = x.detach().numpy(), weight.detach().numpy()
         ctx.mask = mask.numpy()[:, :, None]
         ctx.masked = (weight * ctx.mask).reshape(len(weight), -1)
@@ -80,13 +80,13 @@ class _LayerOutput(torch.autograd.Function):
         # A graph of the gradients was asked for, which must not look constant.
         with torch.no_grad():
             gradients = _LayerOutput._gradients(ctx, grad)
-        sources = grad, *ctx.saved_tensors
+        sources = grad, *ctx.saved_tensors[:2]
         once = [None if g is None else _Once.apply(g, *sources) for g in gradients]
         return *once, None, None
 
     @staticmethod
     def _gradients(ctx, grad):
-        _, weight = ctx.saved_tensors  # refused where it has changed since
+        _, weight, _ = ctx.saved_tensors  # refused where one has changed since
         of_x, columns = ctx.way.gradients(ctx.x, ctx.masked, grad.detach().numpy())
         if of_x is not None:
             of_x = torch.from_numpy(of_x)

@@ -234,12 +234,14 @@ def test_overflow_is_silent(shape, rng):
     output.sum().backward()
 
 
-def test_weights_that_have_changed_are_refused(rng):
+@pytest.mark.parametrize("name", ["x", "weight", "mask"])
+def test_what_has_changed_since_is_refused(name, rng):
     """As by torch's own operations."""
     layer = make_layer(rng, (3, 2, 4), is_uniform=True)
-    total = layer(make_samples(rng, layer)).sum()
+    x = make_samples(rng, layer)
+    total = layer(x).sum()
     with torch.no_grad():
-        layer.weight.mul_(2)
+        {"x": x, "weight": layer.weight, "mask": layer.mask}[name].mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         total.backward()
 
