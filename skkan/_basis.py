@@ -8,6 +8,7 @@ scaling. `spline_order` is the polynomial degree throughout: 3 is cubic.
 import torch
 from torch import nn
 
+from skkan._evaluation import evaluated
 from skkan._pieces import (
     Intervals,
     Location,
@@ -204,7 +205,7 @@ class BSplineBasis(nn.Module):
         -------
         Tensor of shape (n_samples, n_inputs, n_functions)
         """
-        return _Evaluation.apply(x, self)
+        return evaluated(x, self)
 
     def values_and_derivatives(self, x, *, with_derivatives=True):
         """Values and first derivatives of all functions, from one kernel.
@@ -372,24 +373,6 @@ class BSplineBasis(nn.Module):
         start, width = self.grid[:, :-1], self.grid.diff(dim=1)
         points = start.unsqueeze(-1) + width.unsqueeze(-1) * fraction
         return points.flatten(1).T.contiguous()
-
-
-class _Evaluation(torch.autograd.Function):
-    """Basis values whose backward pass uses the derivatives of the same kernel."""
-
-    @staticmethod
-    def forward(ctx, x, basis):
-        needed = ctx.needs_input_grad[0]
-        values, slopes = basis.values_and_derivatives(x, with_derivatives=needed)
-        if needed:
-            ctx.save_for_backward(slopes)
-        return values
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad):
-        (slopes,) = ctx.saved_tensors
-        return torch.einsum("nif,nif->ni", grad, slopes), None
 
 
 def _is_uniform(knots):

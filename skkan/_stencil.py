@@ -73,15 +73,6 @@ class Stencil:
         low, high = grid[:, :1].numpy(), grid[:, -1:].numpy()
         first = np.arange(self.n_inputs)[:, None] * self.grid_size
         self._ranges = low, high, self._n_steps / (high - low), first
-        self._has_numbers = grid.dtype in (torch.float32, torch.float64)
-
-    def takes(self, x):
-        """Whether samples have the shape and the numbers of these grids."""
-        return (
-            x.shape[1] == self.n_inputs
-            and x.dtype == self.knots.dtype
-            and self._has_numbers
-        )
 
     def locate(self, x, inputs=None, *, with_slopes):
         """Where samples lie.
