@@ -19,8 +19,23 @@ def evaluated(x, basis):
     -------
     Tensor of shape (n_samples, n_inputs, n_functions)
     """
+    checked_samples(x, basis.n_inputs)
     values = applied(_Evaluation, x, basis)
     return _Transformed.apply(x, basis.knots, basis)[0] if values is None else values
+
+
+def checked_samples(x, n_inputs):
+    """Samples, if they are a Tensor of shape (n_samples, n_inputs)."""
+    if not isinstance(x, torch.Tensor):
+        raise TypeError(
+            f"x must be a torch.Tensor, got {type(x).__name__}: take torch.as_tensor."
+        )
+    if x.ndim != 2 or x.shape[1] != n_inputs:
+        raise ValueError(
+            f"x must have shape (n_samples, {n_inputs}), got {tuple(x.shape)}: pass "
+            "one column for each input, and rows along the first dimension only."
+        )
+    return x
 
 
 def values_and_slopes(x, basis):

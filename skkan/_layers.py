@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from skkan._basis import BSplineBasis
+from skkan._evaluation import checked_samples
 from skkan._input_basis import InputBasis
 from skkan._kernel import layer_output, supports, way_through
 
@@ -142,6 +143,12 @@ class KANLayer(nn.Module):
             output = layer_output(x, weight, self.mask, basis)
             if output is not None:
                 return output
+        checked_samples(x, basis.n_inputs)
+        if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
+            raise TypeError(
+                f"x must have the dtype of the layer, {weight.dtype}, got {x.dtype}: "
+                f"pass x.to({weight.dtype})."
+            )
         return self.combine(basis(x), weight)
 
     def way_through(self, x, *, with_gradient):

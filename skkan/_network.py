@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from skkan._basis import BSplineBasis, grid_from_samples
+from skkan._evaluation import checked_samples
 from skkan._input_basis import InputBasis
 from skkan._layers import KANLayer
 
@@ -286,7 +287,9 @@ class KANNetwork(nn.Module):
 
     def inputs(self, x):
         """The used columns of x, Tensor of shape (n_samples, n_inputs)."""
-        return x if self.used is None else x[:, self.used]
+        if self.used is None:
+            return x
+        return checked_samples(x, len(self.used))[:, self.used]
 
     def propagate(self, x, weights=None, features=None):
         """Output, and what passed through each layer on the way.

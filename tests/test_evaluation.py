@@ -310,6 +310,54 @@ def test_slopes_have_gradients_of_weights(make, rng):
     assert_same(found, expected)
 
 
+# Bad input
+
+SHAPE = r"x must have shape \(n_samples, {}\), got "
+BAD = {
+    "few": (lambda x: x[:, :2], ValueError, SHAPE + r"\(6, 2\): pass one column"),
+    "one": (lambda x: x[:, :1], ValueError, SHAPE + r"\(6, 1\): pass one column"),
+    "many": (lambda x: torch.cat([x, x], 1), ValueError, SHAPE),
+    "a row": (lambda x: x[0], ValueError, SHAPE + r"\({},\): .* along the first dim"),
+    "a number": (lambda x: x[0, 0], ValueError, SHAPE + r"\(\): "),
+    "blocks": (lambda x: x[None], ValueError, SHAPE + r"\(1, 6, {}\): .* along"),
+    "array": (lambda x: x.numpy(), TypeError, r"Tensor, got ndarray: .*as_tensor"),
+}
+
+
+@pytest.mark.parametrize(("spoil", "error", "message"), BAD.values(), ids=BAD)
+def test_shapes_are_told(spoil, error, message, case):
+    """By layers, networks and bases; none is stretched or cut to what it should be."""
+    module, x = case
+    bad, message = spoil(x), message.replace("{}", str(x.shape[1]))
+    with pytest.raises(error, match=message):
+        module(bad)
+    if isinstance(module, KANLayer):
+        with pytest.raises(error, match=message):
+            module.basis(bad)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64])
+@pytest.mark.parametrize("n_samples", [0, 6])
+def test_dtypes_are_told(n_samples, dtype, case):
+    module, x = case
+    message = (
+        rf"of the layer, torch\.float64, got {dtype}: pass x\.to\(torch\.float64\)"
+    )
+    with pytest.raises(TypeError, match=message):
+        module(x[:n_samples].nan_to_num().to(dtype))
+
+
+def test_dtypes_may_differ_where_torch_converts(rng):
+    """Under autocast, behind modules of other numbers."""
+    layer = plain_layer(rng).float()
+    x = torch.from_numpy(rng.uniform(-1.2, 1.2, (6, 3))).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer(x)
+    bits = 2.0**-7  # of a bfloat16, next to sums of ten numbers of about 1
+    expected = layer(x.float())
+    assert_allclose(found.float().detach(), expected.detach(), rtol=0, atol=10 * bits)
+
+
 # Knots
 
 
