@@ -249,6 +249,19 @@ def test_classes_map_over_the_chunks(method, table):
         assert_allclose(found, whole, rtol=1e-12)
 
 
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "score"])
+@pytest.mark.parametrize("kind", [np.asarray, pd.DataFrame])
+def test_no_rows_raise_what_they_raise_in_memory(kind, method, table):
+    X, y = table
+    model = KANClassifier((), max_iter=2).fit(X, y > 0)
+    rows, labels = kind(X[:0]), [y[:0] > 0] if method == "score" else []
+    for none in (rows, chunked(rows, (0,))):
+        with pytest.raises(
+            ValueError, match=r"0 sample\(s\) \(shape=\(0, 3\)\).* by KAN"
+        ):
+            getattr(model, method)(none, *labels)
+
+
 def test_predictions_can_stay_lazy(table):
     """As the documentation says."""
     X, y = table
@@ -299,6 +312,27 @@ def test_bad_cells_raise_what_they_raise_in_memory(change, message, table):
     for one in (X, chunked(X)):
         with pytest.raises(ValueError, match=message):
             model.fit(one, y)
+
+
+@pytest.mark.usefixtures("_many")
+@pytest.mark.parametrize("dtype", [object, "string"])
+def test_text_has_a_remedy_that_chunks_allow(dtype, table):
+    """They hold no categories; few rows, which come to memory, may."""
+    X, y = table
+    frame = pd.DataFrame(X, columns=list("abc")).assign(b="blue").astype({"b": dtype})
+    rows, model = chunked(frame), regressor(())
+    remedy = r"Encode it, .*get_dummies\(X\.categorize\(\)\), or pass X\.compute\(\)"
+    with pytest.raises(ValueError, match=rf"'blue' in column 'b'\. {remedy}"):
+        model.fit(rows, y)
+    array = da.from_array(frame.to_numpy(dtype=object), chunks=(200, 3))
+    with pytest.raises(ValueError, match=rf"'blue' in column 1\. {remedy}"):
+        model.fit(array, y)
+    with pytest.raises(
+        ValueError, match=r"'blue' in column 'b'\. Name columns of text"
+    ):
+        model.fit(rows.partitions[0], y[: ROWS[0]])
+    model.fit(dd.get_dummies(rows.categorize()), y)
+    assert model.feature_names_in_.tolist() == ["a", "c", "b_blue"]
 
 
 @pytest.mark.usefixtures("_many")
