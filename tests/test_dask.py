@@ -11,7 +11,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn import clone
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, cross_val_score
 
 import skkan
 from skkan import KANClassifier, KANRegressor, SparsityPenalty, _rows
@@ -359,6 +359,17 @@ def test_auto_stands_for_a_solver_of_sums(table, monkeypatch):
     model = regressor().fit(chunked(X), y)
     chosen = model.set_params(solver="lbfgs")
     assert_same(clone(chosen).fit(chunked(X), y), model)
+
+
+@pytest.mark.usefixtures("_many")
+def test_scikit_learn_splits_arrays(table):
+    """As the documentation says, and how data frames become such."""
+    X, y = table
+    model = regressor((), max_iter=3)
+    whole = cross_val_score(model, X, y, cv=2)
+    frame = chunked(pd.DataFrame(X)).to_dask_array(lengths=True)
+    for rows in (chunked(X), frame):
+        assert_array_equal(cross_val_score(model, rows, chunked(y), cv=2), whole)
 
 
 def test_dask_is_not_imported_without_need():
