@@ -8,6 +8,7 @@ scaling. `spline_order` is the polynomial degree throughout: 3 is cubic.
 import torch
 from torch import nn
 
+from skkan._evaluation import evaluated
 from skkan._pieces import (
     Intervals,
     Location,
@@ -109,14 +110,22 @@ class BSplineBasis(nn.Module):
         self._learn_knots()
 
     def _learn_knots(self):
+        self._learnt = self.knots
         # Functions of degree 0 and slopes of degree 1 jump at the knots themselves.
-        self.is_uniform = self.spline_order > 1 and _is_uniform(self.knots)
+        self._is_uniform = self.spline_order > 1 and _is_uniform(self.knots)
         self._intervals = self._polynomials = None  # made when they are needed
         self.stencil = None  # of `skkan._stencil`, likewise
 
     def _load_from_state_dict(self, *args, **kwargs):
         super()._load_from_state_dict(*args, **kwargs)
         self._learn_knots()  # which may be others
+
+    @property
+    def is_uniform(self):
+        """Whether the splines are the same on all intervals."""
+        if self._learnt is not self.knots:  # by torch.func.functional_call, or `to`
+            self._learn_knots()
+        return self._is_uniform
 
     @property
     def grid(self):
@@ -196,7 +205,7 @@ class BSplineBasis(nn.Module):
         -------
         Tensor of shape (n_samples, n_inputs, n_functions)
         """
-        return _Evaluation.apply(x, self)
+        return evaluated(x, self)
 
     def values_and_derivatives(self, x, *, with_derivatives=True):
         """Values and first derivatives of all functions, from one kernel.
@@ -253,8 +262,9 @@ class BSplineBasis(nn.Module):
             all_within = bool(within.all())
         linear = linear and not all_within
         with_slopes = with_slopes or linear
-        if self._intervals is None or self._intervals.device != x.device:
-            self._intervals = Intervals(grid, is_uniform=self.is_uniform)
+        is_uniform = self.is_uniform
+        if self._intervals is None:
+            self._intervals = Intervals(grid, is_uniform=is_uniform)
         piece, position, density = self._intervals.locate(inside)
         powers, slopes = powers_of(position, self.spline_order), None
         base, base_slopes = None, None
@@ -279,7 +289,7 @@ class BSplineBasis(nn.Module):
             polynomials = cardinal_polynomials(self.spline_order).T.to(self.knots)
             shape = (*polynomials.shape, self.n_inputs, self.grid_size)
             return polynomials[..., None, None].expand(shape)
-        if self._polynomials is None or self._polynomials.device != self.knots.device:
+        if self._polynomials is None:
             self._polynomials = spline_polynomials(self.knots, self.spline_order)
         return self._polynomials
 
@@ -363,24 +373,6 @@ class BSplineBasis(nn.Module):
         start, width = self.grid[:, :-1], self.grid.diff(dim=1)
         points = start.unsqueeze(-1) + width.unsqueeze(-1) * fraction
         return points.flatten(1).T.contiguous()
-
-
-class _Evaluation(torch.autograd.Function):
-    """Basis values whose backward pass uses the derivatives of the same kernel."""
-
-    @staticmethod
-    def forward(ctx, x, basis):
-        needed = ctx.needs_input_grad[0]
-        values, slopes = basis.values_and_derivatives(x, with_derivatives=needed)
-        if needed:
-            ctx.save_for_backward(slopes)
-        return values
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad):
-        (slopes,) = ctx.saved_tensors
-        return torch.einsum("nif,nif->ni", grad, slopes), None
 
 
 def _is_uniform(knots):

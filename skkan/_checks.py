@@ -30,14 +30,14 @@ REMEDIES = {
 }
 # Of single columns: what to do in a fit, and with rows that come after it.
 INFINITE = "Make these cells missing (NaN), clip them, or leave their rows out."
+TEXT = (
+    "Name columns of text in categorical_features, or give them a categorical data type"
+    ", such as X[column].astype('category')."
+)
 NUMBERS = "It held numbers in fit: convert its cells to numbers, or make them missing."
 COLUMN_REMEDIES = {
     "Input X contains infinity": (INFINITE, INFINITE),
-    "could not convert string to float": (
-        "Name columns of text in categorical_features, or give them a categorical data "
-        "type, such as X[column].astype('category').",
-        NUMBERS,
-    ),
+    "could not convert string to float": (None, NUMBERS),  # None is left to callers
     "Complex data not supported": (
         "Give real and imaginary parts as two columns.",
         NUMBERS,
@@ -59,7 +59,7 @@ def remedies():
 
 
 @contextmanager
-def column_told(X, is_categorical=None, *, in_fit):
+def column_told(X, is_categorical=None, *, in_fit, of_text=TEXT):
     """Add the column and a remedy to those messages about X that lack them.
 
     Parameters
@@ -69,6 +69,8 @@ def column_told(X, is_categorical=None, *, in_fit):
         Columns that need not hold numbers.
     in_fit : bool
         Whether the columns may still become others.
+    of_text : str
+        What to do with text in a fit.
     """
     try:
         yield
@@ -78,9 +80,8 @@ def column_told(X, is_categorical=None, *, in_fit):
                 where = _column_with(beginning, X, is_categorical)
                 if where:
                     what = str(error).splitlines()[0].rstrip(".:")
-                    raise type(error)(
-                        f"{what} in {where}. {remedy[0 if in_fit else 1]}"
-                    ) from error
+                    todo = remedy[0 if in_fit else 1] or of_text
+                    raise type(error)(f"{what} in {where}. {todo}") from error
         raise
 
 

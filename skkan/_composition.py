@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from skkan._basis import BSplineBasis
+from skkan._evaluation import checked_samples
 from skkan._layers import KANLayer
 
 NODE_FLOOR = 1e-4  # of the KAN 2.0 attribution, so that a dead node scores zero
@@ -150,7 +151,9 @@ class Composition(nn.Module):
 
     def inputs(self, x):
         """The used columns of x, Tensor of shape (n_samples, n_inputs)."""
-        return x if self.used is None else x[:, self.used]
+        if self.used is None:
+            return x
+        return checked_samples(x, len(self.used))[:, self.used]
 
     def propagate(self, x, weights=None, features=None):
         """Output, and what passed through each layer on the way.

@@ -16,6 +16,11 @@ from skkan._checks import column_told
 from skkan._chunks import Chunks, Cluster
 from skkan.solvers import Adam
 
+ENCODE = (
+    "for instance by dask.dataframe.get_dummies(X.categorize()), or pass X.compute(), "
+    "if it fits into memory."
+)
+
 
 def is_dask(data):
     """Whether data are a dask array, series or data frame."""
@@ -113,8 +118,7 @@ def checked_no_categories(is_categorical, head):
     raise ValueError(
         "X must hold numbers only, as dask data of more than "
         f"{_rows.MOST_ROWS} rows, got categories in {[*columns[is_categorical]]}: "
-        "encode them, for instance by dask.dataframe.get_dummies, or pass X.compute(), "
-        "if it fits into memory."
+        f"encode them, {ENCODE}"
     )
 
 
@@ -137,7 +141,9 @@ def over_chunks(method):
             [cluster.task(_predicted, model, *call, part) for part in parts]
         )
         results = [result for result in results if result is not None]
-        if results and isinstance(results[0], tuple):
+        if not results:
+            return method(self, in_memory(X), *args, **kwargs)  # for the usual message
+        if isinstance(results[0], tuple):
             return tuple(map(np.concatenate, zip(*results, strict=True)))
         return np.concatenate(results)
 
@@ -162,7 +168,7 @@ def _n_rows(part):
 
 
 def _checked(part):
-    with column_told(part, in_fit=True):
+    with column_told(part, in_fit=True, of_text=f"Encode it, {ENCODE}"):
         checked = check_array(
             part,
             accept_sparse="csr",

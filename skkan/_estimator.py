@@ -195,7 +195,9 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
         everything is to be had. Predictions from dask
         data map over the chunks and return what is returned for arrays; they stay lazy
         by `X.map_blocks(model.predict, drop_axis=1, dtype=float)`. What a fit and the
-        predictions read is computed anew unless it is persisted before.
+        predictions read is computed anew unless it is persisted before. Where
+        scikit-learn splits the rows, as `cross_val_score` does, it takes dask arrays
+        but no dask data frames: pass `X.to_dask_array(lengths=True)`.
         """
         with fit_context(self):
             self._fit(X, y, sample_weight, X_val, y_val)

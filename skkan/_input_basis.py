@@ -10,7 +10,8 @@ cell is missing.
 import torch
 from torch import nn
 
-from skkan._basis import BSplineBasis, _Evaluation, grid_from_samples
+from skkan._basis import BSplineBasis, grid_from_samples
+from skkan._evaluation import evaluated
 
 BLOCK = 2**14  # rows whose values are held at a time, where means are taken
 
@@ -139,7 +140,7 @@ class InputBasis(nn.Module):
 
     def forward(self, x):
         """Values of all functions; see `BSplineBasis.forward`."""
-        return _Evaluation.apply(x, self)
+        return evaluated(x, self)
 
     def values_and_derivatives(self, x, *, with_derivatives=True):
         """Values and first derivatives of all functions.

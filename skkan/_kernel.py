@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from skkan._basis import BSplineBasis
+from skkan._evaluation import applied, through_functions, values_and_slopes
 from skkan._products import AS_SILENT_AS_TORCH, product, sum_with
 from skkan._stencil import Stencil
 
@@ -27,7 +28,7 @@ LOOKUP_BYTES = 2**17  # of one row of a tile whose coefficients are looked up
 # costs all functions of an input, look-ups cost every output.
 LOOKUP_FUNCTIONS = 9
 MOST_LOOKUPS = 3  # outputs
-NUMBERS = torch.float32, torch.float64
+NUMBERS = torch.float32, torch.float64  # that numpy calculates with fast
 
 
 def has_ways(basis, weight):
@@ -44,6 +45,7 @@ def supports(basis, x, weight):
     """Whether `layer_output` takes these; others go through the values of the basis."""
     return (
         has_ways(basis, weight)
+        and isinstance(x, torch.Tensor)
         and x.is_cpu
         and x.dtype == weight.dtype
         and x.ndim == 2
@@ -65,9 +67,9 @@ def layer_output(x, weight, mask, basis):
 
     Returns
     -------
-    Tensor of shape (n_samples, n_outputs)
+    Tensor of shape (n_samples, n_outputs), or None where `applied` is
     """
-    return _LayerOutput.apply(x, weight, mask, basis)
+    return applied(_LayerOutput, x, weight, mask, basis)
 
 
 class _LayerOutput(torch.autograd.Function):
@@ -75,7 +77,8 @@ class _LayerOutput(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, weight, mask, basis):
-        ctx.save_for_backward(x, weight)
+        ctx.save_for_backward(x, weight, mask)
+        ctx.basis = basis
         ctx.x, weight = x.detach().numpy(), weight.detach().numpy()
         ctx.mask = mask.numpy()[:, :, None]
         ctx.masked = (weight * ctx.mask).reshape(len(weight), -1)
@@ -85,40 +88,32 @@ class _LayerOutput(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
-        if not torch.is_grad_enabled():
-            return *_LayerOutput._gradients(ctx, grad), None, None
-        # A graph of the gradients was asked for, which must not look constant.
-        with torch.no_grad():
-            gradients = _LayerOutput._gradients(ctx, grad)
-        sources = grad, *ctx.saved_tensors
-        once = [None if g is None else _Once.apply(g, *sources) for g in gradients]
-        return *once, None, None
-
-    @staticmethod
-    def _gradients(ctx, grad):
-        _, weight = ctx.saved_tensors  # refused where it has changed since
-        of_x, columns = ctx.way.gradients(ctx.x, ctx.masked, grad.detach().numpy())
+        x, weight, mask = ctx.saved_tensors  # refused where one has changed since
+        if torch.is_grad_enabled():  # a graph is made
+            return *_LayerOutput._by_torch(ctx, grad, x, weight, mask), None, None
+        try:
+            slope = grad.detach().numpy()
+        except RuntimeError:  # of a batch of gradients, which looks like one
+            return *_LayerOutput._by_torch(ctx, grad, x, weight, mask), None, None
+        of_x, columns = ctx.way.gradients(ctx.x, ctx.masked, slope)
         if of_x is not None:
             of_x = torch.from_numpy(of_x)
         if columns is None:
-            return of_x, None
+            return of_x, None, None, None
         of_weight = columns.T.reshape(weight.shape)
-        return of_x, torch.from_numpy(of_weight * ctx.mask)
-
-
-class _Once(torch.autograd.Function):
-    """A gradient that has none itself."""
+        return of_x, torch.from_numpy(of_weight * ctx.mask), None, None
 
     @staticmethod
-    def forward(ctx, gradient, *sources):
-        return gradient.clone()
-
-    @staticmethod
-    def backward(ctx, grad):
-        raise RuntimeError(
-            "Layers are differentiable once, got a request for second derivatives: "
-            "differences of first derivatives approximate them."
-        )
+    def _by_torch(ctx, grad, x, weight, mask):
+        """Gradients of x and of the weight by operations that torch knows."""
+        values, slopes = values_and_slopes(x, ctx.basis)
+        of_x, of_weight, mask = None, None, mask.unsqueeze(2)
+        if ctx.needs_input_grad[0]:
+            by_function = grad @ (weight * mask).flatten(1)
+            of_x = through_functions(by_function.view(slopes.shape), slopes)
+        if ctx.needs_input_grad[1]:
+            of_weight = (grad.T @ values.flatten(1)).view(weight.shape) * mask
+        return of_x, of_weight
 
 
 def way_through(basis, n_rows, n_outputs, of_x, of_weight):

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from skkan._basis import BSplineBasis
+from skkan._evaluation import checked_samples
 from skkan._input_basis import InputBasis
 from skkan._kernel import has_ways, layer_output, supports, way_through
 
@@ -124,10 +125,31 @@ class KANLayer(nn.Module):
         return weight * self.basis.constant
 
     def forward(self, x):
-        """Node values, Tensor of shape (n_samples, n_outputs), differentiable once."""
-        if supports(self.basis, x, self.weight):
-            return layer_output(x, self.weight, self.mask, self.basis)
-        return self.combine(self.basis(x), self.weight)
+        """Node values.
+
+        They are differentiable once with respect to `x`, also by `torch.func` and in
+        forward mode, and any number of times with respect to the weight.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_inputs)
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_outputs)
+        """
+        basis, weight = self.basis, self.weight
+        if supports(basis, x, weight):
+            output = layer_output(x, weight, self.mask, basis)
+            if output is not None:
+                return output
+        checked_samples(x, basis.n_inputs)
+        if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
+            raise TypeError(
+                f"x must have the dtype of the layer, {weight.dtype}, got {x.dtype}: "
+                f"pass x.to({weight.dtype})."
+            )
+        return self.combine(basis(x), weight)
 
     def way_through(self, n_rows, *, with_gradient):
         """How to evaluate the layer without a graph; see `skkan._kernel`.

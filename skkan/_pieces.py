@@ -181,10 +181,6 @@ class Intervals:
         self._middle = ((grid[:, 1:] + grid[:, :-1]) / 2).flatten()
         self._cells = Cells.of(self._grid)
 
-    @property
-    def device(self):
-        return self._grid.device
-
     def locate(self, x):
         """Where samples lie.
 

@@ -24,6 +24,7 @@ ORDER = [
     "_chunks",
     "_products",
     "_pieces",
+    "_evaluation",
     "_basis",
     "_input_basis",
     "_stencil",
@@ -112,6 +113,7 @@ ORDER = [
 ]
 MODEL = {
     "_pieces",
+    "_evaluation",
     "_basis",
     "_input_basis",
     "_stencil",

@@ -11,7 +11,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 from sklearn import clone
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, cross_val_score
 
 import skkan
 from skkan import KANClassifier, KANRegressor, SparsityPenalty, _rows
@@ -249,6 +249,19 @@ def test_classes_map_over_the_chunks(method, table):
         assert_allclose(found, whole, rtol=1e-12)
 
 
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "score"])
+@pytest.mark.parametrize("kind", [np.asarray, pd.DataFrame])
+def test_no_rows_raise_what_they_raise_in_memory(kind, method, table):
+    X, y = table
+    model = KANClassifier((), max_iter=2).fit(X, y > 0)
+    rows, labels = kind(X[:0]), [y[:0] > 0] if method == "score" else []
+    for none in (rows, chunked(rows, (0,))):
+        with pytest.raises(
+            ValueError, match=r"0 sample\(s\) \(shape=\(0, 3\)\).* by KAN"
+        ):
+            getattr(model, method)(none, *labels)
+
+
 def test_predictions_can_stay_lazy(table):
     """As the documentation says."""
     X, y = table
@@ -302,6 +315,27 @@ def test_bad_cells_raise_what_they_raise_in_memory(change, message, table):
 
 
 @pytest.mark.usefixtures("_many")
+@pytest.mark.parametrize("dtype", [object, "string"])
+def test_text_has_a_remedy_that_chunks_allow(dtype, table):
+    """They hold no categories; few rows, which come to memory, may."""
+    X, y = table
+    frame = pd.DataFrame(X, columns=list("abc")).assign(b="blue").astype({"b": dtype})
+    rows, model = chunked(frame), regressor(())
+    remedy = r"Encode it, .*get_dummies\(X\.categorize\(\)\), or pass X\.compute\(\)"
+    with pytest.raises(ValueError, match=rf"'blue' in column 'b'\. {remedy}"):
+        model.fit(rows, y)
+    array = da.from_array(frame.to_numpy(dtype=object), chunks=(200, 3))
+    with pytest.raises(ValueError, match=rf"'blue' in column 1\. {remedy}"):
+        model.fit(array, y)
+    with pytest.raises(
+        ValueError, match=r"'blue' in column 'b'\. Name columns of text"
+    ):
+        model.fit(rows.partitions[0], y[: ROWS[0]])
+    model.fit(dd.get_dummies(rows.categorize()), y)
+    assert model.feature_names_in_.tolist() == ["a", "c", "b_blue"]
+
+
+@pytest.mark.usefixtures("_many")
 def test_shapes_that_do_not_fit_raise_what_they_raise_in_memory(table):
     X, y = table
     model = regressor(())
@@ -325,6 +359,17 @@ def test_auto_stands_for_a_solver_of_sums(table, monkeypatch):
     model = regressor().fit(chunked(X), y)
     chosen = model.set_params(solver="lbfgs")
     assert_same(clone(chosen).fit(chunked(X), y), model)
+
+
+@pytest.mark.usefixtures("_many")
+def test_scikit_learn_splits_arrays(table):
+    """As the documentation says, and how data frames become such."""
+    X, y = table
+    model = regressor((), max_iter=3)
+    whole = cross_val_score(model, X, y, cv=2)
+    frame = chunked(pd.DataFrame(X)).to_dask_array(lengths=True)
+    for rows in (chunked(X), frame):
+        assert_array_equal(cross_val_score(model, rows, chunked(y), cv=2), whole)
 
 
 def test_dask_is_not_imported_without_need():

@@ -1,10 +1,13 @@
 """A layer in one step against its basis values, recurrences by autograd, and scipy."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.interpolate import BSpline
+from torch.func import functional_call
 
 import skkan._kernel
 from skkan import BSplineBasis, KANLayer, KANNetwork
@@ -231,12 +234,14 @@ def test_overflow_is_silent(shape, rng):
     output.sum().backward()
 
 
-def test_weights_that_have_changed_are_refused(rng):
+@pytest.mark.parametrize("name", ["x", "weight", "mask"])
+def test_what_has_changed_since_is_refused(name, rng):
     """As by torch's own operations."""
     layer = make_layer(rng, (3, 2, 4), is_uniform=True)
-    total = layer(make_samples(rng, layer)).sum()
+    x = make_samples(rng, layer)
+    total = layer(x).sum()
     with torch.no_grad():
-        layer.weight.mul_(2)
+        {"x": x, "weight": layer.weight, "mask": layer.mask}[name].mul_(2)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         total.backward()
 
@@ -325,26 +330,50 @@ def test_layers_may_change_their_numbers(rng):
         assert_allclose(single, double, rtol=0, atol=1e-5)
 
 
-@pytest.mark.usefixtures("regime")
-@pytest.mark.parametrize("source", [False, True])
-@pytest.mark.parametrize("target", [False, True])
-def test_a_layer_that_loads_knots_forgets_those_before(source, target, rng):
-    """Equidistant ones or not, after an evaluation."""
+@pytest.fixture
+def two_layers(request, rng):
+    """Layers that differ in their knots, equidistant ones or not."""
     grids = {
         True: np.linspace(-2, 2, 6)[None],
         False: np.sort(rng.uniform(-2, 2, (1, 6)), axis=1),
     }
     weight = torch.from_numpy(rng.normal(size=(2, 1, 9)))
-    layers = [
+    return [
         KANLayer(BSplineBasis(torch.from_numpy(grids[each] * size), 3), weight)
-        for each, size in ((source, 1.0), (target, 0.5))
+        for each, size in zip(request.param, (1.0, 0.5), strict=True)
     ]
+
+
+of_all_kinds = pytest.mark.parametrize(
+    "two_layers", [*product([False, True], repeat=2)], indirect=True
+)
+
+
+@pytest.mark.usefixtures("regime")
+@of_all_kinds
+def test_a_layer_that_loads_knots_forgets_those_before(two_layers, rng):
+    """After an evaluation."""
     x = torch.from_numpy(rng.uniform(-1, 1, (20, 1)))
-    outputs = [layer(x) for layer in layers]
+    outputs = [layer(x) for layer in two_layers]
     assert not torch.equal(*outputs)
-    layers[1].load_state_dict(layers[0].state_dict())
-    assert_array_equal(layers[1](x).detach(), outputs[0].detach())
-    assert_array_equal(layers[1].basis(x), layers[0].basis(x))
+    source, target = two_layers
+    target.load_state_dict(source.state_dict())
+    assert_array_equal(target(x).detach(), outputs[0].detach())
+    assert_array_equal(target.basis(x), source.basis(x))
+
+
+@pytest.mark.usefixtures("regime")
+@of_all_kinds
+def test_a_layer_that_is_called_with_knots_follows_them(two_layers, rng):
+    """For that call, by whichever way it is evaluated."""
+    x = torch.from_numpy(rng.uniform(-1, 1, (20, 1)))
+    source, target = two_layers
+    for part, of_source in ((target, source), (target.basis, source.basis)):
+        own = part(x).detach()
+        found = functional_call(part, of_source.state_dict(), x)
+        assert_array_equal(found.detach(), of_source(x).detach())
+        assert not torch.equal(found, own)
+        assert_array_equal(part(x).detach(), own)
 
 
 def test_threads_do_not_change_the_result(rng):

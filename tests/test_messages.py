@@ -111,6 +111,16 @@ def test_text_columns(make, table):
         make(max_iter=1).fit(X, y).predict(frame.to_numpy().tolist())
 
 
+def test_text_columns_of_formulas(table):
+    """They take no categories."""
+    X, y = table
+    frame = pd.DataFrame(X, columns=["a", "b", "c"]).assign(b="blue")
+    with pytest.raises(
+        ValueError, match=r"'blue' in column 'b'\. Make of it columns of"
+    ):
+        SymbolicKANRegressor().fit(frame, y)
+
+
 CATEGORIES = pytest.mark.parametrize("categorical_features", [None, [2]])
 
 

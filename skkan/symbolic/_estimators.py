@@ -59,6 +59,7 @@ VARIANCE_POWERS = {"poisson": 1, "gamma": 2}  # of the mean
 # Deviation of the noise by which latent log odds of two classes decide on a label
 # (logistic), and of each of more classes (Gumbel).
 LABEL_NOISE, CLASS_NOISE = np.pi / np.sqrt(3), np.pi / np.sqrt(6)
+INDICATORS = "columns of 0 and 1, as OneHotEncoder makes them."
 
 
 class BaseSymbolicKAN(BaseEstimator, ABC):
@@ -139,7 +140,10 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
             categorical_columns(X, estimator.categorical_features),
         )
         checked_no_dates(X)
-        with remedies(), column_told(X, in_fit=True):
+        with (
+            remedies(),
+            column_told(X, in_fit=True, of_text=f"Make of it {INDICATORS}"),
+        ):
             check_array(
                 X, accept_sparse="csr", dtype=np.float64, estimator=self, input_name="X"
             )
@@ -276,7 +280,7 @@ def _check_all_numbers(names, is_categorical):
     raise ValueError(
         f"A formula is read off curves of numbers, got the categories {columns}: write "
         "the network as it is by to_sympy(estimator), or fit it with "
-        "categorical_features=None to columns of 0 and 1, as OneHotEncoder makes them."
+        f"categorical_features=None to {INDICATORS}"
     )
 
 
