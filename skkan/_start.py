@@ -34,6 +34,7 @@ from skkan._fence import fenced
 from skkan._frame import Frame
 from skkan._input_basis import input_basis_from_samples
 from skkan._network import KANNetwork
+from skkan._options import WITHOUT_SEARCH, Inputs, Structure, structure_options
 from skkan._plan import TrainingData, TrainingPlan
 from skkan._posterior import prior_of_penalty
 from skkan._row_checks import CheckingKAN
@@ -41,15 +42,7 @@ from skkan._rows import canonical_rows
 from skkan._scaling import AffineScaling
 from skkan._second_order import STARTING_STRENGTHS
 from skkan._split import split_rows
-from skkan._structure import (
-    N_MEMBERS,
-    WITHOUT_SEARCH,
-    Inputs,
-    Structure,
-    judged_plan,
-    search_structure,
-    structure_options,
-)
+from skkan._structure import N_MEMBERS, judged_plan, search_structure
 from skkan._training import adapted_loss
 
 # Grids end that many mean distances between samples beyond the outermost ones, so that

@@ -8,14 +8,14 @@ weight the mean of several such networks gets beside the additive model.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from skkan import _options
 from skkan._evidence import Prior
 from skkan._monitor import Monitor
 from skkan._network import KANNetwork
@@ -34,15 +34,7 @@ from skkan._training import adapted_loss, from_starts, train
 from skkan._weighted_sum import Part, weighted_sum
 from skkan.solvers import LBFGS, DivergenceError
 
-ADDITIVE_GRIDS = (20, 10, 5)  # the finest that is affordable
-HIDDEN = ((10,), 10)  # layers and grid size
-GRID_EPS = 0.2  # grids that follow the samples more than they are even
-# Of second-order training: rows * outputs * parameters^2, for some tenths of a second
-# an iteration, and parameters.
-MOST_PRODUCTS, MOST_PARAMETERS = 2.5e9, 1000
-MOST_LAST_PRODUCTS = 5e10  # the same for the last steps
-MOST_SEARCHED = 4000  # rows
-FEWEST_ROWS = 60  # to look for hidden nodes
+MOST_LAST_PRODUCTS = 5e10  # as `_options.MOST_PRODUCTS`, for the last steps
 N_MEMBERS = 4  # networks with hidden nodes, of which the mean is taken
 HELD_OUT = 0.25  # of the rows
 MOST_TRIAL = 40  # steps of a precise network, before it is judged
@@ -66,100 +58,6 @@ PROMISING, ENOUGH, ENOUGH_OF_CLASSES = 0.5, 1.0, 2.0
 LARGEST_GAIN = 20.0  # of a row, in medians, where there can be outliers
 PRECISE = 0.1  # of a constant's error, below which one network may do better
 OUTDONE = 0.25  # of the error of several, at which one needs them no more
-
-
-@dataclass(frozen=True)
-class Structure:
-    """What a network looks like before it is trained; None where data are to say."""
-
-    hidden_layer_sizes: tuple | None
-    grid_size: int | None
-    grid_eps: float | None
-    additive_skip: bool | None
-
-    def or_else(self, other):
-        """The same, with what is left open taken from another structure."""
-        own = vars(self)
-        return Structure(
-            **{
-                name: value if own[name] is None else own[name]
-                for name, value in vars(other).items()
-            }
-        )
-
-    def n_parameters(self, inputs, n_outputs):
-        """Number of weights of a network between such inputs and outputs."""
-        n_functions = self.grid_size + inputs.n_others
-        of_first = inputs.n_numbers * n_functions + inputs.n_categories
-        widths = [*self.hidden_layer_sizes, n_outputs]
-        total = of_first * widths[0]
-        total += sum(a * b for a, b in pairwise(widths)) * n_functions
-        if self.additive_skip and self.hidden_layer_sizes:
-            total += of_first * n_outputs
-        return total
-
-
-class Inputs(NamedTuple):
-    """What the number of weights depends on."""
-
-    n_numbers: int
-    n_categories: int  # of all inputs that are categories
-    n_others: int  # functions of a number beside the intervals of its grid
-
-
-# What "auto" stands for where there is no search.
-WITHOUT_SEARCH = Structure((5,), 5, 1.0, False)
-
-
-class Options(NamedTuple):
-    """Structures among which a search is to choose; the others may be missing."""
-
-    additive: Structure
-    by_evidence: bool  # whether the additive model is small enough for that
-    hidden: Structure | None
-    exact: Structure | None
-
-    @property
-    def grid_eps(self):
-        """Of the additive model, and of those beside it."""
-        return self.additive.grid_eps
-
-
-def structure_options(asked, data, inputs):
-    """What a search may choose from.
-
-    Parameters
-    ----------
-    asked : Structure
-        What is not open.
-    data : TrainingData
-    inputs : Inputs
-
-    Returns
-    -------
-    Options
-    """
-    n_rows, n_outputs = min(data.n_rows, MOST_SEARCHED), data.target.shape[1]
-
-    def affordable(structure):
-        size = structure.n_parameters(inputs, n_outputs)
-        is_small = n_rows * n_outputs * size**2 <= MOST_PRODUCTS
-        return size <= MOST_PARAMETERS and is_small
-
-    for grid_size in ADDITIVE_GRIDS:
-        additive = asked.or_else(Structure((), grid_size, GRID_EPS, False))
-        by_evidence = affordable(additive)
-        if by_evidence:
-            break
-    hidden = None
-    if data.n_rows >= FEWEST_ROWS:
-        sizes, grid_size = HIDDEN
-        grid_size = min(grid_size, additive.grid_size)
-        hidden = asked.or_else(Structure(sizes, grid_size, GRID_EPS, False))
-    exact = asked.or_else(WITHOUT_SEARCH)
-    if not affordable(exact):
-        exact = None
-    return Options(additive, by_evidence, hidden, exact)
 
 
 class Learnt(NamedTuple):
@@ -200,7 +98,7 @@ def search_structure(options, make_network, n_members, data, plan, generator):
     additive model takes the place of the latter if it predicts these rows better. Where
     hardly any noise is left, a single network trained by second-order steps is more
     precise than all that; it is tried as soon as that shows. With more rows than
-    `MOST_SEARCHED` the search sees some of them only.
+    `_options.MOST_SEARCHED` the search sees some of them only.
 
     Parameters
     ----------
@@ -239,7 +137,7 @@ class _Search:
         self._make_network, self._generator = make_network, generator
         self._exact_structure, self._tried = exact, None
         self._data, self._plan = data, plan
-        self._sample = data.sample(MOST_SEARCHED)
+        self._sample = data.sample(_options.MOST_SEARCHED)
         order = torch.randperm(self._sample.n_rows, generator=generator)
         is_held_out = torch.zeros(len(order), dtype=torch.bool)
         is_held_out[order[: math.ceil(HELD_OUT * len(order))]] = True

@@ -65,6 +65,7 @@ ORDER = [
     "_row_checks",
     "_choice",
     "_weighted_sum",
+    "_options",
     "_structure",
     "_start",
     "_outcome",

@@ -34,7 +34,7 @@ def _many(monkeypatch):
     monkeypatch.setattr(_rows, "MOST_ROWS", 300)
     monkeypatch.setattr(_rows, "PIECE", 128)
     monkeypatch.setattr("skkan._training.MOST_LEARNING", 300)
-    monkeypatch.setattr("skkan._structure.MOST_SEARCHED", 300)
+    monkeypatch.setattr("skkan._options.MOST_SEARCHED", 300)
     monkeypatch.setattr("skkan._structure.LAST_ALPHA", 1e-2)
     monkeypatch.setattr("skkan._structure.LAST_STEPS", 2)
     monkeypatch.setattr("skkan._start.N_MEMBERS", 2)

@@ -305,7 +305,7 @@ def test_prior_follows_the_units_of_the_nodes():
 def test_more_rows_refine_what_some_have_told(hidden_layer_sizes, monkeypatch):
     """In few steps, and the law is the better for it."""
     monkeypatch.setattr("skkan._plan.FEWEST_ROWS", 300)
-    monkeypatch.setattr("skkan._structure.MOST_SEARCHED", 600)
+    monkeypatch.setattr("skkan._options.MOST_SEARCHED", 600)
     monkeypatch.setattr(_training, "MOST_LEARNING", 1500)
     rng = np.random.default_rng(0)
     X = rng.uniform(-1, 1, (6000, 2))

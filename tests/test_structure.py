@@ -13,7 +13,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.metrics import log_loss
 
 from skkan import KANClassifier, KANRegressor
-from skkan._structure import WITHOUT_SEARCH, Inputs, Structure
+from skkan._options import WITHOUT_SEARCH, Inputs, Structure
 from skkan.inspection import edge_table, prune
 from skkan.solvers import LBFGS
 

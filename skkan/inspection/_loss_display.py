@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from skkan._edges import check_fitted_kan
-from skkan._structure import WITHOUT_SEARCH
+from skkan._options import WITHOUT_SEARCH
 from skkan.inspection._panels import check_single_axes
 from skkan.inspection._room import CHARACTER, Room
 
