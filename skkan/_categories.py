@@ -11,10 +11,21 @@ from reprlib import repr as shortened
 import numpy as np
 from sklearn.utils import _safe_indexing
 from sklearn.utils._missing import is_pandas_na
-from sklearn.utils.validation import _check_categorical_features, check_array
+from sklearn.utils.validation import check_array
 
 from skkan._checks import checked_names, column_words
 from skkan._rows import dense
+
+try:
+    from sklearn.utils.validation import _check_categorical_features
+except ImportError:  # scikit-learn before 1.9
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    def _check_categorical_features(X, categorical_features):
+        """As the function of the name, by the estimators that had it before."""
+        peer = HistGradientBoostingRegressor(categorical_features=categorical_features)
+        return peer._check_categorical_features(X)
+
 
 UNKNOWN = -1.0
 WHOLE = 2.0**53  # from here on, whole numbers share their float64 with others
