@@ -306,7 +306,9 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
 
     def _train_found(self, start, monitor):
         """The same of a network whose structure the data choose."""
-        found = start.search(start.data, start.plan, start.generator)
+        found = start.search(
+            start.data, start.plan, start.generator, monitor.begin_step
+        )
         monitor.n_iter += found.n_iter
         is_judged = isinstance(found, Judged)
         if is_judged and not self.early_stopping:

@@ -36,6 +36,9 @@ class IterationReport:
 class Observer:
     """Follows a fit. Its methods do nothing unless a subclass says otherwise."""
 
+    def begin_step(self, what):
+        """Called before each step of a search for a structure, with its name."""
+
     def begin_stage(self, grid_size):
         """Called before the first iteration on a grid size."""
 
@@ -77,6 +80,11 @@ class Monitor:
         self._early_stopping = early_stopping
         self._validation = validation
         self._observers = observers
+
+    def begin_step(self, what):
+        """Tell what comes next in a search for a structure."""
+        for observer in self._observers:
+            observer.begin_step(what)
 
     def begin_stage(self, network):
         """Forget why the last stage ended."""

@@ -6,12 +6,21 @@ from skkan._monitor import Observer
 
 
 class ProgressLine(Observer):
-    """One line with grid size, train loss, validation loss and penalty."""
+    """One line with grid size, train loss, validation loss and penalty.
+
+    While a structure is searched for, it tells what is being tried.
+    """
 
     def __init__(self, n_stages, max_iter):
         self._line = tqdm(total=n_stages * max_iter, desc="fit", unit="it")
         self._max_iter = max_iter
         self._n_stages_done = 0
+
+    def begin_step(self, what):
+        self._line.set_description(f"fit, {what}")
+
+    def begin_stage(self, grid_size):
+        self._line.set_description("fit")
 
     def end_iteration(self, report):
         figures = {"grid": report.grid_size, "loss": f"{report.loss:.3e}"}

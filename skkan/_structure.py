@@ -89,7 +89,9 @@ class Judged(NamedTuple):
     message: str  # how the training of the additive model ended
 
 
-def search_structure(options, make_network, n_members, data, plan, generator):
+def search_structure(
+    options, make_network, n_members, data, plan, generator, tell=lambda step: None
+):
     """Choose a structure, and train it.
 
     An additive model comes first. A quarter of the rows is held out, and networks
@@ -112,12 +114,14 @@ def search_structure(options, make_network, n_members, data, plan, generator):
         Of networks that are learnt by evidence.
     generator : torch.Generator
         For the choice of the rows to hold out.
+    tell : callable
+        Called with the name of each step before it is taken.
 
     Returns
     -------
     Learnt or Judged
     """
-    search = _Search(make_network, options.exact, data, plan, generator)
+    search = _Search(make_network, options.exact, data, plan, generator, tell)
     additive = search.additive(options.additive, by_evidence=options.by_evidence)
     hidden, share = None, 0.0
     if options.hidden is not None and not search.is_constant:
@@ -133,8 +137,8 @@ def search_structure(options, make_network, n_members, data, plan, generator):
 class _Search:
     """The trainings of a search, and what is known of the rows held out."""
 
-    def __init__(self, make_network, exact, data, plan, generator):
-        self._make_network, self._generator = make_network, generator
+    def __init__(self, make_network, exact, data, plan, generator, tell):
+        self._make_network, self._generator, self._tell = make_network, generator, tell
         self._exact_structure, self._tried = exact, None
         self._data, self._plan = data, plan
         self._sample = data.sample(_options.MOST_SEARCHED)
@@ -150,6 +154,7 @@ class _Search:
 
     def additive(self, structure, *, by_evidence):
         """An additive model: Learnt by second-order training, or Shrunk."""
+        self._tell("additive model")
         if by_evidence:
             found = self._learnt(
                 structure, self._sample, len(STARTING_STRENGTHS), self._plan.max_iter
@@ -237,6 +242,7 @@ class _Search:
             left = self._error(raw) / constant.clamp(min=1e-300)
             if left.amax() >= PRECISE:
                 return False
+            self._tell("precise network")
             try:
                 found = self._learnt(self._exact_structure, self._fitted, 1, MOST_TRIAL)
             except DivergenceError:
@@ -369,6 +375,7 @@ class _Search:
         ahead = list(ahead)
         alpha, best, best_loss, n_worse = first, None, math.inf, 0
         while alpha > LAST_ALPHA / ALPHA_STEP**0.5:
+            self._tell(_told_of(networks, alpha))
             begun = [ahead.pop(0)] if ahead else []
             networks = begun + self._all_trained(
                 networks[len(begun) :], strengths * alpha, self._fitted
@@ -394,6 +401,7 @@ class _Search:
         networks, alpha = shrunk
         n_fitted, n_rows = self._fitted.n_rows, self._data.n_rows
         for step in range(1, LAST_STEPS + 1):
+            self._tell(_told_of(networks, alpha, "all rows, "))
             ratio = (n_rows / n_fitted) ** (step / LAST_STEPS)
             n_used = min(max(MOST_AT_ONCE, round(n_fitted * ratio)), MOST_USED)
             networks = self._all_trained(
@@ -484,6 +492,13 @@ def _on_knots_of(basis, network):
     grid_size = network.grid_size
     step = basis.grid_size // grid_size
     return network.resized(grid_size, basis.with_grid(basis.grid[:, ::step]))
+
+
+def _told_of(networks, alpha, where=""):
+    """What is trained, in words."""
+    kind = "hidden nodes" if len(networks[0].layers) > 1 else "additive model"
+    strength = float(torch.as_tensor(alpha).max())
+    return f"{where}{len(networks)} x {kind}, alpha {strength:.0e}"
 
 
 @torch.no_grad()

@@ -124,6 +124,22 @@ def test_verbose_is_one_line_with_the_figures(make, table, capfd):
         assert figure in err
 
 
+def test_verbose_tells_what_a_search_tries(capfd):
+    """A law that it takes hidden nodes for, and one that it takes few of them for."""
+    X = np.random.default_rng(0).uniform(-1, 1, (200, 2))
+    KANRegressor(verbose=1, random_state=0).fit(X, X[:, 0] * X[:, 1])
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    steps = (
+        "fit, additive model:",
+        "fit, 1 x hidden nodes, alpha 1e-01:",
+        "fit, precise",
+    )
+    places = [err.index(step) for step in (*steps, "fit: 100%")]
+    assert places == sorted(places)
+
+
 @both
 def test_html_repr_is_complete_and_cheap(make, table):
     """It evaluates every property of a fitted estimator."""
