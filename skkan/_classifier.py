@@ -121,7 +121,8 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         Source of the starting weights, of a validation split and of mini-batches. An
         int makes fits identical bit by bit.
     verbose : int, default=0
-        1 shows one progress line with grid size, loss, validation loss and penalty.
+        1 shows one progress line: what is tried while a structure is searched for, then
+        grid size, loss, validation loss and penalty.
     device : str or torch.device, default="cpu"
         Where to fit and predict. Fitted models move between devices freely.
     class_weight : dict, "balanced" or None, default=None
