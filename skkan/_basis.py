@@ -110,7 +110,7 @@ class BSplineBasis(nn.Module):
         self._learn_knots()
 
     def _learn_knots(self):
-        self._learnt = self.knots
+        self._learnt = _state_of(self.knots)
         # Functions of degree 0 and slopes of degree 1 jump at the knots themselves.
         self._is_uniform = self.spline_order > 1 and _is_uniform(self.knots)
         self._intervals = self._polynomials = None  # made when they are needed
@@ -120,11 +120,22 @@ class BSplineBasis(nn.Module):
         super()._load_from_state_dict(*args, **kwargs)
         self._learn_knots()  # which may be others
 
+    def __getstate__(self):
+        # What is known of the knots is learnt anew, as copies count no changes.
+        known = "_learnt", "_intervals", "_polynomials", "stencil"
+        return super().__getstate__() | dict.fromkeys(known)
+
+    def follow_knots(self):
+        """Forget what was known of knots that are others now, or changed in place."""
+        known, changes = self._learnt or (None, None)
+        now, changes_now = _state_of(self.knots)
+        if known is not now or changes != changes_now:
+            self._learn_knots()
+
     @property
     def is_uniform(self):
         """Whether the splines are the same on all intervals."""
-        if self._learnt is not self.knots:  # by torch.func.functional_call, or `to`
-            self._learn_knots()
+        self.follow_knots()
         return self._is_uniform
 
     @property
@@ -373,6 +384,11 @@ class BSplineBasis(nn.Module):
         start, width = self.grid[:, :-1], self.grid.diff(dim=1)
         points = start.unsqueeze(-1) + width.unsqueeze(-1) * fraction
         return points.flatten(1).T.contiguous()
+
+
+def _state_of(tensor):
+    """The tensor, and the number of changes in place where torch counts them."""
+    return tensor, None if tensor.is_inference() else tensor._version
 
 
 def _is_uniform(knots):

@@ -77,7 +77,7 @@ class _LayerOutput(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, weight, mask, basis):
-        ctx.save_for_backward(x, weight, mask)
+        ctx.save_for_backward(x, weight, mask, basis.knots)
         ctx.basis = basis
         ctx.x, weight = x.detach().numpy(), weight.detach().numpy()
         ctx.mask = mask.numpy()[:, :, None]
@@ -88,7 +88,8 @@ class _LayerOutput(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
-        x, weight, mask = ctx.saved_tensors  # refused where one has changed since
+        # Refused where one of them has changed since.
+        x, weight, mask, _ = ctx.saved_tensors
         if torch.is_grad_enabled():  # a graph is made
             return *_LayerOutput._by_torch(ctx, grad, x, weight, mask), None, None
         try:
@@ -138,7 +139,8 @@ def way_through(basis, n_rows, n_outputs, of_x, of_weight):
 
 def _stencil_of(basis):
     """The stencil of a basis, which keeps it."""
-    if basis.stencil is None or basis.stencil.knots is not basis.knots:
+    basis.follow_knots()
+    if basis.stencil is None:
         basis.stencil = Stencil(basis)
     return basis.stencil
 

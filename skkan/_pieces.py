@@ -145,6 +145,8 @@ class Cells(NamedTuple):
     @classmethod
     def of(cls, grid):
         """Cells of grids of shape (n_inputs, grid_size + 1); None if there are many."""
+        if len(grid) == 0:  # all inputs are categories
+            return None
         width = grid[:, -1:] - grid[:, :1]
         count = math.ceil((width / grid.diff(dim=1)).max() * CELLS_PER_KNOT)
         if count > MOST_CELLS:

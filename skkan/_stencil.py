@@ -47,7 +47,7 @@ class Stencil:
 
     def __init__(self, basis):
         grid, k = basis.grid.contiguous(), basis.spline_order
-        self.knots = basis.knots  # the very tensor that this was made from
+        self.knots = basis.knots
         self.spline_order, self.n_functions = k, basis.n_functions
         self.n_inputs, self.grid_size = basis.n_inputs, basis.grid_size
         self.is_uniform = basis.is_uniform

@@ -1,5 +1,7 @@
 """A layer in one step against its basis values, recurrences by autograd, and scipy."""
 
+import copy
+import pickle
 from itertools import product
 
 import numpy as np
@@ -360,6 +362,22 @@ def test_a_layer_that_loads_knots_forgets_those_before(two_layers, rng):
     target.load_state_dict(source.state_dict())
     assert_array_equal(target(x).detach(), outputs[0].detach())
     assert_array_equal(target.basis(x), source.basis(x))
+
+
+@pytest.mark.usefixtures("regime")
+@of_all_kinds
+def test_a_layer_whose_knots_change_in_place_follows_them(two_layers, rng):
+    """As averages of weights change them; copies and pickles know no older ones."""
+    x = torch.from_numpy(rng.uniform(-1, 1, (20, 1)))
+    source, target = two_layers
+    expected, before = source(x).detach(), target(x)
+    for name, tensor in source.state_dict().items():
+        target.state_dict()[name].copy_(tensor)
+    for layer in (target, copy.deepcopy(target), pickle.loads(pickle.dumps(target))):
+        assert_array_equal(layer(x).detach(), expected)
+        assert_array_equal(layer.basis(x), source.basis(x))
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        before.sum().backward()
 
 
 @pytest.mark.usefixtures("regime")

@@ -225,6 +225,15 @@ def test_large_ids_equal_small_ones(to_column, rng):
     assert model.categories_[0].dtype == np.int64
 
 
+@pytest.mark.parametrize("spline_order", [0, 1])
+def test_without_numbers_the_degree_of_splines_does_not_matter(spline_order, frame, y):
+    X = frame[["colour", "size"]]
+    settings = {"categorical_features": ["colour", "size"], **BRIEF}
+    expected = KANRegressor((), **settings).fit(X, y).predict(X)
+    model = KANRegressor((), spline_order=spline_order, **settings).fit(X, y)
+    assert_array_equal(model.predict(X), expected)
+
+
 def test_mask_of_categories_is_not_shared(frame, y):
     mask = np.array([False, True, False, True])
     model = KANRegressor((), categorical_features=mask, **BRIEF).fit(frame, y)
