@@ -5,6 +5,8 @@ its functions from one kernel. It knows nothing of coefficients, layers or data
 scaling. `spline_order` is the polynomial degree throughout: 3 is cubic.
 """
 
+import math
+
 import torch
 from torch import nn
 
@@ -430,7 +432,15 @@ def extend_grid(grid, n_steps):
     return torch.cat([first - step * count.flip(0), grid, last + step * count], dim=1)
 
 
-def grid_from_samples(x, grid_size, *, grid_eps=1.0, margin=0.0, sample_weight=None):
+def grid_from_samples(
+    x,
+    grid_size,
+    *,
+    grid_eps=1.0,
+    margin=0.0,
+    sample_weight=None,
+    even_within=math.inf,
+):
     """Grid of each input column: grid_eps * uniform + (1 - grid_eps) * adaptive.
 
     The uniform grid divides the range of the samples, the adaptive one goes through
@@ -450,6 +460,9 @@ def grid_from_samples(x, grid_size, *, grid_eps=1.0, margin=0.0, sample_weight=N
         Widening at both ends, as a fraction of the range.
     sample_weight : Tensor of shape (n_samples,), default=None
         Positive weights, which count as repetitions; None is one each.
+    even_within : float, default=inf
+        Distance from zero beyond which logarithms of distances take the place of
+        distances, so that the uniform grid becomes wider where tails are long.
 
     Returns
     -------
@@ -461,6 +474,15 @@ def grid_from_samples(x, grid_size, *, grid_eps=1.0, margin=0.0, sample_weight=N
     Z. Liu et al., KAN: Kolmogorov-Arnold Networks, 2024, section 2.2 and the
     accompanying implementation (the rule of the two grids).
     """
+    if even_within < math.inf:
+        grid = grid_from_samples(
+            _compressed(x, even_within),
+            grid_size,
+            grid_eps=grid_eps,
+            margin=margin,
+            sample_weight=sample_weight,
+        )
+        return _stretched(grid, even_within)
     low, high, resolution = _ranges(x.amin(0), x.amax(0), grid_size, margin)
     step = (high - low).unsqueeze(1) / grid_size
     count = torch.arange(grid_size + 1, device=x.device).to(x)
@@ -474,6 +496,18 @@ def grid_from_samples(x, grid_size, *, grid_eps=1.0, margin=0.0, sample_weight=N
         grid = grid_eps * grid + (1 - grid_eps) * adaptive
     grid[:, 0], grid[:, -1] = low, high
     return grid
+
+
+def _compressed(x, even_within):
+    """Distances from zero that grow as their logarithms from some distance on."""
+    size = x.abs().clamp(min=even_within) / even_within
+    return torch.where(size > 1, x.sign() * even_within * (1 + size.log()), x)
+
+
+def _stretched(x, even_within):
+    """The inverse of `_compressed`."""
+    size = x.abs().clamp(min=even_within) / even_within
+    return torch.where(size > 1, x.sign() * even_within * (size - 1).exp(), x)
 
 
 def _quantiles(x, grid_size, sample_weight):

@@ -47,7 +47,9 @@ class KANClassifier(ClassifierMixin, BaseKAN):
     grid_eps : "auto" or float, default="auto"
         Mix of the grids, grid_eps * uniform + (1 - grid_eps) * adaptive: 1 divides the
         range of the samples evenly, 0 follows their quantiles. "auto" is 1, or 0.2
-        where the structure is chosen by the data.
+        where the structure is chosen by the data. Below 1 the first grids reach farther
+        into long tails, and those of the uniform mix are even in logarithms beyond
+        three robust deviations from the median.
     grid_schedule : array-like of int, default=None
         Strictly increasing grid sizes, visited after `grid_size`. Each stage starts
         from the curves of the one before it.

@@ -16,10 +16,13 @@ FENCE = 5.0
 # others by some factor, lie in gaps where nothing tells a curve its way.
 FEW, FEW_SHARE = 3, 1e-3
 ISOLATED = 2.0
+# Grids that follow the samples afford long tails: all rows but this share of them, and
+# but few, as far as that many fences.
+TAIL, LONGEST = 0.01, 20.0
 SPREAD = 0.5  # of the others, in robust standard deviations, from which that is told
 
 
-def fenced(x):
+def fenced(x, *, adaptive):
     """Samples such that wild ones lie at the fence, or where others end.
 
     Parameters
@@ -27,12 +30,16 @@ def fenced(x):
     x : Tensor of shape (n_samples, n_inputs)
         Distinct rows, so that their weights do not matter, in robust standard
         deviations from the median; NaN where missing.
+    adaptive : bool
+        Whether the grids are to follow the samples.
 
     Returns
     -------
     Tensor of shape (n_samples, n_inputs)
     """
     farthest = FENCE * _spread(x)
+    if adaptive:
+        farthest = torch.maximum(farthest, _tail(x).clamp(max=LONGEST * FENCE))
     x = x.clamp(-farthest, farthest)
     return x.clamp(-_reach(-x), _reach(x))
 
@@ -42,6 +49,12 @@ def _spread(x):
     differences = torch.where(x == 0, torch.nan, x.abs())
     typical = differences.nanmedian(dim=0).values.nan_to_num(0.0)
     return (typical / NORMAL_MEDIAN).clamp(min=1.0)
+
+
+def _tail(x):
+    """What a share of the rows, and more than few, exceed, Tensor of (n_inputs,)."""
+    count = min(max(FEW + 1, math.ceil(TAIL * len(x))), len(x))
+    return x.abs().nan_to_num(-torch.inf).topk(count, dim=0).values[-1]
 
 
 def _reach(x):

@@ -397,7 +397,7 @@ def input_basis_from_samples(
     sample_weight,
     **settings,
 ):
-    """Basis of inputs of all kinds, or None if splines will do.
+    """Basis of inputs of all kinds; a BSplineBasis if that will do.
 
     Parameters
     ----------
@@ -413,8 +413,6 @@ def input_basis_from_samples(
         As for `grid_from_samples`.
     """
     is_number = n_categories == 0
-    if is_number.all() and not has_gaps:
-        return None
     grid = x.new_zeros(0, grid_size + 1)
     if is_number.any():
         grid = grid_of_known(
@@ -426,4 +424,6 @@ def input_basis_from_samples(
         base_activation=base_activation,
         extrapolation=extrapolation,
     )
+    if is_number.all() and not has_gaps:
+        return splines
     return InputBasis.from_samples(splines, n_categories, x, sample_weight)

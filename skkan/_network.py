@@ -82,7 +82,7 @@ class KANNetwork(Composition):
             Whether to add edges from the inputs to the outputs.
         generator : torch.Generator, default=None
             Source of the base weights, on the CPU.
-        inputs : InputBasis, default=None
+        inputs : BSplineBasis or InputBasis, default=None
             Basis of the first layer; None has splines on grids that fit the samples.
 
         Returns

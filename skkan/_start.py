@@ -4,6 +4,7 @@ The half of an estimator that reads checked rows and the parameters, before any 
 done.
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -48,6 +49,7 @@ from skkan._training import adapted_loss
 # Grids end that many mean distances between samples beyond the outermost ones, so that
 # hardly any later row is left to the continuation.
 MARGIN_SAMPLES, MOST_MARGIN = 8.0, 0.05  # the latter in shares of the range
+EVEN_WITHIN = 3.0  # of grids that follow the samples, in robust deviations
 HIDDEN_MARGIN = 0.06  # of the range of a hidden node, which later rows exceed more
 MOST_SEEN = 100_000  # rows from which first grids are taken
 
@@ -324,7 +326,8 @@ class StartingKAN(CheckingKAN):
 
     def _new_network(self, structure, *, data, generator, has_gaps):
         sample = data.sample(MOST_SEEN)
-        within = fenced(sample.X)
+        is_adaptive = structure.grid_eps < 1
+        within = fenced(sample.X, adaptive=is_adaptive)
         n_categories = torch.from_numpy(self._n_categories()).to(within.device)
         if n_categories.any():
             within = torch.where(n_categories > 0, sample.X, within)
@@ -347,7 +350,12 @@ class StartingKAN(CheckingKAN):
             additive_skip=structure.additive_skip and structure.hidden_layer_sizes,
             generator=generator,
             inputs=input_basis_from_samples(
-                sample.X, within, n_categories, has_gaps=has_gaps, **settings
+                sample.X,
+                within,
+                n_categories,
+                has_gaps=has_gaps,
+                even_within=EVEN_WITHIN if is_adaptive else math.inf,
+                **settings,
             ),
             **settings,
         )
@@ -391,6 +399,18 @@ class StartingKAN(CheckingKAN):
             return None
         if not hasattr(self, "_posterior_factor"):
             return prior_of_penalty(network, data, plan, FIRST_ORDER_ALPHA)
-        return Prior.of_alpha(
-            network, self.alpha_, self._shared_noise, self._n_observations
-        )
+        n_rows, noise = self._n_observations, self._shared_noise
+        prior = Prior.of_alpha(network, self.alpha_, noise, n_rows)
+        begins = self._begins_to_vary(data)[network.used_features]
+        edges = network.leaving_edges[0][begins].flatten()
+        if len(edges):  # what was learnt of them is that they are of no use
+            strengths = [[part / n_rows for part in STARTING_STRENGTHS[0]]]
+            start = Prior.of_alpha(network, strengths, noise, n_rows)
+            prior.precision[edges] = start.precision[edges]
+        return prior
+
+    def _begins_to_vary(self, data):
+        """Which columns were constant in an earlier fit but are not now."""
+        was_constant = torch.from_numpy(np.isinf(self._x_scale))
+        X = data.sample(MOST_SEEN).X  # in which what is constant is zero
+        return (X.abs() > 0).any(0).cpu() & was_constant

@@ -305,6 +305,27 @@ def test_normal_samples_give_the_printed_grid(case):
     assert_allclose(grid[0], case["knots"], rtol=0, atol=5.1e-5)
 
 
+@pytest.mark.parametrize("grid_eps", GRID_EPS)
+def test_grids_are_even_in_logarithms_beyond_some_distance(grid_eps, rng):
+    """And what they were where no sample lies beyond it."""
+    samples, settings = rng.standard_t(1, size=(200, 3)), {"grid_eps": grid_eps}
+    samples[:, 1] = samples[:, 1].clip(-2.0, None)
+    samples[:, 2] = samples[:, 2].clip(-2.0, 2.0)
+
+    def logarithmic(x):
+        with np.errstate(divide="ignore"):
+            far = np.sign(x) * 2.0 * (1 + np.log(abs(x) / 2.0))
+        return np.where(abs(x) > 2.0, far, x)
+
+    x, mapped = torch.from_numpy(samples), torch.from_numpy(logarithmic(samples))
+    grid = grid_from_samples(x, 7, even_within=2.0, **settings).numpy()
+    expected = grid_from_samples(mapped, 7, **settings)
+    assert_allclose(logarithmic(grid), expected, rtol=1e-12, atol=1e-12)
+    plain = grid_from_samples(x[:, 2:], 7, **settings)
+    assert_allclose(grid[2:], plain, rtol=1e-14, atol=1e-14)
+    assert_allclose(grid[:, [0, -1]], np.c_[x.amin(0), x.amax(0)], rtol=1e-12)
+
+
 @pytest.mark.parametrize("grid_size", [1, 5, 100, 1000])
 @pytest.mark.parametrize("grid_eps", GRID_EPS)
 @pytest.mark.parametrize(

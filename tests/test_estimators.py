@@ -382,7 +382,7 @@ def test_column_that_was_constant_does_not_matter_later(
 
 
 def test_column_that_begins_to_vary_is_learnt_then(rng):
-    """In a later batch of a stream, or in a warm start."""
+    """In a later batch of a stream."""
     X = rng.normal(size=(400, 2))
     y = X[:, 0] + X[:, 1]
     still = X * [0, 1]
@@ -391,8 +391,16 @@ def test_column_that_begins_to_vary_is_learnt_then(rng):
     for _ in range(200):
         stream.partial_fit(X, y)
     assert stream.score(X, y) > 0.9
-    warm = KANRegressor(warm_start=True, random_state=0, max_iter=200).fit(still, y)
-    assert warm.fit(X, y).score(X, y) > 0.9
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("hidden_layer_sizes", [(), "auto"])
+def test_warm_start_learns_a_column_that_begins_to_vary(hidden_layer_sizes, seed):
+    """Although it had been of no use."""
+    X = np.random.default_rng(seed).normal(size=(400, 2))
+    y, still = X[:, 0] + X[:, 1], X * [0, 1]
+    model = KANRegressor(hidden_layer_sizes, warm_start=True, random_state=0)
+    assert model.fit(still, y).fit(X, y).score(X, y) > 0.9
 
 
 def test_constant_target_does_not_spoil_what_follows(rng):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import make_friedman1
+from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import log_loss
@@ -249,6 +250,19 @@ def test_fits_go_on_from_what_was_found(fitted, product):
     model.set_params(max_iter=3).fit(X, y)
     assert model.hidden_layer_sizes_ == (40,)
     assert_allclose(model.score(X, y), fitted.score(X, y), atol=0.05)
+
+
+def test_long_tails_of_inputs_are_followed():
+    """One row in ten lies farther out than five robust deviations."""
+    rng = np.random.default_rng(0)
+    x, z = np.exp(2 * rng.normal(size=1300)), rng.normal(size=1300)
+    law = np.minimum(x, 100) / 15 + np.sin(z)
+    X, y = np.column_stack([x, z]), law + 0.2 * rng.normal(size=len(law))
+    model = KANRegressor(random_state=0).fit(X[:300], y[:300])
+    peer = HistGradientBoostingRegressor().fit(X[:300], y[:300])
+    score, of_peer = (m.score(X[300:], law[300:]) for m in (model, peer))
+    assert score > of_peer
+    assert score > 0.97
 
 
 def test_an_interrupted_search_keeps_the_earlier_fit(product, monkeypatch):
