@@ -116,13 +116,14 @@ class LossOfRows:
 
     def _pass_through(self, network, block, *, with_gradient=True):
         """The pass of a network through some rows; that through all is kept."""
-        is_all = block is self._rows
+        make = partial(
+            PassThrough, network, block.X, block.features, with_gradient=with_gradient
+        )
+        if block is not self._rows:
+            return make()
         last_network, run = self._last_runs.get(with_gradient, (None, None))
-        if not (is_all and network is last_network):
-            run = PassThrough(
-                network, block.X, block.features, with_gradient=with_gradient
-            )
-        if is_all:
+        if last_network is not network:
+            run = make()
             self._last_runs[with_gradient] = network, run
         return run
 
