@@ -18,7 +18,7 @@ FEW, FEW_SHARE = 3, 1e-3
 ISOLATED = 2.0
 # Grids that follow the samples afford long tails: all rows but this share of them, and
 # but few, as far as that many fences.
-TAIL, LONGEST = 0.01, 20.0
+TAIL, LONGEST = 0.01, 4.0
 SPREAD = 0.5  # of the others, in robust standard deviations, from which that is told
 
 
