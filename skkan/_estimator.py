@@ -28,6 +28,7 @@ from skkan._dask_input import in_memory
 from skkan._monitor import Monitor, Validation
 from skkan._outcome import (
     OF_POSTERIOR,
+    at_mean,
     curves,
     description,
     report,
@@ -259,10 +260,13 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
             for line in progress:
                 line.close()
         start = replace(start, plan=plan)
+        uncertain = self._uncertainty(result, start)
+        if not self.early_stopping:
+            result = at_mean(result, start.data, plan, uncertain)
         fitted = {
             **attributes(result.network),
             **report(result, start.data),
-            **self._uncertainty(result, start),
+            **uncertain,
             "_layer_sizes": self._asked_layer_sizes(earlier),
             "_grid_eps": plan.grid_eps,
             "_solver_state": None,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from skkan._edge_kinds import EdgeKinds
+from skkan._hyperprior import Hyperprior
 from skkan._penalties import QuadraticPenalty
 
 LEAST, MOST = 1e-10, 1e14  # precisions in scaled units: hardly any prior, a dead edge
@@ -20,10 +21,6 @@ LEAST_NOISE = 1e-26  # variance of a standardised target: the square of its roun
 LEAST_FREEDOM = 0.05  # of the observations, so that saturated models keep some noise
 MOST_HALVINGS = 8
 SMALLEST_SHARE = 1e-14  # of a posterior in a prior variance, where rounding begins
-# Rate of an exponential prior of the precisions where no noise is learnt. It leaves
-# some doubt in edges that the evidence would remove, without which the probabilities
-# of tables with many columns are too sure; more of it keeps edges of no use.
-HYPER_RATE = 0.003
 # Added to the unit diagonal of the scaled posterior precision. It stands for
 # directions that neither rows nor prior determine to working accuracy.
 RIDGES = (1e-13, 1e-11, 1e-9)  # the first that suffices
@@ -190,6 +187,7 @@ class LinearisedModel:
         self._network, self._n_rows = network, n_observations
         self._n_targets = n_observations * network.widths[-1]
         self._has_noise = has_noise
+        self._hyperprior = None if has_noise else Hyperprior.of(network, kinds)
         self._least_noise = max(least_noise, LEAST_NOISE)
 
     def posterior(self, prior):
@@ -225,8 +223,7 @@ class LinearisedModel:
         if self._has_noise:
             log_evidence -= 0.5 * self._n_targets * math.log(2 * math.pi * prior.noise)
         else:
-            exists = prior.precision * self._exists
-            log_hyperprior = -HYPER_RATE * float(exists.sum())
+            log_hyperprior = float(self._hyperprior.log_densities(prior.precision).sum())
         log_evidence += log_hyperprior
         if not math.isfinite(log_evidence):
             return None
@@ -304,8 +301,8 @@ class LinearisedModel:
             squares = weights.squeeze(1).square() / share
             gains[chosen.to(root.device)] = -0.5 * (share.log() + squares).sum(1)
         if not self._has_noise:
-            precision = prior.precision.sum(1)[groups.to(root.device)]
-            gains = gains + HYPER_RATE * precision.sum(1)
+            densities = self._hyperprior.log_densities(prior.precision)
+            gains = gains - densities[groups.to(root.device)].sum(1)
         return gains
 
     def weights_without(self, posterior, edges):
@@ -394,9 +391,11 @@ class LinearisedModel:
         learnt = (1 / posterior.prior_precision - variances).clamp(min=0)
         explained = self._kinds.collected(learnt)
         used = self._kinds.collected(posterior.weights.square())
-        if not self._has_noise:
-            used = used + 2 * HYPER_RATE
-        factor = explained / used.clamp(min=1e-300)
+        if self._has_noise:
+            factor = explained / used.clamp(min=1e-300)
+        else:
+            wanted = self._hyperprior.proposal(prior.precision, explained, used)
+            factor = wanted / prior.precision.clamp(min=LEAST)
         factor = factor.clamp(1 / LARGEST_FACTOR, LARGEST_FACTOR)
         factor = torch.where(self._exists, factor, 1.0)
         precision = _clamped(prior.precision * factor)

@@ -35,6 +35,7 @@ OUTLYING = 4.0  # deviations of the noise, from which a residual counts as this 
 SIMILAR = 1.25  # ratio of spreads that are not worth another training
 MOST_REWEIGHTINGS = 100
 EXACT = 1e-12  # width of a smoothing that does not show
+N_NODES = 7  # of the Gauss-Hermite rule for means of one output over a posterior
 
 
 class Loss(ABC):
@@ -123,6 +124,23 @@ class Loss(ABC):
             The same where the loss has a noise, so that its own mean is to be told.
         """
         return raw
+
+    def cloud(self, deviations):
+        """Deviations of the raw output, whose mean stands for that over a posterior.
+
+        Parameters
+        ----------
+        deviations : Tensor of shape (n_outputs, n_parameters, n_samples)
+            As for `moderated`.
+
+        Returns
+        -------
+        points : Tensor of shape (n_samples, n_points, n_outputs)
+        share : Tensor of shape (n_points,)
+            They sum to one. None instead of both where the loss has a noise: the mean
+            of a posterior is then taken to be its mode.
+        """
+        return None
 
     @property
     def exact(self):
@@ -460,6 +478,13 @@ class BinaryLogLoss(Loss):
     def moderated(self, raw, deviations):
         return _towards_indecision(raw, deviations.square().sum(1).T)
 
+    def cloud(self, deviations):
+        # Outputs add up, so that those of a point need not go together.
+        nodes, share = np.polynomial.hermite_e.hermegauss(N_NODES)
+        std = deviations.square().sum(1).sqrt().T
+        points = std.unsqueeze(1) * std.new_tensor(nodes).unsqueeze(1)
+        return points, std.new_tensor(share / share.sum())
+
 
 class MultinomialLogLoss(Loss):
     """Negative log-likelihood of one class of several under the softmax link."""
@@ -489,6 +514,18 @@ class MultinomialLogLoss(Loss):
         row = torch.arange(len(raw), device=raw.device)
         lead = deviations[first, :, row] - deviations[second, :, row]
         return _towards_indecision(raw, lead.square().sum(1, keepdim=True))
+
+    def cloud(self, deviations):
+        # On the principal axes of what tells classes apart, at distances that give
+        # their covariance.
+        apart = deviations - deviations.mean(0)
+        covariance = torch.einsum("apn,bpn->nab", apart, apart)
+        squares, axes = torch.linalg.eigh(covariance)
+        n_axes = len(deviations) - 1  # along the first one all outputs are the same
+        length = (n_axes * squares[:, 1:].clamp(min=0.0)).sqrt()
+        points = length.unsqueeze(2) * axes[:, :, 1:].mT
+        share = points.new_full((2 * n_axes,), 0.5 / n_axes)
+        return torch.cat([points, -points], dim=1), share
 
 
 def _towards_indecision(raw, variance):

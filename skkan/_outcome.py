@@ -1,10 +1,14 @@
 """What a training leaves: the fitted attributes of an estimator."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
 from skkan._activity import activity_of
+from skkan._evidence import Prior
 from skkan._posterior import laplace_posterior, output_factor
+from skkan._posterior_mean import at_posterior_mean
 
 MOST_DESCRIBED = 100_000  # rows from which importances are taken
 # Those that only some trainings leave.
@@ -118,6 +122,37 @@ def uncertainty(result, data, plan, frame):
         "_n_observations": n_rows,
         **_noise_in_units(plan.loss, posterior.noise, frame),
     }
+
+
+def at_mean(result, data, plan, attributes):
+    """The result with the mean weights of its posterior.
+
+    Parameters
+    ----------
+    result : TrainingResult
+    data : TrainingData
+    plan : TrainingPlan
+    attributes : dict
+        See `uncertainty`.
+
+    Returns
+    -------
+    TrainingResult
+        The given one where the training did not end at the mode, or where one alpha for
+        all edges is no prior but asks for the minimum of the penalised loss.
+    """
+    has_prior = np.ndim(attributes.get("alpha_")) == 2 and (
+        plan.learns_alpha or any(np.ndim(part.alpha) == 2 for part in plan.penalties)
+    )
+    if not has_prior or result.interrupted or not result.converged:
+        return result
+    prior = Prior.of_alpha(
+        result.network, attributes["alpha_"], 1.0, data.n_observations
+    )
+    factor = attributes["_posterior_factor"]
+    network, n_iter = at_posterior_mean(result.network, data, plan, prior, factor)
+    result.monitor.n_iter += n_iter
+    return replace(result, network=network)
 
 
 def _uncertainty_of_outputs(result, data, plan, frame):

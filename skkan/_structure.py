@@ -22,6 +22,7 @@ from skkan._network import KANNetwork
 from skkan._penalties import QuadraticPenalty
 from skkan._plan import TrainingPlan
 from skkan._posterior import deviations, laplace_posterior, variance_without
+from skkan._posterior_mean import at_posterior_mean
 from skkan._second_order import (
     STARTING_STRENGTHS,
     Candidate,
@@ -302,9 +303,13 @@ class _Search:
         )
         if posterior is None:
             return self._raw
+        network, n_iter = at_posterior_mean(
+            candidate.network, self._fitted, plan, candidate.prior, posterior.factor
+        )
+        self.n_iter += n_iter
         factor = torch.from_numpy(posterior.factor).to(self._raw)
-        spread = deviations(candidate.network, factor, self._held_out.X)
-        return plan.loss.moderated(self._raw, spread)
+        spread = deviations(network, factor, self._held_out.X)
+        return plan.loss.moderated(_mean_output([network], self._held_out), spread)
 
     def _beside_additive(self, shrunk, may_mix):
         """Weight of the mean of networks, and the output that comes of it."""

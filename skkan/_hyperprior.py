@@ -1,0 +1,113 @@
+"""What is expected of the precisions of edges, where no noise is learnt with them.
+
+A row tells at most one bit of its class, too little to tell how large each of many
+curves is. Those that enter the same node are taken to be of like size; how straight
+they are each of them learns for itself. It knows nothing of data.
+"""
+
+import math
+
+import torch
+
+# Deviation of the logarithm of a precision on size around the mean of its group.
+ALIKE = 2.0
+# Rate of an exponential prior of all other precisions, which leaves some doubt in what
+# the evidence would remove.
+RATE = 0.003
+MOST_ROUNDS = 50  # of a group's mean and its precisions, in turns
+MOST_NEWTON_STEPS = 4  # in each round
+LARGEST_STEP = math.log(10.0)  # of a logarithm, in each of them
+
+
+class Hyperprior:
+    """Density of the precisions of the parts of the penalty, for each edge.
+
+    Logarithms of precisions on size are normal around the mean of their group, which
+    they determine themselves. Constants are left out.
+
+    Parameters
+    ----------
+    groups : Tensor of int of shape (n_edges,)
+        Edges that are alike have the same number; removed ones have -1.
+    """
+
+    def __init__(self, groups):
+        self._exists = groups >= 0
+        numbers = torch.unique(groups[self._exists])
+        member = (groups == numbers.unsqueeze(1)).to(torch.float64)
+        self._member = member  # (n_groups, n_edges)
+        self._share = member / member.sum(1, keepdim=True)
+
+    @classmethod
+    def of(cls, network, kinds):
+        """That of a network: edges of a kind are alike that enter the same node.
+
+        Parameters
+        ----------
+        network : KANNetwork
+        kinds : EdgeKinds
+        """
+        groups, n_nodes = [], 0
+        for layer in network.all_layers:
+            n_outputs = len(layer.mask)
+            node = torch.arange(n_outputs, device=layer.mask.device) + n_nodes
+            node = torch.where(layer.mask > 0, node.unsqueeze(1), -1)
+            groups.append(node.flatten())
+            n_nodes += n_outputs
+        groups = torch.cat(groups)
+        for index, kind in enumerate(kinds.kinds):
+            own = groups[kind.edges]
+            groups[kind.edges] = torch.where(own < 0, own, own + index * n_nodes)
+        return cls(groups)
+
+    def log_densities(self, precision):
+        """Logarithm of the density of each edge, (n_edges,); 0 for removed ones.
+
+        Parameters
+        ----------
+        precision : Tensor of shape (n_edges, 3)
+            On size, curvature and change of curvature; parts at zero are unused.
+        """
+        size = precision[:, 0].log()
+        density = -0.5 * ((size - self._means(size)) / ALIKE).square()
+        density = density - RATE * precision[:, 1:].sum(1)
+        return torch.where(self._exists, density, 0.0)
+
+    def proposal(self, precision, explained, used):
+        """Precisions that balance what the data say of them and this density.
+
+        With the logarithm r of a precision, the log evidence has the derivative
+        (explained - used e^r) / 2, where both are taken from where it stands.
+
+        Parameters
+        ----------
+        precision : Tensor of shape (n_edges, 3)
+        explained : Tensor of shape (n_edges, 3)
+            tr(P^-1 S) - tr(H^-1 S) for each part S of the prior precision P.
+        used : Tensor of shape (n_edges, 3)
+            m^T S m of the posterior mean m.
+
+        Returns
+        -------
+        Tensor of shape (n_edges, 3)
+        """
+        rates = precision * explained / (used + 2 * RATE)
+        size, now = precision[:, 0], precision[:, 0].log()
+        push, pull = 0.5 * size * explained[:, 0], 0.5 * size * used[:, 0]
+        # All of a group by the same factor at first, as if they were one.
+        ratio = (self._member @ push) / (self._member @ pull).clamp(min=1e-300)
+        change = self._member.T @ ratio.clamp(0.1, 10.0).log()
+        for _ in range(MOST_ROUNDS):
+            before, mean = change, self._means(now + change)
+            for _ in range(MOST_NEWTON_STEPS):
+                drawn = pull * change.exp()
+                slope = push - drawn - (now + change - mean) / ALIKE**2
+                step = slope / (drawn + 1 / ALIKE**2)
+                change = change + step.clamp(-LARGEST_STEP, LARGEST_STEP)
+            if (change - before).abs().max() < 1e-3:
+                break
+        return torch.cat([(now + change).exp().unsqueeze(1), rates[:, 1:]], dim=1)
+
+    def _means(self, values):
+        """Mean of its group for each edge."""
+        return self._member.T @ (self._share @ values)
