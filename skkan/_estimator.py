@@ -31,6 +31,7 @@ from skkan._outcome import (
     at_mean,
     curves,
     description,
+    relearnt,
     report,
     uncertainty,
     validation,
@@ -260,9 +261,7 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
             for line in progress:
                 line.close()
         start = replace(start, plan=plan)
-        uncertain = self._uncertainty(result, start)
-        if not self.early_stopping:
-            result = at_mean(result, start.data, plan, uncertain)
+        result, uncertain = self._with_uncertainty(result, start)
         fitted = {
             **attributes(result.network),
             **report(result, start.data),
@@ -396,6 +395,14 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
             validation=validation,
             observers=observers,
         )
+
+    def _with_uncertainty(self, result, start):
+        """The result at the mean of its posterior, and the attributes of that."""
+        if self.early_stopping:  # keeps what validates best, wherever that is
+            return result, self._uncertainty(result, start)
+        result = relearnt(result, start.data, start.plan)
+        uncertain = self._uncertainty(result, start)
+        return at_mean(result, start.data, start.plan, uncertain), uncertain
 
     def _uncertainty(self, result, start):
         attributes = uncertainty(result, start.data, start.plan, start.frame)

@@ -223,7 +223,9 @@ class LinearisedModel:
         if self._has_noise:
             log_evidence -= 0.5 * self._n_targets * math.log(2 * math.pi * prior.noise)
         else:
-            log_hyperprior = float(self._hyperprior.log_densities(prior.precision).sum())
+            log_hyperprior = float(
+                self._hyperprior.log_densities(prior.precision).sum()
+            )
         log_evidence += log_hyperprior
         if not math.isfinite(log_evidence):
             return None

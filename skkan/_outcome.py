@@ -8,7 +8,8 @@ import torch
 from skkan._activity import activity_of
 from skkan._evidence import Prior
 from skkan._posterior import laplace_posterior, output_factor
-from skkan._posterior_mean import at_posterior_mean
+from skkan._posterior_mean import at_posterior_mean, learnt_at_mean
+from skkan._second_order import Candidate
 
 MOST_DESCRIBED = 100_000  # rows from which importances are taken
 # Those that only some trainings leave.
@@ -124,6 +125,30 @@ def uncertainty(result, data, plan, frame):
     }
 
 
+def relearnt(result, data, plan):
+    """The result of a training with penalties for the mean of its posterior.
+
+    Parameters
+    ----------
+    result : TrainingResult
+    data : TrainingData
+    plan : TrainingPlan
+
+    Returns
+    -------
+    TrainingResult
+        The given one where the training did not end at the mode, or nothing is learnt.
+    """
+    if not (plan.learns_alpha and _is_at_mode(result)):
+        return result
+    start = Candidate(result.network, result.prior, objective=result.objective)
+    found = learnt_at_mean(start, data, plan)
+    result.monitor.n_iter += found.n_iter
+    return replace(
+        result, network=found.network, prior=found.prior, objective=found.objective
+    )
+
+
 def at_mean(result, data, plan, attributes):
     """The result with the mean weights of its posterior.
 
@@ -141,18 +166,20 @@ def at_mean(result, data, plan, attributes):
         The given one where the training did not end at the mode, or where one alpha for
         all edges is no prior but asks for the minimum of the penalised loss.
     """
-    has_prior = np.ndim(attributes.get("alpha_")) == 2 and (
-        plan.learns_alpha or any(np.ndim(part.alpha) == 2 for part in plan.penalties)
-    )
-    if not has_prior or result.interrupted or not result.converged:
+    if "_posterior_factor" not in attributes or not _is_at_mode(result):
         return result
-    prior = Prior.of_alpha(
-        result.network, attributes["alpha_"], 1.0, data.n_observations
-    )
-    factor = attributes["_posterior_factor"]
+    is_prior = [np.ndim(penalty.alpha) == 2 for penalty in plan.penalties]
+    if not (plan.learns_alpha or any(is_prior)):
+        return result
+    alpha, factor = attributes["alpha_"], attributes["_posterior_factor"]
+    prior = Prior.of_alpha(result.network, alpha, 1.0, data.n_observations)
     network, n_iter = at_posterior_mean(result.network, data, plan, prior, factor)
     result.monitor.n_iter += n_iter
     return replace(result, network=network)
+
+
+def _is_at_mode(result):
+    return result.converged and not result.interrupted
 
 
 def _uncertainty_of_outputs(result, data, plan, frame):

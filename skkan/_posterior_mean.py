@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 import torch
 
 from skkan._losses import Loss
-from skkan._posterior import deviations
-from skkan._second_order import Candidate, at_mode
+from skkan._posterior import deviations, laplace_posterior
+from skkan._second_order import Candidate, at_mode, finished
 
 MOST_ROWS = 10_000  # beyond which mean and mode are next to the same
 MOST_NUMBERS = 2**22  # in the deviations of a block of rows
-MOST_STEPS = 30
+MOST_STEPS, MOST_LEARNING_STEPS = 30, 60  # of the solver
+NEAR = 1e-3  # of the log posterior below its mode, as clouds depend on where that is
 SMALLEST_SHARE = 1e-12  # of the largest curvature of a row, where rounding begins
 
 
@@ -69,6 +70,11 @@ class MeanLoss(Loss):
         return torch.einsum("p,npa->na", self.share, values)
 
 
+def has_mean(data, plan):
+    """Whether there is a mean that differs from the mode and can be told."""
+    return not plan.loss.has_noise and data.n_rows <= MOST_ROWS
+
+
 def at_posterior_mean(network, data, plan, prior, factor):
     """A network with the mean weights of its posterior in place of the most likely.
 
@@ -84,12 +90,12 @@ def at_posterior_mean(network, data, plan, prior, factor):
     plan : TrainingPlan
     prior : Prior
     factor : ndarray of shape (n_parameters, n_parameters)
-        Lower Cholesky factor of the precision of the weights.
+        Lower Cholesky factor of Laplace's precision of the weights.
 
     Returns
     -------
     network : KANNetwork
-        The given one where there is no difference.
+        The given one where there is no difference; see `has_mean`.
     n_iter : int
 
     References
@@ -97,23 +103,54 @@ def at_posterior_mean(network, data, plan, prior, factor):
     J. van Niekerk and H. Rue, Low-rank Variational Bayes Correction to the Laplace
     Method, Journal of Machine Learning Research 25, 2024.
     """
-    if data.n_rows > MOST_ROWS:
+    if not has_mean(data, plan):
         return network, 0
-    clouds = plan.loss.cloud(_deviations_of(network, data.X[:1], factor))
-    if clouds is None:
-        return network, 0
-    size = max(1, MOST_NUMBERS // (len(factor) * len(data.baseline)))
-    points = torch.cat(
-        [
-            plan.loss.cloud(_deviations_of(network, block, factor))[0]
-            for block in data.X.split(size)
-        ]
-    )
-    rows = replace(data, target=torch.cat([data.target, points.flatten(1)], dim=1))
-    plan = replace(plan, loss=MeanLoss(plan.loss, clouds[1]))
-    outcome = at_mode(Candidate(network, prior), rows, plan, MOST_STEPS)
+    around = _around(network, data, plan, factor)
+    outcome = at_mode(Candidate(network, prior), *around, MOST_STEPS, near=NEAR)
     return outcome.network, outcome.n_iter
 
 
-def _deviations_of(network, x, factor):
-    return deviations(network, torch.from_numpy(factor).to(x), x)
+def learnt_at_mean(candidate, data, plan):
+    """A candidate whose penalties are learnt once more, around the mean.
+
+    Curves that are larger there call for less of a penalty. The weights are those of
+    the mode again.
+
+    Parameters
+    ----------
+    candidate : Candidate
+        At the mode.
+    data : TrainingData
+    plan : TrainingPlan
+
+    Returns
+    -------
+    Candidate
+        The given one where rounding forbids it, or there is no difference.
+    """
+    if not (has_mean(data, plan) and plan.learns_alpha):
+        return candidate
+    network, prior = candidate.network, candidate.prior
+    posterior = laplace_posterior(network, data, plan, prior, candidate.objective)
+    if posterior is None:
+        return candidate
+    around = _around(network, data, plan, posterior.factor)
+    mean = at_mode(Candidate(network, prior), *around, MOST_STEPS)
+    learnt = finished(mean, *around, MOST_LEARNING_STEPS)
+    back = Candidate(network, learnt.prior)
+    outcome = at_mode(back, data, plan, MOST_STEPS, near=NEAR)
+    n_iter = mean.n_iter + learnt.n_iter + outcome.n_iter
+    return replace(outcome, n_iter=n_iter)
+
+
+def _around(network, data, plan, factor):
+    """Data and plan of the mean loss over the posterior."""
+    factor = torch.from_numpy(factor).to(data.X)
+    size = max(1, MOST_NUMBERS // (len(factor) * len(data.baseline)))
+    clouds = [
+        plan.loss.cloud(deviations(network, factor, rows))
+        for rows in data.X.split(size)
+    ]
+    points = torch.cat([cloud.flatten(1) for cloud, _ in clouds])
+    rows = replace(data, target=torch.cat([data.target, points], dim=1))
+    return rows, replace(plan, loss=MeanLoss(plan.loss, clouds[0][1]))

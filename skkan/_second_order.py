@@ -108,9 +108,12 @@ def finished(candidate, data, plan, max_iter, monitor=None, rival=-math.inf):
     return replace(outcome, ceiling=candidate.ceiling)
 
 
-def at_mode(candidate, data, plan, max_iter, monitor=None):
-    """The candidate with its weights at their mode under its own prior."""
-    return _at_mode(_Walk(candidate, data, plan, monitor), candidate, max_iter)
+def at_mode(candidate, data, plan, max_iter, monitor=None, near=NEAR):
+    """The candidate with its weights at their mode under its own prior.
+
+    It is reached where the log posterior is at most `near` below it.
+    """
+    return _at_mode(_Walk(candidate, data, plan, monitor), candidate, max_iter, near)
 
 
 def _descend(walk, prior, max_iter):
@@ -178,13 +181,13 @@ def _learn(walk, prior, ceiling, tol, max_iter, rival):
     )
 
 
-def _at_mode(walk, candidate, max_iter):
+def _at_mode(walk, candidate, max_iter, near=NEAR):
     """The candidate with its weights at their mode, where its evidence is real."""
     prior, end = candidate.prior, min(max_iter, walk.n_iter + MOST_APPROACHING)
     while walk.n_iter < end and not walk.stopped:
         walk.solve(prior, STEPS_PER_UPDATE, end)
         posterior = walk.linearised().posterior(prior)
-        if walk.at_rest or posterior is None or posterior.decrement < NEAR:
+        if walk.at_rest or posterior is None or posterior.decrement < near:
             break
     posterior = walk.linearised().posterior(prior)
     return replace(

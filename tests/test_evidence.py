@@ -1,5 +1,6 @@
 """The evidence of linear models against the normal distribution's dense formulas."""
 
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,8 @@ from torch.autograd.functional import jacobian
 
 from skkan import KANNetwork
 from skkan._edge_kinds import basis_kind, penalty_spectrum
-from skkan._evidence import HYPER_RATE, LEAST, MOST, LinearisedModel, Prior
+from skkan._evidence import LEAST, MOST, LinearisedModel, Prior
+from skkan._hyperprior import ALIKE, RATE
 from skkan._losses import BinaryLogLoss, SquaredError
 from skkan._normal_equations import Rows, normal_equations
 
@@ -157,7 +159,7 @@ def test_deviance_and_decrement_are_those_of_the_mean(widths, rng):
 
 @pytest.mark.parametrize("widths", [[2, 1], [2, 2, 1]], ids=str)
 def test_evidence_of_classes_is_laplaces(widths, rng):
-    """Of the quadratic model, with a Gamma prior against logits without bound."""
+    """Of the quadratic model, with the density of precisions of like size."""
     problem = make_problem(rng, widths, loss=BinaryLogLoss())
     prior = Prior(random_prior(rng, problem.n_edges).precision, 1.0)
     P = dense_prior(problem, prior)
@@ -169,7 +171,15 @@ def test_evidence_of_classes_is_laplaces(widths, rng):
     mean = theta + step
     loss = problem.n_rows * problem.model.value
     expected = -(loss + gradient @ step + 0.5 * step @ curvature @ step)
-    expected -= 0.5 * mean @ P @ mean + HYPER_RATE * float(prior.precision.sum())
+    expected -= 0.5 * mean @ P @ mean
+    size = np.log(prior.precision[:, 0].numpy())
+    node = np.concatenate(
+        [np.repeat(np.arange(b) + 10 * b, a) for a, b in pairwise(widths)]
+    )
+    for one in np.unique(node):
+        alike = size[node == one]
+        expected -= ((alike - alike.mean()) ** 2).sum() / (2 * ALIKE**2)
+    expected -= RATE * float(prior.precision[:, 1:].sum())
     expected += 0.5 * (np.linalg.slogdet(P)[1] - np.linalg.slogdet(H)[1])
     outcome = problem.linearised.posterior(prior)
     assert_allclose(outcome.log_evidence, expected, rtol=1e-8)

@@ -1,5 +1,7 @@
 """Losses: values in closed form, gradients, best constant models."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
@@ -467,16 +469,55 @@ def test_noise_of_rows_held_out_is_that_of_normal_errors_without_outliers(rng):
 # Moderation
 
 
-def test_moderated_logits_give_the_mean_probability(rng):
-    """Against quadrature; the approximation is MacKay's, good to a hundredth or two."""
-    raw = torch.from_numpy(rng.normal(scale=4, size=(200, 2)))
-    deviations = torch.from_numpy(rng.normal(size=(2, 5, 200)))
-    moderated = BinaryLogLoss().moderated(raw, deviations)
-    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
-    spread = deviations.square().sum(1).sqrt().T.numpy()
-    logits = raw.numpy()[..., None] + spread[..., None] * nodes
-    mean = expit(logits) @ weights / weights.sum()
-    assert_allclose(torch.sigmoid(moderated).numpy(), mean, atol=0.025)
+@pytest.mark.parametrize("std", [0.3, 1.0, 3.0, 9.0])
+@pytest.mark.parametrize("raw", [-12.0, -2.0, 0.0, 0.7, 8.0])
+def test_moderated_logits_give_the_mean_probability(raw, std):
+    """Both probabilities, so that the small one is right where the other is near 1."""
+    deviations = torch.full((1, 1, 1), std, dtype=torch.float64)
+    moderated = float(BinaryLogLoss().moderated(torch.tensor([[raw]]), deviations))
+    for sign in (-1, 1):
+
+        def integrand(z, sign=sign):
+            return expit(sign * (raw + std * z)) * norm.pdf(z)
+
+        mean, _ = quad(integrand, -10, 10, epsabs=0, epsrel=1e-10, limit=500)
+        assert_allclose(expit(sign * moderated), mean, rtol=2e-5)
+
+
+def test_logits_that_do_not_vary_stay_as_they_are():
+    raw = torch.tensor([[-700.0], [-3.0], [0.0], [40.0]], dtype=torch.float64)
+    moderated = BinaryLogLoss().moderated(raw, torch.zeros(1, 2, 4).double())
+    assert_allclose(moderated.numpy(), raw.numpy(), rtol=1e-13, atol=1e-15)
+
+
+def test_classes_that_tie_are_moderated_without_a_division_by_zero():
+    """Their order is kept, and so is that of the others."""
+    raw = torch.tensor([[1.0, 1.0, -2.0]], dtype=torch.float64)
+    deviations = torch.tensor([[[1.0]], [[-1.0]], [[0.0]]], dtype=torch.float64)
+    moderated = MultinomialLogLoss().moderated(raw, deviations)
+    near = raw + torch.tensor([[1e-4, 0.0, 0.0]])
+    assert_allclose(
+        moderated, MultinomialLogLoss().moderated(near, deviations), rtol=1e-3
+    )
+
+
+@pytest.mark.parametrize("make", [BinaryLogLoss, MultinomialLogLoss])
+def test_cloud_has_the_covariance_of_the_posterior(make, rng):
+    """Of each output where they are independent, else of their differences."""
+    loss = make()
+    deviations = torch.from_numpy(rng.normal(size=(4, 6, 30)))
+    points, share = loss.cloud(deviations)
+    assert_allclose(share.sum(), 1.0, rtol=1e-14)
+    mean = torch.einsum("p,npa->na", share, points)
+    assert_allclose(mean, torch.zeros_like(mean), atol=1e-13)
+    if isinstance(loss, BinaryLogLoss):
+        variance = torch.einsum("p,npa->na", share, points.square())
+        assert_allclose(variance.T, deviations.square().sum(1), rtol=1e-12)
+        return
+    for one, other in combinations(range(4), 2):
+        apart = (points[..., one] - points[..., other]).square() @ share
+        expected = (deviations[one] - deviations[other]).square().sum(0)
+        assert_allclose(apart, expected, rtol=1e-10)
 
 
 def test_two_classes_are_moderated_as_their_difference(rng):

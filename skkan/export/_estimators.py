@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from skkan._classifier import KANClassifier
+from skkan._losses import SMALLEST_LEAD, even_nodes
 from skkan.export._inputs import Units
 from skkan.export._network import NetworkInGraph, Variance
 
@@ -98,10 +99,7 @@ def _of_classifier(graph, estimator, passed, raw, dtype):
     n_outputs, is_multilabel = len(estimator._baseline), estimator._multilabel
     label = _label(graph, estimator, raw, dtype)
     if hasattr(estimator, "_posterior_factor"):
-        variance = _variance(graph, estimator, passed, raw)
-        share = graph.node("Mul", variance, np.array(np.pi / 8))
-        share = graph.node("Sqrt", graph.node("Add", share, np.array(1.0)))
-        raw = graph.node("Div", raw, share)
+        raw = _moderated(graph, estimator, passed, raw)
     if n_outputs == 1 and not is_multilabel:
         raw = graph.node("Concat", graph.node("Neg", raw), raw, axis=0)
     if n_outputs > 1 and not is_multilabel:
@@ -145,16 +143,16 @@ def checked_classes(classes):
     )
 
 
-def _variance(graph, estimator, passed, raw):
-    """Variance that moderates each output, (n_outputs or 1, n_samples)."""
+def _moderated(graph, estimator, passed, raw):
+    """Logits of the mean probabilities; see the losses' `moderated`."""
     n_outputs = len(estimator._baseline)
     variance = Variance(graph, passed, estimator._posterior_factor)
     if n_outputs == 1 or estimator._multilabel:
         each = [variance.of_output(output) for output in range(n_outputs)]
-        return graph.node("Concat", *each, axis=0)
-    # Of the lead of the most probable class over the next.
+        return _logit_of_mean(graph, raw, graph.node("Concat", *each, axis=0))
+    # By the lead of the most probable class over the next.
     two = np.array([2])
-    _, leading = graph.node_of_several(2, "TopK", raw, two, axis=0)
+    largest, leading = graph.node_of_several(2, "TopK", raw, two, axis=0)
     classes = np.arange(n_outputs)[:, None]
     first, second = (
         graph.number(
@@ -164,7 +162,41 @@ def _variance(graph, estimator, passed, raw):
         )
         for place in (0, 1)
     )
-    return variance.of_combination(graph.node("Sub", first, second))
+    lead = graph.node(
+        "Sub", *(graph.node("Gather", largest, np.array([place])) for place in (0, 1))
+    )
+    lead = graph.node("Max", lead, np.array(SMALLEST_LEAD))
+    apart = variance.of_combination(graph.node("Sub", first, second))
+    share = graph.node("Div", _logit_of_mean(graph, lead, apart), lead)
+    return graph.node("Mul", raw, share)
+
+
+def _logit_of_mean(graph, logit, variance):
+    """Logit of the mean probability of normal logits, of the shape of `logit`."""
+    nodes, log_share = (each.numpy() for each in even_nodes())
+    last = np.array([-1])
+    std = graph.node("Unsqueeze", graph.node("Sqrt", variance), last)
+    logits = graph.node(
+        "Add", graph.node("Unsqueeze", logit, last), graph.node("Mul", std, nodes)
+    )
+
+    # log sigmoid(x) = min(x, 0) - log(1 + exp(-|x|)), of nodes that runtimes have.
+    tail = graph.node("Exp", graph.node("Neg", graph.node("Abs", logits)))
+    tail = graph.node("Log", graph.node("Add", tail, np.array(1.0)))
+    yes, no = (
+        graph.node(
+            "ReduceLogSumExp",
+            graph.node(
+                "Add",
+                graph.node("Sub", graph.node("Min", side, np.array(0.0)), tail),
+                log_share,
+            ),
+            last,
+            keepdims=0,
+        )
+        for side in (logits, graph.node("Neg", logits))
+    )
+    return graph.node("Sub", yes, no)
 
 
 def _rows(graph, block, dtype, n_columns):
