@@ -144,7 +144,8 @@ class KANClassifier(ClassifierMixin, BaseKAN):
     loss_curve_ : list of float
         Penalised training loss after each iteration (for "adam" its mean during the
         pass), grid updates and, with "lm", the choice among starts, growing subsamples
-        and the steps from the mode of the posterior to its mean left out; `alpha` may change from one to the next, in nats per row.
+        and the steps from the mode of the posterior to its mean left out; `alpha` may
+        change from one to the next, in nats per row.
     loss_ : float
         The last value of `loss_curve_`.
     validation_loss_curve_ : list of float or None
@@ -202,10 +203,10 @@ class KANClassifier(ClassifierMixin, BaseKAN):
     With "lm" the posterior of the weights is Gaussian, by Laplace's method. Where
     classes are nearly separable the true one is skewed; with up to 10,000 rows, and
     alpha "auto" or an array, the fitted weights are therefore not its mode but its
-    mean, by the variational correction of van Niekerk and Rue, and "auto" is learnt once
-    more around that; with `early_stopping` they are what validates best. The sizes of curves that enter the same node are
-    taken to be alike: the logarithms of their strengths are normal around their mean,
-    with a deviation of 2.
+    mean, by the variational correction of van Niekerk and Rue, and "auto" is learnt
+    once more around that; with `early_stopping` they are what validates best. The sizes
+    of curves that enter the same node are taken to be alike: the logarithms of their
+    strengths are normal around their mean, with a deviation of 2.
 
     Cells of X may be missing (NaN). Every edge that leaves a feature with missing cells
     in the training rows learns its value there, as a deviation from its mean over the
