@@ -11,6 +11,7 @@ import torch
 from skkan._losses import Loss
 from skkan._posterior import deviations, laplace_posterior
 from skkan._second_order import Candidate, at_mode, finished
+from skkan.solvers import DivergenceError
 
 MOST_ROWS = 10_000  # beyond which mean and mode are next to the same
 MOST_NUMBERS = 2**22  # in the deviations of a block of rows
@@ -95,7 +96,8 @@ def at_posterior_mean(network, data, plan, prior, factor):
     Returns
     -------
     network : KANNetwork
-        The given one where there is no difference; see `has_mean`.
+        The given one where there is no difference, see `has_mean`, or a divergence
+        forbids it.
     n_iter : int
 
     References
@@ -106,7 +108,10 @@ def at_posterior_mean(network, data, plan, prior, factor):
     if not has_mean(data, plan):
         return network, 0
     around = _around(network, data, plan, factor)
-    outcome = at_mode(Candidate(network, prior), *around, MOST_STEPS, near=NEAR)
+    try:
+        outcome = at_mode(Candidate(network, prior), *around, MOST_STEPS, near=NEAR)
+    except DivergenceError:  # the mode is a model, too
+        return network, 0
     return outcome.network, outcome.n_iter
 
 
@@ -126,7 +131,8 @@ def learnt_at_mean(candidate, data, plan):
     Returns
     -------
     Candidate
-        The given one where rounding forbids it, or there is no difference.
+        The given one where rounding or a divergence forbids it, or there is no
+        difference.
     """
     if not (has_mean(data, plan) and plan.learns_alpha):
         return candidate
@@ -135,10 +141,12 @@ def learnt_at_mean(candidate, data, plan):
     if posterior is None:
         return candidate
     around = _around(network, data, plan, posterior.factor)
-    mean = at_mode(Candidate(network, prior), *around, MOST_STEPS)
-    learnt = finished(mean, *around, MOST_LEARNING_STEPS)
-    back = Candidate(network, learnt.prior)
-    outcome = at_mode(back, data, plan, MOST_STEPS, near=NEAR)
+    try:
+        mean = at_mode(Candidate(network, prior), *around, MOST_STEPS)
+        learnt = finished(mean, *around, min(MOST_LEARNING_STEPS, plan.max_iter))
+        outcome = at_mode(learnt, data, plan, MOST_STEPS, near=NEAR)
+    except DivergenceError:
+        return candidate
     n_iter = mean.n_iter + learnt.n_iter + outcome.n_iter
     return replace(outcome, n_iter=n_iter)
 

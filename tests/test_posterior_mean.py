@@ -11,6 +11,7 @@ from sklearn.metrics import log_loss
 from skkan import KANClassifier, KANRegressor
 from skkan._losses import BinaryLogLoss, MultinomialLogLoss
 from skkan._posterior_mean import MOST_ROWS, MeanLoss
+from skkan.solvers import DivergenceError
 
 every_loss = pytest.mark.parametrize(
     ("loss", "n_outputs"),
@@ -126,3 +127,19 @@ def test_losses_with_a_noise_have_their_mean_at_the_mode(monkeypatch, rng):
     first = KANRegressor((), random_state=0).fit(X, y).predict(X)
     monkeypatch.setattr("skkan._posterior_mean.MOST_ROWS", 0)
     assert_array_equal(KANRegressor((), random_state=0).fit(X, y).predict(X), first)
+
+
+def test_where_the_way_to_the_mean_diverges_the_mode_stays(monkeypatch, rng):
+    """As it does with more rows than the mean is worth."""
+    X = rng.normal(size=(60, 2))
+    y = X[:, 0] + 0.5 * rng.normal(size=60) > 0
+
+    def diverge(*_args, **_settings):
+        raise DivergenceError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("skkan._posterior_mean.at_mode", diverge)
+        first = KANClassifier((), random_state=0).fit(X, y)
+    monkeypatch.setattr("skkan._posterior_mean.MOST_ROWS", 0)
+    second = KANClassifier((), random_state=0).fit(X, y)
+    assert_array_equal(first.predict_proba(X), second.predict_proba(X))
