@@ -550,9 +550,9 @@ def _logit_of_mean(raw, variance):
     """
     nodes, log_share = (each.to(raw) for each in even_nodes())
     logits = raw.unsqueeze(-1) + variance.sqrt().unsqueeze(-1) * nodes
-    yes = torch.logsumexp(functional.logsigmoid(logits) + log_share, -1)
-    no = torch.logsumexp(functional.logsigmoid(-logits) + log_share, -1)
-    return yes - no
+    log_yes = functional.logsigmoid(logits) + log_share
+    log_no = log_yes - logits
+    return torch.logsumexp(log_yes, -1) - torch.logsumexp(log_no, -1)
 
 
 def _class_share(target, sample_weight, n_classes):
