@@ -11,9 +11,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from torch.nn import functional
 
 from skkan._checks import checked_labels, fit_context
+from skkan._class_losses import BinaryLogLoss, MultinomialLogLoss
 from skkan._dask_input import over_chunks
 from skkan._estimator import BaseKAN
-from skkan._losses import BinaryLogLoss, MultinomialLogLoss
 from skkan._rows import without_zero_weights
 from skkan._scaling import AffineScaling
 

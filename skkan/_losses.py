@@ -14,7 +14,6 @@ from torch.nn import functional
 
 from skkan._scaling import NORMAL_MEDIAN
 
-PRIOR_COUNT = 0.5  # added to each class (Jeffreys), so that an absent one stays finite
 # Logarithms beyond which an exponential goes on as its Taylor polynomial of second
 # order. No mean is so far from that of all rows; steps that try it stay finite.
 LARGEST_LOG = 50.0
@@ -35,11 +34,6 @@ OUTLYING = 4.0  # deviations of the noise, from which a residual counts as this 
 SIMILAR = 1.25  # ratio of spreads that are not worth another training
 MOST_REWEIGHTINGS = 100
 EXACT = 1e-12  # width of a smoothing that does not show
-# Of the even rule for the mean of a logistic function: outermost node, in deviations,
-# and number.
-LAST_NODE, N_EVEN_NODES = 8.0, 101
-SMALLEST_LEAD = 1e-6  # of one class before another, in logits
-N_NODES = 7  # of the Gauss-Hermite rule for means of one output over a posterior
 
 
 class Loss(ABC):
@@ -460,104 +454,6 @@ class Pinball(NoisyLoss):
     @property
     def exact(self):
         return replace(self, width=EXACT)
-
-
-class BinaryLogLoss(Loss):
-    """Negative log-likelihood of independent yes-no labels under the logit link."""
-
-    def value(self, raw, target):
-        return (functional.softplus(raw) - target * raw).sum(1)
-
-    def gradient(self, raw, target):
-        return torch.sigmoid(raw) - target
-
-    def curvature_root(self, raw, target):
-        probability = torch.sigmoid(raw)
-        return torch.diag_embed((probability * torch.sigmoid(-raw)).sqrt())
-
-    def inverse_link(self, raw):
-        return torch.sigmoid(raw)
-
-    def baseline(self, target, sample_weight):
-        return torch.logit(_class_share(target, sample_weight, 2))
-
-    def moderated(self, raw, deviations):
-        return _logit_of_mean(raw, deviations.square().sum(1).T)
-
-    def cloud(self, deviations):
-        # Outputs add up, so that those of a point need not go together.
-        nodes, share = np.polynomial.hermite_e.hermegauss(N_NODES)
-        std = deviations.square().sum(1).sqrt().T
-        points = std.unsqueeze(1) * std.new_tensor(nodes).unsqueeze(1)
-        return points, std.new_tensor(share / share.sum())
-
-
-class MultinomialLogLoss(Loss):
-    """Negative log-likelihood of one class of several under the softmax link."""
-
-    def value(self, raw, target):
-        return torch.logsumexp(raw, dim=1) - (target * raw).sum(1)
-
-    def gradient(self, raw, target):
-        return torch.softmax(raw, dim=1) - target
-
-    def curvature_root(self, raw, target):
-        # diag(p) - p p^T = R^T R with R = diag(sqrt(p)) (1 - 1 p^T)
-        probability = torch.softmax(raw, dim=1)
-        identity = torch.eye(raw.shape[1], dtype=raw.dtype, device=raw.device)
-        centring = identity - probability.unsqueeze(1)
-        return probability.sqrt().unsqueeze(2) * centring
-
-    def inverse_link(self, raw):
-        return torch.softmax(raw, dim=1)
-
-    def baseline(self, target, sample_weight):
-        return torch.log(_class_share(target, sample_weight, target.shape[1]))
-
-    def moderated(self, raw, deviations):
-        # By the lead of the most probable class, so that the order stays.
-        (most, next_most), (first, second) = (part.T for part in raw.topk(2, dim=1))
-        row = torch.arange(len(raw), device=raw.device)
-        apart = deviations[first, :, row] - deviations[second, :, row]
-        lead = (most - next_most).clamp(min=SMALLEST_LEAD)
-        share = _logit_of_mean(lead, apart.square().sum(1)) / lead
-        return raw * share.unsqueeze(1)
-
-    def cloud(self, deviations):
-        # On the principal axes of what tells classes apart, at distances that give
-        # their covariance.
-        apart = deviations - deviations.mean(0)
-        covariance = torch.einsum("apn,bpn->nab", apart, apart)
-        squares, axes = torch.linalg.eigh(covariance)
-        n_axes = len(deviations) - 1  # along the first one all outputs are the same
-        length = (n_axes * squares[:, 1:].clamp(min=0.0)).sqrt()
-        points = length.unsqueeze(2) * axes[:, :, 1:].mT
-        share = points.new_full((2 * n_axes,), 0.5 / n_axes)
-        return torch.cat([points, -points], dim=1), share
-
-
-def even_nodes():
-    """Nodes of a trapezoidal rule for the standard normal, and logs of their shares."""
-    nodes = torch.linspace(-LAST_NODE, LAST_NODE, N_EVEN_NODES, dtype=torch.float64)
-    return nodes, torch.log_softmax(-0.5 * nodes.square(), dim=0)
-
-
-def _logit_of_mean(raw, variance):
-    """Logit of the mean probability, where logits are normal around `raw`.
-
-    By the trapezoidal rule, which converges exponentially: for variances up to 100 it
-    is exact to 1e-5.
-    """
-    nodes, log_share = (each.to(raw) for each in even_nodes())
-    logits = raw.unsqueeze(-1) + variance.sqrt().unsqueeze(-1) * nodes
-    log_yes = functional.logsigmoid(logits) + log_share
-    log_no = log_yes - logits
-    return torch.logsumexp(log_yes, -1) - torch.logsumexp(log_no, -1)
-
-
-def _class_share(target, sample_weight, n_classes):
-    count = sample_weight @ target + PRIOR_COUNT
-    return count / (sample_weight.sum() + PRIOR_COUNT * n_classes)
 
 
 def _mean_of_log(raw):

@@ -34,6 +34,7 @@ ORDER = [
     "_network",
     "_activity",
     "_losses",
+    "_class_losses",
     "_edge_kinds",
     "_penalties",
     "_backward",
@@ -127,6 +128,7 @@ MODEL = {
 }
 OPTIMISATION = {
     "_losses",
+    "_class_losses",
     "_edge_kinds",
     "_penalties",
     "_backward",

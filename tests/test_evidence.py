@@ -11,10 +11,11 @@ from scipy.stats import multivariate_normal
 from torch.autograd.functional import jacobian
 
 from skkan import KANNetwork
+from skkan._class_losses import BinaryLogLoss
 from skkan._edge_kinds import basis_kind, penalty_spectrum
 from skkan._evidence import LEAST, MOST, LinearisedModel, Prior
 from skkan._hyperprior import ALIKE, RATE
-from skkan._losses import BinaryLogLoss, SquaredError
+from skkan._losses import SquaredError
 from skkan._normal_equations import Rows, normal_equations
 
 # Widths of networks that are linear in their weights, and of others, of which the

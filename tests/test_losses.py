@@ -18,19 +18,17 @@ from sklearn.metrics import (
 )
 from torch.autograd.functional import hessian, jacobian
 
+from skkan._class_losses import PRIOR_COUNT, BinaryLogLoss, MultinomialLogLoss
 from skkan._losses import (
     HUBER_DELTA,
     LARGEST_LOG,
     LEAST_SPREAD,
     NEAR_SHARE,
     NEAR_WIDTH,
-    PRIOR_COUNT,
     REGRESSION_LOSSES,
     SMOOTHING,
-    BinaryLogLoss,
     GammaDeviance,
     Huber,
-    MultinomialLogLoss,
     Pinball,
     PoissonDeviance,
     SquaredError,

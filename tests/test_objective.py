@@ -14,7 +14,8 @@ from skkan import (
     _rows,
     _threads,
 )
-from skkan._losses import REGRESSION_LOSSES, BinaryLogLoss, MultinomialLogLoss
+from skkan._class_losses import BinaryLogLoss, MultinomialLogLoss
+from skkan._losses import REGRESSION_LOSSES
 from skkan._objective import Objective
 from skkan._penalties import QuadraticPenalty, quadratic_form
 

@@ -9,7 +9,7 @@ from sklearn.datasets import load_iris
 from sklearn.metrics import log_loss
 
 from skkan import KANClassifier, KANRegressor
-from skkan._losses import BinaryLogLoss, MultinomialLogLoss
+from skkan._class_losses import BinaryLogLoss, MultinomialLogLoss
 from skkan._posterior_mean import MOST_ROWS, MeanLoss
 from skkan.solvers import DivergenceError
 

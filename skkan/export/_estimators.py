@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from skkan._class_losses import SMALLEST_LEAD, even_nodes
 from skkan._classifier import KANClassifier
-from skkan._losses import SMALLEST_LEAD, even_nodes
 from skkan.export._inputs import Units
 from skkan.export._network import NetworkInGraph, Variance
 
