@@ -4,6 +4,8 @@ Classes have no noise that is to be learnt. How uncertain a raw output is shows 
 probability, which is the mean over the posterior.
 """
 
+from abc import abstractmethod
+
 import numpy as np
 import torch
 from torch.nn import functional
@@ -14,11 +16,47 @@ PRIOR_COUNT = 0.5  # added to each class (Jeffreys), so that an absent one stays
 # Of the even rule for the mean of a logistic function: outermost node, in deviations,
 # and number.
 LAST_NODE, N_EVEN_NODES = 8.0, 101
-SMALLEST_LEAD = 1e-6  # of one class before another, in logits
+SMALLEST_LEAD = 0.1  # of one class before another, in logits, that is told from a tie
+SMALLEST_SHARE = 1e-290  # probability next to which logarithms still have all digits
 N_NODES = 7  # of the Gauss-Hermite rule for means of one output over a posterior
 
 
-class BinaryLogLoss(Loss):
+class ClassLoss(Loss):
+    """A negative log-likelihood of classes, whose prior is all that can be learnt."""
+
+    @abstractmethod
+    def cloud(self, deviations):
+        """Deviations of the raw output whose mean stands for that over a posterior.
+
+        Parameters
+        ----------
+        deviations : Tensor of shape (n_outputs, n_parameters, n_samples)
+            As for `moderated`.
+
+        Returns
+        -------
+        points : Tensor of shape (n_samples, n_points, n_outputs)
+        share : Tensor of shape (n_points,)
+            They sum to one.
+        """
+
+    @abstractmethod
+    def mean_hessian(self, raw, share):
+        """Hessian of the value with respect to the raw output, as a mean over points.
+
+        Parameters
+        ----------
+        raw : Tensor of shape (n_samples, n_points, n_outputs)
+        share : Tensor of shape (n_points,)
+            They sum to one.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_outputs, n_outputs)
+        """
+
+
+class BinaryLogLoss(ClassLoss):
     """Negative log-likelihood of independent yes-no labels under the logit link."""
 
     def value(self, raw, target):
@@ -47,8 +85,12 @@ class BinaryLogLoss(Loss):
         points = std.unsqueeze(1) * std.new_tensor(nodes).unsqueeze(1)
         return points, std.new_tensor(share / share.sum())
 
+    def mean_hessian(self, raw, share):
+        variance = torch.sigmoid(raw) * torch.sigmoid(-raw)
+        return torch.diag_embed(torch.einsum("p,npa->na", share, variance))
 
-class MultinomialLogLoss(Loss):
+
+class MultinomialLogLoss(ClassLoss):
     """Negative log-likelihood of one class of several under the softmax link."""
 
     def value(self, raw, target):
@@ -91,24 +133,31 @@ class MultinomialLogLoss(Loss):
         share = points.new_full((2 * n_axes,), 0.5 / n_axes)
         return torch.cat([points, -points], dim=1), share
 
+    def mean_hessian(self, raw, share):
+        probability = torch.softmax(raw, dim=2)
+        weighted = share.unsqueeze(1) * probability
+        return torch.diag_embed(weighted.sum(1)) - weighted.mT @ probability
+
 
 def even_nodes():
-    """Nodes of a trapezoidal rule for the standard normal, and logs of their shares."""
+    """Nodes of a trapezoidal rule for the standard normal, and their shares."""
     nodes = torch.linspace(-LAST_NODE, LAST_NODE, N_EVEN_NODES, dtype=torch.float64)
-    return nodes, torch.log_softmax(-0.5 * nodes.square(), dim=0)
+    return nodes, torch.softmax(-0.5 * nodes.square(), dim=0)
 
 
 def _logit_of_mean(raw, variance):
     """Logit of the mean probability, where logits are normal around `raw`.
 
     By the trapezoidal rule, which converges exponentially: for variances up to 100 it
-    is exact to 1e-5.
+    is exact to 1e-5. The rule gives the smaller of the two probabilities, of which
+    nothing cancels. Below all numbers it is that of exp(-logit), whose mean is known.
     """
-    nodes, log_share = (each.to(raw) for each in even_nodes())
-    logits = raw.unsqueeze(-1) + variance.sqrt().unsqueeze(-1) * nodes
-    log_yes = functional.logsigmoid(logits) + log_share
-    log_no = log_yes - logits
-    return torch.logsumexp(log_yes, -1) - torch.logsumexp(log_no, -1)
+    nodes, share = (each.to(raw) for each in even_nodes())
+    lead, std = raw.abs(), variance.sqrt()
+    less = torch.sigmoid(-lead.unsqueeze(-1) - std.unsqueeze(-1) * nodes) @ share
+    logit = torch.log1p(-less) - less.log()
+    logit = torch.where(less > SMALLEST_SHARE, logit, lead - variance / 2)
+    return torch.where(raw < 0, -logit, logit)
 
 
 def _class_share(target, sample_weight, n_classes):

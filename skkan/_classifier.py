@@ -104,7 +104,8 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         Largest number of iterations in each stage: steps of "lm", those on coarser
         grids and on subsamples included, steps of "lbfgs", passes over the rows of
         "adam". It bounds each training of a search for the structure; from 30 on, the
-        networks that are averaged take what they need.
+        networks that are averaged take what they need. Where training has converged,
+        the way to the mean of the posterior, see Notes, takes up to 150 steps more.
     tol : float, default=1e-3
         A search ends when the objective (with `early_stopping`, the validation loss)
         has not fallen by this fraction within `n_iter_no_change` iterations.
@@ -147,7 +148,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         and the steps from the mode of the posterior to its mean left out; `alpha` may
         change from one to the next, in nats per row.
     loss_ : float
-        The last value of `loss_curve_`.
+        The last value of `loss_curve_`, at the mode of the posterior; see Notes.
     validation_loss_curve_ : list of float or None
         Validation loss after each iteration, without penalties.
     validation_scores_ : list of float or None
@@ -201,12 +202,13 @@ class KANClassifier(ClassifierMixin, BaseKAN):
     is allowed to.
 
     With "lm" the posterior of the weights is Gaussian, by Laplace's method. Where
-    classes are nearly separable the true one is skewed; with up to 10,000 rows, and
-    alpha "auto" or an array, the fitted weights are therefore not its mode but its
-    mean, by the variational correction of van Niekerk and Rue, and "auto" is learnt
-    once more around that; with `early_stopping` they are what validates best. The sizes
-    of curves that enter the same node are taken to be alike: the logarithms of their
-    strengths are normal around their mean, with a deviation of 2.
+    classes are nearly separable the true one is skewed; with up to 10,000 rows, rows *
+    outputs * parameters^2 up to 1e10, and alpha "auto" or an array, the fitted weights
+    are therefore not its mode but its mean, by the variational correction of van
+    Niekerk and Rue, and "auto" is learnt once more around that; with `early_stopping`
+    they are what validates best. The sizes of curves that enter the same node are taken
+    to be alike: the logarithms of their strengths are normal around their mean, with a
+    deviation of 2.
 
     Cells of X may be missing (NaN). Every edge that leaves a feature with missing cells
     in the training rows learns its value there, as a deviation from its mean over the

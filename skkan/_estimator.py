@@ -261,11 +261,11 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
             for line in progress:
                 line.close()
         start = replace(start, plan=plan)
-        result, uncertain = self._with_uncertainty(result, start)
+        result = self._settled(result, start)
         fitted = {
             **attributes(result.network),
             **report(result, start.data),
-            **uncertain,
+            **result.uncertainty,
             "_layer_sizes": self._asked_layer_sizes(earlier),
             "_grid_eps": plan.grid_eps,
             "_solver_state": None,
@@ -296,6 +296,8 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
             )
             plan = replace(plan, loss=result.loss)
         if self.prune_threshold is not None and not result.interrupted:
+            if not (only_prune or plan.loss.has_noise):  # prune what a fit would leave
+                result = self._settled(result, replace(start, plan=plan))
             result, plan = pruned(
                 result,
                 start.data,
@@ -396,13 +398,25 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
             observers=observers,
         )
 
-    def _with_uncertainty(self, result, start):
-        """The result at the mean of its posterior, and the attributes of that."""
-        if self.early_stopping:  # keeps what validates best, wherever that is
-            return result, self._uncertainty(result, start)
-        result = relearnt(result, start.data, start.plan)
-        uncertain = self._uncertainty(result, start)
-        return at_mean(result, start.data, start.plan, uncertain), uncertain
+    def _settled(self, result, start):
+        """The result at the mean of its posterior, with the attributes of that.
+
+        With early stopping it stays where it validates best, and after an interruption
+        where it is.
+        """
+        if result.uncertainty is not None:
+            return result
+        settled, stays = result, self.early_stopping
+        try:
+            if not stays:
+                settled = relearnt(result, start.data, start.plan)
+            uncertain = self._uncertainty(settled, start)
+            if not stays:
+                settled = at_mean(settled, start.data, start.plan, uncertain)
+        except KeyboardInterrupt:
+            settled = replace(result, interrupted=True)
+            uncertain = self._uncertainty(settled, start)
+        return replace(settled, uncertainty=uncertain)
 
     def _uncertainty(self, result, start):
         attributes = uncertainty(result, start.data, start.plan, start.frame)

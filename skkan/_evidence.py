@@ -303,8 +303,8 @@ class LinearisedModel:
             squares = weights.squeeze(1).square() / share
             gains[chosen.to(root.device)] = -0.5 * (share.log() + squares).sum(1)
         if not self._has_noise:
-            densities = self._hyperprior.log_densities(prior.precision)
-            gains = gains - densities[groups.to(root.device)].sum(1)
+            groups = groups.to(root.device)
+            gains = gains + self._hyperprior.removal_gains(prior.precision, groups)
         return gains
 
     def weights_without(self, posterior, edges):

@@ -73,6 +73,31 @@ class Hyperprior:
         density = density - RATE * precision[:, 1:].sum(1)
         return torch.where(self._exists, density, 0.0)
 
+    def removal_gains(self, precision, groups):
+        """What the removal of several edges together adds to the log density.
+
+        Those that stay move to their own mean. With the deviations d of the logarithms
+        from the mean of n edges, the removal of k takes sum(d^2) + sum(d)^2 / (n - k)
+        from the sum of squares.
+
+        Parameters
+        ----------
+        precision : Tensor of shape (n_edges, 3)
+        groups : Tensor of int of shape (n_groups, n_members)
+            Positions of the edges of each group, all of which exist.
+
+        Returns
+        -------
+        Tensor of shape (n_groups,)
+        """
+        size = precision[:, 0].log()
+        gone = self._member[:, groups]
+        apart = gone * (size - self._means(size))[groups]
+        left = self._member.sum(1, keepdim=True) - gone.sum(2)
+        squares = apart.square().sum(2) + apart.sum(2).square() / left.clamp(min=1)
+        rates = RATE * precision[:, 1:].sum(1)[groups].sum(1)
+        return 0.5 / ALIKE**2 * squares.sum(0) + rates
+
     def proposal(self, precision, explained, used):
         """Precisions that balance what the data say of them and this density.
 

@@ -123,25 +123,6 @@ class Loss(ABC):
         """
         return raw
 
-    def cloud(self, deviations):
-        """Deviations of the raw output whose mean stands for that over a posterior.
-
-        Only losses without a noise have one: the mean of a posterior is taken to be its
-        mode otherwise.
-
-        Parameters
-        ----------
-        deviations : Tensor of shape (n_outputs, n_parameters, n_samples)
-            As for `moderated`.
-
-        Returns
-        -------
-        points : Tensor of shape (n_samples, n_points, n_outputs)
-        share : Tensor of shape (n_points,)
-            They sum to one.
-        """
-        raise NotImplementedError
-
     @property
     def exact(self):
         """The loss without any smoothing."""

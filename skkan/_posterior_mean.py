@@ -8,16 +8,18 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from skkan._class_losses import ClassLoss
 from skkan._losses import Loss
 from skkan._posterior import deviations, laplace_posterior
 from skkan._second_order import Candidate, at_mode, finished
 from skkan.solvers import DivergenceError
 
 MOST_ROWS = 10_000  # beyond which mean and mode are next to the same
+MOST_PRODUCTS = 1e10  # rows * outputs * parameters^2, for a second or two in all
 MOST_NUMBERS = 2**22  # in the deviations of a block of rows
 MOST_STEPS, MOST_LEARNING_STEPS = 30, 60  # of the solver
 NEAR = 1e-3  # of the log posterior below its mode, as clouds depend on where that is
-SMALLEST_SHARE = 1e-12  # of the largest curvature of a row, where rounding begins
+RIDGE, TINY = 1e-12, 1e-300  # on the curvature of a row, relative and absolute
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,29 +31,29 @@ class MeanLoss(Loss):
 
     Parameters
     ----------
-    loss : Loss
+    loss : ClassLoss
     share : Tensor of shape (n_points,)
         They sum to one.
     """
 
-    loss: Loss
+    loss: ClassLoss
     share: torch.Tensor
 
     def value(self, raw, target):
-        values = self.loss.value(*self._at_points(raw, target))
+        values = self.loss.value(*self._in_turn(raw, target))
         return values.view(len(raw), -1) @ self.share
 
     def gradient(self, raw, target):
-        slopes = self.loss.gradient(*self._at_points(raw, target))
-        return self._mean(slopes.view(len(raw), -1, raw.shape[1]))
+        slopes = self.loss.gradient(*self._in_turn(raw, target))
+        slopes = slopes.view(len(raw), -1, raw.shape[1])
+        return torch.einsum("p,npa->na", self.share, slopes)
 
     def curvature_root(self, raw, target):
-        root = self.loss.curvature_root(*self._at_points(raw, target))
-        mean = self._mean((root.mT @ root).view(len(raw), len(self.share), -1))
-        squares, axes = torch.linalg.eigh(mean.view(len(raw), *root.shape[1:]))
-        least = SMALLEST_SHARE * squares.amax(1, keepdim=True)
-        squares = torch.where(squares > least, squares, 0.0)
-        return squares.sqrt().unsqueeze(2) * axes.mT
+        hessian = self.loss.mean_hessian(self._at_points(raw, target), self.share)
+        # All outputs can rise together without a difference.
+        ridge = RIDGE * hessian.diagonal(dim1=1, dim2=2).amax(1) + TINY
+        hessian.diagonal(dim1=1, dim2=2).add_(ridge.unsqueeze(1))
+        return torch.linalg.cholesky(hessian, upper=True)
 
     def inverse_link(self, raw):
         return self.loss.inverse_link(raw)
@@ -60,20 +62,23 @@ class MeanLoss(Loss):
         return self.loss.baseline(target, sample_weight)
 
     def _at_points(self, raw, target):
+        """Raw outputs of all points, (n_samples, n_points, n_outputs)."""
+        cloud = target[:, raw.shape[1] :]
+        return cloud.view(len(raw), len(self.share), -1) + raw.unsqueeze(1)
+
+    def _in_turn(self, raw, target):
         """Raw outputs and targets of all points, one after the other."""
-        n_outputs, n_points = raw.shape[1], len(self.share)
-        own, cloud = target[:, :n_outputs], target[:, n_outputs:]
-        points = cloud.view(len(raw), n_points, n_outputs) + raw.unsqueeze(1)
-        own = own.unsqueeze(1).expand_as(points)
+        points = self._at_points(raw, target)
+        own = target[:, : raw.shape[1]].unsqueeze(1).expand_as(points)
         return points.flatten(0, 1), own.flatten(0, 1)
 
-    def _mean(self, values):
-        return torch.einsum("p,npa->na", self.share, values)
 
-
-def has_mean(data, plan):
-    """Whether there is a mean that differs from the mode and can be told."""
-    return not plan.loss.has_noise and data.n_rows <= MOST_ROWS
+def has_mean(network, data, plan):
+    """Whether there is a mean that differs from the mode, and affordable."""
+    if plan.loss.has_noise or data.n_rows > MOST_ROWS:
+        return False
+    products = data.n_rows * len(data.baseline) * network.n_parameters**2
+    return products <= MOST_PRODUCTS
 
 
 def at_posterior_mean(network, data, plan, prior, factor):
@@ -105,7 +110,7 @@ def at_posterior_mean(network, data, plan, prior, factor):
     J. van Niekerk and H. Rue, Low-rank Variational Bayes Correction to the Laplace
     Method, Journal of Machine Learning Research 25, 2024.
     """
-    if not has_mean(data, plan):
+    if not has_mean(network, data, plan):
         return network, 0
     around = _around(network, data, plan, factor)
     try:
@@ -134,7 +139,7 @@ def learnt_at_mean(candidate, data, plan):
         The given one where rounding or a divergence forbids it, or there is no
         difference.
     """
-    if not (has_mean(data, plan) and plan.learns_alpha):
+    if not (has_mean(candidate.network, data, plan) and plan.learns_alpha):
         return candidate
     network, prior = candidate.network, candidate.prior
     posterior = laplace_posterior(network, data, plan, prior, candidate.objective)

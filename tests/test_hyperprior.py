@@ -34,7 +34,8 @@ def test_proposal_balances_evidence_and_expectation(rng):
 
     for members in ([0, 1, 2], [3, 4]):
         best = minimize(minus_objective, size[members], args=(members,), tol=1e-12)
-        assert_allclose(proposal[members, 0].log(), best.x, atol=0.02)
+        # The proposal ends where its steps are below 1e-3.
+        assert_allclose(proposal[members, 0].log(), best.x, atol=3e-3)
     assert_allclose(
         proposal[:, 1:],
         (precision * explained / (used + 2 * RATE))[:, 1:],
@@ -82,3 +83,17 @@ def test_removed_edges_are_no_measure(removed, rng):
     expected = expected - RATE * precision[left, 1:].sum(1)
     assert_allclose(density[left], expected, rtol=1e-12)
     assert not density[removed].any()
+
+
+def test_gain_of_a_removal_is_the_difference_of_two_densities(rng):
+    """Those that stay, of the same node, move to their own mean."""
+    groups = torch.tensor([0, 0, 0, 1, 1])
+    precision = random_precisions(rng, 5)
+    whole = Hyperprior(groups).log_densities(precision).sum()
+    removed = torch.tensor([[0, 1], [2, 4], [3, 4]])
+    gains = Hyperprior(groups).removal_gains(precision, removed)
+    for edges, gain in zip(removed, gains, strict=True):
+        left = groups.clone()
+        left[edges] = -1
+        expected = Hyperprior(left).log_densities(precision).sum() - whole
+        assert_allclose(gain, expected, rtol=1e-12)

@@ -472,7 +472,8 @@ def test_noise_of_rows_held_out_is_that_of_normal_errors_without_outliers(rng):
 def test_moderated_logits_give_the_mean_probability(raw, std):
     """Both probabilities, so that the small one is right where the other is near 1."""
     deviations = torch.full((1, 1, 1), std, dtype=torch.float64)
-    moderated = float(BinaryLogLoss().moderated(torch.tensor([[raw]]), deviations))
+    logit = torch.tensor([[raw]], dtype=torch.float64)
+    moderated = float(BinaryLogLoss().moderated(logit, deviations))
     for sign in (-1, 1):
 
         def integrand(z, sign=sign):
@@ -483,8 +484,8 @@ def test_moderated_logits_give_the_mean_probability(raw, std):
 
 
 def test_logits_that_do_not_vary_stay_as_they_are():
-    raw = torch.tensor([[-700.0], [-3.0], [0.0], [40.0]], dtype=torch.float64)
-    moderated = BinaryLogLoss().moderated(raw, torch.zeros(1, 2, 4).double())
+    raw = torch.tensor([[-1e5], [-700.0], [-3.0], [0.0], [40.0]], dtype=torch.float64)
+    moderated = BinaryLogLoss().moderated(raw, torch.zeros(1, 2, 5).double())
     assert_allclose(moderated.numpy(), raw.numpy(), rtol=1e-13, atol=1e-15)
 
 

@@ -293,6 +293,17 @@ def test_moderated_probabilities(settings, target, table, rng):
         assert_equal_predictions(model, np.vstack([X, beyond]), **kind)
 
 
+def test_classes_that_nearly_tie_are_moderated_in_single_precision(rng):
+    """Columns that tell nothing of two common classes and a rare one."""
+    X, X_new = rng.normal(size=(2, 600, 2))
+    y = np.repeat([0, 1, 2], [290, 290, 20])
+    model = KANClassifier((), random_state=0).fit(X, y)
+    onnx = to_onnx(model, arithmetic=np.float32)
+    _, probability = run(onnx, X_new.astype(np.float32))
+    expected = model.predict_proba(X_new.astype(np.float32))
+    assert_allclose(probability, expected, atol=5e-6)
+
+
 @pytest.mark.parametrize(
     "classes", [[3, 7], [2.0, 5.0], [False, True], ["no", "yes"]], ids=str
 )

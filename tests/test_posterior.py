@@ -269,12 +269,18 @@ def test_removed_edges_count_for_nothing(widths, has_noise, rng):
     assert_allclose(improved, expected, rtol=1e-2)
 
 
-def test_gain_of_a_removal_is_the_difference_of_two_evidences(rng):
-    """Of a linear model: with the edge, and fitted without it."""
+@pytest.mark.parametrize("has_noise", [True, False])
+def test_gain_of_a_removal_is_the_difference_of_two_evidences(has_noise, rng):
+    """Of a linear model: with the edge, and fitted without it.
+
+    Without a noise, what is expected of the precisions belongs to the evidence.
+    """
     network, data = make_problem(rng, [3, 2])
     layers = network.all_layers
     n_edges = sum(layer.mask.numel() for layer in layers)
-    prior = Prior(torch.from_numpy(rng.uniform(1, 9, (n_edges, 3))), 0.5)
+    prior = Prior(
+        torch.from_numpy(rng.uniform(1, 9, (n_edges, 3))), 0.5 if has_noise else 1.0
+    )
 
     def outcome(network):
         objective = make_objective(network, data, make_plan())
@@ -283,7 +289,7 @@ def test_gain_of_a_removal_is_the_difference_of_two_evidences(rng):
             objective.start,
             objective.gauss_newton_of_loss(objective.start),
             data.n_observations,
-            True,
+            has_noise,
         )
         return model, model.posterior(prior)
 

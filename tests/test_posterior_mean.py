@@ -6,11 +6,13 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.datasets import load_iris
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import log_loss
 
 from skkan import KANClassifier, KANRegressor
 from skkan._class_losses import BinaryLogLoss, MultinomialLogLoss
 from skkan._posterior_mean import MOST_ROWS, MeanLoss
+from skkan.inspection import prune
 from skkan.solvers import DivergenceError
 
 every_loss = pytest.mark.parametrize(
@@ -143,3 +145,37 @@ def test_where_the_way_to_the_mean_diverges_the_mode_stays(monkeypatch, rng):
     monkeypatch.setattr("skkan._posterior_mean.MOST_ROWS", 0)
     second = KANClassifier((), random_state=0).fit(X, y)
     assert_array_equal(first.predict_proba(X), second.predict_proba(X))
+
+
+def test_an_interrupted_way_to_the_mean_leaves_the_mode(monkeypatch, rng):
+    """The training before it is not lost."""
+    X = rng.normal(size=(60, 2))
+    y = X[:, 0] + 0.5 * rng.normal(size=60) > 0
+
+    def interrupt(*_args, **_settings):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("skkan._posterior_mean.at_mode", interrupt)
+        with pytest.warns(ConvergenceWarning, match="was interrupted after"):
+            first = KANClassifier((), random_state=0).fit(X, y)
+    monkeypatch.setattr("skkan._posterior_mean.MOST_ROWS", 0)
+    second = KANClassifier((), random_state=0).fit(X, y)
+    assert_array_equal(first.predict_proba(X), second.predict_proba(X))
+
+
+@pytest.mark.parametrize("sizes", [(), (2,)], ids=str)
+@pytest.mark.parametrize("threshold", [0.1, "auto"], ids=str)
+def test_hyperparameter_prunes_what_the_function_prunes(sizes, threshold, rng):
+    """A fit is a fit without pruning, and then `prune`.
+
+    The latter reads the prior off `alpha_`, which rounds.
+    """
+    X = rng.normal(size=(300, 4))
+    y = X[:, 0] + X[:, 1] ** 2 - 1 + 0.5 * rng.normal(size=300) > 0
+    model = KANClassifier(sizes, random_state=0)
+    whole = clone(model).fit(X, y)
+    at_once = model.set_params(prune_threshold=threshold).fit(X, y)
+    after = prune(whole, X, y, threshold=threshold)
+    assert at_once.network_.n_edges < whole.network_.n_edges
+    assert_allclose(at_once.predict_proba(X), after.predict_proba(X), atol=1e-6)

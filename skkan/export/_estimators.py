@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skkan._class_losses import SMALLEST_LEAD, even_nodes
+from skkan._class_losses import SMALLEST_LEAD, SMALLEST_SHARE, even_nodes
 from skkan._classifier import KANClassifier
 from skkan.export._inputs import Units
 from skkan.export._network import NetworkInGraph, Variance
@@ -173,30 +173,25 @@ def _moderated(graph, estimator, passed, raw):
 
 def _logit_of_mean(graph, logit, variance):
     """Logit of the mean probability of normal logits, of the shape of `logit`."""
-    nodes, log_share = (each.numpy() for each in even_nodes())
+    nodes, share = (each.numpy() for each in even_nodes())
     last = np.array([-1])
+    lead = graph.node("Abs", logit)
     std = graph.node("Unsqueeze", graph.node("Sqrt", variance), last)
     logits = graph.node(
-        "Add", graph.node("Unsqueeze", logit, last), graph.node("Mul", std, nodes)
+        "Add", graph.node("Unsqueeze", lead, last), graph.node("Mul", std, nodes)
     )
-
-    # log sigmoid(x) = min(x, 0) - log(1 + exp(-|x|)), of nodes that runtimes have.
-    tail = graph.node("Exp", graph.node("Neg", graph.node("Abs", logits)))
-    tail = graph.node("Log", graph.node("Add", tail, np.array(1.0)))
-    yes, no = (
-        graph.node(
-            "ReduceLogSumExp",
-            graph.node(
-                "Add",
-                graph.node("Sub", graph.node("Min", side, np.array(0.0)), tail),
-                log_share,
-            ),
-            last,
-            keepdims=0,
-        )
-        for side in (logits, graph.node("Neg", logits))
+    less = graph.node("Sigmoid", graph.node("Neg", logits))
+    less = graph.node("MatMul", less, share)
+    more = graph.node("Sub", np.array(1.0), less)
+    size = graph.node("Sub", graph.node("Log", more), graph.node("Log", less))
+    smallest = max(SMALLEST_SHARE, float(np.finfo(graph.dtype).tiny))
+    size = graph.node(
+        "Where",
+        graph.node("Greater", less, np.array(smallest)),
+        size,
+        graph.node("Sub", lead, graph.node("Mul", variance, np.array(0.5))),
     )
-    return graph.node("Sub", yes, no)
+    return graph.node("Mul", graph.node("Sign", logit), size)
 
 
 def _rows(graph, block, dtype, n_columns):
