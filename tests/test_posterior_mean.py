@@ -58,6 +58,19 @@ def test_derivatives_of_the_mean_loss_are_autograds(loss, n_outputs, rng):
         assert_allclose(root[row].T @ root[row], hessian, atol=1e-12)
 
 
+@every_loss
+def test_curvature_of_rows_that_are_certain_has_a_root(loss, n_outputs, rng):
+    """Of the order of their probability of being wrong, which is far below rounding."""
+    mean, raw, together, _, _ = clouded(loss, n_outputs, rng)
+    raw = 200 * raw
+    root = mean.curvature_root(raw, together)
+    assert torch.isfinite(root).all()
+    points = raw.unsqueeze(1) + together[:, n_outputs:].view(20, -1, n_outputs)
+    hessian = loss.mean_hessian(points, mean.share)
+    largest = hessian.abs().amax((1, 2), keepdim=True)
+    assert_allclose((root.mT @ root - hessian) / (largest + 1e-200), 0, atol=1e-11)
+
+
 def posterior_by_grid(x, y, precision):
     """Mean of the slope of a logistic regression by quadrature."""
     slopes = np.linspace(-5, 60, 20_001)
