@@ -295,9 +295,11 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
                 prior=start.prior,
             )
             plan = replace(plan, loss=result.loss)
-        if self.prune_threshold is not None and not result.interrupted:
-            if not (only_prune or plan.loss.has_noise):  # prune what a fit would leave
-                result = self._settled(result, replace(start, plan=plan))
+        prunes = self.prune_threshold is not None
+        if prunes and not (only_prune or result.interrupted or plan.loss.has_noise):
+            # What is pruned is what a fit would leave.
+            result = self._settled(result, replace(start, plan=plan))
+        if prunes and not result.interrupted:
             result, plan = pruned(
                 result,
                 start.data,

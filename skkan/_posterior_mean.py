@@ -19,7 +19,8 @@ MOST_PRODUCTS = 1e10  # rows * outputs * parameters^2, for a second or two in al
 MOST_NUMBERS = 2**22  # in the deviations of a block of rows
 MOST_STEPS, MOST_LEARNING_STEPS = 30, 60  # of the solver
 NEAR = 1e-3  # of the log posterior below its mode, as clouds depend on where that is
-RIDGE, TINY = 1e-12, 1e-300  # on the curvature of a row, relative and absolute
+# On the curvature of a row: relative, in roundings, and absolute, in smallest numbers.
+RIDGE, TINY = 2.0**12, 2.0**26
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,9 @@ class MeanLoss(Loss):
     def curvature_root(self, raw, target):
         hessian = self.loss.mean_hessian(self._at_points(raw, target), self.share)
         # All outputs can rise together without a difference.
-        ridge = RIDGE * hessian.diagonal(dim1=1, dim2=2).amax(1) + TINY
+        limits = torch.finfo(raw.dtype)
+        ridge = hessian.diagonal(dim1=1, dim2=2).amax(1) * (RIDGE * limits.eps)
+        ridge += TINY * limits.tiny
         hessian.diagonal(dim1=1, dim2=2).add_(ridge.unsqueeze(1))
         return torch.linalg.cholesky(hessian, upper=True)
 

@@ -483,6 +483,17 @@ def test_moderated_logits_give_the_mean_probability(raw, std):
         assert_allclose(expit(sign * moderated), mean, rtol=2e-5)
 
 
+@pytest.mark.parametrize("std", [0.0, 20.0, 100.0, 1000.0])
+def test_moderation_never_changes_the_side(std, rng):
+    """However wide the posterior, and however far the logit."""
+    raw = torch.tensor([[1e-3], [1.0], [200.0], [1500.0], [1e4]], dtype=torch.float64)
+    deviations = torch.full((1, 1, 5), std, dtype=torch.float64)
+    for sign in (-1, 1):
+        moderated = sign * BinaryLogLoss().moderated(sign * raw, deviations)
+        assert (moderated > 0).all()
+        assert (moderated <= raw * (1 + 1e-12)).all()
+
+
 def test_logits_that_do_not_vary_stay_as_they_are():
     raw = torch.tensor([[-1e5], [-700.0], [-3.0], [0.0], [40.0]], dtype=torch.float64)
     moderated = BinaryLogLoss().moderated(raw, torch.zeros(1, 2, 5).double())

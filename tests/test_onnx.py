@@ -293,6 +293,17 @@ def test_moderated_probabilities(settings, target, table, rng):
         assert_equal_predictions(model, np.vstack([X, beyond]), **kind)
 
 
+def test_certain_classes_with_a_wide_posterior_stay_on_their_side(rng):
+    """Tangents lead far, and their deviations with them."""
+    X = rng.normal(size=(2000, 2))
+    y = X[:, 0] + rng.logistic(size=2000) / 30 > 0
+    settings = {"extrapolation": "linear", "grid_size": 1, "random_state": 0}
+    model = KANClassifier((), **settings).fit(X, y)
+    far = np.array([[2.0**power, 0.0] for power in range(8)])
+    for kind in KINDS:
+        assert_equal_predictions(model, np.vstack([far, -far]), **kind)
+
+
 def test_classes_that_nearly_tie_are_moderated_in_single_precision(rng):
     """Columns that tell nothing of two common classes and a rare one."""
     X, X_new = rng.normal(size=(2, 600, 2))

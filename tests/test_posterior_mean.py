@@ -160,8 +160,9 @@ def test_where_the_way_to_the_mean_diverges_the_mode_stays(monkeypatch, rng):
     assert_array_equal(first.predict_proba(X), second.predict_proba(X))
 
 
-def test_an_interrupted_way_to_the_mean_leaves_the_mode(monkeypatch, rng):
-    """The training before it is not lost."""
+@pytest.mark.parametrize("threshold", [None, 0.05, "auto"])
+def test_an_interrupted_way_to_the_mean_leaves_the_mode(threshold, monkeypatch, rng):
+    """The training before it is not lost, and no pruning follows."""
     X = rng.normal(size=(60, 2))
     y = X[:, 0] + 0.5 * rng.normal(size=60) > 0
 
@@ -169,9 +170,10 @@ def test_an_interrupted_way_to_the_mean_leaves_the_mode(monkeypatch, rng):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
+        first = KANClassifier((), random_state=0, prune_threshold=threshold)
         patch.setattr("skkan._posterior_mean.at_mode", interrupt)
         with pytest.warns(ConvergenceWarning, match="was interrupted after"):
-            first = KANClassifier((), random_state=0).fit(X, y)
+            first.fit(X, y)
     monkeypatch.setattr("skkan._posterior_mean.MOST_ROWS", 0)
     second = KANClassifier((), random_state=0).fit(X, y)
     assert_array_equal(first.predict_proba(X), second.predict_proba(X))
@@ -180,7 +182,7 @@ def test_an_interrupted_way_to_the_mean_leaves_the_mode(monkeypatch, rng):
 @pytest.mark.parametrize("sizes", [(), (2,)], ids=str)
 @pytest.mark.parametrize("threshold", [0.1, "auto"], ids=str)
 def test_hyperparameter_prunes_what_the_function_prunes(sizes, threshold, rng):
-    """A fit is a fit without pruning, and then `prune`.
+    """Where edges go, a fit is a fit without pruning, and then `prune`.
 
     The latter reads the prior off `alpha_`, which rounds.
     """

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skkan._class_losses import SMALLEST_LEAD, SMALLEST_SHARE, even_nodes
+from skkan._class_losses import SMALLEST_LEAD, even_nodes
 from skkan._classifier import KANClassifier
 from skkan.export._inputs import Units
 from skkan.export._network import NetworkInGraph, Variance
@@ -173,24 +173,23 @@ def _moderated(graph, estimator, passed, raw):
 
 def _logit_of_mean(graph, logit, variance):
     """Logit of the mean probability of normal logits, of the shape of `logit`."""
-    nodes, share = (each.numpy() for each in even_nodes())
-    last = np.array([-1])
-    lead = graph.node("Abs", logit)
+    nodes, log_share = (each.numpy() for each in even_nodes())
+    last, one = np.array([-1]), np.array(1.0)
     std = graph.node("Unsqueeze", graph.node("Sqrt", variance), last)
-    logits = graph.node(
-        "Add", graph.node("Unsqueeze", lead, last), graph.node("Mul", std, nodes)
+    lead = graph.node("Unsqueeze", graph.node("Abs", logit), last)
+    logits = graph.node("Add", lead, graph.node("Mul", std, nodes))
+    # log sigmoid(-x) = min(-x, 0) - log(1 + exp(-|x|)), of nodes that runtimes have.
+    tail = graph.node("Exp", graph.node("Neg", graph.node("Abs", logits)))
+    log_less = graph.node(
+        "Sub",
+        graph.node("Min", graph.node("Neg", logits), np.array(0.0)),
+        graph.node("Log", graph.node("Add", tail, one)),
     )
-    less = graph.node("Sigmoid", graph.node("Neg", logits))
-    less = graph.node("MatMul", less, share)
-    more = graph.node("Sub", np.array(1.0), less)
-    size = graph.node("Sub", graph.node("Log", more), graph.node("Log", less))
-    smallest = max(SMALLEST_SHARE, float(np.finfo(graph.dtype).tiny))
-    size = graph.node(
-        "Where",
-        graph.node("Greater", less, np.array(smallest)),
-        size,
-        graph.node("Sub", lead, graph.node("Mul", variance, np.array(0.5))),
-    )
+    log_less = graph.node("Add", log_less, log_share)
+    log_less = graph.node("ReduceLogSumExp", log_less, last, keepdims=0)
+    more = graph.node("Sub", one, graph.node("Exp", log_less))
+    size = graph.node("Sub", graph.node("Log", more), log_less)
+    size = graph.node("Max", size, np.array(0.0))
     return graph.node("Mul", graph.node("Sign", logit), size)
 
 
