@@ -7,12 +7,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from torch.autograd.functional import hessian, jacobian
 
 from skkan import KANNetwork, _normal_equations, _threads
-from skkan._losses import (
-    REGRESSION_LOSSES,
-    BinaryLogLoss,
-    MultinomialLogLoss,
-    SquaredError,
-)
+from skkan._class_losses import BinaryLogLoss, MultinomialLogLoss
+from skkan._losses import REGRESSION_LOSSES, SquaredError
 from skkan._normal_equations import (
     ANCHOR,
     Rows,
