@@ -27,8 +27,8 @@ import torch
 from scipy.interpolate import BSpline
 
 from skkan import BSplineBasis, KANLayer, KANNetwork
-from skkan._losses import SquaredError
-from skkan._objective import Objective
+from skkan.losses._regression import SquaredError
+from skkan.objective._objective import Objective
 
 SHAPES = [
     "1000,2,5,5,3",

@@ -26,8 +26,8 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from skkan import KANRegressor
-from skkan._plan import make_objective
-from skkan._threads import single_thread
+from skkan.numerics._threads import single_thread
+from skkan.objective._objective import make_objective
 from skkan.solvers import LevenbergMarquardt
 from skkan.solvers._levenberg_marquardt import damped_step
 

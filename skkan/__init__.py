@@ -1,11 +1,12 @@
 """Kolmogorov-Arnold networks as scikit-learn estimators."""
 
-from skkan._basis import BSplineBasis, extend_grid, grid_from_samples
-from skkan._classifier import KANClassifier
-from skkan._layers import KANLayer
-from skkan._network import KANNetwork
-from skkan._penalties import SparsityPenalty
-from skkan._regressor import KANRegressor
+from skkan.basis._bspline import BSplineBasis
+from skkan.basis._grids import extend_grid, grid_from_samples
+from skkan.estimators._classifier import KANClassifier
+from skkan.estimators._regressor import KANRegressor
+from skkan.network._layer import KANLayer
+from skkan.network._network import KANNetwork
+from skkan.penalties._sparsity import SparsityPenalty
 
 __version__ = "0.1.0"
 

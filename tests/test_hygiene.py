@@ -170,7 +170,7 @@ def test_interrupted_fit_keeps_the_best_model_so_far(make, table, monkeypatch):
     """Ctrl-C in the middle of an iteration."""
     from sklearn.exceptions import ConvergenceWarning
 
-    from skkan._objective import Objective
+    from skkan.objective._objective import Objective
 
     X, y = table
     calls, original = [], Objective.value_and_grad

@@ -9,9 +9,9 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from skkan._basis import FARTHEST
-from skkan._predictor import MOST_CURVES
+from skkan.basis._bspline import FARTHEST
 from skkan.export._search import in_rows_of_stride, search, stride_of
+from skkan.fitted._numpy_predictor import MOST_CURVES
 
 
 class Curves:
@@ -189,7 +189,7 @@ class Curves:
 
 
 class _SiLU:
-    """x / (1 + exp(-x)); see `skkan._basis.BASE_ACTIVATIONS`."""
+    """x / (1 + exp(-x)); see `skkan.basis._base_functions.BASE_ACTIVATIONS`."""
 
     def __init__(self, graph, x):
         # Not as a Sigmoid, which onnxruntime 1.20 would fuse with the product into an

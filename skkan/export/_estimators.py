@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skkan._class_losses import SMALLEST_LEAD, even_nodes
-from skkan._classifier import KANClassifier
+from skkan.estimators._classifier import KANClassifier
 from skkan.export._inputs import Units
 from skkan.export._network import NetworkInGraph, Variance
+from skkan.losses._classification import SMALLEST_LEAD
+from skkan.losses._moderated_probabilities import even_nodes
 
 
 class Result(NamedTuple):

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from scipy.linalg import solve_triangular
 
-from skkan._normal_equations import weights_of_each_output
 from skkan.export._curves import Curves, flattened
 from skkan.export._inputs import Inputs
+from skkan.objective._gauss_newton import weights_of_each_output
 
 
 class NetworkInGraph:
@@ -53,14 +53,15 @@ class Variance:
 
     With the precision L L^T of the weights it is the square of L^-1 J^T. The derivative
     J of an output is made of products: of the sensitivities to the nodes of each layer
-    and the values of the functions of its inputs; see `skkan._posterior.deviations`.
+    and the values of the functions of its inputs; see
+    `skkan.inference._laplace_posterior.deviations`.
 
     Parameters
     ----------
     graph : Graph
     passed : NetworkInGraph
     factor : ndarray of shape (n_parameters, n_parameters)
-        L, as in `skkan._posterior.Posterior`.
+        L, as in `skkan.inference._laplace_posterior.LaplacePosterior`.
     """
 
     def __init__(self, graph, passed, factor):

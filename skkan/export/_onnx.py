@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from skkan._edges import check_fitted_kan
 from skkan.export._estimators import results
 from skkan.export._graph import Graph, counter_of_names
+from skkan.inspection._edge_functions import check_fitted_kan
 
 OPSET, FIRST_OPSET = 18, 15  # the default, and the first that has all operations
 TYPES = np.dtype(np.float32), np.dtype(np.float64)

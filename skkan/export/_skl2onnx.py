@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from skkan._classifier import KANClassifier
-from skkan._regressor import KANRegressor
+from skkan.estimators._classifier import KANClassifier
+from skkan.estimators._regressor import KANRegressor
 from skkan.export._estimators import checked_classes, results
 from skkan.export._graph import Graph
 

@@ -1,12 +1,17 @@
 """What a fitted estimator has learnt: its curves and how much each matters."""
 
-from skkan._edges import EdgeFunction, edge_functions, intercepts, node_names
 from skkan.inspection._edge_display import EdgeFunctionDisplay
+from skkan.inspection._edge_functions import (
+    EdgeFunction,
+    edge_functions,
+    intercepts,
+    node_names,
+)
+from skkan.inspection._edge_table import edge_table, node_importances
 from skkan.inspection._grid_display import GridDisplay
 from skkan.inspection._loss_display import LossCurveDisplay
 from skkan.inspection._network_display import KANDisplay
 from skkan.inspection._prune import prune
-from skkan.inspection._table import edge_table, node_importances
 
 __all__ = [
     "EdgeFunction",

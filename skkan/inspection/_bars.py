@@ -6,8 +6,8 @@ place of its own to the right of all others.
 
 import numpy as np
 
+from skkan.inspection._axes_space import CHARACTER, LINE, shortened
 from skkan.inspection._panels import STRIP
-from skkan.inspection._room import CHARACTER, LINE, shortened
 
 WIDTH = 0.8  # of a bar
 BAND_WIDTH = 0.15  # of the band around its end

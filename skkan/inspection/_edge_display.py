@@ -6,7 +6,7 @@ from textwrap import fill
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from skkan._edges import NEGLIGIBLE, edge_functions
+from skkan.inspection._axes_space import LINE, Room, follows, shortened
 from skkan.inspection._bars import (
     band_ends,
     draw_bars,
@@ -14,15 +14,15 @@ from skkan.inspection._bars import (
     foreground,
     name_categories,
 )
-from skkan.inspection._panels import FLOOR, draw_input, leave_floor, panel_axes, span_of
-from skkan.inspection._room import LINE, Room, follows, shortened
-from skkan.inspection._selection import (
+from skkan.inspection._edge_functions import NEGLIGIBLE, edge_functions
+from skkan.inspection._edge_selection import (
     check_max_edges,
     present_edges,
     removed_inputs,
     selected_edges,
     with_names,
 )
+from skkan.inspection._panels import FLOOR, draw_input, leave_floor, panel_axes, span_of
 
 N_POINTS = 201  # of a curve
 NORMAL_90 = 1.645  # deviations to both sides that hold 90% of a normal distribution
@@ -82,6 +82,8 @@ class EdgeFunctionDisplay:
     >>> [ax.get_xlabel() for ax in display.axes_]
     ['bmi', 'age']
     """
+
+    __module__ = "skkan.inspection"
 
     def __init__(self, edges, *, with_posterior=False):
         self.edges = edges

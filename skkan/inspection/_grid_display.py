@@ -4,19 +4,19 @@ import numpy as np
 from scipy.interpolate import BSpline
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from skkan._edges import edge_functions
+from skkan.inspection._axes_space import Room
+from skkan.inspection._edge_functions import edge_functions
+from skkan.inspection._edge_selection import (
+    node_meant,
+    present_edges,
+    removed_inputs,
+    with_names,
+)
 from skkan.inspection._panels import (
     check_single_axes,
     draw_input,
     leave_floor,
     panel_axes,
-)
-from skkan.inspection._room import Room
-from skkan.inspection._selection import (
-    node_meant,
-    present_edges,
-    removed_inputs,
-    with_names,
 )
 
 POINTS_PER_INTERVAL = 40
@@ -54,6 +54,8 @@ class GridDisplay:
     >>> len(display.lines_)
     8
     """
+
+    __module__ = "skkan.inspection"
 
     def __init__(self, edge):
         self.edge = edge

@@ -3,10 +3,10 @@
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from skkan._edges import check_fitted_kan
-from skkan._options import WITHOUT_SEARCH
+from skkan.inspection._axes_space import CHARACTER, Room
+from skkan.inspection._edge_functions import check_fitted_kan
 from skkan.inspection._panels import check_single_axes
-from skkan.inspection._room import CHARACTER, Room
+from skkan.selection._search_space import WITHOUT_SEARCH
 
 LEGEND_PAD = 8.0  # points between the legend and the border or a curve
 LEAST_SHARE = 0.3  # of the height of small axes that is left to the curves
@@ -52,6 +52,8 @@ class LossCurveDisplay:
     >>> [text.get_text() for text in display.stage_labels_]
     ['grid 5', 'grid 10']
     """
+
+    __module__ = "skkan.inspection"
 
     def __init__(
         self,

@@ -6,11 +6,11 @@ from textwrap import fill, wrap
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from skkan._edges import NEGLIGIBLE, edge_functions
 from skkan.inspection._bars import outline
+from skkan.inspection._edge_functions import NEGLIGIBLE, edge_functions
+from skkan.inspection._edge_selection import check_max_edges, removed_inputs, with_names
 from skkan.inspection._layout import BOX_WIDTH, Choice, Layout
 from skkan.inspection._panels import check_single_axes, span_of
-from skkan.inspection._selection import check_max_edges, removed_inputs, with_names
 
 N_POINTS = 101  # of a curve
 INNER = 0.8  # of the width and height of a box that its curve fills
@@ -84,6 +84,8 @@ class KANDisplay:
     5 of 7 edges, from 5 of 7 inputs. Left out: 2 of
     importance below 0.001.
     """
+
+    __module__ = "skkan.inspection"
 
     def __init__(self, edges, *, n_unused=0):
         self.edges = edges

@@ -5,7 +5,7 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from skkan.inspection._room import USUAL, Room
+from skkan.inspection._axes_space import USUAL, Room
 
 STRIP = 0.12  # height of the density, in shares of that of the axes
 KNOT_LEVEL = 0.15  # height of the knots, just above the density

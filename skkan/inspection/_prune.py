@@ -4,7 +4,7 @@ from copy import deepcopy
 
 from sklearn.base import clone
 
-from skkan._edges import check_fitted_kan
+from skkan.inspection._edge_functions import check_fitted_kan
 
 
 def prune(estimator, X, y, threshold=0.01, sample_weight=None):

@@ -7,7 +7,7 @@ from numbers import Integral, Real
 import torch
 from sklearn.utils._param_validation import Interval
 
-from skkan._fields import check_fields
+from skkan._parameter_ranges import check_fields
 from skkan.solvers._base import DivergenceError, Solver, SolverResult
 
 # Of an automatic batch: enough steps in a pass for the moments to follow, enough rows
@@ -53,6 +53,8 @@ class Adam(Solver):
     >>> Adam(learning_rate=0.003, batch_size=512).batch_size
     512
     """
+
+    __module__ = "skkan.solvers"
 
     learning_rate: float = 1e-2
     batch_size: int | str = "auto"

@@ -10,6 +10,8 @@ import torch
 class DivergenceError(ArithmeticError):
     """The objective is not finite and no smaller step makes it so."""
 
+    __module__ = "skkan.solvers"
+
 
 @dataclass(frozen=True)
 class SolverResult:
@@ -27,6 +29,8 @@ class SolverResult:
         What the solver needs to go on where it stopped; None if it starts afresh.
     """
 
+    __module__ = "skkan.solvers"
+
     theta: torch.Tensor
     n_iter: int
     converged: bool
@@ -41,6 +45,8 @@ class Solver(ABC):
     fit for a parameter grid. The budget belongs to the caller. A call keeps nothing of
     earlier calls except through `state`.
     """
+
+    __module__ = "skkan.solvers"
 
     second_order = False  # whether it needs `gauss_newton` and can learn `alpha`
 

@@ -9,7 +9,7 @@ import torch
 from scipy.optimize import minimize
 from sklearn.utils._param_validation import Interval
 
-from skkan._fields import check_fields
+from skkan._parameter_ranges import check_fields
 from skkan.solvers._base import DivergenceError, Solver, SolverResult
 
 GRADIENT_TOLERANCE = 1e-12  # largest entry; below it, steps drown in rounding
@@ -54,6 +54,8 @@ class LBFGS(Solver):
     >>> LBFGS(history_size=10)
     LBFGS(history_size=10, max_line_search=30, max_backoff=8)
     """
+
+    __module__ = "skkan.solvers"
 
     history_size: int = 20
     max_line_search: int = 30

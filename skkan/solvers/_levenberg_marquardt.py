@@ -7,7 +7,7 @@ from numbers import Integral, Real
 import torch
 from sklearn.utils._param_validation import Interval
 
-from skkan._fields import check_fields
+from skkan._parameter_ranges import check_fields
 from skkan.solvers._base import DivergenceError, Solver, SolverResult
 
 # Added to the unit diagonal of the scaled matrix, so that directions which no row sees
@@ -59,6 +59,8 @@ class LevenbergMarquardt(Solver):
     >>> LevenbergMarquardt(damping=0.1)
     LevenbergMarquardt(damping=0.1, max_rejections=12, decrease_tolerance=1e-07)
     """
+
+    __module__ = "skkan.solvers"
 
     damping: float = 1e-2
     max_rejections: int = 12

@@ -45,6 +45,8 @@ class Candidate:
         of constants and complexity, with a floor at what a spline cannot resolve.
     """
 
+    __module__ = "skkan.symbolic"
+
     term: Term
     r2: float
     score: float

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skkan._edges import NEGLIGIBLE
+from skkan.inspection._edge_functions import NEGLIGIBLE
 from skkan.symbolic._candidates import Candidate, rank_candidates
 from skkan.symbolic._curves import SplineCurve, spline_primitive
 from skkan.symbolic._formula import Term
@@ -31,6 +31,8 @@ class SymbolicEdge:
     candidates : tuple of Candidate
         Proposals for the curve of the network, best first.
     """
+
+    __module__ = "skkan.symbolic"
 
     source_name: str
     target_name: str

@@ -32,6 +32,8 @@ class SplineCurve:
         Whether it goes on by its tangents beyond the knots; otherwise it is constant.
     """
 
+    __module__ = "skkan.symbolic"
+
     name: str
     knots: np.ndarray
     coefficients: np.ndarray
@@ -161,6 +163,8 @@ class CategoryCurve:
     values : ndarray of shape (n_categories,)
         Any other code has the value zero.
     """
+
+    __module__ = "skkan.symbolic"
 
     name: str
     categories: np.ndarray

@@ -25,19 +25,19 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skkan._categories import categorical_columns
-from skkan._checks import (
+from skkan.data._categories import categorical_columns
+from skkan.data._column_checks import (
+    adding_remedies,
     checked_no_dates,
     checked_weights,
-    column_told,
-    earlier_fit_kept,
-    remedies,
+    naming_column,
 )
-from skkan._classifier import KANClassifier
-from skkan._edges import edge_functions, intercepts, node_names
-from skkan._losses import REGRESSION_LOSSES
-from skkan._regressor import KANRegressor
-from skkan._rows import canonical_rows, dense
+from skkan.data._merged_rows import canonical_rows, dense
+from skkan.estimators._classifier import KANClassifier
+from skkan.estimators._error_context import earlier_fit_kept
+from skkan.estimators._regressor import KANRegressor
+from skkan.inspection._edge_functions import edge_functions, intercepts, node_names
+from skkan.losses._registry import REGRESSION_LOSSES
 from skkan.symbolic._choices import Proposer, symbolic_edges
 from skkan.symbolic._fit_losses import Deviance, LogMean, SquaredError
 from skkan.symbolic._primitives import ZERO
@@ -141,8 +141,8 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         )
         checked_no_dates(X)
         with (
-            remedies(),
-            column_told(X, in_fit=True, of_text=f"Make of it {INDICATORS}"),
+            adding_remedies(),
+            naming_column(X, in_fit=True, of_text=f"Make of it {INDICATORS}"),
         ):
             check_array(
                 X, accept_sparse="csr", dtype=np.float64, estimator=self, input_name="X"
@@ -160,7 +160,7 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         max_refits = checked_count("max_refits", self.max_refits)
         _check_all_numbers(node_names(estimator)[0], estimator.is_categorical_)
         estimator._validated(X)
-        with earlier_fit_kept(self), remedies():
+        with earlier_fit_kept(self), adding_remedies():
             X = validate_data(
                 self, X, accept_sparse="csr", dtype=np.float64, ensure_min_samples=2
             )
@@ -350,6 +350,8 @@ class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):
     3*x1 + exp(x0)
     """
 
+    __module__ = "skkan.symbolic"
+
     def _default_estimator(self):
         return KANRegressor((5,))
 
@@ -441,6 +443,8 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
     >>> model.choices_["x0", "1"]
     'x^2'
     """
+
+    __module__ = "skkan.symbolic"
 
     def _default_estimator(self):
         return KANClassifier((5,))

@@ -8,7 +8,7 @@ import math
 
 from sklearn.utils.validation import check_is_fitted
 
-from skkan._edges import edge_functions, intercepts, node_names
+from skkan.inspection._edge_functions import edge_functions, intercepts, node_names
 from skkan.symbolic._curves import (
     CategoryCurve,
     SplineCurve,

@@ -31,6 +31,8 @@ class Term:
         Whether it must stay, so that neither a nor c may become zero.
     """
 
+    __module__ = "skkan.symbolic"
+
     source: tuple
     target: tuple
     primitive: Primitive
@@ -86,6 +88,8 @@ class Formula:
     held : frozenset of int
         Outputs whose intercept keeps its value when others are fitted.
     """
+
+    __module__ = "skkan.symbolic"
 
     widths: tuple
     terms: tuple

@@ -77,6 +77,8 @@ class Primitive:
     array([0.6931, 0.6931])
     """
 
+    __module__ = "skkan.symbolic"
+
     name: str
     function: Callable = field(repr=False)
     expression: Callable = field(repr=False)

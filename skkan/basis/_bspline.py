@@ -1,0 +1,400 @@
+"""The functions an edge is made of: B-splines on a grid, and a base function.
+
+A `BSplineBasis` holds one grid per input and gives values and derivatives of all
+its functions from one kernel. It knows nothing of coefficients, layers or data
+scaling. `spline_order` is the polynomial degree throughout: 3 is cubic.
+"""
+
+import torch
+from torch import nn
+
+from skkan.basis._autograd import evaluated
+from skkan.basis._base_functions import BASE_ACTIVATIONS
+from skkan.basis._grids import extend_grid, grid_from_samples
+from skkan.basis._spline_pieces import (
+    Intervals,
+    Location,
+    cardinal_polynomials,
+    powers_of,
+    slopes_of,
+    spline_polynomials,
+)
+
+FARTHEST = 1e9  # beyond the grid, where a tangent ends, so that no value overflows
+UNIFORM = 4  # roundings of its length by which an equidistant grid may be off
+POINTS_PER_DEGREE = 2  # dense points per interval and coefficient of a projection
+EXTRAPOLATIONS = ("constant", "linear")
+
+
+class BSplineBasis(nn.Module):
+    """B-splines of one degree on one grid per input, and optionally a base function.
+
+    A grid of G intervals t_0 < ... < t_G is extended by k = `spline_order` steps of
+    (t_G - t_0) / G on both sides, which gives G + k splines of degree k on G + 2k + 1
+    knots. Outside of [t_0, t_G] every function, the base function included, is
+    continued by its boundary value ("constant") or its tangent ("linear", which ends
+    10^9 units away).
+
+    Parameters
+    ----------
+    grid : Tensor of shape (n_inputs, grid_size + 1)
+        Finite, strictly increasing knots of each input.
+    spline_order : int, default=3
+        Polynomial degree of the splines; 3 is cubic.
+    base_activation : {"silu", "identity"} or None, default=None
+        Function appended as the last column; None appends nothing.
+    extrapolation : {"constant", "linear"}, default="constant"
+        Continuation outside of the grid.
+
+    References
+    ----------
+    C. de Boor, A Practical Guide to Splines, 1978, chapter X (the recurrence).
+    """
+
+    __module__ = "skkan"
+
+    # Positions of the functions in use among those of all inputs: all of them.
+    packing = None
+
+    def __init__(
+        self, grid, spline_order=3, *, base_activation=None, extrapolation="constant"
+    ):
+        super().__init__()
+        grid = torch.as_tensor(grid)
+        if grid.ndim != 2 or grid.shape[1] < 2:
+            raise ValueError(
+                "grid must have shape (n_inputs, grid_size + 1) with grid_size >= 1, "
+                f"got shape {tuple(grid.shape)}: pass one row of knots per input."
+            )
+        if not (torch.isfinite(grid).all() and (grid.diff(dim=1) > 0).all()):
+            raise ValueError(
+                "grid must be finite and strictly increasing along each row: "
+                "merge repeated knots, or build it with grid_from_samples."
+            )
+        if spline_order < 0:
+            raise ValueError(
+                f"spline_order must be at least 0, got {spline_order}: "
+                "it is the polynomial degree, 3 is cubic."
+            )
+        if extrapolation not in EXTRAPOLATIONS:
+            raise ValueError(
+                f"extrapolation must be one of {EXTRAPOLATIONS}, got {extrapolation!r}."
+            )
+        if base_activation is not None and base_activation not in BASE_ACTIVATIONS:
+            raise ValueError(
+                f"base_activation must be one of {sorted(BASE_ACTIVATIONS)} or None, "
+                f"got {base_activation!r}."
+            )
+        knots = extend_grid(grid, spline_order)
+        if not torch.isfinite(knots).all():
+            raise ValueError(
+                f"The grid extended by {spline_order} steps exceeds the largest "
+                "floating-point number: scale the input first."
+            )
+        self.spline_order = spline_order
+        self.base_activation = base_activation
+        self.extrapolation = extrapolation
+        self.register_buffer("knots", knots)
+        self._learn_knots()
+
+    def _learn_knots(self):
+        self._learnt = _state_of(self.knots)
+        # Functions of degree 0 and slopes of degree 1 jump at the knots themselves.
+        self._is_uniform = self.spline_order > 1 and _is_uniform(self.knots)
+        self._intervals = self._polynomials = None  # made when they are needed
+        self.stencil = None  # of `skkan.basis._spline_evaluator`, likewise
+
+    def _load_from_state_dict(self, *args, **kwargs):
+        super()._load_from_state_dict(*args, **kwargs)
+        self._learn_knots()  # which may be others
+
+    def __getstate__(self):
+        # What is known of the knots is learnt anew, as copies count no changes.
+        known = "_learnt", "_intervals", "_polynomials", "stencil"
+        return super().__getstate__() | dict.fromkeys(known)
+
+    def follow_knots(self):
+        """Forget what was known of knots that are others now, or changed in place."""
+        known, changes = self._learnt or (None, None)
+        now, changes_now = _state_of(self.knots)
+        if known is not now or changes != changes_now:
+            self._learn_knots()
+
+    @property
+    def is_uniform(self):
+        """Whether the splines are the same on all intervals."""
+        self.follow_knots()
+        return self._is_uniform
+
+    @property
+    def grid(self):
+        """Knots without their extension, Tensor of shape (n_inputs, grid_size + 1)."""
+        return self.knots[:, self.spline_order : self.spline_order + self.grid_size + 1]
+
+    @property
+    def n_inputs(self):
+        return self.knots.shape[0]
+
+    @property
+    def grid_size(self):
+        return self.knots.shape[1] - 1 - 2 * self.spline_order
+
+    @property
+    def n_splines(self):
+        return self.grid_size + self.spline_order
+
+    @property
+    def n_functions(self):
+        """Number of columns: the splines and, if there is one, the base function."""
+        return self.n_splines + (self.base_activation is not None)
+
+    @property
+    def sizes(self):
+        """Number of functions of each input, Tensor of int of shape (n_inputs,)."""
+        shape, device = (self.n_inputs,), self.knots.device
+        return torch.full(shape, self.n_functions, device=device)
+
+    def of_inputs(self, inputs):
+        """The basis of some of the inputs, by their positions."""
+        return self.with_grid(self.grid[inputs])
+
+    def with_grid(self, grid):
+        """The same kind of basis on another grid."""
+        return BSplineBasis(
+            grid,
+            self.spline_order,
+            base_activation=self.base_activation,
+            extrapolation=self.extrapolation,
+        )
+
+    def with_grids_of(self, x, **settings):
+        """The same kind of basis on grids that fit samples; see `grid_from_samples`."""
+        return self.with_grid(grid_from_samples(x, self.grid_size, **settings))
+
+    def refined(self, grid_size):
+        """Basis with `grid_size` intervals whose knots interpolate the present ones.
+
+        The grids nest, and the spline spaces with them, when `grid_size` is a
+        multiple of the present one.
+        """
+        if grid_size < self.grid_size:
+            raise ValueError(
+                f"grid_size must not shrink, got {grid_size} after {self.grid_size}: "
+                "a coarser grid cannot represent the fitted curves."
+            )
+        return self.resized(grid_size)
+
+    def resized(self, grid_size):
+        """The same for any `grid_size`, coarser ones included."""
+        position = torch.arange(grid_size + 1, device=self.knots.device)
+        position = position * self.grid_size  # in units of 1 / grid_size
+        left = (position // grid_size).clamp(max=self.grid_size - 1)
+        fraction = (position - left * grid_size).to(self.knots) / grid_size
+        grid = self.grid
+        return self.with_grid(torch.lerp(grid[:, left], grid[:, left + 1], fraction))
+
+    def forward(self, x):
+        """Values of all functions, differentiable once with respect to `x`.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_inputs)
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_inputs, n_functions)
+        """
+        return evaluated(x, self)
+
+    def values_and_derivatives(self, x, *, with_derivatives=True):
+        """Values and first derivatives of all functions, from one kernel.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_inputs)
+        with_derivatives : bool, default=True
+            Whether to spend time on the derivatives.
+
+        Returns
+        -------
+        values : Tensor of shape (n_samples, n_inputs, n_functions)
+        derivatives : Tensor of the same shape, or None
+        """
+        place = self.locate(x, with_slopes=with_derivatives)
+        index = self._dense_index(place.piece)
+        if self.is_uniform:
+            polynomials = cardinal_polynomials(self.spline_order).to(x)
+            values = polynomials[:, 1:] @ place.powers.flatten(1) + polynomials[:, :1]
+        else:
+            polynomials = self.polynomials().to(x).flatten(2)
+            values = place.values(polynomials)
+        if self.extrapolation == "constant":
+            values.clamp_(min=0)  # of rounding
+        values = self._dense(values, index, place.base, x.shape)
+        if not with_derivatives:
+            return values, None
+        if self.is_uniform:
+            slopes = polynomials[:, 1:] @ place.slopes.flatten(1)
+        else:
+            slopes = place.derivatives(polynomials)
+        return values, self._dense(slopes, index, place.base_slopes, x.shape)
+
+    def locate(self, x, *, with_slopes=True):
+        """Where samples lie on the grids, for work with the pieces of the splines.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_inputs)
+        with_slopes : bool, default=True
+            Whether to spend time on what derivatives are made of.
+
+        Returns
+        -------
+        Location
+        """
+        x = x.T.contiguous()
+        grid = self.grid
+        inside = x.clamp(grid[:, :1], grid[:, -1:])
+        linear, all_within = self.extrapolation == "linear", True
+        if linear or with_slopes:
+            within = x == inside
+            all_within = bool(within.all())
+        linear = linear and not all_within
+        with_slopes = with_slopes or linear
+        is_uniform = self.is_uniform
+        if self._intervals is None:
+            self._intervals = Intervals(grid, is_uniform=is_uniform)
+        piece, position, density = self._intervals.locate(inside)
+        powers, slopes = powers_of(position, self.spline_order), None
+        base, base_slopes = None, None
+        if self.base_activation is not None:
+            base, base_slopes = BASE_ACTIVATIONS[self.base_activation](
+                inside, with_slopes
+            )
+        if with_slopes:
+            slopes = slopes_of(powers, density)
+        if linear:
+            beyond = (x - inside).clamp_(-FARTHEST, FARTHEST)
+            powers.addcmul_(slopes, beyond)
+            base = None if base is None else base.addcmul(base_slopes, beyond)
+        elif with_slopes and not all_within:
+            slopes *= within
+            base_slopes = None if base is None else base_slopes * within
+        return Location(piece, powers, slopes, base, base_slopes)
+
+    def polynomials(self):
+        """Polynomials of the splines on each interval; see `spline_polynomials`."""
+        if self.is_uniform:
+            polynomials = cardinal_polynomials(self.spline_order).T.to(self.knots)
+            shape = (*polynomials.shape, self.n_inputs, self.grid_size)
+            return polynomials[..., None, None].expand(shape)
+        if self._polynomials is None:
+            self._polynomials = spline_polynomials(self.knots, self.spline_order)
+        return self._polynomials
+
+    def pieces(self, weight):
+        """Polynomials of curves, by interval.
+
+        Parameters
+        ----------
+        weight : Tensor of shape (n_curves, n_inputs, n_functions)
+            Coefficients of the splines, and others that do not matter.
+
+        Returns
+        -------
+        Tensor of shape (k + 1, n_curves, n_inputs * grid_size)
+            Coefficient of each power of the position.
+        """
+        near = weight[..., : self.n_splines].unfold(2, self.spline_order + 1, 1)
+        return torch.einsum("mrig,oigr->moig", self.polynomials(), near).flatten(2)
+
+    def _dense_index(self, piece):
+        """Where the local splines of each sample stand in the flattened dense block.
+
+        Column (sample s, input i, function f) stands at (s n_inputs + i) width + f.
+        """
+        n_inputs, n_samples = piece.shape
+        width, device = self.n_functions, piece.device
+        sample = torch.arange(n_samples, device=device) * (n_inputs * width)
+        # The interval of an input is its piece less the pieces of those before it.
+        input_ = torch.arange(n_inputs, device=device) * (width - self.grid_size)
+        local = torch.arange(self.spline_order + 1, device=device).view(-1, 1, 1)
+        return (piece + (sample + input_.unsqueeze(1)) + local).flatten()
+
+    def _dense(self, local, index, base, shape):
+        """Local values in a block with one column per function, zero elsewhere."""
+        n_samples, n_inputs = shape
+        block = local.new_zeros(n_samples * n_inputs * self.n_functions)
+        block.scatter_(0, index, local.flatten())
+        block = block.view(n_samples, n_inputs, self.n_functions)
+        if base is not None:
+            block[..., -1] = base.T
+        return block
+
+    def transfer_matrix(self, new, *, scale=1.0, shift=0.0):
+        """Coefficients on a new grid of every function of this basis.
+
+        Each function, with its continuation and less the new base function, is
+        projected onto the splines of the new grid by least squares at dense points of
+        that grid; no data is involved. The projection is exact when the new grid
+        contains the present one. The new basis may measure its inputs in other units.
+
+        Parameters
+        ----------
+        new : BSplineBasis
+            Basis of the same degree, base function and number of inputs.
+        scale, shift : float or Tensor of shape (n_inputs,), default=1.0, 0.0
+            An input x of the new basis is the input scale x + shift of this one.
+
+        Returns
+        -------
+        Tensor of shape (n_inputs, new.n_functions, n_functions)
+            Maps old coefficients to new ones; the base weight is kept.
+        """
+        points = new._dense_points()
+        design, _ = new.values_and_derivatives(points, with_derivatives=False)
+        points = scale * points + shift
+        target, _ = self.values_and_derivatives(points, with_derivatives=False)
+        if self.base_activation is not None:
+            target[..., -1] -= design[..., -1]
+            design = design[..., :-1]
+        splines = _least_squares(design.transpose(0, 1), target.transpose(0, 1))
+        if self.base_activation is None:
+            return splines
+        keep = splines.new_zeros(self.n_inputs, 1, self.n_functions)
+        keep[..., -1] = 1
+        return torch.cat([splines, keep], dim=1)
+
+    def _dense_points(self):
+        """Equidistant interior points of every interval, (n_points, n_inputs)."""
+        n_points = POINTS_PER_DEGREE * (self.spline_order + 1)
+        fraction = (torch.arange(n_points).to(self.knots) + 0.5) / n_points
+        start, width = self.grid[:, :-1], self.grid.diff(dim=1)
+        points = start.unsqueeze(-1) + width.unsqueeze(-1) * fraction
+        return points.flatten(1).T.contiguous()
+
+
+def _state_of(tensor):
+    """The tensor, and the number of changes in place where torch counts them."""
+    return tensor, None if tensor.is_inference() else tensor._version
+
+
+def _is_uniform(knots):
+    """Whether the knots of every row are equidistant up to rounding."""
+    n_steps = knots.shape[1] - 1
+    width = knots[:, -1:] - knots[:, :1]
+    expected = knots[:, :1] + width * (torch.arange(n_steps + 1).to(knots) / n_steps)
+    rounding = torch.finfo(knots.dtype).eps * width
+    return bool(((knots - expected).abs() <= UNIFORM * rounding).all())
+
+
+def _least_squares(design, target):
+    """Least squares of each batch element by QR.
+
+    The columns are brought to unit length first: the outermost splines have only a
+    tail inside of the grid and would look dependent otherwise.
+    """
+    length = torch.linalg.vector_norm(design, dim=-2)
+    q, r = torch.linalg.qr(design / length.unsqueeze(-2))
+    solution = torch.linalg.solve_triangular(r, q.mT @ target, upper=True)
+    return solution / length.unsqueeze(-1)

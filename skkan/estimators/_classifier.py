@@ -1,0 +1,596 @@
+"""KANClassifier."""
+
+import numpy as np
+import torch
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.metrics import accuracy_score
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
+from torch.nn import functional
+
+from skkan.data._dask_tables import over_chunks
+from skkan.data._merged_rows import without_zero_weights
+from skkan.data._scaling import AffineScaling
+from skkan.estimators._base import BaseKAN
+from skkan.estimators._error_context import fit_context
+from skkan.estimators._target_checks import checked_labels
+from skkan.losses._classification import BinaryLogLoss, MultinomialLogLoss
+
+
+class KANClassifier(ClassifierMixin, BaseKAN):
+    """Kolmogorov-Arnold network for classification.
+
+    Every edge of the network carries a learnable curve
+    phi(x) = scale_base * b(x) + scale_spline * sum_m c_m B_m(x) of B-splines B_m and a
+    base function b; nodes only add. The outputs are logits: one for two classes, one
+    per class for more, one per label for an indicator matrix of labels. Inputs are
+    scaled inside by median and interquartile range, so that they can come in any units.
+
+    The fit minimises sum(w l) / sum(w) + (alpha / 2) c^T S c + penalty, where l is the
+    negative log-likelihood of a row, w are the sample weights times the class weights
+    and c^T S c is the size and curvature of the curves. With "lm", every edge has its
+    own strengths in place of alpha.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : array-like of int, int or "auto", default="auto"
+        Number of nodes of each hidden layer. Without hidden layers, (), the model is
+        additive: a sum of one curve per feature. "auto" lets the data choose, see
+        Notes, unless `solver`, `alpha`, `penalty`, `prune_threshold` or `grid_schedule`
+        is set: it then is (5,).
+    grid_size : "auto" or int, default="auto"
+        Number of grid intervals of every edge. "auto" is 5, unless the structure is
+        chosen by the data.
+    spline_order : int, default=3
+        Polynomial degree of the splines; 3 is cubic.
+    grid_eps : "auto" or float, default="auto"
+        Mix of the grids, grid_eps * uniform + (1 - grid_eps) * adaptive: 1 divides the
+        range of the samples evenly, 0 follows their quantiles. "auto" is 1, or 0.2
+        where the structure is chosen by the data. Below 1 the first grids reach farther
+        into long tails, and those of the uniform mix are even in logarithms beyond
+        three robust deviations from the median.
+    grid_schedule : array-like of int, default=None
+        Strictly increasing grid sizes, visited after `grid_size`. Each stage starts
+        from the curves of the one before it.
+    categorical_features : "from_dtype", None or array-like, default="from_dtype"
+        Which features are categories: those of a categorical data type of a data frame
+        (pandas' "category", polars' Categorical and Enum), none, or those of a mask, of
+        column numbers or of names. Such a feature has one learnt value for each
+        category that appears in training, without order or base function, shrunk
+        towards zero by `alpha`; zero is the value of categories that are not known.
+        They are told apart as strings or as numbers, whole ones of any size.
+    n_grid_updates : int, default=5
+        How often the grids of hidden layers follow their activations. "lm" moves those
+        that their nodes have outgrown. Other solvers move all of them in the first half
+        of each stage; ten iterations settle an update, and if the objective is then not
+        below what it was before, all of it is undone.
+    base_activation : {"silu", "identity"}, default="silu"
+        Base function b of every edge.
+    extrapolation : {"constant", "linear"}, default="constant"
+        How edges continue outside of their grid: by their value at its end, or by
+        their tangent.
+    additive_skip : bool, default=False
+        Whether to add edges from every input straight to every output. No effect
+        without hidden layers.
+    loss : {"log_loss"}, default="log_loss"
+        Negative log-likelihood of a row, summed over the labels.
+    solver : {"auto", "lm", "lbfgs", "adam"} or Solver, default="auto"
+        "lm" (Levenberg-Marquardt) uses second derivatives and learns `alpha`; it begins
+        on coarser grids and on subsamples of the rows. "lbfgs" uses all rows in every
+        step, "adam" mini-batches. "auto" is "lm" where
+        `alpha` is not a float, there is no `penalty`, the network has up to 800
+        parameters and rows * outputs * parameters^2 is at most 5e11; otherwise "lbfgs"
+        up to 20,000 rows and "adam" above. An object from `skkan.solvers` sets the
+        solver's own parameters.
+    alpha : "auto", float or array-like of shape (n_edges, 3), default="auto"
+        Strength of the quadratic penalty on the curves. With "lm", "auto" learns it
+        from the training data, for every edge its own, by maximising the evidence;
+        other solvers then take 0.003. A float is the strength on size, and 0.01 of it
+        that on curvature, of all edges; 0 turns the penalty off. An array holds
+        strengths on size, curvature and change of curvature of each edge, as `alpha_`.
+    penalty : SparsityPenalty, default=None
+        Further penalty, which drives unneeded edges to zero.
+    prune_threshold : float, "auto" or None, default=None
+        Whether to remove edges after the training, and to train what is left on from
+        where it stands. A float removes all edges whose attribution score (see
+        `feature_importances_`) is below, and with them all nodes and features whose
+        score is, until none is left below; 0 removes edges that are constant only, 0.01
+        is a good start. "auto", which needs "lm" and ``alpha="auto"``, removes edges,
+        and whole nodes and features, as long as the log evidence of the retrained
+        network does not fall by more than 1. Where no edge is left, the model predicts
+        a constant, and warns. `partial_fit` does not prune.
+    max_iter : int, default=500
+        Largest number of iterations in each stage: steps of "lm", those on coarser
+        grids and on subsamples included, steps of "lbfgs", passes over the rows of
+        "adam". It bounds each training of a search for the structure; from 30 on, the
+        networks that are averaged take what they need. Where training has converged,
+        the way to the mean of the posterior, see Notes, takes up to 150 steps more.
+    tol : float, default=1e-3
+        A search ends when the objective (with `early_stopping`, the validation loss)
+        has not fallen by this fraction within `n_iter_no_change` iterations.
+    early_stopping : bool, default=False
+        Whether to keep the network with the best loss on validation rows: `X_val` of
+        `fit`, or a share of the training rows (stratified by class where possible).
+    validation_fraction : float, default=0.1
+        Share of the rows that validate when `early_stopping` is set without `X_val`.
+    n_iter_no_change : int, default=10
+        See `tol`.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the earlier fit, with its scaling and grids. With a
+        larger `grid_size` the fitted curves are first carried over to finer grids. The
+        columns must have the same names, and no categories that it does not know.
+    random_state : int, RandomState instance or None, default=None
+        Source of the starting weights, of a validation split and of mini-batches. An
+        int makes fits identical bit by bit.
+    verbose : int, default=0
+        1 shows one progress line: what is tried while a structure is searched for, then
+        grid size, loss, validation loss and penalty.
+    device : str or torch.device, default="cpu"
+        Where to fit and predict. Fitted models move between devices freely.
+    class_weight : dict, "balanced" or None, default=None
+        Weight of each class, by which sample weights are multiplied. "balanced" gives
+        all classes the same total weight. Not for indicator matrices.
+
+    Attributes
+    ----------
+    network_ : KANNetwork
+        The fitted network as a torch module in scaled units, built on access.
+    feature_importances_ : ndarray of shape (n_features_in_,)
+        Share of each feature in the variation of the output, by the attribution score
+        of the KAN 2.0 paper: a node's score is handed down to its edges in proportion
+        to the standard deviation of their values over the training rows,
+        edge_ij = std(phi_ij) node_i / (std(node_i) + 1e-4). Sums to 1; all zero if the
+        network is constant. After `partial_fit`, that over the last batch.
+    loss_curve_ : list of float
+        Penalised training loss after each iteration (for "adam" its mean during the
+        pass), grid updates and, with "lm", the choice among starts, growing subsamples
+        and the steps from the mode of the posterior to its mean left out; `alpha` may
+        change from one to the next, in nats per row.
+    loss_ : float
+        The last value of `loss_curve_`, at the mode of the posterior; see Notes.
+    validation_loss_curve_ : list of float or None
+        Validation loss after each iteration, without penalties.
+    validation_scores_ : list of float or None
+        Accuracy on the validation rows after each iteration.
+    best_validation_score_ : float or None
+        Its value for the network that was kept, with `early_stopping`.
+    n_iter_ : int
+        Total number of iterations, those that settle grid updates included.
+    stage_ends_ : list of int
+        Length of `loss_curve_` at the end of each grid stage; each training after
+        pruning is one more.
+    alpha_ : ndarray of shape (n_edges, 3)
+        With "lm": strengths of the penalty on size, curvature and change of curvature
+        of every edge (by layer, output, input; edges of a skip come last). Between the
+        nodes that pruning has left, removed edges are counted, too.
+    log_evidence_ : float
+        With "lm": log marginal likelihood of the training targets, by
+        Laplace's method; minus infinity if `alpha` is 0. It compares fits of the same
+        rows. Sample weights count as repetitions.
+    n_effective_parameters_ : float
+        With "lm": number of weights that the data determines rather than the penalty.
+    grid_size_ : int
+        Number of grid intervals of the fitted network.
+    hidden_layer_sizes_ : tuple of int
+        Number of nodes of each hidden layer of the fitted network.
+    n_outputs_ : int
+        Number of outputs of the network.
+    classes_ : ndarray of shape (n_classes,)
+        Class labels; for an indicator matrix the numbers of its columns.
+    n_features_in_ : int
+        Number of features seen during fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if X had names that are all strings.
+    is_categorical_ : ndarray of bool of shape (n_features_in_,) or None
+        Which features are categories; None if there are none.
+    categories_ : list of (ndarray or None) of length n_features_in_, or None
+        The known categories of each feature, in the order of their codes; None for
+        numbers.
+
+    See Also
+    --------
+    KANRegressor : The same network for continuous targets.
+    skkan.solvers : Solvers and their own parameters.
+
+    Notes
+    -----
+    Equal rows are merged and sorted before a fit of up to 100,000 rows, so that neither
+    the order of the rows nor the way in which weights are given changes the result.
+    Each network is trained by one thread; fit several models at a time with `n_jobs`.
+    Networks that are averaged, and predictions of many rows, use the threads that torch
+    is allowed to.
+
+    With "lm" the posterior of the weights is Gaussian, by Laplace's method. Where
+    classes are nearly separable the true one is skewed; with up to 10,000 rows, rows *
+    outputs * parameters^2 up to 1e10, and alpha "auto" or an array, the fitted weights
+    are therefore not its mode but its mean, by the variational correction of van
+    Niekerk and Rue, and "auto" is learnt once more around that; with `early_stopping`
+    they are what validates best. The sizes of curves that enter the same node are taken
+    to be alike: the logarithms of their strengths are normal around their mean, with a
+    deviation of 2.
+
+    Cells of X may be missing (NaN). Every edge that leaves a feature with missing cells
+    in the training rows learns its value there, as a deviation from its mean over the
+    cells that are known. Where a feature had none in training, missing cells count as
+    that mean.
+
+    With `hidden_layer_sizes="auto"` the data choose the structure. An additive model
+    comes first, on grids of up to 20 intervals, with penalties that are learnt by "lm".
+    A quarter of the rows (of up to 4,000) is held out. Where the additive model has too
+    many weights for "lm" (more than 1,000, or fewer with many rows and outputs), it has
+    grids of 5 intervals, and rows held out choose its `alpha`: one for all edges, and
+    then one that is larger the less the curve of an edge varies.
+
+    From 60 rows on, four networks with a hidden layer of 10 nodes, on grids of 10
+    intervals or as few as the additive model, are trained on the rows not held out by
+    "lbfgs", a few steps each under one `alpha` that falls as long as their mean
+    predicts the rows held out better. If a weighted mean of them and the additive model
+    predicts these clearly better than the latter alone, they are trained on all rows,
+    and what is fitted is that weighted mean: one network of 40 nodes, whose skip is the
+    additive model where that has any weight (of 10 nodes, with `early_stopping`).
+    Of more than 50,000 rows the last of these trainings see ever more, up to 300,000.
+    "lm" goes to its end on 50,000, and takes a few steps on more and on all of them.
+
+    `max_iter` bounds each of these trainings; `loss_curve_` has the last one only, of a
+    weighted mean its objective. `warm_start` and pruning go on under the same
+    penalties, and `partial_fit`, which sees one batch at a time, begins with (5,).
+
+    References
+    ----------
+    Z. Liu et al., KAN: Kolmogorov-Arnold Networks, 2024; KAN 2.0: Kolmogorov-Arnold
+    Networks Meet Science, 2024. J. van Niekerk and H. Rue, Low-rank Variational Bayes
+    Correction to the Laplace Method, 2024.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.model_selection import train_test_split
+    >>> from skkan import KANClassifier
+    >>> X, y = load_breast_cancer(return_X_y=True, as_frame=True)
+    >>> X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+    >>> model = KANClassifier(random_state=0).fit(X_train, y_train)
+    >>> model.score(X_test, y_test) > 0.9
+    True
+    """
+
+    __module__ = "skkan"
+
+    _coding_names = ("classes_", "_multilabel")
+
+    _parameter_constraints: dict = {
+        **BaseKAN._parameter_constraints,
+        "loss": [StrOptions({"log_loss"})],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes="auto",
+        *,
+        grid_size="auto",
+        spline_order=3,
+        grid_eps="auto",
+        grid_schedule=None,
+        categorical_features="from_dtype",
+        n_grid_updates=5,
+        base_activation="silu",
+        extrapolation="constant",
+        additive_skip=False,
+        loss="log_loss",
+        class_weight=None,
+        solver="auto",
+        alpha="auto",
+        penalty=None,
+        prune_threshold=None,
+        max_iter=500,
+        tol=1e-3,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+        device="cpu",
+    ):
+        super().__init__(
+            hidden_layer_sizes,
+            grid_size=grid_size,
+            spline_order=spline_order,
+            grid_eps=grid_eps,
+            grid_schedule=grid_schedule,
+            categorical_features=categorical_features,
+            n_grid_updates=n_grid_updates,
+            base_activation=base_activation,
+            extrapolation=extrapolation,
+            additive_skip=additive_skip,
+            loss=loss,
+            solver=solver,
+            alpha=alpha,
+            penalty=penalty,
+            prune_threshold=prune_threshold,
+            max_iter=max_iter,
+            tol=tol,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+            device=device,
+        )
+        self.class_weight = class_weight
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    @over_chunks
+    def decision_function(self, X):
+        """Logits of the predicted probabilities.
+
+        After a fit with solver "lm" they are moderated; see `predict_proba`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+            For two classes one column, positive for the second of `classes_`;
+            otherwise one column per class or label.
+        """
+        raw = self._moderated(X)
+        return raw[:, 0] if raw.shape[1] == 1 and not self._multilabel else raw
+
+    @over_chunks
+    def predict(self, X):
+        """Predict the most probable class, or all labels of probability above 1/2.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), or (n_samples, n_labels) of 0 and 1
+        """
+        raw = self._raw(self._validated(X))
+        if self._multilabel:
+            return (raw > 0).astype(int)
+        return self.classes_[_most_probable(raw)]
+
+    @over_chunks
+    def predict_proba(self, X):
+        """Predict probabilities.
+
+        After a fit with solver "lm" the raw outputs are moderated: with their posterior
+        variance v they give the mean of the logistic function over the normal
+        distribution of the logit, by quadrature. With several classes that is done
+        with the lead of the most probable class of a row over the next one, and all
+        outputs shrink by the factor by which its logit does, so that the order of the
+        classes stays. After other solvers the raw outputs are taken as they are.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Rows sum to one, in the order of `classes_`; with several labels, the
+            probability of each.
+
+        References
+        ----------
+        D. MacKay, The Evidence Framework Applied to Classification Networks, 1992.
+        """
+        raw = self._moderated(X)
+        share = self._make_loss(vars(self)).inverse_link(torch.from_numpy(raw)).numpy()
+        if share.shape[1] == 1 and not self._multilabel:
+            return np.hstack([1 - share, share])
+        return share
+
+    @over_chunks
+    def predict_log_proba(self, X):
+        """Predict logarithms of probabilities, exact also where they are tiny.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+        """
+        raw = torch.from_numpy(self._moderated(X))
+        if self._multilabel:
+            return functional.logsigmoid(raw).numpy()
+        if raw.shape[1] == 1:
+            raw = torch.cat([torch.zeros_like(raw), raw], dim=1)
+        return torch.log_softmax(raw, dim=1).numpy()
+
+    def _moderated(self, X):
+        """Raw output, drawn towards indecision where the posterior is wide."""
+        X = self._validated(X)
+        raw = self._raw(X)
+        if not hasattr(self, "_posterior_factor"):
+            return raw
+        loss = self._make_loss(vars(self))
+        for rows, deviations in self._deviations(X):
+            logits, deviations = map(torch.from_numpy, (raw[rows], deviations))
+            raw[rows] = loss.moderated(logits, deviations).numpy()
+        return raw
+
+    @available_if(BaseKAN._can_stream)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Take one pass of Adam over a batch of rows.
+
+        The first call fixes the classes, the scaling of the inputs and the grids, on
+        `grid_size` intervals; make its batch representative. Categories that only later
+        batches hold are not known. Calls after `fit` go on from there.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+        classes : array-like of shape (n_classes,), default=None
+            All classes that may come; required in the first call, except for
+            indicator matrices.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        self : object
+            The estimator after the pass.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data are not as described.
+        """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' cannot be known from one batch in "
+                "partial_fit: pass a dict of weights, or sample_weight."
+            )
+        with fit_context(self):
+            self._partial_fit(X, y, sample_weight, classes)
+        return self
+
+    def _check_target(self, y):
+        y = checked_labels(y)
+        check_classification_targets(y)
+        return y
+
+    def _code_target(self, y, earlier, *, classes, streaming):
+        if streaming and classes is None:
+            if earlier is not None:
+                return earlier.coding
+            if y.ndim == 1:
+                raise ValueError(
+                    "classes must be passed on the first call to partial_fit: later "
+                    "batches may hold classes that this one lacks."
+                )
+        if y.ndim == 2:
+            coding = {"classes_": np.arange(y.shape[1]), "_multilabel": True}
+        else:
+            classes = np.unique(y if classes is None else classes)
+            coding = {"classes_": classes, "_multilabel": False}
+        if y.ndim == 1 and len(classes) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs at least 2 classes in y, got 1 class: "
+                f"{classes.tolist()}. Check how y was made, or leave this fit out."
+            )
+        if earlier is not None:
+            self._check_continued(coding, earlier.coding)
+        return coding
+
+    def _check_continued(self, coding, fitted):
+        same = coding["_multilabel"] == fitted["_multilabel"]
+        if not (same and np.array_equal(coding["classes_"], fitted["classes_"])):
+            raise ValueError(
+                "A fit can only be continued while classes_ stays the same, got "
+                f"{_kind(coding)} after {_kind(fitted)}: start afresh by fit with "
+                "warm_start=False."
+            )
+
+    def _encode(self, y, coding):
+        if (y.ndim == 2) != coding["_multilabel"]:
+            raise ValueError(
+                "y and y_val must be of one kind, and a fit is continued with the kind "
+                f"that it began with: expected {_kind(coding)}, got shape {y.shape}."
+            )
+        if coding["_multilabel"]:
+            return y.astype(np.float64)
+        classes = coding["classes_"]
+        unknown = np.setdiff1d(y, classes)
+        if len(unknown):
+            raise ValueError(
+                f"y holds classes that the fit does not know: {unknown}; known are "
+                f"{classes}. Leave these rows out, or fit with all classes."
+            )
+        indicator = (y[:, None] == classes).astype(np.float64)
+        return indicator[:, 1:] if len(classes) == 2 else indicator
+
+    def _class_weigher(self, rows, coding):
+        if self.class_weight is None:
+            return super()._class_weigher(rows, coding)
+        if coding["_multilabel"]:
+            raise ValueError(
+                "class_weight is not defined for an indicator matrix of labels, got "
+                f"{self.class_weight!r}: pass sample_weight instead."
+            )
+        classes, (_, target, weight) = coding["classes_"], rows
+        by_class = compute_class_weight(
+            self.class_weight,
+            classes=classes,
+            y=classes[_most_probable(target - 0.5)],
+            sample_weight=weight,
+        )
+        if not (np.isfinite(by_class).all() and (by_class >= 0).all()):
+            raise ValueError(
+                "class_weight must hold finite numbers of at least 0, got "
+                f"{self.class_weight!r}."
+            )
+        if np.count_nonzero(by_class) < 2:
+            raise ValueError(
+                "class_weight must leave at least 2 classes a weight, got "
+                f"{self.class_weight!r}."
+            )
+
+        def weigh(rows):
+            X, target, weight = rows
+            with np.errstate(over="ignore"):
+                weight = weight * by_class[_most_probable(target - 0.5)]
+                total = weight.sum()
+            if not 0 < total < np.inf:
+                raise ValueError(
+                    f"class_weight must leave these {len(X)} rows a finite, positive "
+                    f"weight, got {self.class_weight!r}, which makes it {total}."
+                )
+            return without_zero_weights((X, target, weight))
+
+        return weigh
+
+    def _make_loss(self, coding):
+        if coding["_multilabel"] or len(coding["classes_"]) == 2:
+            return BinaryLogLoss()
+        return MultinomialLogLoss()
+
+    def _scale_target(self, target, sample_weight):
+        n_outputs = target.shape[1]
+        return AffineScaling(np.zeros(n_outputs), np.ones(n_outputs))
+
+    def _strata(self, target, coding):
+        return None if coding["_multilabel"] else _most_probable(target - 0.5)
+
+    def _scorer(self, coding):
+        def decide(raw):
+            return raw > 0 if coding["_multilabel"] else _most_probable(raw)
+
+        def accuracy(raw, target, sample_weight):
+            return accuracy_score(
+                decide(target.cpu().numpy() - 0.5),
+                decide(raw.cpu().numpy()),
+                sample_weight=sample_weight.cpu().numpy(),
+            )
+
+        return accuracy
+
+
+def _kind(coding):
+    """The kind of a target in words."""
+    n_labels = len(coding["classes_"])
+    if coding["_multilabel"]:
+        return f"a matrix of {n_labels} labels"
+    return f"one of the classes {coding['classes_'].tolist()} a row"
+
+
+def _most_probable(raw):
+    """Index of the class of each row of a raw output or of an indicator less 1/2."""
+    return (raw[:, 0] > 0).astype(int) if raw.shape[1] == 1 else raw.argmax(axis=1)

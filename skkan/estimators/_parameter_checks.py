@@ -1,0 +1,148 @@
+"""Checks of the estimators' parameters, each with a remedy in its message."""
+
+from itertools import pairwise
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+
+from skkan.numerics import _row_blocks
+from skkan.solvers import Adam
+
+
+def checked_continuation(asked):
+    """Raise unless what is asked for is what the earlier fit has.
+
+    `asked` maps names to pairs of values: asked for, and fitted.
+    """
+    for name, (value, fitted) in asked.items():
+        if value != fitted:
+            raise ValueError(
+                f"The earlier fit, which is to be continued, has {name}={fitted!r}, "
+                f"got {value!r}: keep it, or start afresh by fit with warm_start=False."
+            )
+
+
+def checked_pruning(threshold, plan):
+    """Raise unless it is no bool, and the training leaves what pruning goes by."""
+    if isinstance(threshold, bool | np.bool_):
+        raise ValueError(
+            "prune_threshold must be a number of at least 0, 'auto' or None, got "
+            f"{threshold}: 1.0 would remove nearly all edges, 'auto' goes by the "
+            "evidence, None removes none."
+        )
+    if threshold == "auto" and not plan.learns_alpha:
+        raise ValueError(
+            "prune_threshold='auto' goes by the evidence, which needs solver='lm' and "
+            f"alpha='auto', got {type(plan.solver).__name__}"
+            f"{' and a fixed alpha' if plan.solver.second_order else ''}: set these, "
+            "or a float such as prune_threshold=0.01."
+        )
+
+
+def checked_layer_sizes(hidden_layer_sizes):
+    """Tuple of positive ints, of which a single one counts as one layer, or "auto"."""
+    if isinstance(hidden_layer_sizes, str):
+        return hidden_layer_sizes
+    sizes = np.atleast_1d(np.asarray(hidden_layer_sizes, dtype=object)).tolist()
+    if not all(_is_count(size) for size in sizes):
+        raise ValueError(
+            "hidden_layer_sizes must hold integers of at least 1, got "
+            f"{hidden_layer_sizes!r}: for an additive model without hidden layers "
+            "pass ()."
+        )
+    return tuple(int(size) for size in sizes)
+
+
+def checked_grid_sizes(grid_size, grid_schedule):
+    """All grid sizes in the order in which they are visited."""
+    schedule = () if grid_schedule is None else tuple(np.atleast_1d(grid_schedule))
+    if not all(_is_count(size) for size in schedule):
+        raise ValueError(
+            f"grid_schedule must hold integers of at least 1, got {grid_schedule!r}: "
+            "give the grid sizes to visit after grid_size, such as (10, 20)."
+        )
+    sizes = (int(grid_size), *(int(size) for size in schedule))
+    if any(after <= before for before, after in pairwise(sizes)):
+        raise ValueError(
+            "grid_schedule must increase strictly from grid_size, got grid_size="
+            f"{grid_size} and grid_schedule={grid_schedule!r}: a coarser grid cannot "
+            "represent the fitted curves. Sort it and leave grid_size out."
+        )
+    return sizes
+
+
+def _is_count(value):
+    return isinstance(value, Integral) and not isinstance(value, bool) and value > 0
+
+
+def checked_device(device):
+    """torch.device that exists on this machine."""
+    try:
+        device = torch.device(device)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"device must name a device of this machine such as 'cpu', got {device!r} "
+            f"({str(error).splitlines()[0]})."
+        ) from error
+    return device
+
+
+def checked_alpha(alpha, network):
+    """alpha as a float or an array of shape (n_edges, 3); None for "auto".
+
+    Raises
+    ------
+    ValueError
+        If it is an array of another shape, or not of non-negative numbers.
+    """
+    if isinstance(alpha, str):
+        return None
+    if isinstance(alpha, Real):
+        return float(alpha)
+    n_edges = sum(layer.mask.numel() for layer in network.all_layers)
+    try:
+        alpha = np.asarray(alpha, dtype=float)
+        shape = alpha.shape
+    except (TypeError, ValueError):  # ragged, or not of numbers
+        shape = "something that is no array of numbers"
+    if shape != (n_edges, 3):
+        raise ValueError(
+            "alpha as an array must hold three strengths (size, curvature, "
+            "change of curvature) for each edge of the network: expected shape "
+            f"({n_edges}, 3), "
+            f"got {shape}. Pass a float for all edges, or alpha_ of a fitted "
+            "estimator of the same structure."
+        )
+    if not (np.isfinite(alpha).all() and (alpha >= 0).all()):
+        raise ValueError(
+            "alpha as an array must be finite and not negative: pass alpha_ of a "
+            "fitted estimator, or alpha='auto'."
+        )
+    return alpha
+
+
+def checked_for_chunks(estimator):
+    """Raise if a parameter asks for what cannot be done with rows in chunks."""
+    solver, penalty, device = estimator.solver, estimator.penalty, estimator.device
+    where = (
+        f"for dask data of more than {_row_blocks.MOST_ROWS} rows, which stay in chunks"
+    )
+    remedy = "or pass X.compute(), if it fits into memory."
+    if solver == "adam" or isinstance(solver, Adam):
+        raise ValueError(
+            f"solver must be 'auto', 'lm' or 'lbfgs' {where}, got {solver!r}: "
+            "mini-batches would be drawn from all chunks at once. Set "
+            f"solver='lbfgs', {remedy}"
+        )
+    if penalty is not None and penalty.depends_on_rows:
+        raise ValueError(
+            f"penalty must not depend on the rows {where}, got {penalty!r}: it is no "
+            f"sum over them. Leave it out, {remedy}"
+        )
+    if torch.device(device).type != "cpu":
+        raise ValueError(
+            f"device must be 'cpu' {where}, got {device!r}: sums are made on the CPUs "
+            f"of the workers. Set device='cpu', {remedy}"
+        )

@@ -1,0 +1,544 @@
+"""KANRegressor."""
+
+from dataclasses import replace
+from functools import partial
+from numbers import Real
+
+import numpy as np
+import torch
+from scipy.special import rel_entr
+from sklearn.base import RegressorMixin, _fit_context
+from sklearn.metrics import r2_score
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from skkan.data._dask_tables import over_chunks
+from skkan.data._scaling import AffineScaling
+from skkan.estimators._base import BaseKAN
+from skkan.estimators._error_context import fit_context
+from skkan.estimators._target_checks import (
+    checked_posterior,
+    checked_range,
+    checked_regression_target,
+    checked_sums,
+)
+from skkan.losses._registry import REGRESSION_LOSSES
+from skkan.losses._regression import TINY
+from skkan.losses._robust import Pinball
+
+ROUNDING = 1e-11  # of a scaled loss
+WHOLE = 1e-9  # relative error of a rate times its weight that counts as rounding
+
+
+class KANRegressor(RegressorMixin, BaseKAN):
+    """Kolmogorov-Arnold network for regression.
+
+    Every edge of the network carries a learnable curve
+    phi(x) = scale_base * b(x) + scale_spline * sum_m c_m B_m(x) of B-splines B_m and a
+    base function b; nodes only add. Inputs and target are scaled inside, so that they
+    can come in any units: inputs by median and interquartile range, the target by mean
+    and standard deviation.
+
+    The fit minimises sum(w l) / sum(w) + (alpha / 2) c^T S c + penalty, where l is half
+    the squared error of the standardised target, or another `loss`, w are the sample
+    weights and c^T S c is the size and curvature of the curves. With "lm", every edge
+    has its own strengths in place of alpha.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : array-like of int, int or "auto", default="auto"
+        Number of nodes of each hidden layer. Without hidden layers, (), the model is
+        additive: a sum of one curve per feature. "auto" lets the data choose, see
+        Notes, unless `solver`, `alpha`, `penalty`, `prune_threshold` or `grid_schedule`
+        is set: it then is (5,).
+    grid_size : "auto" or int, default="auto"
+        Number of grid intervals of every edge. "auto" is 5, unless the structure is
+        chosen by the data.
+    spline_order : int, default=3
+        Polynomial degree of the splines; 3 is cubic.
+    grid_eps : "auto" or float, default="auto"
+        Mix of the grids, grid_eps * uniform + (1 - grid_eps) * adaptive: 1 divides the
+        range of the samples evenly, 0 follows their quantiles. "auto" is 1, or 0.2
+        where the structure is chosen by the data. Below 1 the first grids reach farther
+        into long tails, and those of the uniform mix are even in logarithms beyond
+        three robust deviations from the median.
+    grid_schedule : array-like of int, default=None
+        Strictly increasing grid sizes, visited after `grid_size`. Each stage starts
+        from the curves of the one before it.
+    categorical_features : "from_dtype", None or array-like, default="from_dtype"
+        Which features are categories: those of a categorical data type of a data frame
+        (pandas' "category", polars' Categorical and Enum), none, or those of a mask, of
+        column numbers or of names. Such a feature has one learnt value for each
+        category that appears in training, without order or base function, shrunk
+        towards zero by `alpha`; zero is the value of categories that are not known.
+        They are told apart as strings or as numbers, whole ones of any size.
+    n_grid_updates : int, default=5
+        How often the grids of hidden layers follow their activations. "lm" moves those
+        that their nodes have outgrown. Other solvers move all of them in the first half
+        of each stage; ten iterations settle an update, and if the objective is then not
+        below what it was before, all of it is undone.
+    base_activation : {"silu", "identity"}, default="silu"
+        Base function b of every edge.
+    extrapolation : {"constant", "linear"}, default="constant"
+        How edges continue outside of their grid: by their value at its end, or by
+        their tangent.
+    additive_skip : bool, default=False
+        Whether to add edges from every input straight to every output. No effect
+        without hidden layers.
+    loss : {"squared_error", "poisson", "gamma", "huber", "quantile"}, \
+default="squared_error"
+        Loss of a row, summed over the outputs. "poisson", for counts and rates of at
+        least 0, and "gamma", for positive targets, are half deviances under a log link:
+        the network adds up to the logarithm of the mean. "huber" counts errors beyond
+        1.345 robust standard deviations linearly, so that outliers in y hardly matter
+        as long as they are fewer than half of the rows.
+        "quantile" is the pinball loss of `quantile`; see Notes.
+    quantile : float, default=None
+        Which quantile to predict with ``loss="quantile"``, between 0 and 1. Other
+        losses do not use it.
+    solver : {"auto", "lm", "lbfgs", "adam"} or Solver, default="auto"
+        "lm" (Levenberg-Marquardt) uses second derivatives and learns `alpha`; it begins
+        on coarser grids and on subsamples of the rows. "lbfgs" uses all rows in every
+        step, "adam" mini-batches. "auto" is "lm" where
+        `alpha` is not a float, there is no `penalty`, the network has up to 800
+        parameters and rows * outputs * parameters^2 is at most 5e11; otherwise "lbfgs"
+        up to 20,000 rows and "adam" above. An object from `skkan.solvers` sets the
+        solver's own parameters.
+    alpha : "auto", float or array-like of shape (n_edges, 3), default="auto"
+        Strength of the quadratic penalty on the curves. With "lm", "auto" learns it
+        from the training data, for every edge its own, by maximising the evidence;
+        other solvers then take 0.003. A float is the strength on size, and 0.01 of it
+        that on curvature, of all edges; 0 turns the penalty off. An array holds
+        strengths on size, curvature and change of curvature of each edge, as `alpha_`.
+    penalty : SparsityPenalty, default=None
+        Further penalty, which drives unneeded edges to zero.
+    prune_threshold : float, "auto" or None, default=None
+        Whether to remove edges after the training, and to train what is left on from
+        where it stands. A float removes all edges whose attribution score (see
+        `feature_importances_`) is below, and with them all nodes and features whose
+        score is, until none is left below; 0 removes edges that are constant only, 0.01
+        is a good start. "auto", which needs "lm" and ``alpha="auto"``, removes edges,
+        and whole nodes and features, as long as the log evidence of the retrained
+        network does not fall by more than 1. Where no edge is left, the model predicts
+        a constant, and warns. `partial_fit` does not prune.
+    max_iter : int, default=500
+        Largest number of iterations in each stage: steps of "lm", those on coarser
+        grids and on subsamples included, steps of "lbfgs", passes over the rows of
+        "adam". It bounds each training of a search for the structure; from 30 on, the
+        networks that are averaged take what they need.
+    tol : float, default=1e-3
+        A search ends when the objective (with `early_stopping`, the validation loss)
+        has not fallen by this fraction within `n_iter_no_change` iterations.
+    early_stopping : bool, default=False
+        Whether to keep the network with the best loss on validation rows: `X_val` of
+        `fit`, or a share of the training rows (stratified by class where possible).
+    validation_fraction : float, default=0.1
+        Share of the rows that validate when `early_stopping` is set without `X_val`.
+    n_iter_no_change : int, default=10
+        See `tol`.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the earlier fit, with its scaling and grids. With a
+        larger `grid_size` the fitted curves are first carried over to finer grids. The
+        columns must have the same names, and no categories that it does not know.
+    random_state : int, RandomState instance or None, default=None
+        Source of the starting weights, of a validation split and of mini-batches. An
+        int makes fits identical bit by bit.
+    verbose : int, default=0
+        1 shows one progress line: what is tried while a structure is searched for, then
+        grid size, loss, validation loss and penalty.
+    device : str or torch.device, default="cpu"
+        Where to fit and predict. Fitted models move between devices freely.
+
+    Attributes
+    ----------
+    network_ : KANNetwork
+        The fitted network as a torch module in scaled units, built on access.
+    feature_importances_ : ndarray of shape (n_features_in_,)
+        Share of each feature in the variation of the output, by the attribution score
+        of the KAN 2.0 paper: a node's score is handed down to its edges in proportion
+        to the standard deviation of their values over the training rows,
+        edge_ij = std(phi_ij) node_i / (std(node_i) + 1e-4). Sums to 1; all zero if the
+        network is constant. After `partial_fit`, that over the last batch.
+    loss_curve_ : list of float
+        Penalised training loss after each iteration (for "adam" its mean during the
+        pass), grid updates and, with "lm", the choice among starts and growing
+        subsamples left out; `alpha`, and with "huber" and "quantile" the loss, may
+        change from one to the next. In units of the variance of y with
+        "squared_error", of the mean Poisson deviance around the mean of y with
+        "poisson".
+    loss_ : float
+        The last value of `loss_curve_`.
+    validation_loss_curve_ : list of float or None
+        Validation loss after each iteration, without penalties.
+    validation_scores_ : list of float or None
+        R2 score on the validation rows after each iteration; with other losses than
+        the squared error D2, the share of the loss of the best constant that is
+        explained.
+    best_validation_score_ : float or None
+        Its value for the network that was kept, with `early_stopping`.
+    n_iter_ : int
+        Total number of iterations, those that settle grid updates included.
+    stage_ends_ : list of int
+        Length of `loss_curve_` at the end of each grid stage; each training after
+        pruning is one more.
+    alpha_ : ndarray of shape (n_edges, 3)
+        With "lm": strengths of the penalty on size, curvature and change of curvature
+        of every edge (by layer, output, input; edges of a skip come last). Between the
+        nodes that pruning has left, removed edges are counted, too.
+    noise_std_ : float or ndarray of shape (n_outputs,)
+        With "lm" or "auto", and the squared error: standard deviation of the target
+        around the model, in its units; see Notes.
+    dispersion_ : float or ndarray of shape (n_outputs,)
+        With "lm": variance of the target around the model in units of its mean with
+        "poisson" (at least 1 for whole numbers), of its squared mean with "gamma".
+    log_evidence_ : float
+        With "lm": log marginal likelihood of the training targets in their units, by
+        Laplace's method; minus infinity if `alpha` is 0. It compares fits of the same
+        rows under the same loss. Of other losses than the squared error it is that of
+        a quasi-likelihood with a learnt dispersion, up to a constant of the targets.
+        Sample weights count as repetitions.
+    n_effective_parameters_ : float
+        With "lm": number of weights that the data determines rather than the penalty.
+    grid_size_ : int
+        Number of grid intervals of the fitted network.
+    hidden_layer_sizes_ : tuple of int
+        Number of nodes of each hidden layer of the fitted network.
+    n_outputs_ : int
+        Number of outputs of the network.
+    n_features_in_ : int
+        Number of features seen during fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if X had names that are all strings.
+    is_categorical_ : ndarray of bool of shape (n_features_in_,) or None
+        Which features are categories; None if there are none.
+    categories_ : list of (ndarray or None) of length n_features_in_, or None
+        The known categories of each feature, in the order of their codes; None for
+        numbers.
+
+    See Also
+    --------
+    KANClassifier : The same network for class labels.
+    skkan.solvers : Solvers and their own parameters.
+
+    Notes
+    -----
+    Equal rows are merged and sorted before a fit of up to 100,000 rows, so that neither
+    the order of the rows nor the way in which weights are given changes the result.
+    Each network is trained by one thread; fit several models at a time with `n_jobs`.
+    Networks that are averaged, and predictions of many rows, use the threads that torch
+    is allowed to.
+
+    "huber" and "quantile" depend on the noise. Training begins with the spread of y in
+    its place, and goes on with that of its own residuals until this is settled, or ten
+    times. "huber" takes the length of the shortest interval with half of them, so that
+    up to half of the rows may be outliers; a share e of them on one side moves the fit
+    by a few deviations at most, by 0.7 for e = 0.25 and 2 for e = 0.4. "quantile" is
+    smoothed by a logistic kernel, whose width goes by the residuals next to the
+    quantile alone: 0.4 of the distance within which there are as many of them as 0.4 of
+    those beyond it. That is 0.1 deviations at the median of normal noise and ever less
+    towards the tails, where noise is skewed or where it is small for some of the rows.
+    It is less than what conquer takes, ((log n + p) / n)^0.4 deviations.
+    The deviance of "poisson" is divided by that around the mean of y, so that `alpha`
+    means the same in all units.
+
+    Cells of X may be missing (NaN). Every edge that leaves a feature with missing cells
+    in the training rows learns its value there, as a deviation from its mean over the
+    cells that are known. Where a feature had none in training, missing cells count as
+    that mean.
+
+    With `hidden_layer_sizes="auto"` the data choose the structure. An additive model
+    comes first, on grids of up to 20 intervals, with penalties that are learnt by "lm".
+    A quarter of the rows (of up to 4,000) is held out. Where the additive model has too
+    many weights for "lm" (more than 1,000, or fewer with many rows and outputs), it has
+    grids of 5 intervals, and rows held out choose its `alpha`: one for all edges, and
+    then one that is larger the less the curve of an edge varies.
+
+    From 60 rows on, four networks with a hidden layer of 10 nodes, on grids of 10
+    intervals or as few as the additive model, are trained on the rows not held out by
+    "lbfgs", a few steps each under one `alpha` that falls as long as their mean
+    predicts the rows held out better. If a weighted mean of them and the additive model
+    predicts these clearly better than the latter alone, they are trained on all rows,
+    and what is fitted is that weighted mean: one network of 40 nodes, whose skip is the
+    additive model where that has any weight (of 10 nodes, with `early_stopping`).
+    Of more than 50,000 rows the last of these trainings see ever more, up to 300,000.
+    "lm" goes to its end on 50,000, and takes a few steps on more and on all of them.
+
+    Where a tenth of the variance or less is left, a single network of 5 nodes by "lm"
+    is tried as well, and taken if it is clearly better. `max_iter` bounds each of these
+    trainings; `loss_curve_` has the last one only, of a weighted mean its objective.
+    `warm_start` and pruning go on under the same penalties, and `partial_fit`, which
+    sees one batch at a time, begins with (5,).
+
+    Of a weighted mean, `noise_std_` is the deviation of normal errors, nine tenths of
+    which are as small as nine tenths of the errors on the rows held out, less what the
+    uncertainty of the curves has in them, and
+    `return_std` counts only the curves that enter the output as uncertain. It is made
+    for intervals: where most errors are small and a few are large, as with targets most
+    of which are zero, the standard deviation of the errors is larger. There is no
+    evidence then, nor `alpha_`. Some ten rows alone do not tell the noise: take no
+    interval from so few.
+
+    References
+    ----------
+    Z. Liu et al., KAN: Kolmogorov-Arnold Networks, 2024; KAN 2.0: Kolmogorov-Arnold
+    Networks Meet Science, 2024. X. He et al., Smoothed Quantile Regression with
+    Large-Scale Inference (conquer), 2023.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.model_selection import train_test_split
+    >>> from skkan import KANRegressor
+    >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+    >>> X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+    >>> model = KANRegressor(hidden_layer_sizes=(), alpha=0.1, random_state=0)
+    >>> model.fit(X_train, y_train).score(X_test, y_test) > 0.3
+    True
+    """
+
+    __module__ = "skkan"
+
+    _coding_names = ("_y_is_vector", "_fitted_loss")
+
+    _parameter_constraints: dict = {
+        **BaseKAN._parameter_constraints,
+        "loss": [StrOptions(set(REGRESSION_LOSSES))],
+        "quantile": [Interval(Real, 0, 1, closed="neither"), None],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes="auto",
+        *,
+        grid_size="auto",
+        spline_order=3,
+        grid_eps="auto",
+        grid_schedule=None,
+        categorical_features="from_dtype",
+        n_grid_updates=5,
+        base_activation="silu",
+        extrapolation="constant",
+        additive_skip=False,
+        loss="squared_error",
+        quantile=None,
+        solver="auto",
+        alpha="auto",
+        penalty=None,
+        prune_threshold=None,
+        max_iter=500,
+        tol=1e-3,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+        device="cpu",
+    ):
+        super().__init__(
+            hidden_layer_sizes,
+            grid_size=grid_size,
+            spline_order=spline_order,
+            grid_eps=grid_eps,
+            grid_schedule=grid_schedule,
+            categorical_features=categorical_features,
+            n_grid_updates=n_grid_updates,
+            base_activation=base_activation,
+            extrapolation=extrapolation,
+            additive_skip=additive_skip,
+            loss=loss,
+            solver=solver,
+            alpha=alpha,
+            penalty=penalty,
+            prune_threshold=prune_threshold,
+            max_iter=max_iter,
+            tol=tol,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+            device=device,
+        )
+        self.quantile = quantile
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.target_tags.positive_only = self.loss in ("poisson", "gamma")
+        return tags
+
+    @over_chunks
+    def predict(self, X, return_std=False):
+        """Predict the target.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        return_std : bool, default=False
+            Whether to return the standard deviation of the target, too. It adds the
+            noise (`noise_std_`) to the uncertainty of the network, taken from the
+            Laplace posterior of its weights (the Gauss-Newton matrix at the optimum),
+            or of those that enter the output; see Notes. Grids and penalties count as
+            known, and beyond the grids curves and uncertainty are continued like the
+            network. Needs the squared error, and a fit with solver "lm" or one that has
+            chosen the structure.
+
+        Returns
+        -------
+        y_mean : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            In the units of y, in the shape that y had: the mean of y, with "quantile"
+            that quantile. With "poisson" and "gamma" it is positive and finite.
+        y_std : ndarray of the same shape
+            Only with `return_std`.
+
+        Raises
+        ------
+        ValueError
+            If `return_std` is set and the loss is not the squared error, or the fit has
+            left no posterior.
+        """
+        if return_std:
+            check_is_fitted(self)
+            checked_posterior(self)
+        X = self._validated(X)
+        raw = self._raw(X)
+        loss, scaling = REGRESSION_LOSSES[self._fitted_loss](), self._raw_scaling
+        y = torch.from_numpy(scaling.inverse_transform(raw))
+        y = loss.inverse_link(y).numpy()
+        y = y[:, 0] if self._y_is_vector else y
+        if not return_std:
+            return y
+        variance = np.empty_like(raw)
+        for rows, deviations in self._deviations(X):
+            variance[rows] = self._noise * (1 + np.square(deviations).sum(1).T)
+        std = np.sqrt(variance) * scaling.scale
+        return y, (std[:, 0] if self._y_is_vector else std)
+
+    @available_if(BaseKAN._can_stream)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None):
+        """Take one pass of Adam over a batch of rows.
+
+        The first call fixes the scaling of inputs and target and the grids, on
+        `grid_size` intervals; make its batch representative. Categories that only later
+        batches hold are not known. Calls after `fit` go on from there.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        self : object
+            The estimator after the pass.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data are not as described.
+        """
+        with fit_context(self):
+            self._partial_fit(X, y, sample_weight)
+        return self
+
+    def _check_target(self, y):
+        return checked_range(checked_regression_target(y), self.loss)
+
+    def _code_target(self, y, earlier, *, classes, streaming):
+        if earlier is not None and earlier.coding["_fitted_loss"] != self.loss:
+            raise ValueError(
+                "A fit can only be continued with its loss, got "
+                f"loss={self.loss!r} after {earlier.coding['_fitted_loss']!r}: start "
+                "afresh by fit with warm_start=False."
+            )
+        return {"_y_is_vector": y.ndim == 1, "_fitted_loss": self.loss}
+
+    def _encode(self, y, coding):
+        return y.reshape(len(y), -1)
+
+    def _make_loss(self, coding):
+        if self.loss != "quantile":
+            return REGRESSION_LOSSES[self.loss]()
+        if self.quantile is None:
+            raise ValueError(
+                "quantile must be a number between 0 and 1 with loss='quantile', got "
+                "None: set it, for instance to 0.5 for the median."
+            )
+        return Pinball(float(self.quantile))
+
+    def _loss_in_units(self, loss, scale, rows):
+        _, target, weight = rows
+        if self.loss == "poisson":
+            # Counts, or with weights rates, vary as Poisson's law says, or more.
+            is_count = _is_whole(target) | _is_whole(weight[:, None] * target)
+            unit = np.where(is_count, scale, np.inf)
+            return replace(loss, least_noise=tuple((1 / unit).tolist()))
+        if self.loss == "quantile":
+            # All quantiles of a constant are one, and smoothing does not move a median.
+            varies = (target != target[:1]).any(axis=0)
+            quantiles = np.where(varies, loss.quantile, 0.5)
+            return replace(loss, quantile=tuple(quantiles.tolist()))
+        return loss
+
+    def _scale_target(self, target, sample_weight):
+        if self.loss == "poisson":
+            return _of_null_deviance(checked_sums(target), sample_weight)
+        if self.loss in ("huber", "quantile"):
+            return AffineScaling.most_robust(target, sample_weight)
+        standard = AffineScaling.standard(target, sample_weight)
+        if self.loss == "gamma":
+            return AffineScaling(np.zeros_like(standard.centre), standard.centre)
+        return standard
+
+    def _strata(self, target, coding):
+        return None
+
+    def _scorer(self, coding):
+        if self.loss == "squared_error":
+            return _r2
+        return partial(_d2, self._make_loss(coding).exact)
+
+
+def _r2(raw, target, sample_weight):
+    raw, target, weight = (part.cpu().numpy() for part in (raw, target, sample_weight))
+    return r2_score(target, raw, sample_weight=weight)
+
+
+def _d2(loss, raw, target, sample_weight):
+    """Share of the deviance of the best constant that is explained; outputs' mean.
+
+    As with R2, where a constant is perfect it is 1 or 0.
+    """
+    constant = loss.baseline(target, sample_weight).expand_as(raw)
+    weight = sample_weight / sample_weight.sum()
+    left = weight @ loss.elements(raw, target)
+    whole = weight @ loss.elements(constant, target)
+    none = ROUNDING * (1 + constant[0].abs())
+    share = torch.where(whole > none, left / whole.clamp(min=TINY), (left > none) * 1.0)
+    return float(1 - share.mean())
+
+
+def _is_whole(values):
+    """Whether each column holds whole numbers only, up to rounding."""
+    whole = np.rint(values)
+    return (np.abs(values - whole) <= WHOLE * whole).all(axis=0)
+
+
+def _of_null_deviance(target, sample_weight):
+    """Scaling to a Poisson deviance of 1 a row around the mean.
+
+    It is what unit variance is to the squared error.
+    """
+    size = target.max(axis=0)
+    unit = AffineScaling.standard(target / size, sample_weight)
+    share = (sample_weight / sample_weight.sum())[:, None]
+    deviance = 2 * (share * (rel_entr(target / size, unit.centre))).sum(axis=0)
+    # Equal values have none but rounding.
+    rounding = 1e-12 * unit.centre
+    deviance = np.where(deviance > rounding, deviance, unit.centre)
+    return AffineScaling(np.zeros_like(size), size * deviance)

@@ -1,0 +1,4 @@
+"""What a fit leaves, and predictions from it.
+
+Holds what predictions, inspection, formulas and exports read. Does not train.
+"""

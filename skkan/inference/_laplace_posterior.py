@@ -1,0 +1,156 @@
+"""The Laplace posterior of a fitted network, as one Cholesky factor.
+
+Near its mode the posterior of the weights is taken as Gaussian, with the Gauss-Newton
+matrix of the penalised loss as its precision.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from skkan.inference._log_marginal_likelihood import LinearisedModel
+from skkan.network._jacobian import linearise
+from skkan.numerics._cholesky import scaled_factor
+from skkan.objective._gauss_newton import weights_of_each_output
+from skkan.objective._objective import make_objective
+from skkan.penalties._quadratic import QuadraticPenalty
+
+
+@dataclass(frozen=True, eq=False)
+class LaplacePosterior:
+    """What second-order training knows beside the network.
+
+    Attributes
+    ----------
+    factor : ndarray of shape (n_parameters, n_parameters)
+        Lower Cholesky factor of the precision of the weights at unit noise.
+    alpha : ndarray of shape (n_edges, 3)
+        Strengths of the penalty on size, curvature and change of curvature.
+    noise : ndarray of shape (n_outputs,)
+        Variance of each scaled target around the network; 1 for classes.
+    shared_noise : float
+        The variance that all targets have in training.
+    log_evidence : float
+        Of the scaled targets; minus infinity where an edge has no prior.
+    n_effective : float
+        Number of weights that the data determines rather than the prior.
+    """
+
+    factor: np.ndarray
+    alpha: np.ndarray
+    noise: np.ndarray
+    shared_noise: float
+    log_evidence: float
+    n_effective: float
+
+
+def laplace_posterior(network, data, plan, prior, objective=None):
+    """LaplacePosterior of the weights of a network at the optimum of its objective.
+
+    Parameters
+    ----------
+    network : KANNetwork
+    data : TrainingData
+    plan : TrainingPlan
+    prior : Prior or None
+        None stands for the plan's penalties, with the noise that the residuals show.
+    objective : Objective, default=None
+        Of the data and the plan, as training left it; it may know the normal matrix.
+
+    Returns
+    -------
+    LaplacePosterior or None
+        None if rounding forbids it.
+    """
+    if objective is None or not objective.covers(network):
+        objective = make_objective(network, data, plan)
+    theta = network.theta
+    n_rows = data.n_observations
+    linearised = LinearisedModel(
+        network,
+        theta,
+        # Anchors are aids to training. Neither rows nor prior know of them.
+        objective.gauss_newton_of_loss(theta).without_anchors(),
+        n_rows,
+        plan.loss.has_noise,
+        plan.loss.least_shared_noise,
+    )
+    is_proper = True
+    if prior is None:
+        (penalty,) = plan.penalties or (QuadraticPenalty(0.0),)
+        alpha = torch.as_tensor(penalty.alpha)  # on size, where there are three
+        is_proper = bool(((alpha[:, 0] if alpha.ndim else alpha) > 0).all())
+        prior = linearised.prior_of_alpha(penalty.alpha)
+    outcome = linearised.posterior(prior)
+    if outcome is None:
+        return None
+    alpha = prior.alpha(n_rows)
+    penalised = objective.with_penalties((QuadraticPenalty(alpha),))
+    factored = scaled_factor(n_rows * penalised.gauss_newton(theta).curvature)
+    if factored is None:
+        return None
+    factor, scale = factored
+    noise = [prior.noise] * len(data.baseline)
+    if plan.loss.has_noise:
+        deviances = plan.loss.deviances(objective.raw(theta), data.target)
+        freedom = linearised.freedom(outcome, prior.noise) / len(data.baseline)
+        noise = data.sample_weight @ deviances / freedom
+        noise = noise.clamp(min=noise.new_tensor(plan.loss.least_noise)).tolist()
+    log_evidence = outcome.evidence_at_point - outcome.log_hyperprior
+    return LaplacePosterior(
+        factor=(factor / scale.unsqueeze(1)).cpu().numpy(),
+        alpha=alpha.cpu().numpy(),
+        noise=np.array(noise),
+        shared_noise=prior.noise,
+        log_evidence=log_evidence if is_proper else -math.inf,
+        n_effective=outcome.n_effective,
+    )
+
+
+def prior_of_penalty(network, data, plan, alpha):
+    """The prior of a fitted network that a penalty of strength `alpha` amounts to.
+
+    The noise is that of the residuals.
+    """
+    objective = make_objective(network, data, plan)
+    theta = objective.start
+    return LinearisedModel(
+        network,
+        theta,
+        objective.gauss_newton_of_loss(theta),
+        data.n_observations,
+        plan.loss.has_noise,
+        plan.loss.least_shared_noise,
+    ).prior_of_alpha(alpha)
+
+
+@torch.no_grad()
+def deviations(network, factor, x):
+    """Derivatives of the raw outputs along the standard deviations of the weights.
+
+    With the precision L L^T of the weights they are L^-1 J_o^T for each output o, whose
+    products are the covariances of the raw outputs at unit noise.
+
+    Parameters
+    ----------
+    network : KANNetwork
+    factor : Tensor of shape (n_parameters, n_parameters)
+        L, as in `Posterior`.
+    x : Tensor of shape (n_samples, n_inputs)
+
+    Returns
+    -------
+    Tensor of shape (n_outputs, n_parameters, n_samples)
+    """
+    line = linearise(network, network.weights, x)
+    inner = line.inner()
+    n_samples, n_outputs = line.output.shape
+    own = weights_of_each_output(network, n_outputs)
+    columns = x.new_zeros(n_outputs, len(factor), n_samples)
+    for output in range(n_outputs):
+        columns[output, : line.n_inner] = inner[:, output].T
+        columns[output, own[output]] = line.outer.T
+    columns *= network.weight_mask.unsqueeze(1)  # removed edges do not vary
+    return torch.linalg.solve_triangular(factor, columns, upper=False)

@@ -1,0 +1,327 @@
+"""The marginal likelihood of a linearised network, and what it says of the penalties.
+
+Every edge has a Gaussian prior whose precision is the sum of a part for its size and
+one for its roughness. The evidence is the likelihood of the targets with the weights
+integrated out; its maximum balances fit and flexibility without held-out rows.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+
+from skkan.inference._precision_hyperprior import Hyperprior
+from skkan.inference._prior import LEAST, Prior, clamped
+from skkan.numerics._cholesky import scaled_factor
+from skkan.penalties._eigen_directions import EdgeKinds
+
+LARGEST_FACTOR = 10.0  # by which a precision may change in one update
+LARGEST_NOISE_FACTOR = 1e4  # by which the noise variance may
+LEAST_NOISE = 1e-26  # variance of a standardised target: the square of its rounding
+LEAST_FREEDOM = 0.05  # of the observations, so that saturated models keep some noise
+MOST_HALVINGS = 8
+SMALLEST_SHARE = 1e-14  # of a posterior in a prior variance, where rounding begins
+
+
+@dataclass(frozen=True, eq=False)
+class LinearisedPosterior:
+    """The weights of a linearised network given its data and a prior.
+
+    Vectors are along the directions of the penalties.
+    """
+
+    log_evidence: float  # the hyperprior's part included
+    log_hyperprior: float
+    decrement: float  # of the log posterior, from its maximum to the point of expansion
+    weights: torch.Tensor  # (n_parameters,), the mean
+    prior_precision: torch.Tensor  # (n_parameters,)
+    deviance: float  # twice the loss at the mean, summed over the observations
+    factor: torch.Tensor  # Cholesky factor of the precision, scaled to a unit diagonal
+    scale: torch.Tensor  # (n_parameters,), of that scaling
+
+    @property
+    def evidence_at_point(self):
+        """Log evidence, had the posterior its mode at the point of expansion.
+
+        Far from the mode the linearisation promises more than there is.
+        """
+        return self.log_evidence - self.decrement
+
+    @property
+    def variances(self):
+        """Diagonal of the covariance of the weights."""
+        return torch.cholesky_inverse(self.factor).diagonal() * self.scale.square()
+
+    @property
+    def n_effective(self):
+        """Number of weights that the data determines rather than the prior.
+
+        It is the trace of covariance * curvature of the likelihood.
+        """
+        return float((1 - self.prior_precision * self.variances).sum())
+
+
+class LinearisedModel:
+    """A network expanded around a point, as a linear model with Gaussian weights.
+
+    Parameters
+    ----------
+    network : KANNetwork
+    theta : Tensor of shape (n_parameters,)
+        The point.
+    model : QuadraticModel
+        Mean loss, its gradient and its Gauss-Newton matrix at the point.
+    n_observations : float
+        Sum of the sample weights, which count as repetitions.
+    has_noise : bool
+        Whether the loss has a noise that is to be learnt.
+    least_noise : float, default=0.0
+        The smallest that it can be.
+
+    References
+    ----------
+    D. MacKay, Bayesian Interpolation, 1992; F. Foresee and M. Hagan, Gauss-Newton
+    Approximation to Bayesian Learning, 1997; S. Wood and M. Fasiolo, A Generalized
+    Fellner-Schall Method for Smoothing Parameter Optimization, 2017.
+    """
+
+    def __init__(
+        self, network, theta, model, n_observations, has_noise, least_noise=0.0
+    ):
+        self._kinds = kinds = EdgeKinds.of(network.all_layers)
+        curvature = kinds.along(kinds.along(model.anchored_curvature()).T)
+        self._curvature = n_observations * curvature
+        self._anchors = math.sqrt(n_observations) * kinds.along(model.anchors)
+        self._gradient = n_observations * kinds.along(model.gradient)
+        value = model.value if model.bounded_value is None else model.bounded_value
+        self._deviance = 2 * n_observations * value
+        self._theta = kinds.along(theta)
+        self._theta *= network.weight_mask
+        masks = [layer.mask.flatten() for layer in network.all_layers]
+        self._exists = torch.cat(masks).unsqueeze(1) > 0
+        self._network, self._n_rows = network, n_observations
+        self._n_targets = n_observations * network.widths[-1]
+        self._has_noise = has_noise
+        self._hyperprior = None if has_noise else Hyperprior.of(network, kinds)
+        self._least_noise = max(least_noise, LEAST_NOISE)
+
+    def posterior(self, prior):
+        """Posterior and evidence under a prior; None where rounding forbids it.
+
+        log evidence = log likelihood of m - m^T P m / 2 + log|P| / 2 - log|H| / 2 with
+        the posterior mean m, the prior precision P and H = curvature / noise + P.
+        """
+        prior_precision = self._kinds.spread(prior.precision)
+        precision = self._curvature / prior.noise
+        precision.diagonal().add_(prior_precision)
+        factored = scaled_factor(precision)
+        if factored is None:
+            return None
+        factor, scale = factored
+        gradient = self._gradient / prior.noise + prior_precision * self._theta
+        step = torch.cholesky_solve((scale * gradient).unsqueeze(1), factor)
+        step = -scale * step.squeeze(1)
+        mean = self._theta + step
+        deviance = self._deviance + float(
+            2 * self._gradient @ step + step @ (self._curvature @ step)
+        )
+        if self._has_noise:  # whose estimate a quadratic may round to below zero
+            deviance = max(deviance, 0.0)
+        log_determinant = 2 * (factor.diagonal().log() - scale.log()).sum()
+        log_evidence = 0.5 * float(
+            prior_precision.log().sum()
+            - log_determinant
+            - prior_precision @ mean.square()
+        )
+        log_evidence -= 0.5 * deviance / prior.noise
+        log_hyperprior = 0.0
+        if self._has_noise:
+            log_evidence -= 0.5 * self._n_targets * math.log(2 * math.pi * prior.noise)
+        else:
+            log_hyperprior = float(
+                self._hyperprior.log_densities(prior.precision).sum()
+            )
+        log_evidence += log_hyperprior
+        if not math.isfinite(log_evidence):
+            return None
+        return LinearisedPosterior(
+            log_evidence=log_evidence,
+            log_hyperprior=log_hyperprior,
+            decrement=-0.5 * float(gradient @ step),
+            weights=mean,
+            prior_precision=prior_precision,
+            deviance=deviance,
+            factor=factor,
+            scale=scale,
+        )
+
+    def freedom(self, posterior, noise):
+        """Observations left over by the weights that they determine.
+
+        What the anchors determine, tr(covariance * anchors^T anchors) / noise, is not
+        the observations' doing.
+        """
+        columns = (posterior.scale * self._anchors).T
+        roots = torch.linalg.solve_triangular(posterior.factor, columns, upper=False)
+        by_anchors = float(roots.square().sum()) / noise
+        left = self._n_targets + by_anchors - posterior.n_effective
+        return max(left, LEAST_FREEDOM * self._n_targets)
+
+    def removal_gains(self, prior, posterior):
+        """What the removal of each edge, with no other change, adds to the evidence.
+
+        With the prior N(0, P^-1) and the posterior N(m, S) of the weights of an edge it
+        is log N(0; m, S) - log N(0; 0, P^-1), the ratio of Savage and Dickey.
+
+        Parameters
+        ----------
+        prior : Prior
+        posterior : LinearisedPosterior
+            Under that prior.
+
+        Returns
+        -------
+        Tensor of shape (n_edges,)
+
+        References
+        ----------
+        J. Dickey, The Weighted Likelihood Ratio, Linear Hypotheses on Normal Location
+        Parameters, 1971.
+        """
+        groups = torch.arange(len(prior.precision)).unsqueeze(1)
+        return self.removal_gains_of_groups(prior, posterior, groups)
+
+    def removal_gains_of_groups(self, prior, posterior, groups):
+        """What the removal of several edges together adds to the evidence.
+
+        Parameters
+        ----------
+        prior : Prior
+        posterior : LinearisedPosterior
+            Under that prior.
+        groups : Tensor of int of shape (n_groups, n_members)
+            Positions of the edges of each group.
+
+        Returns
+        -------
+        Tensor of shape (n_groups,)
+        """
+        root = posterior.prior_precision.sqrt()
+        scale = (root * posterior.scale).unsqueeze(1)
+        shrunk = scale * torch.cholesky_inverse(posterior.factor) * scale.T
+        gains = root.new_empty(len(groups))
+        for chosen, members in self._kinds.groups(groups):
+            blocks = shrunk[members.unsqueeze(2), members.unsqueeze(1)]
+            share, directions = torch.linalg.eigh(blocks)  # of the prior's variances
+            share = share.clamp(min=SMALLEST_SHARE)
+            weights = (root * posterior.weights)[members].unsqueeze(1) @ directions
+            squares = weights.squeeze(1).square() / share
+            gains[chosen.to(root.device)] = -0.5 * (share.log() + squares).sum(1)
+        if not self._has_noise:
+            groups = groups.to(root.device)
+            gains = gains + self._hyperprior.removal_gains(prior.precision, groups)
+        return gains
+
+    def weights_without(self, posterior, edges):
+        """The weights where some edges are zero and others make up for them.
+
+        With the scaled posterior precision A = L L^T and u = weights / scale at the
+        point of expansion, they are u_r + A_rr^-1 A_rg u_g for the rest r without what
+        is gone, g. From the mode that is the mode of what is left. From elsewhere it
+        leads no farther than the removal needs, as linearisations hold nearby only.
+
+        Parameters
+        ----------
+        posterior : LinearisedPosterior
+        edges : Tensor of int
+            Positions of these edges.
+
+        Returns
+        -------
+        Tensor of shape (n_parameters,), in the order of the weights of the network
+
+        References
+        ----------
+        B. Hassibi and D. Stork, Second Order Derivatives for Network Pruning: Optimal
+        Brain Surgeon, 1993.
+        """
+        gone = torch.zeros_like(self._exists)
+        gone[edges] = True
+        gone = self._kinds.of_edges(gone.flatten())
+        matrix = posterior.factor @ posterior.factor.T
+        scaled = self._theta / posterior.scale
+        pull = matrix[~gone][:, gone] @ scaled[gone]
+        factor = torch.linalg.cholesky(matrix[~gone][:, ~gone])
+        scaled[~gone] += torch.cholesky_solve(pull.unsqueeze(1), factor).squeeze(1)
+        scaled[gone] = 0.0
+        return self._kinds.back(posterior.scale * scaled)
+
+    def prior_of_alpha(self, alpha):
+        """The prior that penalties of strength `alpha` amount to.
+
+        The noise is that of the residuals. What the data determines depends on the
+        ratio of precisions and noise only, which is `alpha`.
+        """
+        prior = Prior.of_alpha(self._network, alpha, 1.0, self._n_rows)
+        outcome = self.posterior(prior) if self._has_noise else None
+        if outcome is None:
+            return prior
+        noise = outcome.deviance / self.freedom(outcome, 1.0)
+        noise = max(noise, self._least_noise)
+        return Prior.of_alpha(self._network, alpha, noise, self._n_rows)
+
+    def improved(self, prior, posterior, share=1.0, ceiling=None):
+        """A prior with at least the evidence of a given one.
+
+        The update of each precision is lambda tr(P^-1 S - H^-1 S) / (m^T S m), that of
+        the noise is the deviance per degree of freedom that is left. A step that lowers
+        the evidence is halved, in logarithms, until it does not.
+
+        Parameters
+        ----------
+        prior : Prior
+        posterior : LinearisedPosterior
+            Under that prior.
+        share : float, default=1.0
+            Share of the step to begin with.
+        ceiling : Tensor of shape (n_edges, 3), default=None
+            Largest precisions; parts that it has at zero are not limited.
+
+        Returns
+        -------
+        Prior
+        """
+        target = self._proposal(prior, posterior)
+        if ceiling is not None:
+            most = torch.where(ceiling > 0, ceiling, torch.inf)
+            target = replace(target, precision=torch.minimum(target.precision, most))
+        for _ in range(MOST_HALVINGS):
+            trial = prior.towards(target, share)
+            outcome = self.posterior(trial)
+            if outcome is not None and outcome.log_evidence >= posterior.log_evidence:
+                return trial
+            share /= 2
+        return prior
+
+    def _proposal(self, prior, posterior):
+        variances = posterior.variances
+        learnt = (1 / posterior.prior_precision - variances).clamp(min=0)
+        explained = self._kinds.collected(learnt)
+        used = self._kinds.collected(posterior.weights.square())
+        if self._has_noise:
+            factor = explained / used.clamp(min=1e-300)
+        else:
+            wanted = self._hyperprior.proposal(prior.precision, explained, used)
+            factor = wanted / prior.precision.clamp(min=LEAST)
+        factor = factor.clamp(1 / LARGEST_FACTOR, LARGEST_FACTOR)
+        factor = torch.where(self._exists, factor, 1.0)
+        precision = clamped(prior.precision * factor)
+        if not self._has_noise:
+            return Prior(precision, prior.noise)
+        noise = posterior.deviance / self.freedom(posterior, prior.noise)
+        noise = max(noise, self._least_noise)
+        least, most = (
+            prior.noise / LARGEST_NOISE_FACTOR,
+            prior.noise * LARGEST_NOISE_FACTOR,
+        )
+        return Prior(precision, min(max(noise, least), most))

@@ -1,0 +1,90 @@
+"""Gaussian priors of the edges: precisions on size and roughness, and the noise."""
+
+from dataclasses import dataclass
+
+import torch
+
+from skkan.penalties._eigen_directions import EdgeKinds
+from skkan.penalties._quadratic import QuadraticPenalty
+
+LEAST, MOST = 1e-10, 1e14  # precisions in scaled units: hardly any prior, a dead edge
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """Precisions of all edges, and the noise.
+
+    Attributes
+    ----------
+    precision : Tensor of shape (n_edges, 3)
+        Of the parts of the penalty. One of zero is fixed: the part is not used.
+    noise : float
+        Variance of the scaled target around the network; 1 for classes.
+    """
+
+    precision: torch.Tensor
+    noise: float
+
+    @classmethod
+    def of_alpha(cls, network, alpha, noise, n_observations):
+        """The prior that penalties of strength `alpha` amount to."""
+        n_edges = sum(layer.mask.numel() for layer in network.all_layers)
+        strengths = QuadraticPenalty(alpha).per_edge(n_edges).to(network.weights[0])
+        precision = clamped(strengths * (n_observations / noise))
+        return cls(EdgeKinds.of(network.all_layers).in_use(precision), noise)
+
+    def alpha(self, n_observations):
+        """Strengths of the penalties that this prior amounts to."""
+        return self.precision * (self.noise / n_observations)
+
+    def with_scaled_nodes(self, network, scales):
+        """The same prior of a network whose hidden nodes were divided by `scales`.
+
+        Parameters
+        ----------
+        network : KANNetwork
+        scales : list of Tensor of shape (n_nodes,), one per hidden layer
+        """
+        counts = [layer.mask.numel() for layer in network.all_layers]
+        parts = [*self.precision.split(counts)]
+        for index, scale in enumerate(scales):
+            factor = scale.square().repeat_interleave(network.widths[index])
+            parts[index] = parts[index] * factor.unsqueeze(1)
+        return Prior(clamped(torch.cat(parts)), self.noise)
+
+    def with_change_of_curvature(self, share):
+        """The same prior with the third part in use, if it is not yet.
+
+        Parameters
+        ----------
+        share : float
+            Of the precision on curvature, for edges on which the part is unused.
+        """
+        size, curvature, change = self.precision.unbind(1)
+        change = torch.where(change > 0, change, share * curvature)
+        return Prior(clamped(torch.stack([size, curvature, change], dim=1)), self.noise)
+
+    def of_edges(self, edges):
+        """The same prior of a network that has some of the edges only.
+
+        Parameters
+        ----------
+        edges : Tensor of int
+            Positions of its edges; see `KANNetwork.pruned`.
+        """
+        return Prior(self.precision[edges], self.noise)
+
+    def towards(self, other, share):
+        """A share of the way to another prior, in logarithms."""
+        ratio = other.precision / self.precision.clamp(min=LEAST)
+        return Prior(
+            self.precision * ratio**share,
+            self.noise * (other.noise / self.noise) ** share,
+        )
+
+
+def clamped(precision):
+    """Precisions within their limits; the first part, size, is always in use."""
+    used = precision > 0
+    used[:, 0] = True
+    return torch.where(used, precision.clamp(LEAST, MOST), 0.0)

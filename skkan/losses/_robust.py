@@ -1,0 +1,204 @@
+"""The Huber loss and the smoothed pinball loss, which adapt to the noise."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch.nn import functional
+
+from skkan.data._scaling import NORMAL_MEDIAN
+from skkan.losses._base import NoisyLoss
+
+# Deviations of normal noise at which errors begin to count linearly: an efficiency of
+# 95% where the noise is normal after all (Huber, Robust Statistics, 1981).
+HUBER_DELTA = 1.345
+# Width of the smoothing of quantiles before there are residuals, in deviations of the
+# target.
+SMOOTHING = 0.1
+# Afterwards that share of the distance from the quantile within which lies that share
+# of the rows beyond it. At the median of normal noise, 0.1 of its deviation.
+NEAR_WIDTH, NEAR_SHARE = 0.4, 0.4
+LEAST_SPREAD = 1e-3  # of residuals, in the spread of the target
+OUTLYING = 4.0  # deviations of the noise, from which a residual counts as this one
+SIMILAR = 1.25  # ratio of spreads that are not worth another training
+MOST_REWEIGHTINGS = 100
+EXACT = 1e-12  # width of a smoothing that does not show
+
+
+@dataclass(frozen=True)
+class Huber(NoisyLoss):
+    """Half the squared error up to `delta`, beyond which it goes on linearly.
+
+    Parameters
+    ----------
+    delta : float or tuple of float, default=1.345
+        In units of the scaled target; a tuple has one for each output.
+
+    References
+    ----------
+    P. Huber, Robust Estimation of a Location Parameter, 1964. D. Hunter and K. Lange,
+    A Tutorial on MM Algorithms, 2004 (the curvature, by which steps are those of
+    reweighted least squares).
+    """
+
+    delta: float | tuple = HUBER_DELTA
+
+    is_adaptive = True
+    noise_power = 2.0
+
+    def elements(self, raw, target):
+        size, delta = (raw - target).abs(), raw.new_tensor(self.delta)
+        beyond = delta * (size - 0.5 * delta)
+        return torch.where(size <= delta, 0.5 * size.square(), beyond)
+
+    def bounded(self, raw, target):
+        delta = raw.new_tensor(self.delta)
+        most = delta * (OUTLYING / HUBER_DELTA - 0.5) * delta
+        return torch.minimum(self.elements(raw, target), most)
+
+    def gradient(self, raw, target):
+        delta = raw.new_tensor(self.delta)
+        return torch.minimum(torch.maximum(raw - target, -delta), delta)
+
+    def curvature(self, raw, target):
+        delta = raw.new_tensor(self.delta)
+        return delta / torch.maximum((raw - target).abs(), delta)
+
+    def inverse_link(self, raw):
+        return raw
+
+    def baseline(self, target, sample_weight):
+        constant = weighted_quantile(target, sample_weight, 0.5)
+        for _ in range(MOST_REWEIGHTINGS):
+            weight = self.curvature(constant.expand_as(target), target)
+            weight = sample_weight.unsqueeze(1) * weight
+            constant = (weight * target).sum(0) / weight.sum(0)
+        return constant
+
+    def adapted(self, raw, target, sample_weight):
+        delta = HUBER_DELTA * _spread(target - raw, sample_weight)
+        if _is_similar(raw.new_tensor(self.delta), delta):
+            return self
+        return replace(self, delta=tuple(delta.tolist()))
+
+
+@dataclass(frozen=True)
+class Pinball(NoisyLoss):
+    """Smoothed pinball loss, whose minimum is at a quantile.
+
+    With the residual r = y - raw it is quantile * r + width * softplus(-r / width), the
+    convolution of quantile * r + max(-r, 0) with a logistic kernel.
+
+    Parameters
+    ----------
+    quantile : float or tuple of float, default=0.5
+        Between 0 and 1; a tuple has one for each output.
+    width, spread : float or tuple of float, default=0.1 and 1.0
+        Of the smoothing and of the noise, in units of the scaled target; a tuple has
+        one for each output.
+
+    References
+    ----------
+    R. Koenker and G. Bassett, Regression Quantiles, 1978. M. Fernandes, E. Guerre and
+    E. Horta, Smoothing Quantile Regressions, 2021. D. Hunter and K. Lange, Quantile
+    Regression via an MM Algorithm, 2000. T. Jaakkola and M. Jordan, Bayesian Parameter
+    Estimation via Variational Methods, 2000 (the parabola above the softplus).
+    """
+
+    quantile: float | tuple = 0.5
+    width: float | tuple = SMOOTHING
+    spread: float | tuple = 1.0
+
+    is_adaptive = True
+    noise_power = 1.0
+
+    def elements(self, raw, target):
+        residual, width = target - raw, raw.new_tensor(self.width)
+        # softplus(-x), but without the threshold of torch's
+        below = -functional.logsigmoid(residual / width)
+        return raw.new_tensor(self.quantile) * residual + width * below
+
+    def bounded(self, raw, target):
+        quantile = raw.new_tensor(self.quantile)
+        slope = torch.where(target > raw, quantile, 1 - quantile)
+        most = slope * OUTLYING * raw.new_tensor(self.spread)
+        return torch.minimum(self.elements(raw, target), most)
+
+    def gradient(self, raw, target):
+        below = torch.sigmoid((raw - target) / raw.new_tensor(self.width))
+        return below - raw.new_tensor(self.quantile)
+
+    def curvature(self, raw, target):
+        width = raw.new_tensor(self.width)
+        half = (raw - target) / (2 * width)
+        # The Hessian sees few rows; with the parabola steps and evidence know of all.
+        small = half.abs() < 1e-4  # where the quotient is 1 up to rounding
+        safe = torch.where(small, 1.0, half)
+        return torch.where(small, 1.0, torch.tanh(safe) / safe) / (4 * width)
+
+    def inverse_link(self, raw):
+        return raw
+
+    def baseline(self, target, sample_weight):
+        return weighted_quantile(
+            target, sample_weight, target.new_tensor(self.quantile)
+        )
+
+    def adapted(self, raw, target, sample_weight):
+        # What the smoothing moves is as dense as the rows near the quantile, whatever
+        # the others do: where noise is skewed, grows with a feature or has outliers,
+        # these are much closer than a deviation of all of them.
+        residual = target - raw
+        near = NEAR_SHARE * self._least_share(raw)
+        width = NEAR_WIDTH * weighted_quantile(residual.abs(), sample_weight, near)
+        width = width.clamp(min=SMOOTHING * LEAST_SPREAD)
+        if _is_similar(raw.new_tensor(self.width), width):
+            return self
+        spread = _spread(residual, sample_weight)
+        return replace(self, width=tuple(width.tolist()), spread=tuple(spread.tolist()))
+
+    def _least_share(self, raw):
+        """Share of the rows beyond the quantile, on the side where they are fewer."""
+        quantile = raw.new_tensor(self.quantile)
+        return torch.minimum(quantile, 1 - quantile)
+
+    @property
+    def exact(self):
+        return replace(self, width=EXACT)
+
+
+def weighted_quantile(values, sample_weight, share):
+    """Quantile of each column, where weights are repetitions."""
+    values, order = values.sort(dim=0)
+    total = sample_weight[order].cumsum(0)
+    # Moved by less than any weight, against rounding of the sum.
+    index = (total < share * (1 - 1e-10) * total[-1]).sum(0, keepdim=True)
+    return values.gather(0, index).squeeze(0)
+
+
+def _spread(residual, sample_weight):
+    """Deviation of the noise, half of which may be outliers.
+
+    It is half the length of the shortest interval with half of the residuals, in that
+    of normal ones. Unlike their median absolute deviation it is the same wherever they
+    are: outliers on one side, which move the fit, do not count for more by that.
+
+    References
+    ----------
+    P. Rousseeuw and A. Leroy, A Robust Scale Estimator Based on the Shortest Half,
+    1988.
+    """
+    values, order = residual.sort(dim=0)
+    weight = sample_weight[order]
+    total = weight.cumsum(0)
+    # Moved by less than any weight, against rounding of the sum.
+    half = 0.5 * (1 - 1e-10) * total[-1]
+    sums, ends = (part.T.contiguous() for part in (total, total - weight + half))
+    last = torch.searchsorted(sums, ends).T.contiguous()
+    is_whole = last < len(values)
+    upper = values.gather(0, last.clamp(max=len(values) - 1))
+    length = torch.where(is_whole, upper - values, torch.inf).amin(0)
+    return (length / (2 * NORMAL_MEDIAN)).clamp(min=LEAST_SPREAD)
+
+
+def _is_similar(one, other):
+    return bool(((one <= SIMILAR * other) & (other <= SIMILAR * one)).all())

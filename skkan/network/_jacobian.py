@@ -1,0 +1,141 @@
+"""The derivative of a network's output with respect to its weights.
+
+The output is linear in the weights of the last layer and of the skip layer, and every
+output has its own copy of those; all other weights are shared by the outputs. The two
+parts are kept apart, since the first has no dimension for the outputs. Masks are left
+to the caller: derivatives with respect to removed edges are given like all others.
+"""
+
+from typing import NamedTuple
+
+import torch
+
+
+class Linearisation(NamedTuple):
+    """Output of a network and its derivative with respect to all weights.
+
+    The weights of a network are ordered as in `KANNetwork.weights`: first the inner
+    ones, those of all layers but the last, then those of the last and the skip layer.
+    The derivative with respect to the inner ones is kept as its factors.
+    """
+
+    output: torch.Tensor  # (n_samples, n_outputs)
+    outer: torch.Tensor  # (n_samples, n_outer_weights of one output)
+    # Per hidden layer:
+    features: list  # basis values, (n_samples, n_weights of one node)
+    nodes: list  # (n_samples, n_nodes)
+    sensitivities: list  # of the outputs to the nodes, (n_samples, n_outputs, n_nodes)
+
+    @property
+    def n_inner(self):
+        """Number of inner weights."""
+        return sum(
+            sensitivity.shape[2] * features.shape[1]
+            for sensitivity, features in zip(
+                self.sensitivities, self.features, strict=True
+            )
+        )
+
+    def inner_gradient(self, slope):
+        """Derivative of sum(slope * output) with respect to the inner weights.
+
+        Parameters
+        ----------
+        slope : Tensor of shape (n_samples, n_outputs)
+
+        Returns
+        -------
+        Tensor of shape (n_inner,)
+        """
+        parts = [
+            torch.einsum("no,noj->jn", slope, sensitivity) @ features
+            for sensitivity, features in zip(
+                self.sensitivities, self.features, strict=True
+            )
+        ]
+        return torch.cat([part.flatten() for part in [slope.new_zeros(0), *parts]])
+
+    def inner(self, root=None, *, out=None):
+        """Derivative with respect to the inner weights.
+
+        Parameters
+        ----------
+        root : Tensor of shape (n_samples, r, n_outputs), default=None
+            Multiplies the derivatives of the outputs; None keeps them.
+        out : Tensor of shape (n_samples, r, n_inner), default=None
+            Where to write the result.
+
+        Returns
+        -------
+        Tensor of shape (n_samples, r or n_outputs, n_inner)
+        """
+        sensitivities = self.sensitivities
+        if root is not None:
+            sensitivities = [root @ sensitivity for sensitivity in sensitivities]
+        if out is None:
+            n_rows = self.output.shape[1] if root is None else root.shape[1]
+            out = self.output.new_empty(len(self.output), n_rows, self.n_inner)
+        start = 0
+        for sensitivity, features in zip(sensitivities, self.features, strict=True):
+            size = (sensitivity.shape[2], features.shape[1])
+            end = start + size[0] * size[1]
+            torch.mul(
+                sensitivity.unsqueeze(3),
+                features[:, None, None],
+                out=out[..., start:end].unflatten(2, size),
+            )
+            start = end
+        return out
+
+
+@torch.no_grad()
+def linearise(network, weights, x, features=None):
+    """Output and derivative, layer by layer.
+
+    With the sensitivities d_oj of output o to node j of a layer, the derivative with
+    respect to the weight of its basis function f on the edge from input i is
+    d_oj B_if; the sensitivities of the layer below follow by the chain rule,
+    d_oi = sum_j d_oj phi'_ji.
+
+    Parameters
+    ----------
+    network : KANNetwork
+    weights : list of Tensor
+        One weight per layer of `network.all_layers`.
+    x : Tensor of shape (n_samples, n_features)
+    features : Tensor of shape (n_samples, n_inputs, n_functions), default=None
+        Basis values of the first layer, where the caller keeps them.
+
+    Returns
+    -------
+    Linearisation
+    """
+    all_features, slopes, nodes, inputs = [], [], [], network.inputs(x)
+    for layer, weight in zip(network.layers, weights, strict=False):
+        slope = None
+        if features is None:
+            features, slope = layer.basis.values_and_derivatives(
+                inputs, with_derivatives=layer is not network.layers[0]
+            )
+        all_features.append(layer.packed(features))
+        slopes.append(slope)
+        if network.skip is not None and layer is network.layers[0]:
+            by_skip = network.skip.combine(features, weights[-1])
+        inputs, features = layer.combine(features, weight), None
+        nodes.append(inputs)
+    output, outer = inputs, all_features[-1]
+    if network.skip is not None:
+        output = output + by_skip
+        outer = torch.cat([outer, all_features[0]], dim=1)
+    sensitivities = []
+    for index in range(len(network.layers) - 1, 0, -1):
+        weight = network.layers[index].masked(weights[index])
+        slope = torch.einsum("nif,oif->noi", slopes[index], weight)
+        sensitivities.insert(0, sensitivities[0] @ slope if sensitivities else slope)
+    return Linearisation(
+        output=output,
+        outer=outer,
+        features=all_features[:-1],
+        nodes=nodes[:-1],
+        sensitivities=sensitivities,
+    )

@@ -1,0 +1,345 @@
+"""One layer of a Kolmogorov-Arnold network: a curve on every edge, sums at the nodes.
+
+A `KANLayer` owns the coefficients and the mask of its edges and shares the functions
+they multiply with its basis. It knows nothing of other layers or of training.
+"""
+
+import numpy as np
+import torch
+from torch import nn
+
+from skkan.basis._autograd import checked_samples
+from skkan.basis._bspline import BSplineBasis
+from skkan.basis._categories_and_missing import MixedBasis
+from skkan.network._layer_evaluation import (
+    has_ways,
+    layer_output,
+    supports,
+    way_through,
+)
+
+START_SPREAD = 0.1  # of the base weights around their mean
+SMALLEST_VARIANCE = 1e-24  # below it, an edge is constant and its deviation is flat
+
+
+class KANLayer(nn.Module):
+    """Layer whose output o is sum_i phi_oi(x_i), phi_oi(x) = sum_f weight_oif B_f(x).
+
+    In the papers' terms phi(x) = scale_base b(x) + scale_spline sum_m c_m B_m(x):
+    the weight holds the products scale_spline c_m, then scale_base in its last column.
+
+    Parameters
+    ----------
+    basis : BSplineBasis or MixedBasis
+        Functions of each input.
+    weight : Tensor of shape (n_outputs, n_inputs, n_functions)
+        Coefficients of every edge.
+    mask : Tensor of shape (n_outputs, n_inputs), default=None
+        1 for an edge that exists and 0 for one that is removed; None keeps all.
+
+    References
+    ----------
+    Z. Liu et al., KAN: Kolmogorov-Arnold Networks, 2024, equations 2.5 and 2.10.
+    """
+
+    __module__ = "skkan"
+
+    def __init__(self, basis, weight, mask=None):
+        super().__init__()
+        self.basis = basis
+        self.weight = nn.Parameter(weight)
+        if mask is None:
+            mask = weight.new_ones(weight.shape[:2])
+        self.register_buffer("mask", mask)
+
+    @classmethod
+    def at_random(cls, basis, n_outputs, generator):
+        """Layer to start from: splines at zero, base weights near 1 / sqrt(n_inputs).
+
+        Base weights of one sign keep the start away from the local minima in which
+        most starts of random sign end. They are drawn on the CPU, so that a seed means
+        the same on all devices. Categories, which have no order, begin with values
+        drawn at random.
+        """
+        knots = basis.knots
+        weight = knots.new_zeros(n_outputs, basis.n_inputs, basis.n_functions)
+        draw = torch.randn(
+            n_outputs, basis.n_inputs, generator=generator, dtype=knots.dtype
+        )
+        base = (1 + START_SPREAD * draw.to(knots)) / basis.n_inputs**0.5
+        if isinstance(basis, BSplineBasis):
+            weight[..., -1] = base
+            return cls(basis, weight)
+        is_number, base_column = basis.is_number, basis.splines.n_functions - 1
+        if is_number.any():
+            weight[:, is_number, base_column] = base[:, is_number]
+        if not is_number.all():
+            draw = torch.randn(weight.shape, generator=generator, dtype=knots.dtype)
+            values = draw.to(knots) * basis.constant / basis.n_inputs**0.5
+            weight[:, ~is_number] = values[:, ~is_number]
+        return cls(basis, weight)
+
+    def packed(self, values):
+        """Values of the functions in use, (..., n_inputs, n_functions) flattened."""
+        flat, packing = values.flatten(-2), self.basis.packing
+        return flat if packing is None else flat[..., packing]
+
+    def unpacked(self, flat):
+        """A weight from those of the functions in use, (n_outputs, n_weights)."""
+        if self.basis.packing is None:
+            return flat.view(self.weight.shape)
+        weight = flat.new_zeros(len(flat), self.weight[0].numel())
+        weight[:, self.basis.packing] = flat
+        return weight.view(self.weight.shape)
+
+    @property
+    def n_weights(self):
+        """Number of weights of one output that are in use."""
+        packing = self.basis.packing
+        return self.weight.shape[1:].numel() if packing is None else len(packing)
+
+    @property
+    def is_number(self):
+        """Which inputs are numbers and no categories, Tensor of bool (n_inputs,)."""
+        if isinstance(self.basis, BSplineBasis):
+            return self.mask.new_ones(self.mask.shape[1], dtype=torch.bool)
+        return self.basis.is_number
+
+    @property
+    def spline_coef(self):
+        """Spline coefficients, Tensor of shape (n_outputs, n_inputs, n_splines)."""
+        return self.weight[..., : self.basis.n_splines]
+
+    @property
+    def base_weight(self):
+        """Weights of the base function, Tensor of shape (n_outputs, n_inputs)."""
+        return self.weight[..., self.basis.n_splines]
+
+    def coefficients(self, weight):
+        """Those of the splines and of the categories, base functions left out.
+
+        Parameters
+        ----------
+        weight : Tensor of shape (n_outputs, n_inputs, n_functions)
+
+        Returns
+        -------
+        Tensor of shape (n_outputs, n_inputs, n_coefficients)
+        """
+        weight = self.masked(weight)
+        if isinstance(self.basis, BSplineBasis):
+            return weight[..., : self.basis.n_splines]
+        return weight * self.basis.constant
+
+    def forward(self, x):
+        """Node values.
+
+        They are differentiable once with respect to `x`, also by `torch.func` and in
+        forward mode, and any number of times with respect to the weight.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_inputs)
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_outputs)
+        """
+        basis, weight = self.basis, self.weight
+        if supports(basis, x, weight):
+            output = layer_output(x, weight, self.mask, basis)
+            if output is not None:
+                return output
+        checked_samples(x, basis.n_inputs)
+        if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
+            raise TypeError(
+                f"x must have the dtype of the layer, {weight.dtype}, got {x.dtype}: "
+                f"pass x.to({weight.dtype})."
+            )
+        return self.combine(basis(x), weight)
+
+    def way_through(self, n_rows, *, with_gradient):
+        """How to evaluate the layer without a graph.
+
+        Parameters
+        ----------
+        n_rows : int
+        with_gradient : bool
+            Whether gradients will be asked for.
+
+        Returns
+        -------
+        Object with methods `output` and `gradients`, or None where only the values of
+        the basis serve.
+        """
+        if not has_ways(self.basis, self.weight):
+            return None
+        needed = with_gradient, with_gradient
+        return way_through(self.basis, n_rows, len(self.weight), *needed)
+
+    def masked(self, weight):
+        """A weight of the layer's shape with removed edges at zero."""
+        return weight * self.mask.unsqueeze(-1)
+
+    def combine(self, features, weight):
+        """Node values from basis values and a weight of one's own."""
+        return features.flatten(1) @ self.masked(weight).flatten(1).T
+
+    def activations(self, x):
+        """Value of every edge, Tensor of shape (n_samples, n_outputs, n_inputs)."""
+        weight = self.masked(self.weight)
+        return torch.einsum("nif,oif->noi", self.basis(x), weight)
+
+    def edge_std(self, features, weight, sample_share):
+        """Standard deviation over the samples of every edge.
+
+        It comes from the covariance of the basis functions, std_oi^2 = w_oi^T C_i w_oi,
+        so that the values of the edges are never held.
+
+        Parameters
+        ----------
+        features : Tensor of shape (n_samples, n_inputs, n_functions)
+            Basis values.
+        weight : Tensor of shape (n_outputs, n_inputs, n_functions)
+        sample_share : Tensor of shape (n_samples,)
+            Sample weights that sum to one.
+
+        Returns
+        -------
+        Tensor of shape (n_outputs, n_inputs)
+            Population deviations, as sample weights have no degrees of freedom.
+        """
+        centred = features - torch.einsum("n,nif->if", sample_share, features)
+        covariance = torch.einsum(
+            "nif,nig->ifg", centred * sample_share[:, None, None], centred
+        )
+        weight = self.masked(weight)
+        variance = torch.einsum("oif,ifg,oig->oi", weight, covariance, weight)
+        return variance.clamp(min=SMALLEST_VARIANCE).sqrt()
+
+    def edge_mean(self, features, sample_share):
+        """Mean over the samples of every edge, Tensor of shape (n_outputs, n_inputs).
+
+        Parameters
+        ----------
+        features, sample_share
+            As for `edge_std`.
+        """
+        mean = torch.einsum("n,nif->if", sample_share, features)
+        return torch.einsum("if,oif->oi", mean, self.masked(self.weight.detach()))
+
+    def without_edges(self, keep, mean, std):
+        """Layer of fewer edges, to which the mean of the removed ones is handed on.
+
+        The kept edges of a node take it in proportion to their variance, since flat
+        ones may have a prior that allows them nothing. Splines sum to one everywhere.
+
+        Parameters
+        ----------
+        keep : Tensor of bool of shape (n_outputs, n_inputs)
+        mean : Tensor of shape (n_outputs,)
+            What the kept edges of a node are to add; lost where there are none.
+        std : Tensor of shape (n_outputs, n_inputs)
+            Deviation of every edge; see `edge_std`.
+        """
+        mask = self.mask * keep
+        weight = self.weight.detach() * mask.unsqueeze(-1)
+        share = self._bearers(mask) * (std / std.amax(1, keepdim=True)).square()
+        share = share / share.sum(1, keepdim=True).clamp(min=1e-300)
+        self._raise(weight, share * mean.unsqueeze(1))
+        return KANLayer(self.basis, weight, mask)
+
+    def _bearers(self, mask):
+        """Those edges of a mask that constants are shared out to.
+
+        Categories bear them only where there are no others, since they are unknown to
+        those that come later.
+        """
+        numbers = mask * self.is_number
+        return torch.where(numbers.any(1, keepdim=True), numbers, mask)
+
+    def _raise(self, weight, level):
+        """Add a constant to the curve of each edge, in place."""
+        if isinstance(self.basis, BSplineBasis):
+            weight[..., : self.basis.n_splines] += level.unsqueeze(2)
+        else:
+            weight += level.unsqueeze(2) * self.basis.constant
+
+    def between(self, sources, targets, basis=None):
+        """The part of the layer between some of its inputs and some of its outputs.
+
+        Parameters
+        ----------
+        sources, targets : Tensor of int
+            Positions of inputs and outputs.
+        basis : BSplineBasis, default=None
+            Of these inputs, where another layer shares it.
+        """
+        if basis is None:
+            basis = self.basis.of_inputs(sources)
+        weight = self.weight.detach()[targets][:, sources, : basis.n_functions]
+        return KANLayer(basis, weight, self.mask[targets][:, sources])
+
+    def with_weight(self, weight):
+        """The same layer with another weight."""
+        return KANLayer(self.basis, weight, self.mask)
+
+    def with_scaled_outputs(self, scale, shift):
+        """Layer whose nodes are (node - shift) / scale of this one's.
+
+        The shift is shared out over the edges of a node; splines sum to one everywhere.
+
+        Parameters
+        ----------
+        scale, shift : Tensor of shape (n_outputs,)
+        """
+        weight = self.weight.detach() / scale.view(-1, 1, 1)
+        bearers = self._bearers(self.mask)
+        share = bearers / bearers.sum(1, keepdim=True).clamp(min=1)
+        self._raise(weight, -share * (shift / scale).unsqueeze(1))
+        return KANLayer(self.basis, weight, self.mask)
+
+    def with_basis(self, basis, *, scale=1.0, shift=0.0):
+        """The same curves on another grid, as well as that grid can represent them.
+
+        Parameters
+        ----------
+        basis : BSplineBasis
+        scale, shift : float or Tensor of shape (n_inputs,), default=1.0, 0.0
+            An input x of the new layer is the input scale x + shift of this one.
+        """
+        transfer = self.basis.transfer_matrix(basis, scale=scale, shift=shift)
+        weight = torch.einsum("igf,oif->oig", transfer, self.weight.detach())
+        return KANLayer(basis, weight, self.mask)
+
+    def to_arrays(self):
+        """Numpy arrays and plain values from which `from_arrays` rebuilds the layer."""
+        inputs = None
+        if isinstance(self.basis, MixedBasis):
+            inputs = self.basis.to_arrays()
+        return {
+            "inputs": inputs,
+            "grid": self.basis.grid.cpu().numpy().copy(),
+            "spline_order": self.basis.spline_order,
+            "base_activation": self.basis.base_activation,
+            "extrapolation": self.basis.extrapolation,
+            "weight": self.weight.detach().cpu().numpy().copy(),
+            "mask": self.mask.cpu().numpy().copy(),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays, device="cpu"):
+        """Layer from the dict that `to_arrays` made, on a device."""
+
+        def tensor(name):
+            return torch.tensor(np.asarray(arrays[name]), device=device)
+
+        basis = BSplineBasis(
+            tensor("grid"),
+            arrays["spline_order"],
+            base_activation=arrays["base_activation"],
+            extrapolation=arrays["extrapolation"],
+        )
+        if arrays.get("inputs") is not None:
+            basis = MixedBasis.from_arrays(basis, arrays["inputs"], device)
+        return cls(basis, tensor("weight"), tensor("mask"))

@@ -1,0 +1,21 @@
+"""The interface of a penalty: a function of what passed through the network."""
+
+from abc import ABC, abstractmethod
+
+
+class Penalty(ABC):
+    """A non-negative function of the weights and the activations of a network."""
+
+    depends_on_rows = True
+
+    @abstractmethod
+    def value(self, passes, sample_share):
+        """Penalty as a scalar Tensor.
+
+        Parameters
+        ----------
+        passes : list of LayerPass
+            What `KANNetwork.propagate` reported.
+        sample_share : Tensor of shape (n_samples,)
+            Sample weights that sum to one.
+        """

@@ -1,0 +1,80 @@
+"""Which solver "auto" stands for, and which penalty."""
+
+import numpy as np
+
+from skkan.penalties._quadratic import QuadraticPenalty
+from skkan.solvers import LBFGS, Adam, LevenbergMarquardt, Solver
+
+SOLVERS = {"lm": LevenbergMarquardt, "lbfgs": LBFGS, "adam": Adam}
+# "auto" takes "lm" up to these. The time of a fit grows with the cube of the
+# parameters, and with rows * outputs * parameters^2 (at the limit some ten seconds for
+# one iteration).
+MOST_LM_PARAMETERS, MOST_LM_PRODUCTS = 800, 5e11
+MOST_LBFGS_ROWS = 20_000
+FIRST_ORDER_ALPHA = 0.003  # in place of "auto", where there is no evidence
+
+
+def choose_solver(
+    setting,
+    network,
+    n_rows,
+    *,
+    fixed_alpha=False,
+    has_penalty=False,
+    streaming=False,
+    searching=False,
+    in_chunks=False,
+):
+    """The solver that a `solver` parameter stands for.
+
+    Parameters
+    ----------
+    setting : {"auto", "lm", "lbfgs", "adam"} or Solver
+    network : KANNetwork
+        Starting point.
+    n_rows : int
+    fixed_alpha : bool, default=False
+        Whether alpha is one strength for all edges. "lbfgs" is then as good and faster.
+    has_penalty : bool, default=False
+        Whether there is a penalty other than `alpha`.
+    streaming : bool, default=False
+        Whether rows come batch by batch.
+    searching : bool, default=False
+        Whether the structure is still to be chosen, among affordable ones.
+    in_chunks : bool, default=False
+        Whether rows stay on a cluster, where there are no mini-batches of them.
+
+    Raises
+    ------
+    ValueError
+        If a second-order solver is asked for with a penalty that it cannot take.
+    """
+    if setting == "auto" and searching:
+        return LevenbergMarquardt()
+    if setting == "auto":
+        n_parameters = network.n_parameters
+        products = n_rows * network.widths[-1] * n_parameters**2
+        if streaming:
+            return Adam()
+        if (
+            not (has_penalty or fixed_alpha)
+            and n_parameters <= MOST_LM_PARAMETERS
+            and products <= MOST_LM_PRODUCTS
+        ):
+            return LevenbergMarquardt()
+        return LBFGS() if in_chunks or n_rows <= MOST_LBFGS_ROWS else Adam()
+    solver = setting if isinstance(setting, Solver) else SOLVERS[setting]()
+    if has_penalty and solver.second_order:
+        raise ValueError(
+            f"penalty must be None with solver={setting!r}, which needs second "
+            "derivatives of all that it minimises: leave it out, as alpha='auto' "
+            "shrinks unneeded edges by itself, or set solver='lbfgs' or 'adam'."
+        )
+    return solver
+
+
+def choose_penalties(alpha, penalty):
+    """The penalties of a training whose alpha is not learnt."""
+    alpha = FIRST_ORDER_ALPHA if alpha is None else alpha
+    penalties = (QuadraticPenalty(alpha),) if np.any(alpha) else ()
+    return penalties if penalty is None else (*penalties, penalty)

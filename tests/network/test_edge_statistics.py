@@ -1,0 +1,136 @@
+"""What passes through a network, against the same things computed one by one."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+from skkan import KANNetwork
+from skkan.network._edge_statistics import N_BINS, LayerStatistics, layer_statistics
+from skkan.network._layer import KANLayer
+
+
+@pytest.fixture(params=[[3, 1], [3, 4, 2], [3, 2, 2, 1]], ids=str)
+def problem(request, rng):
+    """A random network with a skip and removed edges, rows and their shares."""
+    x = torch.from_numpy(rng.normal(size=(80, 3)))
+    x[:, 2] = 0.5  # a column that does not vary
+    network = KANNetwork.from_samples(
+        request.param, x, grid_size=4, additive_skip=len(request.param) > 2
+    )
+    layers = [
+        KANLayer(
+            layer.basis,
+            torch.from_numpy(rng.normal(size=layer.weight.shape)),
+            torch.from_numpy((rng.random(layer.mask.shape) < 0.8).astype(float)),
+        )
+        for layer in network.all_layers
+    ]
+    share = rng.dirichlet(np.ones(80))
+    return network._from_all_layers(layers), x, share
+
+
+def described(problem):
+    network, x, share = problem
+    return layer_statistics(network, x, torch.from_numpy(share))
+
+
+def edge_values(network, x):
+    return [values.detach().numpy() for values in network.activations(x)]
+
+
+def inputs_of(network, x):
+    """What enters each of `all_layers`."""
+    hidden = edge_values(network, x)[: len(network.layers) - 1]
+    through_skip = [x.numpy()] if network.skip is not None else []
+    return [x.numpy(), *(values.sum(2) for values in hidden), *through_skip]
+
+
+def test_deviations_are_those_of_the_edges(problem):
+    """Weighted population deviations, over rows of which each has its share.
+
+    They come from the covariance of the basis, which is precise to 1e-12 at best for
+    an edge that is constant.
+    """
+    network, x, share = problem
+    for layer, values in zip(described(problem), edge_values(network, x), strict=True):
+        mean = np.einsum("n,noi->oi", share, values)
+        std = np.sqrt(np.einsum("n,noi->oi", share, (values - mean) ** 2))
+        assert_allclose(layer.std, std, rtol=1e-9, atol=1e-7)
+
+
+def test_mean_features_give_the_means_of_the_edges(problem):
+    network, x, share = problem
+    for layer, module, values in zip(
+        described(problem), network.all_layers, edge_values(network, x), strict=True
+    ):
+        weight = module.masked(module.weight).detach().numpy()
+        means = np.einsum("oif,if->oi", weight, layer.mean_features)
+        assert_allclose(means, np.einsum("n,noi->oi", share, values), atol=1e-12)
+
+
+def test_density_is_a_weighted_histogram(problem):
+    network, x, share = problem
+    for layer, inputs in zip(described(problem), inputs_of(network, x), strict=True):
+        assert_allclose(layer.low, inputs.min(0), rtol=1e-12)
+        assert_allclose(layer.high, inputs.max(0), rtol=1e-12)
+        for density, column in zip(layer.density, inputs.T, strict=True):
+            if np.ptp(column) == 0:
+                assert_allclose(density, np.eye(N_BINS)[0], atol=1e-15)
+                continue
+            counts, _ = np.histogram(column, bins=N_BINS, weights=share)
+            assert_allclose(density, counts, atol=1e-15)
+
+
+def test_scores_hand_down_those_of_the_nodes(problem):
+    """The recursion of the KAN 2.0 paper, section 4.1, written out in loops."""
+    network, x, share = problem
+
+    def std(values):
+        mean = share @ values
+        return np.sqrt(share @ (values - mean) ** 2)
+
+    values = edge_values(network, x)
+    n_layers = len(network.layers)
+    output = network(x).detach().numpy()
+    node = np.full(output.shape[1], 1 / output.shape[1])
+    node_std = np.array([std(column) for column in output.T])
+    expected = [None] * len(values)
+    if network.skip is not None:
+        expected[-1] = score_of(values[-1], node, node_std, std)
+    for index in reversed(range(n_layers)):
+        expected[index] = score_of(values[index], node, node_std, std)
+        node = expected[index].sum(0)
+        node_std = np.array([std(column) for column in inputs_of(network, x)[index].T])
+    for layer, score in zip(described(problem), expected, strict=True):
+        assert_allclose(layer.score, score, rtol=1e-9, atol=1e-7)
+
+
+def score_of(values, node, node_std, std):
+    n_outputs, n_inputs = values.shape[1:]
+    return np.array(
+        [
+            [
+                std(values[:, o, i]) * node[o] / (node_std[o] + 1e-4)
+                for i in range(n_inputs)
+            ]
+            for o in range(n_outputs)
+        ]
+    )
+
+
+def test_removed_edges_do_not_matter(problem):
+    for layer, module in zip(described(problem), problem[0].all_layers, strict=True):
+        removed = module.mask.numpy() == 0
+        assert not layer.std[removed].any()
+        assert not layer.score[removed].any()
+
+
+def test_arrays_rebuild_it(problem):
+    """So that a fitted estimator holds nothing but arrays."""
+    for layer in described(problem):
+        arrays = layer.to_arrays()
+        assert all(isinstance(value, np.ndarray) for value in arrays.values())
+        rebuilt = LayerStatistics(**arrays)
+        for name, value in vars(layer).items():
+            assert_array_equal(getattr(rebuilt, name), value)
