@@ -16,8 +16,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.utils.multiclass import type_of_target
 
 from skkan import KANClassifier
-from skkan._choice import SOLVERS
-from skkan._losses import REGRESSION_LOSSES
+from skkan.losses._registry import REGRESSION_LOSSES
+from skkan.selection._solver_choice import SOLVERS
 
 stored = cache(load)
 every_case = pytest.mark.parametrize("path", case_paths(), ids=lambda path: path.stem)
