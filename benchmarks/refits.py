@@ -412,8 +412,8 @@ def compare(path, names, tolerance):
     """Print the differences from a saved run; returns whether all are small."""
     environment_before, saved = load(path)
     if environment_before != environment():
-        print(f"Not comparable, saved with {environment_before},")
-        print(f"and this is {environment()}\n")
+        print(f"Other environment: saved with {environment_before},")
+        print(f"this is {environment()}\n")
     seconds = "s before", "s now"
     print_head("configuration", *COLUMNS[:-1], "n_iter", *seconds, "verdict")
     differing = []
