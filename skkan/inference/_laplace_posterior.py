@@ -36,6 +36,8 @@ class LaplacePosterior:
         Of the scaled targets; minus infinity where an edge has no prior.
     n_effective : float
         Number of weights that the data determines rather than the prior.
+    n_observations : float
+        Sum of the sample weights.
     """
 
     factor: np.ndarray
@@ -44,6 +46,13 @@ class LaplacePosterior:
     shared_noise: float
     log_evidence: float
     n_effective: float
+    n_observations: float
+
+    covers_all_weights = True
+
+    def deviations(self, network, factor, x):
+        """Whitened Jacobian of the raw outputs; see the function of the name."""
+        return deviations(network, factor, x)
 
 
 def laplace_posterior(network, data, plan, prior, objective=None):
@@ -106,6 +115,7 @@ def laplace_posterior(network, data, plan, prior, objective=None):
         shared_noise=prior.noise,
         log_evidence=log_evidence if is_proper else -math.inf,
         n_effective=outcome.n_effective,
+        n_observations=n_rows,
     )
 
 

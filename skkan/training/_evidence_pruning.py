@@ -28,6 +28,23 @@ MOST_TRYING = 60  # steps of the solver for one trial of a removal by evidence
 MOST_FAILURES = 3  # inputs or hidden nodes, the most promising ones, tried in vain
 
 
+def checked_pruning(threshold, plan):
+    """Raise unless it is no bool, and the training leaves what pruning goes by."""
+    if isinstance(threshold, bool | np.bool_):
+        raise ValueError(
+            "prune_threshold must be a number of at least 0, 'auto' or None, got "
+            f"{threshold}: 1.0 would remove nearly all edges, 'auto' goes by the "
+            "evidence, None removes none."
+        )
+    if threshold == "auto" and not plan.learns_alpha:
+        raise ValueError(
+            "prune_threshold='auto' goes by the evidence, which needs solver='lm' and "
+            f"alpha='auto', got {type(plan.solver).__name__}"
+            f"{' and a fixed alpha' if plan.solver.second_order else ''}: set these, "
+            "or a float such as prune_threshold=0.01."
+        )
+
+
 def pruned(result, data, plan, threshold, *, generator):
     """A training result without unneeded edges, trained on from where it stands.
 
