@@ -9,6 +9,7 @@ from sklearn.exceptions import DataConversionWarning
 from sklearn.utils.validation import assert_all_finite
 
 from skkan.data._column_checks import adding_remedies
+from skkan.losses._registry import REGRESSION_LOSSES
 
 
 def checked_regression_target(y):
@@ -25,32 +26,6 @@ def checked_regression_target(y):
         y = y.astype(np.float64)
         assert_all_finite(y, input_name="y")
     return y
-
-
-def checked_range(y, loss):
-    """y, if the loss is defined for all of its values."""
-    least = y.min(initial=np.inf)
-    if loss == "poisson" and least < 0:
-        raise ValueError(
-            "loss='poisson' requires non-negative y and sum(y) > 0, got values down to "
-            f"{least:.4g}: drop those rows, or set loss='squared_error'."
-        )
-    if loss == "gamma" and least <= 0:
-        raise ValueError(
-            f"loss='gamma' requires strictly positive y, got values down to {least:.4g}"
-            ": drop those rows, or set loss='poisson', which takes zeros."
-        )
-    return y
-
-
-def checked_sums(target):
-    """A target whose columns have something to count, as loss='poisson' needs."""
-    if not (target > 0).any(axis=0).all():
-        raise ValueError(
-            "loss='poisson' requires non-negative y and sum(y) > 0, got only zeros: "
-            "there is nothing to learn a mean from. Add rows, or leave this fit out."
-        )
-    return target
 
 
 def checked_labels(y):
@@ -75,7 +50,7 @@ def checked_labels(y):
 def checked_posterior(estimator):
     """Raise a ValueError if the last fit has left no posterior."""
     loss = estimator._fitted_loss
-    if loss != "squared_error":
+    if not REGRESSION_LOSSES[loss].is_normal:
         raise ValueError(
             "return_std is the deviation of normal errors, which is not defined for a "
             f"fit with loss={loss!r}: set loss='squared_error', or fit quantiles with "
