@@ -1,12 +1,10 @@
 """KANRegressor."""
 
-from dataclasses import replace
 from functools import partial
 from numbers import Real
 
 import numpy as np
 import torch
-from scipy.special import rel_entr
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -14,21 +12,16 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skkan.data._dask_tables import over_chunks
-from skkan.data._scaling import AffineScaling
 from skkan.estimators._base import BaseKAN
 from skkan.estimators._error_context import fit_context
 from skkan.estimators._target_checks import (
     checked_posterior,
-    checked_range,
     checked_regression_target,
-    checked_sums,
 )
-from skkan.losses._registry import REGRESSION_LOSSES
-from skkan.losses._regression import TINY
-from skkan.losses._robust import Pinball
+from skkan.losses._base import TINY
+from skkan.losses._registry import REGRESSION_LOSSES, regression_loss
 
 ROUNDING = 1e-11  # of a scaled loss
-WHOLE = 1e-9  # relative error of a rate times its weight that counts as rounding
 
 
 class KANRegressor(RegressorMixin, BaseKAN):
@@ -367,7 +360,8 @@ default="squared_error"
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
-        tags.target_tags.positive_only = self.loss in ("poisson", "gamma")
+        loss = REGRESSION_LOSSES.get(self.loss)
+        tags.target_tags.positive_only = getattr(loss, "positive_only", False)
         return tags
 
     @over_chunks
@@ -447,7 +441,7 @@ default="squared_error"
         return self
 
     def _check_target(self, y):
-        return checked_range(checked_regression_target(y), self.loss)
+        return self._make_loss(None).checked_target(checked_regression_target(y))
 
     def _code_target(self, y, earlier, *, classes, streaming):
         if earlier is not None and earlier.coding["_fitted_loss"] != self.loss:
@@ -456,52 +450,32 @@ default="squared_error"
                 f"loss={self.loss!r} after {earlier.coding['_fitted_loss']!r}: start "
                 "afresh by fit with warm_start=False."
             )
-        return {"_y_is_vector": y.ndim == 1, "_fitted_loss": self.loss}
+        names = REGRESSION_LOSSES[self.loss].parameters
+        return {
+            "_y_is_vector": y.ndim == 1,
+            "_fitted_loss": self.loss,
+            "_loss_parameters": {name: getattr(self, name) for name in names},
+        }
 
     def _encode(self, y, coding):
         return y.reshape(len(y), -1)
 
     def _make_loss(self, coding):
-        if self.loss != "quantile":
-            return REGRESSION_LOSSES[self.loss]()
-        if self.quantile is None:
-            raise ValueError(
-                "quantile must be a number between 0 and 1 with loss='quantile', got "
-                "None: set it, for instance to 0.5 for the median."
-            )
-        return Pinball(float(self.quantile))
+        return regression_loss(self.loss, vars(self))
 
     def _loss_in_units(self, loss, scale, rows):
         _, target, weight = rows
-        if self.loss == "poisson":
-            # Counts, or with weights rates, vary as Poisson's law says, or more.
-            is_count = _is_whole(target) | _is_whole(weight[:, None] * target)
-            unit = np.where(is_count, scale, np.inf)
-            return replace(loss, least_noise=tuple((1 / unit).tolist()))
-        if self.loss == "quantile":
-            # All quantiles of a constant are one, and smoothing does not move a median.
-            varies = (target != target[:1]).any(axis=0)
-            quantiles = np.where(varies, loss.quantile, 0.5)
-            return replace(loss, quantile=tuple(quantiles.tolist()))
-        return loss
+        return loss.for_target(target, weight, scale)
 
     def _scale_target(self, target, sample_weight):
-        if self.loss == "poisson":
-            return _of_null_deviance(checked_sums(target), sample_weight)
-        if self.loss in ("huber", "quantile"):
-            return AffineScaling.most_robust(target, sample_weight)
-        standard = AffineScaling.standard(target, sample_weight)
-        if self.loss == "gamma":
-            return AffineScaling(np.zeros_like(standard.centre), standard.centre)
-        return standard
+        return self._make_loss(None).target_scaling(target, sample_weight)
 
     def _strata(self, target, coding):
         return None
 
     def _scorer(self, coding):
-        if self.loss == "squared_error":
-            return _r2
-        return partial(_d2, self._make_loss(coding).exact)
+        loss = self._make_loss(coding)
+        return _r2 if loss.is_normal else partial(_d2, loss.exact)
 
 
 def _r2(raw, target, sample_weight):
@@ -521,24 +495,3 @@ def _d2(loss, raw, target, sample_weight):
     none = ROUNDING * (1 + constant[0].abs())
     share = torch.where(whole > none, left / whole.clamp(min=TINY), (left > none) * 1.0)
     return float(1 - share.mean())
-
-
-def _is_whole(values):
-    """Whether each column holds whole numbers only, up to rounding."""
-    whole = np.rint(values)
-    return (np.abs(values - whole) <= WHOLE * whole).all(axis=0)
-
-
-def _of_null_deviance(target, sample_weight):
-    """Scaling to a Poisson deviance of 1 a row around the mean.
-
-    It is what unit variance is to the squared error.
-    """
-    size = target.max(axis=0)
-    unit = AffineScaling.standard(target / size, sample_weight)
-    share = (sample_weight / sample_weight.sum())[:, None]
-    deviance = 2 * (share * (rel_entr(target / size, unit.centre))).sum(axis=0)
-    # Equal values have none but rounding.
-    rounding = 1e-12 * unit.centre
-    deviance = np.where(deviance > rounding, deviance, unit.centre)
-    return AffineScaling(np.zeros_like(size), size * deviance)

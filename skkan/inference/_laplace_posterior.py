@@ -84,7 +84,7 @@ def laplace_posterior(network, data, plan, prior, objective=None):
         objective.gauss_newton_of_loss(theta).without_anchors(),
         n_rows,
         plan.loss.has_noise,
-        plan.loss.least_shared_noise,
+        plan.loss.min_shared_noise,
     )
     is_proper = True
     if prior is None:
@@ -106,7 +106,7 @@ def laplace_posterior(network, data, plan, prior, objective=None):
         deviances = plan.loss.deviances(objective.raw(theta), data.target)
         freedom = linearised.freedom(outcome, prior.noise) / len(data.baseline)
         noise = data.sample_weight @ deviances / freedom
-        noise = noise.clamp(min=noise.new_tensor(plan.loss.least_noise)).tolist()
+        noise = noise.clamp(min=noise.new_tensor(plan.loss.min_noise)).tolist()
     log_evidence = outcome.evidence_at_point - outcome.log_hyperprior
     return LaplacePosterior(
         factor=(factor / scale.unsqueeze(1)).cpu().numpy(),
@@ -132,7 +132,7 @@ def prior_of_penalty(network, data, plan, alpha):
         objective.gauss_newton_of_loss(theta),
         data.n_observations,
         plan.loss.has_noise,
-        plan.loss.least_shared_noise,
+        plan.loss.min_shared_noise,
     ).prior_of_alpha(alpha)
 
 

@@ -210,7 +210,7 @@ class _EvidencePruning:
             objective.gauss_newton_of_loss(theta),
             self._data.n_observations,
             self._plan.loss.has_noise,
-            self._plan.loss.least_shared_noise,
+            self._plan.loss.min_shared_noise,
         )
         self._posterior = self._linearised.posterior(candidate.prior)
         self._score = -math.inf
