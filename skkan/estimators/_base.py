@@ -49,7 +49,44 @@ from skkan.training._second_order import NO_EVIDENCE
 LIGHT = 0.1  # mean weight of the rows below which their number is in doubt
 
 
-class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
+class _Former:
+    _network_arrays = property(lambda self: self.fitted_model_.network_arrays)
+    _activity = property(
+        lambda self: [s.to_arrays() for s in self.fitted_model_.layer_statistics]
+    )
+    _baseline = property(lambda self: self.fitted_model_.preprocessing.baseline)
+    _x_centre = property(
+        lambda self: self.fitted_model_.preprocessing.input_scaling.centre
+    )
+    _x_scale = property(
+        lambda self: self.fitted_model_.preprocessing.input_scaling.scale
+    )
+    _y_centre = property(
+        lambda self: self.fitted_model_.preprocessing.target_scaling.centre
+    )
+    _y_scale = property(
+        lambda self: self.fitted_model_.preprocessing.target_scaling.scale
+    )
+    _raw_scaling = property(lambda self: self.fitted_model_.output_scaling)
+    _has_log_link = property(lambda self: self.fitted_model_.target.has_log_link)
+    _multilabel = property(lambda self: self.fitted_model_.target.is_multilabel)
+    _y_is_vector = property(lambda self: self.fitted_model_.target.is_vector)
+    _fitted_loss = property(lambda self: self.fitted_model_.target.loss_name)
+    _loss_parameters = property(lambda self: self.fitted_model_.target.loss_parameters)
+    _noise = property(lambda self: self.fitted_model_.posterior.noise)
+    _shared_noise = property(lambda self: self.fitted_model_.posterior.shared_noise)
+
+    @property
+    def _posterior_factor(self):
+        if not self.fitted_model_.has_laplace_posterior:
+            raise AttributeError("no posterior")
+        return self.fitted_model_.posterior.factor
+
+    def _network_on_cpu(self):
+        return self.fitted_model_.network_with_missing()
+
+
+class BaseKAN(CallbackSupportMixin, _Former, BaseEstimator, metaclass=ABCMeta):
     """Base class of the estimators; not to be instantiated."""
 
     _parameter_constraints: dict = {
@@ -258,7 +295,9 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         del rows  # the problem holds them, scaled
         strategy = choose_strategy(problem)
         callbacks = [] if only_prune else self._callbacks(given, problem, strategy)
-        progress = [ProgressLine(strategy.n_stages, self.max_iter)] * bool(self.verbose)
+        progress = []
+        if self.verbose:
+            progress = [ProgressLine(strategy.n_stages, self.max_iter)]
         monitor = self._monitor(problem, [*callbacks, *progress])
         try:
             with divergence_explained(self):
@@ -348,9 +387,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
 
         is_known = self.prune_threshold is None and not problem.loss.is_adaptive
         n_stages = strategy.n_stages if is_known else None
-        return CallbackObserver.create(
-            self, given, attributes, n_stages, self.max_iter
-        )
+        return CallbackObserver.create(self, given, attributes, n_stages, self.max_iter)
 
     def _monitor(self, problem, observers):
         validation = None

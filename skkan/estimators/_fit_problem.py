@@ -121,9 +121,7 @@ def requested_structure(estimator):
     )
 
 
-def _remaining_grid_sizes(
-    estimator, previous, network, rows, grid_sizes, *, streaming
-):
+def _remaining_grid_sizes(estimator, previous, network, rows, grid_sizes, *, streaming):
     """Grid sizes that the network of the previous fit has still to visit.
 
     Raises a ValueError if that network is not of the kind that is requested.

@@ -1,7 +1,7 @@
 """Checks of the estimators' parameters, each with a remedy in its message."""
 
 from itertools import pairwise
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 import torch

@@ -1,12 +1,9 @@
 """KANRegressor."""
 
-from functools import partial
 from numbers import Real
 
 import numpy as np
-import torch
 from sklearn.base import RegressorMixin, _fit_context
-from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -14,14 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 from skkan.data._dask_tables import over_chunks
 from skkan.estimators._base import BaseKAN
 from skkan.estimators._error_context import fit_context
-from skkan.estimators._target_checks import (
-    checked_posterior,
-    checked_regression_target,
-)
-from skkan.losses._base import TINY
+from skkan.fitted._target import RegressionTarget
 from skkan.losses._registry import REGRESSION_LOSSES, regression_loss
-
-ROUNDING = 1e-11  # of a scaled loss
 
 
 class KANRegressor(RegressorMixin, BaseKAN):
@@ -292,8 +283,6 @@ default="squared_error"
 
     __module__ = "skkan"
 
-    _coding_names = ("_y_is_vector", "_fitted_loss")
-
     _parameter_constraints: dict = {
         **BaseKAN._parameter_constraints,
         "loss": [StrOptions(set(REGRESSION_LOSSES))],
@@ -396,20 +385,37 @@ default="squared_error"
         """
         if return_std:
             check_is_fitted(self)
-            checked_posterior(self)
-        X = self._validated(X)
-        raw = self._raw(X)
-        loss, scaling = REGRESSION_LOSSES[self._fitted_loss](), self._raw_scaling
-        y = torch.from_numpy(scaling.inverse_transform(raw))
-        y = loss.inverse_link(y).numpy()
-        y = y[:, 0] if self._y_is_vector else y
+            self._check_posterior()
+        X, model = self._validated(X), self.fitted_model_
+        raw = model.raw_output(X)
+        y = model.target.decode(raw, model.output_scaling)
         if not return_std:
             return y
         variance = np.empty_like(raw)
-        for rows, deviations in self._deviations(X):
-            variance[rows] = self._noise * (1 + np.square(deviations).sum(1).T)
-        std = np.sqrt(variance) * scaling.scale
-        return y, (std[:, 0] if self._y_is_vector else std)
+        device = self._device_for_reading()
+        for rows, deviations in model.whitened_jacobians(X, device):
+            explained = np.square(deviations).sum(1).T
+            variance[rows] = model.posterior.noise * (1 + explained)
+        std = np.sqrt(variance) * model.output_scaling.scale
+        return y, model.target.shaped(std)
+
+    def _check_posterior(self):
+        """Raise a ValueError if the last fit has left no posterior."""
+        model = self.fitted_model_
+        loss = model.target.loss_name
+        if not model.target.loss.is_normal:
+            raise ValueError(
+                "return_std is the deviation of normal errors, which is not defined "
+                f"for a fit with loss={loss!r}: set loss='squared_error', or fit "
+                "quantiles with loss='quantile'."
+            )
+        if model.posterior is None or model.posterior.factor is None:
+            raise ValueError(
+                f"return_std needs a {type(self).__name__} whose last fit has left a "
+                f"posterior, got solver={self.solver!r}, alpha={self.alpha!r}, "
+                f"penalty={self.penalty!r}: fit with solver='lm', or with "
+                "hidden_layer_sizes, solver and alpha 'auto'."
+            )
 
     @available_if(BaseKAN._can_stream)
     @_fit_context(prefer_skip_nested_validation=True)
@@ -440,58 +446,17 @@ default="squared_error"
             self._partial_fit(X, y, sample_weight)
         return self
 
-    def _check_target(self, y):
-        return self._make_loss(None).checked_target(checked_regression_target(y))
+    def _checked_target(self, y):
+        loss = regression_loss(self.loss, vars(self))
+        return loss.checked_target(RegressionTarget.checked(y))
 
-    def _code_target(self, y, earlier, *, classes, streaming):
-        if earlier is not None and earlier.coding["_fitted_loss"] != self.loss:
-            raise ValueError(
-                "A fit can only be continued with its loss, got "
-                f"loss={self.loss!r} after {earlier.coding['_fitted_loss']!r}: start "
-                "afresh by fit with warm_start=False."
-            )
+    def _make_target(self, y, previous, *, classes=None, streaming=False):
         names = REGRESSION_LOSSES[self.loss].parameters
-        return {
-            "_y_is_vector": y.ndim == 1,
-            "_fitted_loss": self.loss,
-            "_loss_parameters": {name: getattr(self, name) for name in names},
-        }
-
-    def _encode(self, y, coding):
-        return y.reshape(len(y), -1)
-
-    def _make_loss(self, coding):
-        return regression_loss(self.loss, vars(self))
-
-    def _loss_in_units(self, loss, scale, rows):
-        _, target, weight = rows
-        return loss.for_target(target, weight, scale)
-
-    def _scale_target(self, target, sample_weight):
-        return self._make_loss(None).target_scaling(target, sample_weight)
-
-    def _strata(self, target, coding):
-        return None
-
-    def _scorer(self, coding):
-        loss = self._make_loss(coding)
-        return _r2 if loss.is_normal else partial(_d2, loss.exact)
-
-
-def _r2(raw, target, sample_weight):
-    raw, target, weight = (part.cpu().numpy() for part in (raw, target, sample_weight))
-    return r2_score(target, raw, sample_weight=weight)
-
-
-def _d2(loss, raw, target, sample_weight):
-    """Share of the deviance of the best constant that is explained; outputs' mean.
-
-    As with R2, where a constant is perfect it is 1 or 0.
-    """
-    constant = loss.baseline(target, sample_weight).expand_as(raw)
-    weight = sample_weight / sample_weight.sum()
-    left = weight @ loss.elements(raw, target)
-    whole = weight @ loss.elements(constant, target)
-    none = ROUNDING * (1 + constant[0].abs())
-    share = torch.where(whole > none, left / whole.clamp(min=TINY), (left > none) * 1.0)
-    return float(1 - share.mean())
+        target = RegressionTarget(
+            is_vector=y.ndim == 1,
+            loss_name=self.loss,
+            loss_parameters={name: getattr(self, name) for name in names},
+        )
+        if previous is not None:
+            target.check_continues(previous)
+        return target

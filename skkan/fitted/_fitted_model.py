@@ -190,6 +190,20 @@ class FittedModel:
                 x = torch.from_numpy(self.scaled(X[rows])).to(device)
                 yield rows, posterior.deviations(network, factor, x).cpu().numpy()
 
+    def moderated_output(self, X, device="cpu"):
+        """Raw output, drawn towards indecision where the posterior is wide.
+
+        Parameters and result are those of `raw_output`; only after a fit that leaves a
+        posterior of all weights there is a difference.
+        """
+        raw = self.raw_output(X)
+        if not self.has_laplace_posterior:
+            return raw
+        for rows, deviations in self.whitened_jacobians(X, device):
+            logits, deviations = map(torch.from_numpy, (raw[rows], deviations))
+            raw[rows] = self.target.loss.moderated(logits, deviations).numpy()
+        return raw
+
     def scaled(self, X):
         """Rows in scaled units, dense."""
         return self.preprocessing.input_scaling.transform(dense(X))
@@ -205,7 +219,7 @@ class FittedModel:
             },
             "target": self.target.to_dict(),
             "layer_statistics": [layer.to_arrays() for layer in self.layer_statistics],
-            "categories": None if self.categories is None else self.categories.of_columns,
+            "categories": self.categories and self.categories.of_columns,
             "feature_names": self.feature_names,
             "posterior": _plain(self.posterior),
             "covers_all_weights": self.has_laplace_posterior,
@@ -221,7 +235,6 @@ class FittedModel:
             laplace = state["covers_all_weights"]
             kind = LaplacePosterior if laplace else LastLayerPosterior
             posterior = kind(**posterior)
-        categories = state["categories"]
         return cls(
             network_arrays=state["network"],
             preprocessing=Preprocessing(
@@ -233,7 +246,7 @@ class FittedModel:
             layer_statistics=[
                 LayerStatistics(**arrays) for arrays in state["layer_statistics"]
             ],
-            categories=None if categories is None else Categories(categories),
+            categories=state["categories"] and Categories(state["categories"]),
             feature_names=state["feature_names"],
             posterior=posterior,
             continuation=Continuation(**state["continuation"]),

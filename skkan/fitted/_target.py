@@ -22,7 +22,7 @@ from skkan.data._column_checks import adding_remedies
 from skkan.data._merged_rows import without_zero_weights
 from skkan.data._scaling import AffineScaling
 from skkan.losses._classification import BinaryLogLoss, MultinomialLogLoss
-from skkan.losses._registry import REGRESSION_LOSSES
+from skkan.losses._registry import regression_loss
 from skkan.numerics._user_warnings import warn_user
 
 ROUNDING = 1e-11  # of a scaled loss, below which a constant counts as perfect
@@ -67,7 +67,7 @@ class Target(ABC):
 
     def strata(self, matrix):
         """Labels by which to stratify a validation split, or None."""
-        return None
+        return
 
     @property
     def has_exclusive_classes(self):
@@ -124,11 +124,11 @@ class RegressionTarget(Target):
 
     @property
     def loss(self):
-        return REGRESSION_LOSSES[self.loss_name](**self.loss_parameters)
+        return regression_loss(self.loss_name, self.loss_parameters)
 
     @property
     def has_log_link(self):
-        return REGRESSION_LOSSES[self.loss_name].has_log_link
+        return self.loss.has_log_link
 
     def check_continues(self, previous):
         """Raise unless a fit to a previous target can be continued with this one."""
@@ -175,15 +175,16 @@ class RegressionTarget(Target):
             `FittedModel.output_scaling`.
         """
         y = torch.from_numpy(scaling.inverse_transform(raw))
-        y = REGRESSION_LOSSES[self.loss_name]().inverse_link(y).numpy()
-        return self.shaped(y)
+        return self.shaped(self.loss.inverse_link(y).numpy())
 
     def shaped(self, values):
         """Columns in the shape that y had."""
         return values[:, 0] if self.is_vector else values
 
     def output_names(self, n_outputs):
-        return ["y"] if n_outputs == 1 else [f"y{output}" for output in range(n_outputs)]
+        return (
+            ["y"] if n_outputs == 1 else [f"y{output}" for output in range(n_outputs)]
+        )
 
 
 class IndicatorTarget(Target):

@@ -1,5 +1,7 @@
 """Which solver "auto" stands for, and which penalty."""
 
+from numbers import Real
+
 import numpy as np
 
 from skkan.penalties._quadratic import QuadraticPenalty

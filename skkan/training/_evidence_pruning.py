@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import torch
 
 from skkan.inference._log_marginal_likelihood import LinearisedModel
