@@ -484,7 +484,8 @@ class BaseKAN(CallbackSupportMixin, _Former, BaseEstimator, metaclass=ABCMeta):
 
     def _raw(self, X):
         """Raw output of rows, ndarray of shape (n_samples, n_outputs)."""
-        return self.fitted_model_.raw_output(self._validated(X))
+        X = self._validated(X)
+        return self.fitted_model_.raw_output(X)
 
     def _validated(self, X):
         """X as float64; dense with codes for categories, or perhaps of sparse rows."""

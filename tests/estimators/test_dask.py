@@ -38,7 +38,7 @@ def _many(monkeypatch):
     monkeypatch.setattr("skkan.selection._search_space.MOST_SEARCHED", 300)
     monkeypatch.setattr("skkan.selection._structure_search.LAST_ALPHA", 1e-2)
     monkeypatch.setattr("skkan.selection._structure_search.LAST_STEPS", 2)
-    monkeypatch.setattr("skkan.estimators._start.N_MEMBERS", 2)
+    monkeypatch.setattr("skkan.selection._fit_strategies.N_MEMBERS", 2)
 
 
 @pytest.fixture(autouse=True)
