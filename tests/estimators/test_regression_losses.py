@@ -81,7 +81,7 @@ def table(name, rng, n_samples=150, n_outputs=None):
 
 def around_mean(name, mean, dispersion, rng):
     """Target of a mean, whose variance is in proportion to the loss's power of it."""
-    power = REGRESSION_LOSSES[name].variance_power
+    power = REGRESSION_LOSSES[name]().variance_power
     if power == 1:
         return dispersion * rng.poisson(mean / dispersion)
     if power == 2:
@@ -259,7 +259,7 @@ def test_validation_score_is_d2_of_the_deviance(name, rng):
     X_val, y_val = table(name, rng)
     model = KANRegressor((), loss=name, alpha=0.01, early_stopping=True, random_state=0)
     model.fit(X, y, X_val=X_val, y_val=y_val)
-    power = REGRESSION_LOSSES[name].variance_power
+    power = REGRESSION_LOSSES[name]().variance_power
     expected = d2_tweedie_score(y_val, model.predict(X_val), power=power)
     assert_allclose(model.best_validation_score_, expected, rtol=1e-9)
 
@@ -678,7 +678,7 @@ def test_laws_of_a_mean_are_found(name, rng):
     """exp(a x0 + x1^2), from counts and from gamma targets."""
     X = rng.uniform(-1, 1, (800, 2))
     mean = 50 * np.exp(X[:, 0] + X[:, 1] ** 2)
-    power = REGRESSION_LOSSES[name].variance_power
+    power = REGRESSION_LOSSES[name]().variance_power
     y = around_mean(name, mean, 0.05 if power > 1 else 1.0, rng)
     network = KANRegressor((), loss=name, random_state=0).fit(X, y)
     model = fit_symbolic(network, X, y)
