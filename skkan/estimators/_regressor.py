@@ -70,17 +70,22 @@ class KANRegressor(RegressorMixin, BaseKAN):
     additive_skip : bool, default=False
         Whether to add edges from every input straight to every output. No effect
         without hidden layers.
-    loss : {"squared_error", "poisson", "gamma", "huber", "quantile"}, \
+    loss : {"squared_error", "poisson", "gamma", "tweedie", "huber", "quantile"}, \
 default="squared_error"
         Loss of a row, summed over the outputs. "poisson", for counts and rates of at
-        least 0, and "gamma", for positive targets, are half deviances under a log link:
-        the network adds up to the logarithm of the mean. "huber" counts errors beyond
+        least 0, "gamma", for positive targets, and "tweedie", for amounts many of which
+        may be 0, are half deviances under a log link: the network adds up to the
+        logarithm of the mean. "huber" counts errors beyond
         1.345 robust standard deviations linearly, so that outliers in y hardly matter
         as long as they are fewer than half of the rows.
         "quantile" is the pinball loss of `quantile`; see Notes.
     quantile : float, default=None
         Which quantile to predict with ``loss="quantile"``, between 0 and 1. Other
         losses do not use it.
+    power : float, default=1.5
+        Power of the mean to which the variance is proportional with
+        ``loss="tweedie"``, between 1, where its deviance is that of "poisson", and 2,
+        where it is that of "gamma". Other losses do not use it.
     solver : {"auto", "lm", "lbfgs", "adam"} or Solver, default="auto"
         "lm" (Levenberg-Marquardt) uses second derivatives and learns `alpha`; it begins
         on coarser grids and on subsamples of the rows. "lbfgs" uses all rows in every
@@ -175,7 +180,8 @@ default="squared_error"
         around the model, in its units; see Notes.
     dispersion_ : float or ndarray of shape (n_outputs,)
         With "lm": variance of the target around the model in units of its mean with
-        "poisson" (at least 1 for whole numbers), of its squared mean with "gamma".
+        "poisson" (at least 1 for whole numbers), of its squared mean with "gamma", of
+        its mean to the `power` with "tweedie".
     log_evidence_ : float
         With "lm": log marginal likelihood of the training targets in their units, by
         Laplace's method; minus infinity if `alpha` is 0. It compares fits of the same
@@ -223,8 +229,8 @@ default="squared_error"
     those beyond it. That is 0.1 deviations at the median of normal noise and ever less
     towards the tails, where noise is skewed or where it is small for some of the rows.
     It is less than what conquer takes, ((log n + p) / n)^0.4 deviations.
-    The deviance of "poisson" is divided by that around the mean of y, so that `alpha`
-    means the same in all units.
+    The deviances of "poisson" and "tweedie" are divided by that around the mean of y,
+    so that `alpha` means the same in all units.
 
     Cells of X may be missing (NaN). Every edge that leaves a feature with missing cells
     in the training rows learns its value there, as a deviation from its mean over the
@@ -287,6 +293,7 @@ default="squared_error"
         **BaseKAN._parameter_constraints,
         "loss": [StrOptions(set(REGRESSION_LOSSES))],
         "quantile": [Interval(Real, 0, 1, closed="neither"), None],
+        "power": [Interval(Real, 1, 2, closed="neither")],
     }
 
     def __init__(
@@ -304,6 +311,7 @@ default="squared_error"
         additive_skip=False,
         loss="squared_error",
         quantile=None,
+        power=1.5,
         solver="auto",
         alpha="auto",
         penalty=None,
@@ -345,6 +353,7 @@ default="squared_error"
             device=device,
         )
         self.quantile = quantile
+        self.power = power
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -373,7 +382,7 @@ default="squared_error"
         -------
         y_mean : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             In the units of y, in the shape that y had: the mean of y, with "quantile"
-            that quantile. With "poisson" and "gamma" it is positive and finite.
+            that quantile. With a log link it is positive and finite.
         y_std : ndarray of the same shape
             Only with `return_std`.
 

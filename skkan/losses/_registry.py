@@ -2,10 +2,18 @@
 
 from skkan.losses._regression import GammaDeviance, PoissonDeviance, SquaredError
 from skkan.losses._robust import Huber, Pinball
+from skkan.losses._tweedie import TweedieDeviance
 
 REGRESSION_LOSSES = {
     loss.name: loss
-    for loss in (SquaredError, PoissonDeviance, GammaDeviance, Huber, Pinball)
+    for loss in (
+        SquaredError,
+        PoissonDeviance,
+        GammaDeviance,
+        TweedieDeviance,
+        Huber,
+        Pinball,
+    )
 }
 
 

@@ -558,17 +558,17 @@ def fit_symbolic(
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Rows to fit the constants to.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-        Target of these rows, or their labels. Formulas of a network that was fitted
-        with loss "poisson" or "gamma" are of the logarithm of the mean, and are fitted
-        by that deviance; with "huber" and "quantile" y is not used. None takes the
-        outputs of the network itself, so that the formula describes the network: by
-        squared error, of the predictions of a regressor (their logarithms with
-        "poisson" and "gamma") or of the raw log odds of a classifier (before any
-        moderation by a posterior). They count as exact up to the noise of the target
-        around them: `noise_std_` of a regressor (1% of the deviation of y if it has
-        none), and pi / sqrt(3) in the log odds of a label, the deviation of logistic
-        noise; pi / sqrt(6) for each of more than two classes. An edge that stays a
-        spline is then reproduced to rounding if all edges do.
+        Target of these rows, or their labels. Formulas of a network whose loss has a
+        log link are of the logarithm of the mean, and are fitted by the deviance of
+        that loss; with "huber" and "quantile" y is not used. None takes the outputs of
+        the network itself, so that the formula describes the network: by squared error,
+        of the predictions of a regressor (their logarithms with a log link) or of the
+        raw log odds of a classifier (before any moderation by a posterior). They count
+        as exact up to the noise of the target around them: `noise_std_` of a regressor
+        (1% of the deviation of y if it has none), and pi / sqrt(3) in the log odds of a
+        label, the deviation of logistic noise; pi / sqrt(6) for each of more than two
+        classes. An edge that stays a spline is then reproduced to rounding if all edges
+        do.
     sample_weight : array-like of shape (n_samples,), default=None
         Non-negative weights; a weight of 2 equals giving the row twice.
     primitives : sequence of Primitive, default=None
