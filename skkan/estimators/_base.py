@@ -391,7 +391,7 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
         if start.held_out is not None:
             rows = start.held_out
             score = self._scorer(start.frame.coding)
-            validation = Validation(rows.X, rows.target, rows.sample_weight, score)
+            validation = Validation(rows, score)
         return Monitor(
             tol=self.tol,
             n_iter_no_change=self.n_iter_no_change,

@@ -28,6 +28,7 @@ from skkan.fitted._numpy_predictor import Predictor
 from skkan.inference._laplace_posterior import deviations
 from skkan.inference._last_layer_posterior import output_deviations
 from skkan.losses._registry import REGRESSION_LOSSES
+from skkan.network._edits import with_values_at_missing
 from skkan.network._network import KANNetwork
 from skkan.numerics._threads import available_threads, single_thread
 
@@ -96,7 +97,8 @@ class FittedKAN(BaseEstimator):
     def _taking_missing(self, network):
         """The network of the fit, such that it takes missing cells."""
         means = torch.tensor(self._activity[0]["mean_features"])
-        return network.with_values_at_missing(means.to(network.layers[0].mask.device))
+        means = means.to(network.layers[0].mask.device)
+        return with_values_at_missing(network, means)
 
     def _network_on_cpu(self):
         """The network of the fit on the CPU, such that it takes missing cells."""

@@ -8,6 +8,7 @@ import torch
 from skkan.inference._laplace_posterior import laplace_posterior
 from skkan.inference._last_layer_posterior import output_factor
 from skkan.inference._prior import Prior
+from skkan.network._attribution import input_scores
 from skkan.network._edge_statistics import layer_statistics
 from skkan.training._posterior_mean import at_posterior_mean, learnt_at_mean
 from skkan.training._second_order import FitState
@@ -65,7 +66,7 @@ def description(network, data):
         "grid_size_": network.grid_size,
         "hidden_layer_sizes_": tuple(network.widths[1:-1]),
         "n_outputs_": data.target.shape[1],
-        "feature_importances_": network.input_scores(scores).numpy(),
+        "feature_importances_": input_scores(network, scores).numpy(),
         "_activity": [layer.to_arrays() for layer in layers],
     }
 

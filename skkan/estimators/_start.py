@@ -17,7 +17,6 @@ from sklearn.utils import check_random_state
 from skkan.basis._categories_and_missing import mixed_basis_from_samples
 from skkan.basis._outlier_limits import limited
 from skkan.data._column_checks import checked_same_columns, naming_arguments
-from skkan.data._dask_dataset import DaskDataset
 from skkan.data._dataset import Dataset
 from skkan.data._merged_rows import canonical_rows
 from skkan.data._preprocessing import Preprocessing
@@ -33,6 +32,7 @@ from skkan.estimators._parameter_checks import (
 from skkan.estimators._row_validation import CheckingKAN
 from skkan.inference._laplace_posterior import prior_of_penalty
 from skkan.inference._prior import Prior
+from skkan.network._edits import with_learnt_missing
 from skkan.network._network import KANNetwork
 from skkan.numerics import _row_blocks
 from skkan.selection._search_space import (
@@ -161,7 +161,7 @@ class StartingKAN(CheckingKAN):
         if network is not None and has_gaps:
             network = self._taking_missing(network)
             if not streaming:
-                network = data.with_missing_in(network)
+                network = with_learnt_missing(network, data.missing_pattern)
         if network is not None:
             loss = adapted_loss(loss, [network], data)
         generator = self._generator(streaming)
@@ -187,7 +187,7 @@ class StartingKAN(CheckingKAN):
         )
         # Rows in chunks that are scored after every step come here, and so do the
         # others if they have become few: they are summed as in memory.
-        if len(X) <= _row_blocks.MOST_ROWS:
+        if len(X) <= _row_blocks.SINGLE_BLOCK_ROWS:
             X = np.asarray(X)
         return (X, *others), (np.asarray(X_val), *others_val)
 
@@ -387,7 +387,7 @@ class StartingKAN(CheckingKAN):
             has_penalty=self.penalty is not None,
             streaming=streaming,
             searching=searching,
-            in_chunks=isinstance(data, DaskDataset),
+            in_chunks=data.in_chunks,
         )
         return FitPlan(
             loss=loss,

@@ -71,8 +71,8 @@ def laplace_posterior(network, data, plan, prior, objective=None):
     linearised = LinearisedModel(
         network,
         theta,
-        # Anchors are aids to training. Neither rows nor prior know of them.
-        objective.gauss_newton_of_loss(theta).without_anchors(),
+        # Gauge constraints are aids to training, and no part of the posterior.
+        objective.gauss_newton_of_loss(theta).without_gauge_constraints(),
         n_rows,
         plan.loss.has_noise,
         plan.loss.least_shared_noise,

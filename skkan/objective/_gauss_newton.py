@@ -1,7 +1,7 @@
 """The quadratic model of a loss around the weights of a network.
 
-The generalised Gauss-Newton matrix is a sum over the rows, accumulated over blocks of
-them, so that the Jacobian of all rows is never held.
+The generalised Gauss-Newton matrix is a sum over blocks of rows, so that the Jacobian
+of all rows is never held.
 """
 
 import math
@@ -12,84 +12,65 @@ import torch
 from scipy.linalg import blas
 
 from skkan.network._jacobian import linearise
-from skkan.numerics._threads import side_by_side
+from skkan.numerics._threads import parallel_map
 
-# Numbers in the Jacobian of a block of rows: what caches hold, unless that is too few
-# rows for a matrix product to be fast; and at most 32 MB.
-CACHED_BLOCK = 2**19
-ROWS_PER_PRODUCT = 512
-LARGEST_BLOCK = 2**22
-# Products above which the sums are made in parts, side by side. Their number is that
-# of no machine, so that the rounding is the same on all.
-LARGE_WORK, N_PARTS = 1e10, 4
-ANCHOR = 1e3  # stiffness of anchors, relative to the largest curvature of their weights
+# Numbers in the Jacobian of a block of rows: 4 MB, what caches hold, unless that is
+# too few rows for a matrix product to be fast; and at most 32 MB.
+CACHED_NUMBERS = 2**19
+MIN_BLOCK_ROWS = 512
+MAX_BLOCK_NUMBERS = 2**22
+# Sums of more multiplications, about a second's work, are made in parts by several
+# threads. The number of parts does not depend on the machine, so that the rounding is
+# the same everywhere.
+MIN_PARALLEL_WORK, N_PARALLEL_PARTS = 1e10, 4
+# Stiffness of a gauge constraint relative to the largest curvature of its weights. A
+# step then moves a node by about a thousandth of a free step.
+GAUGE_STIFFNESS = 1e3
 
 
-class WeightedRows(NamedTuple):
-    """WeightedRows over which a loss is averaged."""
-
-    X: torch.Tensor  # (n_samples, n_inputs)
-    target: torch.Tensor  # (n_samples, n_outputs)
-    share: torch.Tensor  # (n_samples,), sums to one
-    baseline: torch.Tensor  # (n_outputs,)
-    features: torch.Tensor | None  # basis values of the first layer, where kept
-
-    def blocks(self, width):
-        """The rows in blocks, for work that needs `width` numbers for each."""
-        size = max(ROWS_PER_PRODUCT, CACHED_BLOCK // width)
-        return self._of_size(max(1, min(size, LARGEST_BLOCK // width)))
-
-    def parts(self, count):
-        """The rows in that many parts, or as many as there are rows."""
-        return self._of_size(max(1, math.ceil(len(self.X) / count)))
-
-    def _of_size(self, size):
-        if size >= len(self.X):
-            yield self
-            return
-        for start in range(0, len(self.X), size):
-            yield self.part(slice(start, start + size))
-
-    def part(self, rows):
-        """Some of the rows, by a slice."""
-        features = None if self.features is None else self.features[rows]
-        return WeightedRows(
-            self.X[rows], self.target[rows], self.share[rows], self.baseline, features
-        )
+def blocks_for(data, width):
+    """Blocks of the rows of a Dataset, for work that needs `width` numbers for each."""
+    size = max(MIN_BLOCK_ROWS, CACHED_NUMBERS // width)
+    return data.blocks(max(1, min(size, MAX_BLOCK_NUMBERS // width)))
 
 
 class QuadraticModel(NamedTuple):
-    """value + gradient^T d + d^T curvature d / 2, with a step d from a point."""
+    """value + gradient^T d + d^T curvature d / 2, with a step d from a point.
+
+    Shift and scale of a hidden node are not identified: the curves behind it can make
+    up for both. The gauge constraints fix them softly.
+    """
 
     value: float
     gradient: torch.Tensor  # (n_parameters,)
     curvature: torch.Tensor  # (n_parameters, n_parameters)
-    anchors: torch.Tensor  # (n_anchors, n_parameters), directions not to step along
+    gauge_constraints: torch.Tensor  # (n_constraints, n_parameters), for a zero product
     bounded_value: float | None = None  # for the noise, where outliers are bounded
 
-    def anchored_curvature(self):
-        """The curvature that keeps steps from moving hidden nodes off their grids."""
-        return self.curvature + self.anchors.T @ self.anchors
+    def constrained_curvature(self):
+        """The curvature with the squares of the gauge constraints added."""
+        return self.curvature + self.gauge_constraints.T @ self.gauge_constraints
 
-    def without_anchors(self):
-        """The same of a network whose hidden nodes may move freely."""
-        return self._replace(anchors=self.anchors[:0])
+    def without_gauge_constraints(self):
+        """The model of a network whose hidden nodes may move freely."""
+        return self._replace(gauge_constraints=self.gauge_constraints[:0])
 
 
 @torch.no_grad()
-def normal_equations(network, loss, weights, rows):
+def normal_equations(network, loss, weights, data):
     """Mean loss of the rows, its gradient and its generalised Gauss-Newton matrix.
 
     With J the derivative of the raw output with respect to the weights, and R the
     root of the Hessian of the loss with respect to the raw output, the matrix is
-    sum_n share_n J_n^T R_n^T R_n J_n. Removed edges have zeros.
+    sum_n weight_n J_n^T R_n^T R_n J_n. Removed edges have zeros.
 
     Parameters
     ----------
     network : KANNetwork
     loss : Loss
     weights : list of Tensor, one per layer of `network.all_layers`
-    rows : Rows
+    data : Dataset
+        Its sample weights sum to one.
 
     Returns
     -------
@@ -100,74 +81,66 @@ def normal_equations(network, loss, weights, rows):
     N. Schraudolph, Fast Curvature Matrix-Vector Products for Second-Order Gradient
     Descent, 2002 (the generalised Gauss-Newton matrix).
     """
-    work = len(rows.X) * len(rows.baseline) * network.n_parameters**2
-    n_parts = N_PARTS if work > LARGE_WORK else 1
-    sums = side_by_side(
-        lambda part: sums_over(network, loss, weights, part), rows.parts(n_parts)
+    work = data.n_rows * len(data.baseline) * network.n_parameters**2
+    n_parts = N_PARALLEL_PARTS if work > MIN_PARALLEL_WORK else 1
+    sums = parallel_map(
+        lambda part: gauss_newton_sums(network, loss, weights, part),
+        data.blocks(math.ceil(data.n_rows / n_parts)),
     )
-    return model_of(network, loss, sum(sums[1:], sums[0]))
-
-
-def model_of(network, loss, sums):
-    """The model that sums over all rows amount to.
-
-    Parameters
-    ----------
-    network : KANNetwork
-    loss : Loss
-    sums : Sums
-
-    Returns
-    -------
-    QuadraticModel
-    """
-    value, bounded_value, gradient, curvature, moments = sums
-    free = network.weight_mask
-    curvature = curvature.tril()
-    curvature = curvature.add_(curvature.tril(-1).T)
-    if not free.all():
-        gradient, curvature = gradient * free, curvature * free * free.unsqueeze(1)
-    anchors = moments.anchors(curvature.diagonal())
-    if not loss.is_adaptive:
-        bounded_value = value
-    return QuadraticModel(value, gradient, curvature, anchors, bounded_value)
+    return quadratic_model_of(network, loss, sum(sums[1:], sums[0]))
 
 
 class GaussNewtonSums(NamedTuple):
-    """What is summed over rows; of the curvature the lower triangle."""
+    """Sums over rows that make a QuadraticModel.
+
+    Of the curvature only the lower triangle counts.
+    """
 
     value: float
     bounded_value: float
     gradient: torch.Tensor
     curvature: torch.Tensor
-    moments: object
+    moments: object  # NodeMomentSums
 
     def __add__(self, other):
         return GaussNewtonSums(*(a + b for a, b in zip(self, other, strict=True)))
 
 
+def quadratic_model_of(network, loss, sums):
+    """QuadraticModel of the GaussNewtonSums over all rows."""
+    value, bounded_value, gradient, curvature, moments = sums
+    exists = network.weight_mask
+    curvature = curvature.tril()
+    curvature = curvature.add_(curvature.tril(-1).T)
+    if not exists.all():
+        gradient, curvature = gradient * exists, curvature * exists * exists[:, None]
+    constraints = moments.gauge_constraints(curvature.diagonal())
+    if not loss.is_adaptive:
+        bounded_value = value
+    return QuadraticModel(value, gradient, curvature, constraints, bounded_value)
+
+
 @torch.no_grad()
-def sums_over(network, loss, weights, rows):
-    """The sums over some of the rows; arguments are those of `normal_equations`."""
-    n_outputs, n_parameters = len(rows.baseline), network.n_parameters
-    value, bounded_value, moments = 0.0, 0.0, _Moments(network, weights)
+def gauss_newton_sums(network, loss, weights, data):
+    """GaussNewtonSums over some rows; the arguments are as for `normal_equations`."""
+    n_outputs, n_parameters = len(data.baseline), network.n_parameters
+    value, bounded_value, moments = 0.0, 0.0, NodeMomentSums(network, weights)
     gradient = weights[0].new_zeros(n_parameters)
     curvature = weights[0].new_zeros(n_parameters, n_parameters)
     own = weights_of_each_output(network, n_outputs).to(gradient.device)
     buffer = None
-    for block in rows.blocks(n_outputs * n_parameters):
+    for block in blocks_for(data, n_outputs * n_parameters):
+        target, share = block.target, block.sample_weight
         line = linearise(network, weights, block.X, block.features)
         raw = block.baseline + line.output
-        value += float(block.share @ loss.value(raw, block.target))
+        value += float(share @ loss.value(raw, target))
         if loss.is_adaptive:
-            bounded = loss.bounded(raw, block.target).sum(1)
-            bounded_value += float(block.share @ bounded)
-        moments.add(line, block.share)
-        slope = block.share.unsqueeze(1) * loss.gradient(raw, block.target)
+            bounded_value += float(share @ loss.bounded(raw, target).sum(1))
+        moments.add(line, share)
+        slope = share.unsqueeze(1) * loss.gradient(raw, target)
         gradient[: line.n_inner] += line.inner_gradient(slope)
         gradient[own] += slope.T @ line.outer
-        root = loss.curvature_root(raw, block.target)
-        root = root * block.share.sqrt().view(-1, 1, 1)
+        root = loss.curvature_root(raw, target) * share.sqrt().view(-1, 1, 1)
         if n_outputs == 1:
             if buffer is None:
                 buffer = raw.new_empty(len(raw), n_parameters)
@@ -181,12 +154,12 @@ def sums_over(network, loss, weights, rows):
     return GaussNewtonSums(value, bounded_value, gradient, curvature, moments)
 
 
-class _Moments:
-    """How mean and variance of the hidden nodes depend on the weights before them.
+class NodeMomentSums:
+    """Derivatives of mean and variance of the hidden nodes, as sums over rows.
 
-    What a hidden node loses in scale the curve behind it can make up for, so that the
-    loss hardly tells where to stop; but nodes that wander leave their grids, or fill
-    too little of them. Steps are therefore kept from changing the first two moments.
+    Shift and scale of a hidden node are not identified, so that the loss hardly changes
+    with them. But nodes that wander leave their grids or fill too little of them. The
+    gauge constraints keep steps from changing the first two moments.
     """
 
     def __init__(self, network, weights):
@@ -195,7 +168,7 @@ class _Moments:
             layer.packed(layer.masked(weight))
             for layer, weight in zip(hidden, weights, strict=False)
         ]
-        self._free = [
+        self._exists = [
             layer.packed(layer.masked(torch.ones_like(weight)))
             for layer, weight in zip(hidden, weights, strict=False)
         ]
@@ -203,7 +176,7 @@ class _Moments:
         self._products = [torch.zeros_like(weight) for weight in self._weights]
 
     def add(self, line, share):
-        """Add a block of rows."""
+        """Add a block of rows, given their linearisation and their weights."""
         for index, (features, nodes) in enumerate(
             zip(line.features, line.nodes, strict=True)
         ):
@@ -221,21 +194,32 @@ class _Moments:
         )
         return total
 
-    def anchors(self, curvature):
-        """Two directions for each node, long enough to outweigh the curvature."""
+    def gauge_constraints(self, curvature):
+        """Two directions for each node, long enough to outweigh the curvature.
+
+        Parameters
+        ----------
+        curvature : Tensor of shape (n_parameters,)
+            Diagonal of the Gauss-Newton matrix.
+
+        Returns
+        -------
+        Tensor of shape (2 * n_nodes, n_parameters)
+        """
         rows, start = [], 0
-        for weight, mean, product, free in zip(
-            self._weights, self._means, self._products, self._free, strict=True
+        for weight, mean, product, exists in zip(
+            self._weights, self._means, self._products, self._exists, strict=True
         ):
             node_mean = weight @ mean
             of_variances = product - node_mean.unsqueeze(1) * mean
-            for of_variance, own in zip(of_variances, free, strict=True):
+            for of_variance, own in zip(of_variances, exists, strict=True):
                 end = start + len(mean)
                 largest = curvature[start:end].max()
                 for direction in (own * mean, own * of_variance):
                     length = direction.norm().clamp(min=1e-300)
                     row = torch.zeros_like(curvature)
-                    row[start:end] = direction / length * (ANCHOR * largest).sqrt()
+                    stiffness = (GAUGE_STIFFNESS * largest).sqrt()
+                    row[start:end] = direction / length * stiffness
                     rows.append(row)
                 start = end
         return torch.stack(rows) if rows else curvature.new_zeros(0, len(curvature))
@@ -259,8 +243,8 @@ def _add_square(total, rows):
     if total.device.type != "cpu":
         total.addmm_(rows.T, rows)
         return
-    # Half of the work of a matrix product. BLAS counts columns first, so that it sees
-    # both arrays transposed.
+    # It is half of the work of a matrix product. BLAS counts columns first, so that it
+    # sees both arrays transposed.
     blas.dsyrk(1.0, rows.numpy().T, beta=1.0, c=total.numpy().T, overwrite_c=1)
 
 

@@ -27,7 +27,7 @@ def problem(request, rng):
         for layer in network.all_layers
     ]
     share = rng.dirichlet(np.ones(80))
-    return network._from_all_layers(layers), x, share
+    return network.with_layers(layers), x, share
 
 
 def described(problem):
