@@ -1,9 +1,9 @@
-"""One thread for each piece of work, whatever the process is set to.
+"""One thread for each task, whatever the process is set to.
 
 Results then do not depend on the number of workers, and workers do not oversubscribe
 the cores. Parallelism comes from fitting several models at once (`n_jobs`), from
-training networks of one search side by side, and from predicting blocks of rows at
-once, by as many threads as torch is allowed to use.
+training several networks of one search, and from sums and predictions of several blocks
+of rows, by as many threads as torch may use.
 """
 
 import threading
@@ -104,7 +104,7 @@ def parallel_tree_sum(function, items):
 
 
 def threads_outside():
-    """Number of threads that torch might use here, were it not for `single_thread`."""
+    """Number of threads that torch may use outside of `single_thread`."""
     return single_thread.n_outside()
 
 

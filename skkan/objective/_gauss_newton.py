@@ -6,6 +6,7 @@ of all rows is never held.
 
 import math
 from copy import copy
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -81,12 +82,12 @@ def normal_equations(network, loss, weights, data):
     N. Schraudolph, Fast Curvature Matrix-Vector Products for Second-Order Gradient
     Descent, 2002 (the generalised Gauss-Newton matrix).
     """
+    sums_of = partial(gauss_newton_sums, network, loss, weights)
     work = data.n_rows * len(data.baseline) * network.n_parameters**2
-    n_parts = N_PARALLEL_PARTS if work > MIN_PARALLEL_WORK else 1
-    sums = parallel_map(
-        lambda part: gauss_newton_sums(network, loss, weights, part),
-        data.blocks(math.ceil(data.n_rows / n_parts)),
-    )
+    if work <= MIN_PARALLEL_WORK:
+        return quadratic_model_of(network, loss, sums_of(data))
+    parts = data.blocks(math.ceil(data.n_rows / N_PARALLEL_PARTS))
+    sums = parallel_map(sums_of, parts)
     return quadratic_model_of(network, loss, sum(sums[1:], sums[0]))
 
 

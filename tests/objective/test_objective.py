@@ -245,13 +245,16 @@ def test_quadratic_model_of_the_loss_is_kept_for_its_point_only(rng):
     assert moved.value != first.value
 
 
-def test_other_network_on_the_same_rows(rng):
-    """Its weights, its hidden grids, none of the kept models of the other one."""
+@pytest.mark.parametrize("hidden_only", [False, True])
+def test_other_network_on_the_same_rows(hidden_only, rng):
+    """Its weights and grids, none of the kept models and basis values of the other."""
     data = make_data(rng)
     network = make_network(rng, data[0])
     objective = make_objective(network, data, penalties=PENALTIES[:1])
     objective.gauss_newton(objective.start)
-    other = network.with_grids_from_samples(data[0], grid_eps=0.5, hidden_only=True)
+    other = network.with_grids_from_samples(
+        data[0], grid_eps=0.5, hidden_only=hidden_only
+    )
     changed = objective.with_network(other)
     expected = make_objective(other, data, penalties=PENALTIES[:1])
     assert_array_equal(changed.start, expected.start)
