@@ -3,13 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from skkan.inference._laplace_posterior import laplace_posterior
 from skkan.inference._last_layer_posterior import output_factor
 from skkan.inference._prior import Prior
-from skkan.network._attribution import input_scores
-from skkan.network._edge_statistics import layer_statistics
+from skkan.network._edge_statistics import network_statistics
 from skkan.training._posterior_mean import at_posterior_mean, learnt_at_mean
 from skkan.training._second_order import FitState
 
@@ -60,13 +58,12 @@ def description(network, data):
     """Attributes about a network, as the data see it."""
     data = data.sample(MOST_DESCRIBED)
     share = data.sample_weight / data.sample_weight.sum()
-    layers = layer_statistics(network, data.X, share)
-    scores = [torch.from_numpy(layer.score) for layer in layers]
+    layers, importances = network_statistics(network, data.X, share)
     return {
         "grid_size_": network.grid_size,
         "hidden_layer_sizes_": tuple(network.widths[1:-1]),
         "n_outputs_": data.target.shape[1],
-        "feature_importances_": input_scores(network, scores).numpy(),
+        "feature_importances_": importances.cpu().numpy(),
         "_activity": [layer.to_arrays() for layer in layers],
     }
 

@@ -11,9 +11,8 @@ import numpy as np
 import torch
 
 from skkan.inference._log_marginal_likelihood import LinearisedModel
-from skkan.network._jacobian import linearise
+from skkan.network._jacobian import linearise, outer_weight_positions
 from skkan.numerics._cholesky import scaled_factor
-from skkan.objective._gauss_newton import weights_of_each_output
 from skkan.objective._objective import make_objective
 from skkan.penalties._quadratic import QuadraticPenalty
 
@@ -147,7 +146,7 @@ def deviations(network, factor, x):
     line = linearise(network, network.weights, x)
     inner = line.inner()
     n_samples, n_outputs = line.output.shape
-    own = weights_of_each_output(network, n_outputs)
+    own = outer_weight_positions(network)
     columns = x.new_zeros(n_outputs, len(factor), n_samples)
     for output in range(n_outputs):
         columns[output, : line.n_inner] = inner[:, output].T

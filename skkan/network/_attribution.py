@@ -38,7 +38,7 @@ def edge_scores(network, output, passes, sample_share):
         step.layer.edge_std(step.features, step.weight, sample_share) * step.layer.mask
         for step in passes
     ]
-    output_std = node_std(output, sample_share)
+    output_std = _node_std(output, sample_share)
     # The edges' deviations would not tell: they are precise to 1e-8 of the weights,
     # the root of rounding, and the floor of the nodes makes that a score of 1e-4.
     if output_std.max() < CONSTANT_OUTPUT_STD:
@@ -51,7 +51,7 @@ def edge_scores(network, output, passes, sample_share):
         scores.insert(0, std * node.unsqueeze(1))
         node = scores[0].sum(0)
         if step.layer is not network.layers[0]:
-            node = node / (node_std(step.inputs, sample_share) + NODE_FLOOR)
+            node = node / (_node_std(step.inputs, sample_share) + NODE_FLOOR)
     return scores + through_skip
 
 
@@ -78,7 +78,7 @@ def input_scores(network, scores):
     return share
 
 
-def node_std(values, sample_share):
+def _node_std(values, sample_share):
     """Standard deviation over the samples of every node, Tensor of shape (n_nodes,)."""
     centred = values - sample_share @ values
     return (sample_share @ centred.square()).sqrt()

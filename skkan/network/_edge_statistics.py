@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from skkan.network._attribution import edge_scores
+from skkan.network._attribution import edge_scores, input_scores
 
 N_BINS = 40  # of the densities; each is 2.5% of the range of an input
 
@@ -45,8 +45,8 @@ class LayerStatistics:
 
 
 @torch.no_grad()
-def layer_statistics(network, x, sample_share):
-    """Statistics of the edges and inputs of every layer.
+def network_statistics(network, x, sample_share):
+    """Statistics of the edges and inputs of every layer, and of the columns of x.
 
     Parameters
     ----------
@@ -57,7 +57,9 @@ def layer_statistics(network, x, sample_share):
 
     Returns
     -------
-    list of LayerStatistics, one per layer of `network.all_layers`
+    layers : list of LayerStatistics, one per layer of `network.all_layers`
+    importances : Tensor of shape (n_features,)
+        See `KANNetwork.attribution`.
     """
     output, passes = network.propagate(x)
     scores = edge_scores(network, output, passes, sample_share)
@@ -77,7 +79,7 @@ def layer_statistics(network, x, sample_share):
                 .numpy(),
             )
         )
-    return layers
+    return layers, input_scores(network, scores)
 
 
 def _range(inputs):

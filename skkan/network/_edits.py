@@ -10,7 +10,6 @@ import torch
 from skkan.basis._bspline import BSplineBasis
 from skkan.basis._categories_and_missing import MixedBasis
 from skkan.basis._grids import grid_from_samples
-from skkan.network._attribution import node_std
 from skkan.network._layer import KANLayer
 
 # A node has outgrown its grid when less than this part of the margin is left.
@@ -99,8 +98,10 @@ def with_standardised_nodes(network, x, *, grid_eps, margin, sample_weight):
     share = sample_weight / sample_weight.sum()
     for layer in network.layers[1:]:
         moved = _misfits(layer.basis.grid, nodes, margin)
-        shift = torch.where(moved, share @ nodes, 0.0)
-        scale = torch.where(moved, node_std(nodes, share), 1.0)
+        mean = share @ nodes
+        shift = torch.where(moved, mean, 0.0)
+        std = (share @ (nodes - mean).square()).sqrt()
+        scale = torch.where(moved, std, 1.0)
         scales.append(scale)
         if moved.any():
             layers[-1] = layers[-1].with_scaled_outputs(scale, shift)

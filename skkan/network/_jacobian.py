@@ -140,3 +140,15 @@ def linearise(network, weights, x, features=None):
         nodes=nodes[:-1],
         sensitivities=sensitivities,
     )
+
+
+def outer_weight_positions(network):
+    """Positions of the outer weights among all weights.
+
+    Returns
+    -------
+    Tensor of int of shape (n_outputs, n_outer_weights of one output)
+    """
+    sizes = [len(layer.mask) * layer.n_weights for layer in network.all_layers]
+    parts = torch.arange(sum(sizes)).split(sizes)[len(network.layers) - 1 :]
+    return torch.cat([part.view(network.widths[-1], -1) for part in parts], dim=1)

@@ -67,7 +67,7 @@ class DaskEmpiricalLoss:
     def quadratic_model(self, theta):
         """Loss, gradient and curvature, QuadraticModel."""
         sums = self._total(EmpiricalLoss.gauss_newton_sums, theta)
-        return quadratic_model_of(self.network, self.loss, sums)
+        return quadratic_model_of(self.network, self.loss, theta, sums)
 
     def _total(self, method, theta):
         return self._data.total(self._chunk_function(method, theta), self._features)

@@ -112,14 +112,12 @@ class EmpiricalLoss:
         """Loss, gradient and curvature, QuadraticModel."""
         if self._parts:
             sums = self._sum_of_parts(EmpiricalLoss.gauss_newton_sums, theta)
-            return quadratic_model_of(self.network, self.loss, sums)
-        weights = self.network.unpacked(theta)
-        return normal_equations(self.network, self.loss, weights, self.data)
+            return quadratic_model_of(self.network, self.loss, theta, sums)
+        return normal_equations(self.network, self.loss, theta, self.data)
 
     def gauss_newton_sums(self, theta):
         """Sums over these rows, which may be a part of all, GaussNewtonSums."""
-        weights = self.network.unpacked(theta)
-        return gauss_newton_sums(self.network, self.loss, weights, self.data)
+        return gauss_newton_sums(self.network, self.loss, theta, self.data)
 
     def with_penalties(self, theta, penalties, rows=None):
         """Loss, and penalties that depend on rows, two Tensors with a graph."""

@@ -5,14 +5,13 @@ of all rows is never held.
 """
 
 import math
-from copy import copy
 from functools import partial
 from typing import NamedTuple
 
 import torch
 from scipy.linalg import blas
 
-from skkan.network._jacobian import linearise
+from skkan.network._jacobian import linearise, outer_weight_positions
 from skkan.numerics._threads import parallel_map
 
 # Numbers in the Jacobian of a block of rows: 4 MB, what caches hold, unless that is
@@ -58,7 +57,7 @@ class QuadraticModel(NamedTuple):
 
 
 @torch.no_grad()
-def normal_equations(network, loss, weights, data):
+def normal_equations(network, loss, theta, data):
     """Mean loss of the rows, its gradient and its generalised Gauss-Newton matrix.
 
     With J the derivative of the raw output with respect to the weights, and R the
@@ -69,7 +68,8 @@ def normal_equations(network, loss, weights, data):
     ----------
     network : KANNetwork
     loss : Loss
-    weights : list of Tensor, one per layer of `network.all_layers`
+    theta : Tensor of shape (n_parameters,)
+        Weights of the network.
     data : Dataset
         Its sample weights sum to one.
 
@@ -82,32 +82,29 @@ def normal_equations(network, loss, weights, data):
     N. Schraudolph, Fast Curvature Matrix-Vector Products for Second-Order Gradient
     Descent, 2002 (the generalised Gauss-Newton matrix).
     """
-    sums_of = partial(gauss_newton_sums, network, loss, weights)
+    sums_of = partial(gauss_newton_sums, network, loss, theta)
     work = data.n_rows * len(data.baseline) * network.n_parameters**2
     if work <= MIN_PARALLEL_WORK:
-        return quadratic_model_of(network, loss, sums_of(data))
+        return quadratic_model_of(network, loss, theta, sums_of(data))
     parts = data.blocks(math.ceil(data.n_rows / N_PARALLEL_PARTS))
     sums = parallel_map(sums_of, parts)
-    return quadratic_model_of(network, loss, sum(sums[1:], sums[0]))
+    return quadratic_model_of(network, loss, theta, sum(sums[1:], sums[0]))
 
 
 class GaussNewtonSums(NamedTuple):
-    """Sums over rows that make a QuadraticModel.
-
-    Of the curvature only the lower triangle counts.
-    """
+    """Sums over rows that make a QuadraticModel."""
 
     value: float
     bounded_value: float
-    gradient: torch.Tensor
-    curvature: torch.Tensor
-    moments: object  # NodeMomentSums
+    gradient: torch.Tensor  # (n_parameters,)
+    curvature: torch.Tensor  # (n_parameters, n_parameters), the lower triangle counts
+    node_moments: torch.Tensor  # see `_node_moments`
 
     def __add__(self, other):
         return GaussNewtonSums(*(a + b for a, b in zip(self, other, strict=True)))
 
 
-def quadratic_model_of(network, loss, sums):
+def quadratic_model_of(network, loss, theta, sums):
     """QuadraticModel of the GaussNewtonSums over all rows."""
     value, bounded_value, gradient, curvature, moments = sums
     exists = network.weight_mask
@@ -115,21 +112,23 @@ def quadratic_model_of(network, loss, sums):
     curvature = curvature.add_(curvature.tril(-1).T)
     if not exists.all():
         gradient, curvature = gradient * exists, curvature * exists * exists[:, None]
-    constraints = moments.gauge_constraints(curvature.diagonal())
+    constraints = _gauge_constraints(
+        network, theta * exists, exists, moments, curvature.diagonal()
+    )
     if not loss.is_adaptive:
         bounded_value = value
     return QuadraticModel(value, gradient, curvature, constraints, bounded_value)
 
 
 @torch.no_grad()
-def gauss_newton_sums(network, loss, weights, data):
+def gauss_newton_sums(network, loss, theta, data):
     """GaussNewtonSums over some rows; the arguments are as for `normal_equations`."""
     n_outputs, n_parameters = len(data.baseline), network.n_parameters
-    value, bounded_value, moments = 0.0, 0.0, NodeMomentSums(network, weights)
-    gradient = weights[0].new_zeros(n_parameters)
-    curvature = weights[0].new_zeros(n_parameters, n_parameters)
-    own = weights_of_each_output(network, n_outputs).to(gradient.device)
-    buffer = None
+    weights = network.unpacked(theta)
+    value, bounded_value, moments, buffer = 0.0, 0.0, 0.0, None
+    gradient = theta.new_zeros(n_parameters)
+    curvature = theta.new_zeros(n_parameters, n_parameters)
+    own = outer_weight_positions(network).to(theta.device)
     for block in blocks_for(data, n_outputs * n_parameters):
         target, share = block.target, block.sample_weight
         line = linearise(network, weights, block.X, block.features)
@@ -137,7 +136,7 @@ def gauss_newton_sums(network, loss, weights, data):
         value += float(share @ loss.value(raw, target))
         if loss.is_adaptive:
             bounded_value += float(share @ loss.bounded(raw, target).sum(1))
-        moments.add(line, share)
+        moments = moments + _node_moments(line, share)
         slope = share.unsqueeze(1) * loss.gradient(raw, target)
         gradient[: line.n_inner] += line.inner_gradient(slope)
         gradient[own] += slope.T @ line.outer
@@ -155,86 +154,70 @@ def gauss_newton_sums(network, loss, weights, data):
     return GaussNewtonSums(value, bounded_value, gradient, curvature, moments)
 
 
-class NodeMomentSums:
-    """Derivatives of mean and variance of the hidden nodes, as sums over rows.
+def _node_moments(line, share):
+    """Weighted sums over rows that the moments of the hidden nodes depend on.
+
+    Parameters
+    ----------
+    line : Linearisation
+    share : Tensor of shape (n_samples,)
+        Weights of the rows.
+
+    Returns
+    -------
+    Tensor of shape (n_sums,)
+        For each hidden layer the means of the basis values that enter one node, then
+        for each of its nodes the means of their products with the node.
+    """
+    sums = [share.new_zeros(0)]
+    for features, nodes in zip(line.features, line.nodes, strict=True):
+        products = (share.unsqueeze(1) * nodes).T @ features
+        sums += [share @ features, products.flatten()]
+    return torch.cat(sums)
+
+
+def _gauge_constraints(network, theta, exists, moments, curvature):
+    """Stiff directions along which mean and variance of the hidden nodes change.
 
     Shift and scale of a hidden node are not identified, so that the loss hardly changes
     with them. But nodes that wander leave their grids or fill too little of them. The
     gauge constraints keep steps from changing the first two moments.
+
+    Parameters
+    ----------
+    network : KANNetwork
+    theta : Tensor of shape (n_parameters,)
+        Weights, zero for removed edges.
+    exists : Tensor of shape (n_parameters,)
+        1 for each weight of an edge, 0 where that is removed.
+    moments : Tensor of shape (n_sums,)
+        Sum of `_node_moments` over all rows.
+    curvature : Tensor of shape (n_parameters,)
+        Diagonal of the Gauss-Newton matrix.
+
+    Returns
+    -------
+    Tensor of shape (2 * n_nodes, n_parameters)
     """
-
-    def __init__(self, network, weights):
-        hidden = [*network.layers][:-1]
-        self._weights = [
-            layer.packed(layer.masked(weight))
-            for layer, weight in zip(hidden, weights, strict=False)
-        ]
-        self._exists = [
-            layer.packed(layer.masked(torch.ones_like(weight)))
-            for layer, weight in zip(hidden, weights, strict=False)
-        ]
-        self._means = [weight.new_zeros(weight[0].numel()) for weight in self._weights]
-        self._products = [torch.zeros_like(weight) for weight in self._weights]
-
-    def add(self, line, share):
-        """Add a block of rows, given their linearisation and their weights."""
-        for index, (features, nodes) in enumerate(
-            zip(line.features, line.nodes, strict=True)
-        ):
-            self._means[index] += share @ features
-            self._products[index] += (share.unsqueeze(1) * nodes).T @ features
-
-    def __add__(self, other):
-        total = copy(self)
-        total._means, total._products = (
-            [a + b for a, b in zip(own, more, strict=True)]
-            for own, more in (
-                (self._means, other._means),
-                (self._products, other._products),
-            )
-        )
-        return total
-
-    def gauge_constraints(self, curvature):
-        """Two directions for each node, long enough to outweigh the curvature.
-
-        Parameters
-        ----------
-        curvature : Tensor of shape (n_parameters,)
-            Diagonal of the Gauss-Newton matrix.
-
-        Returns
-        -------
-        Tensor of shape (2 * n_nodes, n_parameters)
-        """
-        rows, start = [], 0
-        for weight, mean, product, exists in zip(
-            self._weights, self._means, self._products, self._exists, strict=True
-        ):
-            node_mean = weight @ mean
-            of_variances = product - node_mean.unsqueeze(1) * mean
-            for of_variance, own in zip(of_variances, exists, strict=True):
-                end = start + len(mean)
-                largest = curvature[start:end].max()
-                for direction in (own * mean, own * of_variance):
-                    length = direction.norm().clamp(min=1e-300)
-                    row = torch.zeros_like(curvature)
-                    stiffness = (GAUGE_STIFFNESS * largest).sqrt()
-                    row[start:end] = direction / length * stiffness
-                    rows.append(row)
-                start = end
-        return torch.stack(rows) if rows else curvature.new_zeros(0, len(curvature))
-
-
-def weights_of_each_output(network, n_outputs):
-    """Positions of the outer weights, (n_outputs, n_outer_weights of one output)."""
-    sizes = [len(layer.mask) * layer.n_weights for layer in network.all_layers]
-    n_inner = sum(sizes[: len(network.layers) - 1])
-    parts, start = [], n_inner
-    for size in sizes[len(network.layers) - 1 :]:
-        parts.append(torch.arange(start, start + size).view(n_outputs, -1))
-        start += size
-    return torch.cat(parts, dim=1)
+    rows, start = [], 0
+    for layer in list(network.layers)[:-1]:
+        size = layer.n_weights
+        of_layer = slice(start, start + len(layer.weight) * size)
+        n_sums = size + of_layer.stop - start
+        sums, moments = moments[:n_sums], moments[n_sums:]
+        mean, products = sums[:size], sums[size:].view(-1, size)
+        node_mean = theta[of_layer].view(-1, size) @ mean
+        of_variances = products - node_mean.unsqueeze(1) * mean
+        for of_variance in of_variances:
+            own = slice(start, start + size)
+            stiffness = (GAUGE_STIFFNESS * curvature[own].max()).sqrt()
+            for direction in (exists[own] * mean, exists[own] * of_variance):
+                length = direction.norm().clamp(min=1e-300)
+                row = torch.zeros_like(curvature)
+                row[own] = direction / length * stiffness
+                rows.append(row)
+            start = own.stop
+    return torch.stack(rows) if rows else curvature.new_zeros(0, len(curvature))
 
 
 def _add_square(total, rows):

@@ -21,8 +21,8 @@ from skkan.inference._log_marginal_likelihood import LinearisedModel
 from skkan.inference._prior import Prior
 from skkan.losses._regression import SquaredError
 from skkan.network._edge_removal import without_edges
+from skkan.network._jacobian import outer_weight_positions
 from skkan.objective import _empirical_loss
-from skkan.objective._gauss_newton import weights_of_each_output
 from skkan.objective._objective import make_objective
 from skkan.penalties._eigen_directions import basis_kind, penalty_spectrum
 from skkan.penalties._quadratic import QuadraticPenalty
@@ -343,7 +343,7 @@ def test_factor_of_the_outputs_is_a_part_of_the_whole_precision(widths, rng):
     alpha = QuadraticPenalty(0.1).per_edge(
         sum(layer.mask.numel() for layer in network.all_layers)
     )
-    own = weights_of_each_output(network, widths[-1])[-1]
+    own = outer_weight_positions(network)[-1]
     expected = dense_precision(network, data, alpha)[own][:, own]
     assert_allclose(factor @ factor.T, expected, rtol=1e-9, atol=1e-9)
     x = torch.from_numpy(rng.uniform(-2, 2, (7, 2)))

@@ -45,7 +45,7 @@ def make_problem(rng, widths, *, loss=None, additive_skip=False):
     n_rows = int(count.sum())
     baseline = torch.from_numpy(rng.standard_normal(widths[-1]))
     rows = Dataset(x, target, count.double() / n_rows, baseline)
-    model = normal_equations(network, loss, weights, rows)
+    model = normal_equations(network, loss, network.theta, rows)
     model = model.without_gauge_constraints()
     theta = torch.cat([weight.flatten() for weight in weights])
     return SimpleNamespace(
@@ -191,8 +191,9 @@ def test_evidence_of_classes_is_laplaces(widths, rng):
 def test_gauge_constraints_hold_the_directions_that_they_name(rng):
     """As observations of nothing new: the posterior does not move along them."""
     problem = make_problem(rng, [2, 2, 1])
-    rows, weights = problem.rows, problem.network.weights
-    model = normal_equations(problem.network, SquaredError(), weights, rows)
+    model = normal_equations(
+        problem.network, SquaredError(), problem.theta, problem.rows
+    )
     linearised = LinearisedModel(
         problem.network, problem.theta, model, problem.n_rows, True
     )

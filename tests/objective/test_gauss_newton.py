@@ -13,12 +13,12 @@ from skkan.data._dataset import Dataset
 from skkan.losses._classification import BinaryLogLoss, MultinomialLogLoss
 from skkan.losses._registry import REGRESSION_LOSSES
 from skkan.losses._regression import SquaredError
+from skkan.network._jacobian import outer_weight_positions
 from skkan.numerics import _threads
 from skkan.objective import _gauss_newton
 from skkan.objective._gauss_newton import (
     GAUGE_STIFFNESS,
     normal_equations,
-    weights_of_each_output,
 )
 
 OTHERS = [make for make in REGRESSION_LOSSES.values() if make is not SquaredError]
@@ -116,7 +116,7 @@ def test_gradient_is_autograds(loss, n_outputs, hidden, additive_skip, rng):
         )
 
     theta = flat(network.weights)
-    model = normal_equations(network, loss, network.weights, rows)
+    model = normal_equations(network, loss, network.theta, rows)
     assert_allclose(model.value, mean_loss(theta), rtol=1e-12)
     assert_allclose(model.gradient, jacobian(mean_loss, theta), rtol=0, atol=1e-10)
 
@@ -131,7 +131,7 @@ def test_curvature_is_the_dense_gauss_newton_matrix(
     network, rows = make_problem(
         rng, loss, n_outputs, hidden, additive_skip=additive_skip
     )
-    model = normal_equations(network, loss, network.weights, rows)
+    model = normal_equations(network, loss, network.theta, rows)
     expected = dense_curvature(network, loss, rows)
     assert_allclose(model.curvature, expected, rtol=0, atol=1e-10)
     assert_array_equal(model.curvature, model.curvature.T)
@@ -145,7 +145,7 @@ def test_removed_edges_have_zeros(loss, n_outputs, hidden, additive_skip, rng):
     network, rows = make_problem(
         rng, loss, n_outputs, hidden, additive_skip=additive_skip, removed=True
     )
-    model = normal_equations(network, loss, network.weights, rows)
+    model = normal_equations(network, loss, network.theta, rows)
     removed = torch.cat(
         [
             (layer.mask == 0).unsqueeze(-1).expand(layer.weight.shape).flatten()
@@ -169,11 +169,11 @@ def test_blocks_of_rows_sum_to_the_whole(
 ):
     """However few rows fit, and whether their basis values are kept or not."""
     network, rows = make_problem(rng, loss, n_outputs, [2])
-    whole = normal_equations(network, loss, network.weights, rows)
+    whole = normal_equations(network, loss, network.theta, rows)
     if kept:
         rows = replace(rows, features=network.layers[0].basis(rows.X))
     monkeypatch.setattr(_gauss_newton, "MAX_BLOCK_NUMBERS", largest)
-    parts = normal_equations(network, loss, network.weights, rows)
+    parts = normal_equations(network, loss, network.theta, rows)
     for one, two in zip(parts, whole, strict=True):
         assert_allclose(one, two, rtol=1e-12, atol=1e-12)
 
@@ -182,12 +182,12 @@ def test_blocks_of_rows_sum_to_the_whole(
 def test_parts_side_by_side_sum_to_the_whole(loss, n_outputs, rng, monkeypatch):
     """With the same bits on any number of threads."""
     network, rows = make_problem(rng, loss, n_outputs, [3, 2])
-    whole = normal_equations(network, loss, network.weights, rows)
+    whole = normal_equations(network, loss, network.theta, rows)
     monkeypatch.setattr(_gauss_newton, "MIN_PARALLEL_WORK", 0)
     found = []
     for n_threads in (1, 3):
         monkeypatch.setattr(_threads, "threads_outside", lambda n=n_threads: n)
-        found.append(normal_equations(network, loss, network.weights, rows))
+        found.append(normal_equations(network, loss, network.theta, rows))
     for one, other, expected in zip(*found, whole, strict=True):
         assert_array_equal(one, other)
         assert_allclose(one, expected, rtol=1e-12, atol=1e-12)
@@ -208,7 +208,7 @@ def test_weights_are_repetitions(loss, n_outputs, rng):
         ),
     )
     one, two = (
-        normal_equations(network, loss, network.weights, part)
+        normal_equations(network, loss, network.theta, part)
         for part in (weighted, repeated)
     )
     for first, second in zip(one, two, strict=True):
@@ -230,7 +230,7 @@ def test_gauge_constraints_are_the_gradients_of_mean_and_variance(hidden, rng):
     """Of every hidden node, in turn, as functions of the weights before it."""
     network, rows = make_problem(rng, SquaredError(), 2, hidden)
     weights = network.weights
-    model = normal_equations(network, SquaredError(), weights, rows)
+    model = normal_equations(network, SquaredError(), network.theta, rows)
     expected, start = [], 0
     for layer in range(len(hidden)):
 
@@ -258,7 +258,7 @@ def test_gauge_constraints_are_the_gradients_of_mean_and_variance(hidden, rng):
 def test_gauge_constraints_outweigh_the_curvature_of_their_weights(rng):
     """By the same factor, whatever the units of the loss."""
     network, rows = make_problem(rng, SquaredError(), 1, [2])
-    model = normal_equations(network, SquaredError(), network.weights, rows)
+    model = normal_equations(network, SquaredError(), network.theta, rows)
     diagonal = model.curvature.diagonal()[: network.weights[0].numel()]
     largest = diagonal.view(2, -1).amax(1).repeat_interleave(2)
     stiffness = model.gauge_constraints.square().sum(1)
@@ -274,7 +274,7 @@ def test_gauge_constraints_outweigh_the_curvature_of_their_weights(rng):
 def test_network_without_hidden_nodes_has_no_gauge_constraints(rng):
     """Its steps are free, so that one of them reaches the minimum."""
     network, rows = make_problem(rng, SquaredError(), 2, [])
-    model = normal_equations(network, SquaredError(), network.weights, rows)
+    model = normal_equations(network, SquaredError(), network.theta, rows)
     assert len(model.gauge_constraints) == 0
     assert_array_equal(model.constrained_curvature(), model.curvature)
 
@@ -285,7 +285,7 @@ def test_each_output_has_its_own_outer_weights(additive_skip, rng):
     network, rows = make_problem(
         rng, SquaredError(), 3, [2], additive_skip=additive_skip
     )
-    own = weights_of_each_output(network, 3)
+    own = outer_weight_positions(network)
     n_inner = network.weights[0].numel()
     n_parameters = sum(weight.numel() for weight in network.weights)
     assert_array_equal(own.flatten().sort().values, np.arange(n_inner, n_parameters))
