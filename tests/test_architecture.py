@@ -149,7 +149,10 @@ def test_networks_do_not_know_how_they_are_fitted(name):
     known = {(m, n) for m, n in own_imports(name) if room_of(m) == "network"}
     allowed = {
         "penalties._sparsity": {("network._layer", "SMALLEST_VARIANCE")},
-        "objective._gauss_newton": {("network._jacobian", "linearise")},
+        "objective._gauss_newton": {
+            ("network._jacobian", "linearise"),
+            ("network._jacobian", "outer_weight_positions"),
+        },
     }
     assert known == allowed.get(name, set())
 

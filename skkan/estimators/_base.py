@@ -26,9 +26,8 @@ from skkan.estimators._callbacks import (
 from skkan.estimators._error_context import divergence_explained, fit_context
 from skkan.estimators._fit_problem import make_fit_problem
 from skkan.estimators._fitted_attributes import (
-    fitted_model,
+    describe,
     store_course,
-    store_model,
     store_posterior,
     store_validation,
 )
@@ -311,14 +310,13 @@ class BaseKAN(CallbackSupportMixin, _Former, BaseEstimator, metaclass=ABCMeta):
                 line.close()
         for observer in callbacks:
             observer.end_fit(result.network)
-        model = fitted_model(
+        describe(
             self,
             result.network,
             problem,
             continuation=self._continuation(plan, previous),
             posterior=result.posterior,
         )
-        store_model(self, model, result.network)
         store_course(self, monitor.loss_curve, result.stage_ends, monitor.n_iter)
         store_validation(self, monitor)
         store_posterior(self, plan.loss)
@@ -359,8 +357,7 @@ class BaseKAN(CallbackSupportMixin, _Former, BaseEstimator, metaclass=ABCMeta):
         if state is not None:
             del ends[-2]  # all batches of a stream make one stage
         continuation = self._continuation(strategy.plan, previous, outcome.state)
-        model = fitted_model(self, network, problem, continuation=continuation)
-        store_model(self, model, network)
+        describe(self, network, problem, continuation=continuation)
         store_course(self, curve, ends, getattr(self, "n_iter_", 0) + 1)
         store_validation(self)
         store_posterior(self, strategy.plan.loss)
@@ -379,10 +376,13 @@ class BaseKAN(CallbackSupportMixin, _Former, BaseEstimator, metaclass=ABCMeta):
         """Observers of scikit-learn's callbacks, a list."""
 
         def attributes(network):  # what a prediction inside of a fit needs
-            described = SimpleNamespace()
+            described = SimpleNamespace(
+                n_features_in_=self.n_features_in_, categories_=self.categories_
+            )
+            if hasattr(self, "feature_names_in_"):
+                described.feature_names_in_ = self.feature_names_in_
             continuation = self._continuation(strategy.plan, problem.previous)
-            model = fitted_model(self, network, problem, continuation=continuation)
-            store_model(described, model, network)
+            describe(described, network, problem, continuation=continuation)
             return vars(described)
 
         is_known = self.prune_threshold is None and not problem.loss.is_adaptive
@@ -392,10 +392,7 @@ class BaseKAN(CallbackSupportMixin, _Former, BaseEstimator, metaclass=ABCMeta):
     def _monitor(self, problem, observers):
         validation = None
         if problem.validation is not None:
-            rows = problem.validation
-            validation = Validation(
-                rows.X, rows.target, rows.sample_weight, problem.target.score
-            )
+            validation = Validation(problem.validation, problem.target.score)
         return Monitor(
             tol=self.tol,
             n_iter_no_change=self.n_iter_no_change,

@@ -6,7 +6,7 @@ from scipy.linalg import solve_triangular
 
 from skkan.export._curves import Curves, flattened
 from skkan.export._inputs import Inputs
-from skkan.objective._gauss_newton import weights_of_each_output
+from skkan.network._jacobian import outer_weight_positions
 
 
 class NetworkInGraph:
@@ -81,7 +81,7 @@ class Variance:
         outer = [(passed.places[-1], network.layers[-1])]
         if network.skip is not None:
             outer.append((passed.places[0], network.skip))
-        own = weights_of_each_output(network, network.widths[-1])
+        own = outer_weight_positions(network)
         parts = own.split([layer.n_weights for _, layer in outer], dim=1)
         self._outer = [
             (place, [_matrix(place, layer, inverse[:, each]) for each in part])

@@ -24,7 +24,7 @@ class Predictor:
     ----------
     network : KANNetwork
         On the CPU, and such that it takes missing cells; see
-        `KANNetwork.with_values_at_missing`.
+        `with_values_at_missing`.
 
     Attributes
     ----------
@@ -36,12 +36,13 @@ class Predictor:
     >>> import torch
     >>> from skkan import KANNetwork
     >>> from skkan.fitted._numpy_predictor import Predictor
+    >>> from skkan.network._edits import with_values_at_missing
     >>> x = torch.linspace(-1, 1, 50, dtype=torch.float64).reshape(25, 2)
     >>> network = KANNetwork.from_samples(
     ...     [2, 3, 1], x, generator=torch.Generator().manual_seed(0)
     ... )
     >>> means = torch.zeros(2, network.layers[0].basis.n_functions, dtype=x.dtype)
-    >>> network = network.with_values_at_missing(means)
+    >>> network = with_values_at_missing(network, means)
     >>> output = torch.from_numpy(Predictor(network)(x.numpy()))
     >>> torch.allclose(output, network(x), rtol=0, atol=1e-12)
     True

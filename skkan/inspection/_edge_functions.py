@@ -41,7 +41,7 @@ class EdgeFunction:
         enters. Level 0 holds the inputs, the last level the outputs.
     source_name, target_name : str
     importance : float
-        Attribution score of the KAN 2.0 paper; see `KANNetwork.edge_scores`.
+        Attribution score of the KAN 2.0 paper; see `KANNetwork.attribution`.
     std : float
         Standard deviation of the values over the training rows.
     mean : float

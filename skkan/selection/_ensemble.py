@@ -4,7 +4,9 @@ from typing import NamedTuple
 
 import torch
 
+from skkan.network._edits import resized
 from skkan.network._network import KANNetwork
+from skkan.network._weighted_average import weighted_average
 from skkan.penalties._quadratic import QuadraticPenalty
 
 
@@ -19,7 +21,7 @@ class EnsembleMember(NamedTuple):
         """The same with another basis of the inputs, which may be finer."""
         network = self.network
         if network.layers[0].basis is not basis:
-            network = network.resized(basis.grid_size, basis)
+            network = resized(network, basis.grid_size, basis)
         return self._replace(network=network)
 
     def alpha_of_layers(self):
@@ -51,7 +53,7 @@ def ensemble_network(parts):
     """
     basis = max((part.network.layers[0].basis for part in parts), key=_grid_size)
     parts = [part.on_basis(basis) for part in parts]
-    network = KANNetwork.weighted_sum(
+    network = weighted_average(
         [part.network for part in parts], [part.share for part in parts]
     )
     inner, outer, variances = [], [], []

@@ -18,8 +18,9 @@ import torch
 from skkan.inference._laplace_posterior import deviations, laplace_posterior
 from skkan.inference._last_layer_posterior import variance_without
 from skkan.inference._prior import Prior
+from skkan.network._edits import resized
 from skkan.network._network import KANNetwork
-from skkan.numerics._threads import side_by_side
+from skkan.numerics._threads import parallel_map
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.selection import _search_space
 from skkan.selection._ensemble import EnsembleMember, ensemble_network
@@ -415,7 +416,7 @@ class _StructureSearch:
             ratio = (n_rows / n_fitted) ** (step / LAST_STEPS)
             n_used = min(max(MOST_AT_ONCE, round(n_fitted * ratio)), MOST_USED)
             networks = self._all_trained(
-                networks, alpha / ratio, self._data.thinned(n_used)
+                networks, alpha / ratio, self._data.subsample(n_used)
             )
         return networks, alpha / ratio
 
@@ -426,7 +427,7 @@ class _StructureSearch:
             return network, alpha
         candidate, data = additive.candidate, self._data
         for_each_row = len(data.baseline) * candidate.network.n_parameters**2
-        some = data.thinned(int(MOST_LAST_PRODUCTS / for_each_row))
+        some = data.subsample(int(MOST_LAST_PRODUCTS / for_each_row))
         if some.n_rows >= self._sample.n_rows:
             candidate = at_mode(candidate, some, additive.plan, MOST_REFITTING)
             self.n_iter += candidate.n_iter
@@ -434,7 +435,7 @@ class _StructureSearch:
 
     def _all_trained(self, networks, alpha, data):
         """Networks trained on, side by side if there are threads to do so."""
-        results = side_by_side(partial(self._trained, alpha=alpha, data=data), networks)
+        results = parallel_map(partial(self._trained, alpha=alpha, data=data), networks)
         self.n_iter += sum(n_iter for _, n_iter in results)
         return [network for network, _ in results]
 
@@ -501,7 +502,7 @@ def _on_knots_of(basis, network):
     """
     grid_size = network.grid_size
     step = basis.grid_size // grid_size
-    return network.resized(grid_size, basis.with_grid(basis.grid[:, ::step]))
+    return resized(network, grid_size, basis.with_grid(basis.grid[:, ::step]))
 
 
 def _told_of(networks, alpha, where=""):

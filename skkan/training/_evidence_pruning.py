@@ -8,6 +8,8 @@ import numpy as np
 import torch
 
 from skkan.inference._log_marginal_likelihood import LinearisedModel
+from skkan.network._attribution import edge_scores
+from skkan.network._edge_removal import without_edges
 from skkan.objective._objective import make_objective
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.solvers import DivergenceError
@@ -259,9 +261,8 @@ class _EvidencePruning:
 def _without(candidate, keep, data):
     """The candidate without some edges, and the positions of what is left."""
     sample = data.sample(MOST_LOOKED_AT)
-    network, edges = candidate.network.pruned(
-        keep, sample.X, sample.sample_weight / sample.sample_weight.sum()
-    )
+    share = sample.sample_weight / sample.sample_weight.sum()
+    network, edges = without_edges(candidate.network, keep, sample.X, share)
     prior = candidate.prior
     return FitState(network, prior and prior.of_edges(edges)), edges
 
@@ -270,7 +271,7 @@ def _scores(candidate, data):
     sample = data.sample(MOST_LOOKED_AT)
     output, passes = candidate.network.propagate(sample.X)
     share = sample.sample_weight / sample.sample_weight.sum()
-    return candidate.network.edge_scores(output, passes, share)
+    return edge_scores(candidate.network, output, passes, share)
 
 
 def _of_edges(penalty, edges):

@@ -12,6 +12,7 @@ import torch
 
 from skkan.inference._log_marginal_likelihood import LinearisedModel
 from skkan.inference._prior import Prior
+from skkan.network._edits import resized, with_standardised_nodes
 from skkan.objective._objective import make_objective
 from skkan.penalties._quadratic import QuadraticPenalty
 
@@ -58,7 +59,7 @@ class FitState:
         """The candidate on other grids; on those of `inputs` where sizes agree."""
         network, is_last = self.network, inputs.grid_size == grid_size
         if network.grid_size != grid_size:
-            network = network.resized(grid_size, inputs if is_last else None)
+            network = resized(network, grid_size, inputs if is_last else None)
         ceiling = None if is_last else self.ceiling
         return replace(self, network=network, ceiling=ceiling)
 
@@ -236,8 +237,8 @@ class _Trajectory:
     def solve(self, prior, n_steps, max_iter):
         """Take steps under a prior (None: the plan's penalties); returns the value."""
         objective = self._objective
-        if prior is None:  # anchors would hold up the way to the minimum
-            objective = objective.without_anchors()
+        if prior is None:  # gauge constraints would slow down the descent
+            objective = objective.without_gauge_constraints()
         else:
             alpha = prior.alpha(self._data.n_observations)
             objective = objective.with_penalties((QuadraticPenalty(alpha),))
@@ -291,7 +292,8 @@ class _Trajectory:
         if not self.may_move:
             return None
         sample = self._data.sample(MOST_LOOKED_AT)
-        network, scales = self.network.with_standard_nodes(
+        network, scales = with_standardised_nodes(
+            self.network,
             sample.X,
             grid_eps=self._plan.grid_eps,
             margin=self._plan.hidden_margin,

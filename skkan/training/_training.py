@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from skkan.inference._prior import Prior
+from skkan.network._edits import with_means_at_missing, with_updated_hidden_grids
 from skkan.objective._objective import make_objective
 from skkan.solvers import DivergenceError
 from skkan.training._continuation import ContinuationStage, continuation_stages
@@ -86,7 +87,8 @@ def train(
     try:
         for grid_size in plan.grid_sizes:
             if grid_size != result.network.grid_size:
-                result.network = data.with_means_in(result.network.refined(grid_size))
+                refined = result.network.refined(grid_size)
+                result.network = with_means_at_missing(refined, data)
             monitor.begin_stage(result.network)
             run_stage(result, data, plan, generator)
             result.stage_ends.append(len(monitor.loss_curve))
@@ -142,7 +144,7 @@ def adapted_loss(loss, networks, data):
     """The loss for the noise around the mean of some networks."""
     if not loss.is_adaptive:
         return loss
-    outputs = sum(data.output_of(network) for network in networks)
+    outputs = sum(data.map_rows(network) for network in networks)
     raw = data.baseline + outputs / len(networks)
     return loss.adapted(raw, data.target, data.sample_weight)
 
@@ -225,7 +227,7 @@ def _grown(candidate, growing, n_iter, inputs, data, plan):
         budget = plan.max_iter - n_iter
         if budget <= 1:
             break
-        some, n_steps = data.thinned(level.n_rows), min(MOST_GROWING, 3 * budget // 4)
+        some, n_steps = data.subsample(level.n_rows), min(MOST_GROWING, 3 * budget // 4)
         if level.n_rows == MOST_LEARNING:
             n_steps = 3 * budget // 4
         train_on = _followed_up if _is_large(some, plan) else finished
@@ -281,7 +283,7 @@ def _first_candidate(starts, inputs, chain, data, plan, budget):
         level = chain[index]
         candidate, spent = _best_start(
             [start.on_grids(level.grid_size, inputs) for start in starts],
-            data.thinned(level.n_rows),
+            data.subsample(level.n_rows),
             plan,
             budget - n_iter,
         )
@@ -368,7 +370,9 @@ def _try_better_grids(objective, theta, data, plan, generator, settling):
     n_iter : int
         Iterations spent.
     """
-    updated = data.with_hidden_grids_in(objective.network_at(theta), plan.grid_eps)
+    updated = with_updated_hidden_grids(
+        objective.network_at(theta), data, plan.grid_eps
+    )
     after = make_objective(updated, data, plan)
     try:
         outcome = plan.solver.minimize(

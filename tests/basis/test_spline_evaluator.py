@@ -121,7 +121,7 @@ def test_places_are_remembered_for_some_shapes_only(rng):
 @pytest.mark.parametrize("small", [0, 2**18])
 def test_products_are_the_same_by_numpy_and_torch(small, rng, monkeypatch):
     """Of arrays in any order, into an array of one's own, and added to others."""
-    monkeypatch.setattr(skkan.numerics._matrix_products, "SMALL_PRODUCT", small)
+    monkeypatch.setattr(skkan.numerics._matrix_products, "MAX_NUMPY_PRODUCT", small)
     left, right = rng.normal(size=(7, 4)).T, rng.normal(size=(7, 5))
     expected = np.einsum("kn,nm->km", left, right)
     assert_allclose(product(left, right), expected, rtol=0, atol=1e-13)

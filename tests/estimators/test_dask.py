@@ -32,8 +32,8 @@ N_ROWS = sum(ROWS)
 @pytest.fixture
 def _many(monkeypatch):
     """A few hundred rows count as many."""
-    monkeypatch.setattr(_row_blocks, "MOST_ROWS", 300)
-    monkeypatch.setattr(_row_blocks, "PIECE", 128)
+    monkeypatch.setattr(_row_blocks, "SINGLE_BLOCK_ROWS", 300)
+    monkeypatch.setattr(_row_blocks, "SUM_BLOCK_ROWS", 128)
     monkeypatch.setattr("skkan.training._training.MOST_LEARNING", 300)
     monkeypatch.setattr("skkan.selection._search_space.MOST_SEARCHED", 300)
     monkeypatch.setattr("skkan.selection._structure_search.LAST_ALPHA", 1e-2)
@@ -142,7 +142,7 @@ def test_classifiers_are_those_of_a_fit_in_memory(n_classes, hidden_layer_sizes,
 
 @pytest.mark.usefixtures("_many")
 def test_rows_that_become_few_by_early_stopping_are_summed_at_once(table, monkeypatch):
-    monkeypatch.setattr(_row_blocks, "MOST_ROWS", N_ROWS - 1)
+    monkeypatch.setattr(_row_blocks, "SINGLE_BLOCK_ROWS", N_ROWS - 1)
     assert_same_fit(REGRESSORS["early stopping"], *table)
 
 

@@ -11,6 +11,7 @@ from skkan.basis._categories_and_missing import mixed_basis_from_samples
 from skkan.basis._grids import grid_from_samples
 from skkan.basis._spline_pieces import LookupTable
 from skkan.fitted._numpy_predictor import BASES, MOST_CURVES, Predictor
+from skkan.network._edits import with_values_at_missing
 from skkan.network._layer import KANLayer
 
 FEW_OR_MANY = [[3, 1], [3, 4, 2], [3, MOST_CURVES + 2, 2, 1], [3, 2, MOST_CURVES + 1]]
@@ -26,7 +27,7 @@ def random_weights(network, rng):
 
 def taking_missing(network):
     shape = network.weights[0].shape[1:]
-    return network.with_values_at_missing(torch.ones(shape, dtype=torch.float64))
+    return with_values_at_missing(network, torch.ones(shape, dtype=torch.float64))
 
 
 def assert_equal_outputs(network, x):
