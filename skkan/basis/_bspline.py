@@ -6,12 +6,13 @@ scaling. `spline_order` is the polynomial degree throughout: 3 is cubic.
 """
 
 import torch
-from torch import nn
 
-from skkan.basis._autograd import evaluated
+from skkan.basis._base import Basis, PenaltyKind
 from skkan.basis._base_functions import BASE_ACTIVATIONS
 from skkan.basis._grids import extend_grid, grid_from_samples
+from skkan.basis._spline_evaluator import SplineEvaluator
 from skkan.basis._spline_pieces import (
+    FARTHEST,
     Intervals,
     Location,
     cardinal_polynomials,
@@ -20,13 +21,12 @@ from skkan.basis._spline_pieces import (
     spline_polynomials,
 )
 
-FARTHEST = 1e9  # beyond the grid, where a tangent ends, so that no value overflows
 UNIFORM = 4  # roundings of its length by which an equidistant grid may be off
 POINTS_PER_DEGREE = 2  # dense points per interval and coefficient of a projection
 EXTRAPOLATIONS = ("constant", "linear")
 
 
-class BSplineBasis(nn.Module):
+class BSplineBasis(Basis):
     """B-splines of one degree on one grid per input, and optionally a base function.
 
     A grid of G intervals t_0 < ... < t_G is extended by k = `spline_order` steps of
@@ -53,8 +53,9 @@ class BSplineBasis(nn.Module):
 
     __module__ = "skkan"
 
-    # Positions of the functions in use among those of all inputs: all of them.
-    packing = None
+    packing = None  # all functions are in use
+    takes_missing = False
+    is_piecewise = True
 
     def __init__(
         self, grid, spline_order=3, *, base_activation=None, extrapolation="constant"
@@ -102,7 +103,7 @@ class BSplineBasis(nn.Module):
         # Functions of degree 0 and slopes of degree 1 jump at the knots themselves.
         self._is_uniform = self.spline_order > 1 and _is_uniform(self.knots)
         self._intervals = self._polynomials = None  # made when they are needed
-        self.stencil = None  # of `skkan.basis._spline_evaluator`, likewise
+        self._evaluator = None  # likewise
 
     def _load_from_state_dict(self, *args, **kwargs):
         super()._load_from_state_dict(*args, **kwargs)
@@ -110,7 +111,7 @@ class BSplineBasis(nn.Module):
 
     def __getstate__(self):
         # What is known of the knots is learnt anew, as copies count no changes.
-        known = "_learnt", "_intervals", "_polynomials", "stencil"
+        known = "_learnt", "_intervals", "_polynomials", "_evaluator"
         return super().__getstate__() | dict.fromkeys(known)
 
     def follow_knots(self):
@@ -125,6 +126,14 @@ class BSplineBasis(nn.Module):
         """Whether the splines are the same on all intervals."""
         self.follow_knots()
         return self._is_uniform
+
+    @property
+    def evaluator(self):
+        """Evaluation by numpy, for knots on the CPU, `SplineEvaluator`."""
+        self.follow_knots()
+        if self._evaluator is None:
+            self._evaluator = SplineEvaluator(self)
+        return self._evaluator
 
     @property
     def grid(self):
@@ -154,12 +163,42 @@ class BSplineBasis(nn.Module):
         shape, device = (self.n_inputs,), self.knots.device
         return torch.full(shape, self.n_functions, device=device)
 
+    @property
+    def is_number(self):
+        """All inputs are numbers; Tensor of bool of shape (n_inputs,)."""
+        return torch.ones(self.n_inputs, dtype=torch.bool, device=self.knots.device)
+
+    @property
+    def has_missing(self):
+        """No input has a value for missing cells; Tensor of bool of (n_inputs,)."""
+        return ~self.is_number
+
+    @property
+    def constant(self):
+        """Coefficients of the constant 1, Tensor of shape (n_inputs, n_functions)."""
+        constant = self.knots.new_zeros(self.n_inputs, self.n_functions)
+        constant[:, : self.n_splines] = 1
+        return constant
+
+    @property
+    def splines(self):
+        """The basis itself, since all inputs are numbers."""
+        return self
+
+    @property
+    def penalty_kinds(self):
+        """The kind of each input, list of `PenaltyKind`."""
+        has_base = self.base_activation is not None
+        kind = PenaltyKind(0, self.grid_size, self.spline_order, has_base, False)
+        return [kind] * self.n_inputs
+
+    def coefficients(self, weight):
+        return weight[..., : self.n_splines]
+
     def of_inputs(self, inputs):
-        """The basis of some of the inputs, by their positions."""
         return self.with_grid(self.grid[inputs])
 
     def with_grid(self, grid):
-        """The same kind of basis on another grid."""
         return BSplineBasis(
             grid,
             self.spline_order,
@@ -168,24 +207,9 @@ class BSplineBasis(nn.Module):
         )
 
     def with_grids_of(self, x, **settings):
-        """The same kind of basis on grids that fit samples; see `grid_from_samples`."""
         return self.with_grid(grid_from_samples(x, self.grid_size, **settings))
 
-    def refined(self, grid_size):
-        """Basis with `grid_size` intervals whose knots interpolate the present ones.
-
-        The grids nest, and the spline spaces with them, when `grid_size` is a
-        multiple of the present one.
-        """
-        if grid_size < self.grid_size:
-            raise ValueError(
-                f"grid_size must not shrink, got {grid_size} after {self.grid_size}: "
-                "a coarser grid cannot represent the fitted curves."
-            )
-        return self.resized(grid_size)
-
     def resized(self, grid_size):
-        """The same for any `grid_size`, coarser ones included."""
         position = torch.arange(grid_size + 1, device=self.knots.device)
         position = position * self.grid_size  # in units of 1 / grid_size
         left = (position // grid_size).clamp(max=self.grid_size - 1)
@@ -193,33 +217,7 @@ class BSplineBasis(nn.Module):
         grid = self.grid
         return self.with_grid(torch.lerp(grid[:, left], grid[:, left + 1], fraction))
 
-    def forward(self, x):
-        """Values of all functions, differentiable once with respect to `x`.
-
-        Parameters
-        ----------
-        x : Tensor of shape (n_samples, n_inputs)
-
-        Returns
-        -------
-        Tensor of shape (n_samples, n_inputs, n_functions)
-        """
-        return evaluated(x, self)
-
     def values_and_derivatives(self, x, *, with_derivatives=True):
-        """Values and first derivatives of all functions, from one kernel.
-
-        Parameters
-        ----------
-        x : Tensor of shape (n_samples, n_inputs)
-        with_derivatives : bool, default=True
-            Whether to spend time on the derivatives.
-
-        Returns
-        -------
-        values : Tensor of shape (n_samples, n_inputs, n_functions)
-        derivatives : Tensor of the same shape, or None
-        """
         place = self.locate(x, with_slopes=with_derivatives)
         index = self._dense_index(place.piece)
         if self.is_uniform:
@@ -364,6 +362,15 @@ class BSplineBasis(nn.Module):
         keep = splines.new_zeros(self.n_inputs, 1, self.n_functions)
         keep[..., -1] = 1
         return torch.cat([splines, keep], dim=1)
+
+    def to_arrays(self):
+        return {
+            "inputs": None,
+            "grid": self.grid.cpu().numpy().copy(),
+            "spline_order": self.spline_order,
+            "base_activation": self.base_activation,
+            "extrapolation": self.extrapolation,
+        }
 
     def _dense_points(self):
         """Equidistant interior points of every interval, (n_points, n_inputs)."""

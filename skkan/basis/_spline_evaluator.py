@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from skkan.basis._bspline import FARTHEST
 from skkan.basis._spline_pieces import (
+    FARTHEST,
     LookupTable,
     cardinal_polynomials,
     spline_polynomials,

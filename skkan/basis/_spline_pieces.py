@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from scipy.interpolate import BSpline
 
+FARTHEST = 1e9  # beyond the grid, where a tangent ends, so that no value overflows
 CELLS_PER_KNOT = 1.01  # more than one, since cells are widened by
 CELL_ROUNDING = 1e-3  # of a cell
 MOST_CELLS = 2000  # beyond that, knots are too uneven for it

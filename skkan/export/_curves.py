@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from skkan.basis._bspline import FARTHEST
+from skkan.basis._spline_pieces import FARTHEST
 from skkan.export._search import in_rows_of_stride, search, stride_of
 from skkan.fitted._numpy_predictor import MOST_CURVES
 

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array
 
-from skkan.basis._bspline import FARTHEST
-from skkan.basis._spline_pieces import LookupTable
+from skkan.basis._spline_pieces import FARTHEST, LookupTable
 
 # Of an input, above which values of its functions that all share are cheaper.
 MOST_CURVES = 6

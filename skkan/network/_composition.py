@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from skkan.basis._autograd import checked_samples
-from skkan.basis._bspline import BSplineBasis
 from skkan.network._layer import KANLayer
 
 NODE_FLOOR = 1e-4  # of the KAN 2.0 attribution, so that a dead node scores zero
@@ -131,7 +130,7 @@ class Composition(nn.Module):
     @property
     def takes_missing(self):
         """Whether it knows of missing cells, or of categories."""
-        return not isinstance(self.layers[0].basis, BSplineBasis)
+        return self.layers[0].basis.takes_missing
 
     def forward(self, x):
         """Network output.
@@ -206,7 +205,7 @@ class Composition(nn.Module):
         return self.layers[0](self.inputs(x))
 
     def sums_of_known(self, x, sample_weight):
-        """What `with_means_from` takes; see `InputBasis.sums_of_known`."""
+        """What `with_means_from` takes; see `MixedBasis.sums_of_known`."""
         return self.layers[0].basis.sums_of_known(self.inputs(x), sample_weight)
 
     @torch.no_grad()

@@ -14,8 +14,6 @@ import numpy as np
 import torch
 
 from skkan.basis._autograd import applied, through_functions, values_and_slopes
-from skkan.basis._bspline import BSplineBasis
-from skkan.basis._spline_evaluator import SplineEvaluator
 from skkan.numerics._matrix_products import AS_SILENT_AS_TORCH, product, sum_with
 
 BLOCK_BYTES = 2**20  # of a tile, about what the cache of one core holds
@@ -34,7 +32,7 @@ NUMBERS = torch.float32, torch.float64  # that numpy calculates with fast
 def has_ways(basis, weight):
     """Whether there is a `way_through` a layer."""
     return (
-        isinstance(basis, BSplineBasis)
+        basis.is_piecewise
         and weight.is_cpu
         and weight.dtype == basis.knots.dtype
         and weight.dtype in NUMBERS
@@ -131,18 +129,10 @@ def way_through(basis, n_rows, n_outputs, of_x, of_weight):
     -------
     Object with methods `output` and `gradients`; see `_Dense`
     """
-    stencil = _stencil_of(basis)
+    stencil = basis.evaluator
     is_fine = stencil.n_functions >= LOOKUP_FUNCTIONS * n_outputs
     kind = _Lookup if is_fine and n_outputs <= MOST_LOOKUPS else _Dense
     return kind(stencil, n_rows, of_x, of_weight)
-
-
-def _stencil_of(basis):
-    """The stencil of a basis, which keeps it."""
-    basis.follow_knots()
-    if basis.stencil is None:
-        basis.stencil = SplineEvaluator(basis)
-    return basis.stencil
 
 
 class Tile(NamedTuple):

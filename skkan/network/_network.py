@@ -86,7 +86,7 @@ class KANNetwork(Composition):
             Whether to add edges from the inputs to the outputs.
         generator : torch.Generator, default=None
             Source of the base weights, on the CPU.
-        inputs : BSplineBasis or MixedBasis, default=None
+        inputs : Basis, default=None
             Basis of the first layer; None has splines on grids that fit the samples.
 
         Returns
@@ -220,7 +220,7 @@ class KANNetwork(Composition):
             Of the basis functions, where the network knows of no missing cells yet.
         """
         basis = self.layers[0].basis
-        if not isinstance(basis, BSplineBasis):
+        if basis.takes_missing:
             return self
         basis = MixedBasis.around(basis, means)
         layers = [
