@@ -47,7 +47,7 @@ class Inputs:
     Parameters
     ----------
     graph : Graph
-    basis : InputBasis
+    basis : MixedBasis
     units : Units
     X : str
         Rows of shape (n_samples, n_features).

@@ -16,8 +16,7 @@ from scipy.interpolate import BSpline
 from scipy.linalg import solve_triangular
 from sklearn.utils.validation import check_is_fitted
 
-from skkan.basis._bspline import BSplineBasis
-from skkan.basis._categories_and_missing import MixedBasis
+from skkan.basis._base import Basis
 from skkan.data._categories import codes_of
 from skkan.data._scaling import AffineScaling
 from skkan.estimators._base import BaseKAN
@@ -71,7 +70,7 @@ class EdgeFunction:
     density: np.ndarray
     removed: bool
     categories: np.ndarray | None
-    _basis: BSplineBasis | MixedBasis  # of this one input, in scaled units
+    _basis: Basis  # of this one input, in scaled units
     _weight: np.ndarray  # (n_functions,), times the scale of the output
     _mean_features: np.ndarray  # (n_functions,)
     _centre: float
@@ -135,7 +134,7 @@ class EdgeFunction:
 
         None if it was never missing in training; the curve then has its mean there.
         """
-        if not (isinstance(self._basis, MixedBasis) and self._basis.has_missing.any()):
+        if not self._basis.has_missing.any():
             return None
         return float(self(np.nan))
 
@@ -215,7 +214,7 @@ class EdgeFunction:
             torch.from_numpy(column).unsqueeze(1), with_derivatives=derivative
         )[1 if derivative else 0]
         features = features[:, 0].numpy()
-        if self.source[0] == 0 and isinstance(self._basis, BSplineBasis):
+        if self.source[0] == 0 and not self._basis.takes_missing:
             features[np.isnan(column)] = 0.0 if derivative else self._mean_features
         return features.reshape(*x.shape, -1)
 
