@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from skkan.basis._bspline import FARTHEST
-from skkan.export._search import in_rows_of_stride, search, stride_of
+from skkan.export._bisection import in_rows_of_stride, search, stride_of
 from skkan.fitted._numpy_predictor import MOST_CURVES
 
 

@@ -1,14 +1,14 @@
-"""Estimators inside of pipelines that skl2onnx converts."""
+"""Converters of skl2onnx, for estimators within pipelines."""
 
 import numpy as np
 
 from skkan.estimators._classifier import KANClassifier
 from skkan.estimators._regressor import KANRegressor
-from skkan.export._estimators import checked_classes, results
 from skkan.export._graph import Graph
+from skkan.export._predictions import checked_classes, results
 
-# Of classifiers, with the values that each may have; skl2onnx reads all of them.
-OPTIONS = {
+# Options of classifiers and their values; skl2onnx reads all of them.
+CLASSIFIER_OPTIONS = {
     "zipmap": [True, False, "columns"],
     "nocl": [False],
     "output_class_labels": [False, True],
@@ -18,10 +18,10 @@ OPTIONS = {
 def register_converters():
     """Tell skl2onnx about the estimators of this package.
 
-    From then on, `skl2onnx.to_onnx` converts pipelines, searches and other
-    meta-estimators that hold them. Steps before them give float32 or float64; the
-    estimators compute in float64 and predict in the type that they get. Classifiers
-    have the option "zipmap", as those of scikit-learn do.
+    `skl2onnx.to_onnx` then converts pipelines, searches and other meta-estimators that
+    hold them. Steps before them give float32 or float64. The estimators compute in
+    float64 and predict in the type of their input. Classifiers have the option
+    "zipmap", like the classifiers of scikit-learn.
 
     Examples
     --------
@@ -41,13 +41,13 @@ def register_converters():
     """
     from skl2onnx import update_registered_converter
 
-    for kind, options in ((KANRegressor, None), (KANClassifier, OPTIONS)):
+    for kind, options in ((KANRegressor, None), (KANClassifier, CLASSIFIER_OPTIONS)):
         alias = f"Skkan{kind.__name__}"
         update_registered_converter(kind, alias, _declare, _convert, options=options)
 
 
 def _declare(operator):
-    """Set the types and shapes of what an operator gives."""
+    """Set the types and shapes of an operator's outputs."""
     from skl2onnx.common import data_types, utils
 
     estimator, dtype = operator.raw_operator, _dtype(operator)

@@ -1,11 +1,11 @@
 """The curves of a fitted estimator as functions in the user's units.
 
-An `EdgeFunction` is one curve phi(x) = w b(x) + sum_m c_m B_m(x) with what is known of
-it: names, importance, range and density of its input, posterior deviation. That of a
-category is one value for each. Inputs of
-the first layer are in the units of the features, outputs of the last one in those of
-the target (log odds for classes, logarithms of the mean where the loss has a log
-link); hidden nodes have no unit but that of the core.
+An `EdgeFunction` is one curve phi(x) = w b(x) + sum_m c_m B_m(x), with its names,
+importance and posterior deviation, and the range and density of its input. The curve of
+a category has one value for each category. Inputs of the first layer are in the units
+of the features. Outputs of the last layer are in the units of the target; they are log
+odds for classes, and logarithms of the mean where the loss has a log link. Hidden nodes
+have the units of the network.
 """
 
 from dataclasses import dataclass
@@ -24,20 +24,20 @@ from skkan.estimators._base import BaseKAN
 from skkan.network._edge_statistics import LayerStatistics
 from skkan.penalties._eigen_directions import EdgeKinds
 
-NEGLIGIBLE = 1e-3  # of an attribution, below which an edge does not show in the outputs
+NEGLIGIBLE = 1e-3  # importance below which an edge does not show in the outputs
 
 
 @dataclass(frozen=True, eq=False)
 class EdgeFunction:
     """One curve of a fitted network, callable in the user's units.
 
-    It is called with the values of a feature: numbers, NaN where they are missing, or
-    categories as they stand in X.
+    Its argument holds values of a feature: numbers, NaN where they are missing, or
+    categories as in X.
 
     Attributes
     ----------
     source, target : tuple of (int, int)
-        Level and position of the node that the edge leaves and of the one that it
+        Level and position of the node that the edge leaves and of the node that it
         enters. Level 0 holds the inputs, the last level the outputs.
     source_name, target_name : str
     importance : float
@@ -49,12 +49,12 @@ class EdgeFunction:
     low, high : float
         Range of the input in the training rows; NaN if it is a category.
     density : ndarray of shape (n_bins,)
-        Share of the training rows in equal parts of that range, or in each category,
-        among those in which the input is not missing.
+        Share of the training rows in each of equal parts of that range, or in each
+        category, among the rows in which the input is not missing.
     removed : bool
-        Whether the edge is pruned; it is zero everywhere.
+        Whether the edge is pruned. A pruned edge is zero everywhere.
     categories : ndarray of shape (n_categories,) or None
-        The known ones, if the input is a category.
+        Known categories, if the input is a category.
     """
 
     __module__ = "skkan.inspection"
@@ -81,7 +81,7 @@ class EdgeFunction:
     def __call__(self, x):
         """Values of the curve, ndarray of the shape of `x`.
 
-        A category that is not known has the value zero.
+        The value of an unknown category is zero.
         """
         return self._features(x) @ self._weight
 
@@ -100,9 +100,9 @@ class EdgeFunction:
         ----------
         x : array-like
         centred : bool, default=True
-            Whether it is that of the curve less its mean over the training rows. What
-            one edge adds to all rows another one can take back, so that the rows tell
-            nothing of its level.
+            Whether the curve's mean over the training rows is subtracted first. The
+            rows do not determine the level of a single curve, since another curve can
+            take up a constant.
 
         Raises
         ------
@@ -133,7 +133,7 @@ class EdgeFunction:
     def missing_value(self):
         """Learnt value of the curve where the input is missing, float.
 
-        None if it was never missing in training; the curve then has its mean there.
+        None if the input was never missing in training; the curve then takes its mean.
         """
         if not (isinstance(self._basis, MixedBasis) and self._basis.has_missing.any()):
             return None
@@ -159,7 +159,7 @@ class EdgeFunction:
 
     @property
     def extrapolation(self):
-        """How the curve goes on outside of its knots, "constant" or "linear"."""
+        """How the curve continues beyond its knots, "constant" or "linear"."""
         self._check_number("extrapolation")
         return self._basis.extrapolation
 
@@ -171,11 +171,11 @@ class EdgeFunction:
 
     @property
     def spline(self):
-        """The spline part as a `scipy.interpolate.BSpline`, on the grid.
+        """Spline part of the curve, a `scipy.interpolate.BSpline` on the grid.
 
         Between the first and the last of `knots` the curve is
-        ``spline(x) + base_weight * b((x - centre) / scale)``. Where the input is
-        missing, see `missing_value`.
+        ``spline(x) + base_weight * b((x - centre) / scale)``. Its value for a missing
+        input is `missing_value`.
         """
         self._check_number("spline")
         knots = self._unscaled(self._basis.knots[0].numpy())
@@ -223,24 +223,23 @@ class EdgeFunction:
 def edge_functions(estimator, *, with_posterior=False):
     """All curves of a fitted estimator.
 
-    The curves that enter an output and its intercept (see `intercepts`) add up to what
-    the model predicts: the target, its logarithm under a loss with a log link, or the
-    raw log odds of classes, which `decision_function` moderates after a fit with solver
-    "lm".
+    The curves that enter an output and its intercept (see `intercepts`) sum to the
+    prediction: the target, its logarithm under a loss with a log link, or the raw log
+    odds of classes, which `decision_function` moderates after a fit with solver "lm".
 
     Parameters
     ----------
     estimator : KANRegressor or KANClassifier
         Fitted.
     with_posterior : bool, default=False
-        Whether the curves know their posterior deviation, which takes the inverse of
-        the posterior's factor.
+        Whether the curves know their posterior deviation. It costs the inverse of a
+        matrix with one row for each weight.
 
     Returns
     -------
     list of EdgeFunction
-        In the order of the layers, of their outputs, of their inputs; those of an
-        additive skip come last. Features that a pruned network does not use have none.
+        Sorted by layer, then by output, then by input. Edges of an additive skip come
+        last. Features that a pruned network does not use have no edges.
 
     Raises
     ------
@@ -249,7 +248,7 @@ def edge_functions(estimator, *, with_posterior=False):
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
     ValueError
-        If the posterior is asked for and there is none.
+        If `with_posterior` is set and the fit has left no posterior.
 
     Examples
     --------
@@ -326,9 +325,9 @@ def edge_functions(estimator, *, with_posterior=False):
 def node_names(estimator):
     """Names of all nodes of a fitted estimator, level by level.
 
-    Inputs have the names of the features or x0, x1, ...; hidden nodes h1_0, h1_1, ...
-    for the first hidden layer; outputs y (y0, y1, ... for several targets), or the
-    classes.
+    Inputs have the names of the features, or x0, x1, .... Nodes of the first hidden
+    layer are h1_0, h1_1, .... Outputs are y (y0, y1, ... for several targets), or have
+    the names of classes.
 
     Returns
     -------
@@ -356,10 +355,11 @@ def _output_names(estimator):
 
 
 def intercepts(estimator):
-    """What the curves that enter the outputs are added to, ndarray of (n_outputs,).
+    """Constants of the outputs, ndarray of shape (n_outputs,).
 
-    In the units of the target; log odds for classes; logarithms of the mean where the
-    loss has a log link.
+    The curves that enter an output are added to its constant. The units are those of
+    the target; they are log odds for classes, and logarithms of the mean where the loss
+    has a log link.
     """
     check_fitted_kan(estimator)
     return estimator._raw_scaling.inverse_transform(estimator._baseline)
@@ -377,10 +377,10 @@ def check_fitted_kan(estimator):
 
 
 def _posterior_roots(estimator, network):
-    """For each edge a matrix R whose R^T R is the covariance of its weights.
+    """A matrix R for each edge, whose R^T R is the covariance of the edge's weights.
 
-    The noise is that of `predict`: of the output that an edge enters, or the common
-    one of training for an edge that enters a hidden node.
+    The noise is that of the output that an edge enters, as in `predict`. Edges that
+    enter hidden nodes take the noise that outputs share in training.
     """
     factor = getattr(estimator, "_posterior_factor", None)
     if factor is None:

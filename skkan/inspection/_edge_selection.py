@@ -1,6 +1,6 @@
-"""Which edges and nodes a caller means, by name or by position.
+"""Selection of edges and nodes by name or by position.
 
-A node is named as in `node_names`, or is a pair (level, position).
+A node is given by its name, see `node_names`, or as a pair (level, position).
 """
 
 from dataclasses import replace
@@ -10,14 +10,15 @@ from skkan.inspection._edge_functions import node_names
 
 
 def with_names(edges, n_features, feature_names=None, target_names=None):
-    """The same edges, with other names of inputs and outputs.
+    """Copies of edges with other names of inputs and outputs.
 
     Parameters
     ----------
     edges : list of EdgeFunction
-        All those of a network.
+        All edges of a network.
     n_features : int
-        Of the estimator, those that a pruned network does not use included.
+        Number of features of the estimator, with those that a pruned network does not
+        use.
     feature_names, target_names : sequence of str, default=None
         None keeps the present names.
 
@@ -65,7 +66,7 @@ def _checked_names(parameter, given, n_nodes):
 
 
 def check_max_edges(max_edges):
-    """Raise a ValueError unless it is a positive integer; True is none."""
+    """Raise a ValueError unless `max_edges` is a positive integer."""
     whole = isinstance(max_edges, Integral) and not isinstance(max_edges, bool)
     if not (whole and max_edges >= 1):
         raise ValueError(
@@ -74,7 +75,7 @@ def check_max_edges(max_edges):
 
 
 def present_edges(edges):
-    """Those of all edges of a network that pruning has left; a ValueError if none."""
+    """Edges that pruning has left; raises a ValueError if there are none."""
     present = [edge for edge in edges if not edge.removed]
     if not present:
         raise ValueError(
@@ -85,20 +86,19 @@ def present_edges(edges):
 
 
 def removed_inputs(estimator, edges, feature_names=None):
-    """Inputs of a fitted estimator that no edge leaves any more.
+    """Names of the inputs of a fitted estimator that pruning has removed.
 
     Parameters
     ----------
     estimator : KANRegressor or KANClassifier
     edges : list of EdgeFunction
-        All those of its network.
+        All edges of its network.
     feature_names : sequence of str, default=None
         Checked by `with_names`; None takes those that the estimator knows.
 
     Returns
     -------
     dict of (level, position) to str
-        Their names.
     """
     names = node_names(estimator)[0]
     if feature_names is not None:
@@ -108,22 +108,22 @@ def removed_inputs(estimator, edges, feature_names=None):
 
 
 def selected_edges(edges, wanted, removed):
-    """The edges that a caller asks for, in that order and each once.
+    """Requested edges, in the order of the request and each once.
 
     Parameters
     ----------
     edges : list of EdgeFunction
-        All those of a network.
+        All edges of a network.
     wanted : list
-        Of pairs (source, target) of nodes, or of single inputs, by name or column
-        number, which stand for all edges that leave them and exist.
+        Each item is a pair (source, target) of nodes, or a single input by name or
+        column number, which stands for all edges that leave it and are not removed.
     removed : dict of (level, position) to str
         Names of the inputs that no edge leaves any more.
 
     Raises
     ------
     ValueError
-        If there is no such node or edge, or if it is removed.
+        If a node or an edge does not exist, or is removed.
     """
     if isinstance(wanted, str | Integral):
         wanted = [wanted]
@@ -170,21 +170,21 @@ def _edges_meant(edges, item, removed):
 
 
 def node_meant(edges, node, removed=None, *, side="source"):
-    """The node (level, position) that a name, a column number or a pair stands for.
+    """Node (level, position) for a name, a column number or a pair.
 
     Parameters
     ----------
     edges : list of EdgeFunction
     node : str, int or tuple of (int, int)
     removed : dict of (level, position) to str, default=None
-        Names of the inputs that no edge leaves any more, and that are not meant.
+        Names of the inputs that no edge leaves any more; they are not found.
     side : {"source", "target"}, default="source"
-        Whether edges are to leave it or to enter it.
+        Whether the node is searched among those that edges leave or enter.
 
     Raises
     ------
     ValueError
-        If there is none, or more than one of that name, or if it is removed.
+        If there is no such node, more than one of that name, or if it is removed.
     """
     removed = removed or {}
     names = {getattr(e, side): getattr(e, f"{side}_name") for e in edges}

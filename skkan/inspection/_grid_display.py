@@ -4,7 +4,6 @@ import numpy as np
 from scipy.interpolate import BSpline
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from skkan.inspection._axes_space import Room
 from skkan.inspection._edge_functions import edge_functions
 from skkan.inspection._edge_selection import (
     node_meant,
@@ -18,6 +17,7 @@ from skkan.inspection._panels import (
     leave_floor,
     panel_axes,
 )
+from skkan.inspection._text_size import AxesSpace
 
 POINTS_PER_INTERVAL = 40
 
@@ -31,7 +31,7 @@ class GridDisplay:
     Parameters
     ----------
     edge : EdgeFunction
-        Any edge that leaves the node.
+        An edge that leaves the node.
 
     Attributes
     ----------
@@ -70,8 +70,8 @@ class GridDisplay:
             Fitted.
         node : str, int or tuple of (int, int), default=None
             Name of an input or a hidden node, see `node_names`, its (level, position),
-            or the column number of an input. None takes the first input that pruning
-            has left and that is no category.
+            or the column number of an input. None takes the first input that is not
+            removed and no category.
         feature_names : sequence of str, default=None
             Names of the inputs; None takes those that the estimator knows.
         **kwargs
@@ -88,8 +88,8 @@ class GridDisplay:
         sklearn.exceptions.NotFittedError
             If it is not fitted.
         ValueError
-            If there is no such node, if pruning has removed it, or if it is a category,
-            which has no grid.
+            If the node does not exist, is removed by pruning, or is a category, which
+            has no grid.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         edges = edge_functions(estimator)
@@ -138,7 +138,7 @@ class GridDisplay:
         self.density_, self.knots_ = draw_input(
             self.ax_, self.edge, density_kw=density_kw, knots_kw=knots_kw
         )
-        room = Room.around(self.ax_)
+        room = AxesSpace.around(self.ax_)
         room.shrink(self.ax_)
         room.thin_ticks(self.ax_)
         leave_floor(self.ax_, 0.0, values.max())

@@ -1,7 +1,7 @@
-"""Formulas as scikit-learn estimators, and `fit_symbolic`, which makes them.
+"""Symbolic estimators, and `fit_symbolic`, which makes one of a fitted network.
 
-The estimators turn a fitted KAN into a `Formula` and predict by it. Which rows and
-which loss the search goes by is put together here.
+The estimators turn a fitted KAN into a `Formula` and predict by it. They prepare the
+rows and the loss of the search.
 """
 
 from abc import ABC, abstractmethod
@@ -36,27 +36,33 @@ from skkan.data._merged_rows import canonical_rows, dense
 from skkan.estimators._classifier import KANClassifier
 from skkan.estimators._error_context import earlier_fit_kept
 from skkan.estimators._regressor import KANRegressor
+from skkan.formulas._primitives import ZERO
 from skkan.inspection._edge_functions import edge_functions, intercepts, node_names
 from skkan.losses._registry import REGRESSION_LOSSES, regression_loss
-from skkan.symbolic._choices import Proposer, symbolic_edges
-from skkan.symbolic._fit_losses import Deviance, LogMean, SquaredError
-from skkan.symbolic._primitives import ZERO
-from skkan.symbolic._refit import Refit
-from skkan.symbolic._requests import (
+from skkan.symbolic._argument_checks import (
     SPLINE,
     checked_count,
     checked_fixed,
     checked_primitives,
     checked_target,
 )
-from skkan.symbolic._search import Search
+from skkan.symbolic._beam_search import FormulaSearch
+from skkan.symbolic._description_length import FormulaFit
+from skkan.symbolic._formula_losses import (
+    FormulaLogLoss,
+    FormulaLogMeanDeviance,
+    FormulaSquaredError,
+)
+from skkan.symbolic._proposals import Proposer, symbolic_edges
 
-MOST_SEARCHED = 2000  # rows by which choices are compared before the last refits
-EXACT = 1e-8  # of the deviation of the target: smaller errors are not told apart
-UNKNOWN_NOISE = 1e-2  # the same where a network's own predictions are the target and
-# its solver has not learnt how far they are from the data
-# Deviation of the noise by which latent log odds of two classes decide on a label
-# (logistic), and of each of more classes (Gumbel).
+MAX_COMPARED_ROWS = 2000  # rows of the fits by which choices are compared
+# Errors below this share of the target's deviation are all the same.
+EXACT_FIT_ERROR = 1e-8
+# Noise as a share of the target's deviation, where a network's own predictions are the
+# target and its fit has left no noise.
+UNKNOWN_NOISE = 1e-2
+# Standard deviation of the noise of latent log odds: logistic for a label, Gumbel for
+# each of several classes.
 LABEL_NOISE, CLASS_NOISE = np.pi / np.sqrt(3), np.pi / np.sqrt(6)
 INDICATORS = "columns of 0 and 1, as OneHotEncoder makes them."
 
@@ -89,11 +95,11 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
 
     @abstractmethod
     def _default_estimator(self):
-        """The network to fit where none was given."""
+        """Network to fit if none is given."""
 
     @abstractmethod
     def _loss(self, estimator, raw, target, weight):
-        """FitLoss of the coded target, or of the network's output where it is None."""
+        """FormulaLoss of the encoded target, or of the raw output if it is None."""
 
     @abstractmethod
     def _coding(self, estimator):
@@ -101,7 +107,7 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, sample_weight=None):
-        """Fit the network to data, and write it down as a formula.
+        """Fit the network to data, and turn it into a formula.
 
         Parameters
         ----------
@@ -151,7 +157,7 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         return self._write_down(estimator, X, y, sample_weight)
 
     def _write_down(self, estimator, X, y, sample_weight):
-        """Set the fitted attributes from a fitted network."""
+        """Find the formula of a fitted network, and set the fitted attributes."""
         curves = edge_functions(estimator)
         primitives = checked_primitives(self.primitives)
         fixed = checked_fixed(self.fixed, curves, primitives)
@@ -168,13 +174,15 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
                 primitives, fixed, n_candidates, loss.n_observations
             ).choices(curves)
             n_names = len(primitives) + 1
-            some = np.linspace(0, len(X) - 1, min(len(X), MOST_SEARCHED)).astype(int)
-            outcome = Search(
+            some = np.linspace(0, len(X) - 1, min(len(X), MAX_COMPARED_ROWS)).astype(
+                int
+            )
+            outcome = FormulaSearch(
                 widths=(X.shape[1], *estimator.network_.widths[1:]),
                 edges=choices,
                 intercepts=intercepts(estimator),
-                refit=Refit(X[some], loss.of_rows(some), n_names),
-                last_refit=Refit(X, loss, n_names),
+                refit=FormulaFit(X[some], loss.of_rows(some), n_names),
+                last_refit=FormulaFit(X, loss, n_names),
                 max_refits=max_refits,
             ).best()
             if outcome is None:
@@ -193,7 +201,7 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         return self
 
     def _rows(self, estimator, X, y, sample_weight):
-        """Rows in a form in which weights equal repetitions, and their FitLoss."""
+        """Merged rows, so that weights equal repetitions, and their FormulaLoss."""
         weight = checked_weights(sample_weight, X, fewest=2)
         target = np.empty((X.shape[0], 0))
         if y is not None:
@@ -204,13 +212,13 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         return X, self._loss(estimator, raw, None if y is None else target, weight)
 
     def proposals(self):
-        """All proposals for all edges as a table.
+        """Table of all candidates for all edges.
 
         Returns
         -------
         pandas.DataFrame
             Columns source, target, primitive, a, b, c, d, r2, complexity, score and
-            chosen; constants are those of the curve, before the joint refit.
+            chosen. The constants are fitted to the curve, before the joint fit.
         """
         import pandas as pd
 
@@ -232,11 +240,11 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
 
     @property
     def choices_(self):
-        """What each edge is, by (source name, target name).
+        """Function of each edge, a dict by (source name, target name).
 
-        The name of its function, "spline" or "0"; a `Primitive` of `fixed` that is not
-        among the primitives stands for itself. All of it, or a part that leaves other
-        edges free, may be given as `fixed`.
+        Its values are names of functions, "spline" or "0". A `Primitive` of `fixed`
+        that is not among the primitives stands for itself. The dict, or a part of it
+        that leaves other edges free, may be given as `fixed`.
         """
         check_is_fitted(self)
         known = (ZERO, *checked_primitives(self.primitives))
@@ -311,13 +319,13 @@ class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):
     edges_ : list of SymbolicEdge
         Function and constants of every edge, and the ranked proposals for it.
     choices_ : dict
-        Name of the function of every edge, by (source name, target name).
+        Function of every edge, by (source name, target name).
     intercept_ : ndarray of shape (n_outputs,)
-        What the outputs start from.
+        Constants of the outputs.
     formula_ : Formula
-        By which it predicts; see `to_sympy`.
+        The formula; see `to_sympy`.
     estimator_ : KANRegressor
-        The network that was written down.
+        The network that the formula replaces.
     cost_ : float
         Description length of data and formula in nats, up to a constant of the data.
     n_refits_ : int
@@ -329,13 +337,13 @@ class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):
 
     See Also
     --------
-    fit_symbolic : The same for a network that is fitted already.
+    fit_symbolic : Formula of a network that is fitted already.
     to_sympy : The formula as a sympy expression.
 
     Notes
     -----
     A formula may be undefined where there were no training rows, such as a logarithm of
-    a negative number: asking for predictions there is an error.
+    a negative number. Predictions there raise an error.
 
     Examples
     --------
@@ -359,17 +367,19 @@ class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):
         parameters = getattr(estimator, "_loss_parameters", vars(estimator))
         loss = regression_loss(estimator._fitted_loss, parameters)
         if target is not None and loss.has_log_link:
-            return LogMean.of_target(target, weight, loss, EXACT)
+            return FormulaLogMeanDeviance.of_target(
+                target, weight, loss, EXACT_FIT_ERROR
+            )
         scale = estimator._y_scale
         if target is not None and loss.is_normal:
-            return SquaredError(target, weight, scale, EXACT)
+            return FormulaSquaredError(target, weight, scale, EXACT_FIT_ERROR)
         if loss.has_log_link:
             deviation = np.sqrt(weight @ np.square(output - output.mean(0)))
             deviation = deviation / np.sqrt(weight.sum())
             scale = np.where(deviation > 0, deviation, 1.0)
         noise = getattr(estimator, "noise_std_", UNKNOWN_NOISE * scale)
-        floor = max(EXACT, float(np.max(noise / scale)))
-        return SquaredError(output, weight, scale, floor)
+        floor = max(EXACT_FIT_ERROR, float(np.max(noise / scale)))
+        return FormulaSquaredError(output, weight, scale, floor)
 
     def _coding(self, estimator):
         return {
@@ -414,14 +424,14 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
     estimator : KANClassifier, default=None
         Network to start from; None takes `KANClassifier((5,))`.
     primitives, fixed, n_candidates, max_refits
-        As for `SymbolicKANRegressor`.
+        See `SymbolicKANRegressor`.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
         The classes, in the order of the probabilities.
     edges_, choices_, intercept_, formula_, estimator_, cost_, n_refits_
-        As for `SymbolicKANRegressor`.
+        See `SymbolicKANRegressor`.
     n_features_in_ : int
         Number of features seen during fit.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -429,7 +439,7 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
 
     See Also
     --------
-    fit_symbolic : The same for a network that is fitted already.
+    fit_symbolic : Formula of a network that is fitted already.
 
     Examples
     --------
@@ -452,9 +462,9 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
     def _loss(self, estimator, raw, target, weight):
         exclusive = raw.shape[1] > 1 and not estimator._multilabel
         if target is not None:
-            return Deviance(target, weight, exclusive)
+            return FormulaLogLoss(target, weight, exclusive)
         noise = CLASS_NOISE if exclusive else LABEL_NOISE
-        return SquaredError(raw, weight, np.full(raw.shape[1], noise), 1.0)
+        return FormulaSquaredError(raw, weight, np.full(raw.shape[1], noise), 1.0)
 
     def _coding(self, estimator):
         return {
@@ -543,13 +553,13 @@ def fit_symbolic(
     n_candidates=8,
     max_refits=300,
 ):
-    """Formula of a fitted network, as an estimator of its own.
+    """Formula of a fitted network, as an estimator.
 
-    For every edge a ranked list of functions c f(a x + b) + d is proposed. Combinations
-    of them are fitted jointly and compared by their description length,
+    Every edge gets a ranked list of functions c f(a x + b) + d. Combinations of them
+    are fitted jointly and compared by their description length,
     -log likelihood + sum over edges of log(number of functions) + complexity log 2
-    + log(n) / 2 for each fitted constant; a constant that is as good at 0, 1, another
-    integer or a half is held there for less.
+    + log(n) / 2 for each fitted constant. A constant that is as good at an integer or
+    a half-integer is held there, which costs less.
 
     Parameters
     ----------

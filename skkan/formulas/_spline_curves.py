@@ -1,8 +1,8 @@
-"""The curve of an edge as plain numbers, for formulas in which splines stay splines.
+"""Curves of edges as plain numbers, for formulas in which splines stay splines.
 
 A `SplineCurve` is a piecewise polynomial plus a base function, continued beyond its
-knots; a `CategoryCurve` is one value for each code of a category. They need neither
-torch nor the network from which they came.
+knots. A `CategoryCurve` has one value for each code of a category. They need neither
+torch nor the network that they come from.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import numpy as np
 from scipy.interpolate import PPoly
 from scipy.special import expit
 
-from skkan.symbolic._primitives import Primitive
+from skkan.formulas._primitives import Primitive
 
 
 @dataclass(frozen=True, eq=False)
