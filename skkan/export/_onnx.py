@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from skkan.estimators._base import fitted_model_of
 from skkan.export._graph import Graph, counter_of_names
 from skkan.export._predictions import results
-from skkan.inspection._edge_functions import check_fitted_kan
 
 # The default, and the first version that has all operations.
 DEFAULT_OPSET, FIRST_OPSET = 18, 15
@@ -68,7 +68,7 @@ def to_onnx(estimator, *, dtype=np.float32, arithmetic=np.float64, opset=DEFAULT
     A runtime loads ``model.SerializeToString()``, for instance by
     ``onnxruntime.InferenceSession(model.SerializeToString())``.
     """
-    check_fitted_kan(estimator)
+    model = fitted_model_of(estimator)
     from onnx import defs, helper, numpy_helper
 
     latest = defs.onnx_opset_version()
@@ -80,7 +80,7 @@ def to_onnx(estimator, *, dtype=np.float32, arithmetic=np.float64, opset=DEFAULT
     dtype = _checked_type("dtype", dtype)
     graph = Graph(_checked_type("arithmetic", arithmetic), counter_of_names())
     outputs = []
-    for name, result in results(graph, estimator, "X", dtype).items():
+    for name, result in results(graph, model, "X", dtype).items():
         graph.rename(result.name, name)
         outputs.append(_tensor(name, result.dtype, result.n_columns))
     nodes = [
@@ -90,7 +90,7 @@ def to_onnx(estimator, *, dtype=np.float32, arithmetic=np.float64, opset=DEFAULT
     constants = [
         numpy_helper.from_array(value, name) for name, value in graph.constants.items()
     ]
-    inputs = [_tensor("X", dtype, estimator.n_features_in_)]
+    inputs = [_tensor("X", dtype, model.n_features)]
     name = type(estimator).__name__
     return helper.make_model_gen_version(
         helper.make_graph(nodes, name, inputs, outputs, constants),

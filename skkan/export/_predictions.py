@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skkan.estimators._classifier import KANClassifier
 from skkan.export._first_layer import FeatureUnits
 from skkan.export._network_nodes import NetworkNodes, VarianceNodes
 from skkan.losses._classification import SMALLEST_LEAD
@@ -23,14 +22,13 @@ class GraphResult(NamedTuple):
     n_columns: int | None  # None for a vector
 
 
-def results(graph, estimator, X, dtype):
-    """Predictions of an estimator for rows.
+def results(graph, model, X, dtype):
+    """Predictions of a fitted model for rows.
 
     Parameters
     ----------
     graph : Graph
-    estimator : KANRegressor or KANClassifier
-        Fitted.
+    model : FittedModel
     X : str
         Numbers of shape (n_samples, n_features).
     dtype : numpy.dtype
@@ -46,34 +44,32 @@ def results(graph, estimator, X, dtype):
     ValueError
         If categories of a feature or classes of the target cannot be exported.
     """
-    network = estimator._network_on_cpu()
+    network, baseline = model.network_with_missing(), model.preprocessing.baseline
     # Type to which categories and classes are rounded.
     coarser = min(dtype, graph.dtype, key=lambda each: each.itemsize)
-    units = _units(estimator, network.used_features.numpy(), coarser)
+    units = _units(model, network.used_features.numpy(), coarser)
     passed = NetworkNodes(graph, network, units, graph.number(X))
-    raw = graph.node("Add", passed.output, estimator._baseline[:, None])
-    if isinstance(estimator, KANClassifier):
-        return _of_classifier(graph, estimator, passed, raw, dtype)
-    scaling = estimator._raw_scaling
-    y = graph.node("Mul", passed.output, scaling.scale[:, None])
-    offset = scaling.inverse_transform(estimator._baseline)
-    y = graph.node("Add", y, offset[:, None])
-    if estimator._has_log_link:
+    raw = graph.node("Add", passed.output, baseline[:, None])
+    if model.target.classes is not None:
+        return _of_classifier(graph, model, passed, raw, dtype)
+    y = graph.node("Mul", passed.output, model.output_scaling.scale[:, None])
+    y = graph.node("Add", y, model.intercepts[:, None])
+    if model.target.has_log_link:
         # Logarithms of the least and the largest prediction.
         limits = np.finfo(coarser)
         least, most = np.trunc(np.log([limits.tiny, limits.max], dtype=np.float64))
         y = graph.node("Exp", graph.node("Clip", y, np.array(least), np.array(most)))
-    return {"variable": _rows(graph, y, dtype, len(offset))}
+    return {"variable": _rows(graph, y, dtype, model.n_outputs)}
 
 
-def _units(estimator, features, dtype):
-    known = estimator.categories_ or [None] * estimator.n_features_in_
+def _units(model, features, dtype):
+    known = [None] * model.n_features
+    if model.categories is not None:
+        known = model.categories.of_columns
     categories = [_checked_categories(known[each], each, dtype) for each in features]
+    scaling = model.preprocessing.input_scaling
     return FeatureUnits(
-        features,
-        estimator._x_centre[features],
-        estimator._x_scale[features],
-        categories,
+        features, scaling.centre[features], scaling.scale[features], categories
     )
 
 
@@ -96,34 +92,33 @@ def _checked_categories(known, feature, dtype):
     return rounded.astype(np.float64)
 
 
-def _of_classifier(graph, estimator, passed, raw, dtype):
-    n_outputs, is_multilabel = len(estimator._baseline), estimator._multilabel
-    label = _label(graph, estimator, raw, dtype)
-    if hasattr(estimator, "_posterior_factor"):
-        raw = _moderated(graph, estimator, passed, raw)
-    if n_outputs == 1 and not is_multilabel:
+def _of_classifier(graph, model, passed, raw, dtype):
+    target = model.target
+    label = _label(graph, target, raw, dtype)
+    if model.has_laplace_posterior:
+        raw = _moderated(graph, model, passed, raw)
+    if not (target.has_exclusive_classes or target.is_multilabel):
         raw = graph.node("Concat", graph.node("Neg", raw), raw, axis=0)
-    if n_outputs > 1 and not is_multilabel:
+    if target.has_exclusive_classes:
         probability = graph.node("Softmax", raw, axis=0)
     else:
         probability = graph.node("Sigmoid", raw)
-    probabilities = _rows(graph, probability, dtype, len(estimator.classes_))
+    probabilities = _rows(graph, probability, dtype, len(target.classes))
     return {"label": label, "probabilities": probabilities}
 
 
-def _label(graph, estimator, raw, dtype):
-    n_outputs = len(estimator._baseline)
-    if estimator._multilabel:
+def _label(graph, target, raw, dtype):
+    if target.is_multilabel:
         positive = graph.node("Greater", raw, np.array(0.0))
         labels = graph.node("Transpose", positive, perm=[1, 0])
         integer = np.dtype(np.int64)
-        return GraphResult(graph.cast(labels, integer), integer, n_outputs)
-    if n_outputs == 1:
+        return GraphResult(graph.cast(labels, integer), integer, len(target.classes))
+    if target.has_exclusive_classes:
+        code = graph.node("ArgMax", raw, axis=0, keepdims=0)
+    else:
         code = graph.index(graph.node("Greater", raw, np.array(0.0)))
         code = graph.node("Squeeze", code, np.array([0]))
-    else:
-        code = graph.node("ArgMax", raw, axis=0, keepdims=0)
-    classes = checked_classes(estimator.classes_)
+    classes = checked_classes(target.classes)
     label = graph.node("Gather", classes, code)
     if classes.dtype.kind == "f":
         return GraphResult(graph.cast(label, dtype), dtype, None)
@@ -144,17 +139,16 @@ def checked_classes(classes):
     )
 
 
-def _moderated(graph, estimator, passed, raw):
+def _moderated(graph, model, passed, raw):
     """Logits of the mean probabilities; see the losses' `moderated`."""
-    n_outputs = len(estimator._baseline)
-    variance = VarianceNodes(graph, passed, estimator._posterior_factor)
-    if n_outputs == 1 or estimator._multilabel:
-        each = [variance.of_output(output) for output in range(n_outputs)]
+    variance = VarianceNodes(graph, passed, model.posterior.factor)
+    if not model.target.has_exclusive_classes:
+        each = [variance.of_output(output) for output in range(model.n_outputs)]
         return _logit_of_mean(graph, raw, graph.node("Concat", *each, axis=0))
     # The lead of the most probable class over the next is moderated.
     two = np.array([2])
     largest, leading = graph.node_of_several(2, "TopK", raw, two, axis=0)
-    classes = np.arange(n_outputs)[:, None]
+    classes = np.arange(model.n_outputs)[:, None]
     first, second = (
         graph.number(
             graph.node(

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from skkan.estimators._base import fitted_model_of
 from skkan.estimators._classifier import KANClassifier
 from skkan.estimators._regressor import KANRegressor
 from skkan.export._graph import Graph
@@ -50,16 +51,16 @@ def _declare(operator):
     """Set the types and shapes of an operator's outputs."""
     from skl2onnx.common import data_types, utils
 
-    estimator, dtype = operator.raw_operator, _dtype(operator)
+    model, dtype = fitted_model_of(operator.raw_operator), _dtype(operator)
     utils.check_input_and_output_numbers(operator, input_count_range=1)
     number = data_types.DoubleTensorType
     if dtype == np.float32:
         number = data_types.FloatTensorType
     n_rows = operator.inputs[0].get_first_dimension()
     *labels, numbers = operator.outputs
-    numbers.set_type(number([n_rows, len(estimator._baseline)]))
+    numbers.set_type(number([n_rows, model.n_outputs]))
     for label in labels:
-        n_classes = len(estimator.classes_)
+        n_classes = len(model.target.classes)
         numbers.set_type(number([n_rows, n_classes]))
         types = {
             "O": data_types.StringTensorType,
@@ -67,8 +68,8 @@ def _declare(operator):
             "b": data_types.BooleanTensorType,
             "f": number,
         }
-        kind = types[checked_classes(estimator.classes_).dtype.kind]
-        label.set_type(kind([n_rows, n_classes][: 1 + estimator._multilabel]))
+        kind = types[checked_classes(model.target.classes).dtype.kind]
+        label.set_type(kind([n_rows, n_classes][: 1 + model.target.is_multilabel]))
 
 
 def _convert(scope, operator, container):
@@ -77,7 +78,7 @@ def _convert(scope, operator, container):
 
     graph = Graph(np.float64, scope.get_unique_variable_name)
     X = operator.inputs[0].full_name
-    found = results(graph, operator.raw_operator, X, _dtype(operator))
+    found = results(graph, fitted_model_of(operator.raw_operator), X, _dtype(operator))
     for name, value in graph.constants.items():
         tensor = numpy_helper.from_array(value, name)
         content = value.tolist() if value.dtype == object else tensor

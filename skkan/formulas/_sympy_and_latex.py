@@ -9,6 +9,7 @@ from numbers import Integral
 
 from sklearn.utils.validation import check_is_fitted
 
+from skkan.estimators._base import fitted_model_of
 from skkan.formulas._formula import Formula, Term
 from skkan.formulas._numpy_source import module_source
 from skkan.formulas._printed_names import RESERVED, distinct_identifiers, latex_names
@@ -72,7 +73,7 @@ KANClassifier
     round_to = _checked_digits(round_to)
     formula = _formula_of(model)
     expressions = _expressions(formula, feature_symbols(model), piecewise)
-    if getattr(model, "estimator_", model)._has_log_link:
+    if fitted_model_of(getattr(model, "estimator_", model)).target.has_log_link:
         expressions = [_exp(expression) for expression in expressions]
     if round_to is not None:
         expressions = [_rounded(expression, round_to) for expression in expressions]
@@ -109,7 +110,7 @@ def to_latex(model, *, round_to=None):
     expressions = to_sympy(model, round_to=round_to)
     if not isinstance(expressions, list):
         expressions = [expressions]
-    levels = _network(model)
+    levels = _names_of_nodes(model)
     features, targets = latex_names(levels[0], "x"), latex_names(levels[-1], "y")
     names = dict(zip(feature_symbols(model), features, strict=True))
     if not set(features).isdisjoint(targets):
@@ -181,7 +182,7 @@ def feature_symbols(model):
     """
     import sympy
 
-    levels = _network(model)
+    levels = _names_of_nodes(model)
     n_edges = sum(len(a) * len(b) for a in levels for b in levels)
     reserved = RESERVED | {f"phi_{number}" for number in range(n_edges)}
     identifiers = distinct_identifiers(levels[0], reserved)
@@ -221,7 +222,7 @@ def _checked_digits(round_to):
     return None if round_to is None else int(round_to)
 
 
-def _network(model):
+def _names_of_nodes(model):
     """Names of the nodes of a model's network, level by level."""
     check_is_fitted(model)
     return node_names(getattr(model, "estimator_", model))
@@ -237,7 +238,7 @@ def _formula_of(model):
         if not edge.removed:
             primitive = spline_primitive(curve, of_input=edge.source[0] == 0)
             terms.append(Term(edge.source, edge.target, primitive))
-    widths = (model.n_features_in_, *model.network_.widths[1:])
+    widths = tuple(map(len, node_names(model)))
     return Formula(widths, tuple(terms), intercepts(model))
 
 

@@ -6,6 +6,7 @@ from textwrap import fill
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
+from skkan.estimators._base import fitted_model_of
 from skkan.inspection._category_bars import (
     band_ends,
     draw_bars,
@@ -13,13 +14,12 @@ from skkan.inspection._category_bars import (
     foreground,
     name_categories,
 )
-from skkan.inspection._edge_functions import NEGLIGIBLE, edge_functions
+from skkan.inspection._edge_functions import NEGLIGIBLE
 from skkan.inspection._edge_selection import (
     check_max_edges,
+    named_edges,
     present_edges,
-    removed_inputs,
     selected_edges,
-    with_names,
 )
 from skkan.inspection._panels import (
     CURVE_FLOOR,
@@ -145,13 +145,11 @@ class EdgeFunctionDisplay:
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         if with_posterior == "auto":
-            with_posterior = hasattr(estimator, "_posterior_factor")
-        curves = edge_functions(estimator, with_posterior=with_posterior)
-        curves = with_names(
-            curves, estimator.n_features_in_, feature_names, target_names
+            with_posterior = fitted_model_of(estimator).has_laplace_posterior
+        curves, removed = named_edges(
+            estimator, feature_names, target_names, with_posterior=with_posterior
         )
         last = max(curve.target[0] for curve in curves)
-        removed = removed_inputs(estimator, curves, feature_names)
         if edges is None:
             curves = _most_important(curves, max_edges)
         else:
@@ -382,8 +380,8 @@ def _most_important(edges, max_edges):
 
 def _response_of(estimator):
     """Prefix of the name of an output: the scale on which it is drawn."""
-    if not hasattr(estimator, "classes_"):
-        return "log of " if estimator._has_log_link else ""
+    target = fitted_model_of(estimator).target
+    if target.classes is None:
+        return "log of " if target.has_log_link else ""
     # Raw outputs of exclusive classes are defined up to a common constant.
-    exclusive = estimator.n_outputs_ > 1 and not estimator._multilabel
-    return "logit of " if exclusive else "log odds of "
+    return "logit of " if target.has_exclusive_classes else "log odds of "

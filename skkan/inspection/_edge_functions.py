@@ -14,14 +14,12 @@ import numpy as np
 import torch
 from scipy.interpolate import BSpline
 from scipy.linalg import solve_triangular
-from sklearn.utils.validation import check_is_fitted
 
 from skkan.basis._bspline import BSplineBasis
 from skkan.basis._categories_and_missing import MixedBasis
 from skkan.data._categories import codes_of
 from skkan.data._scaling import AffineScaling
-from skkan.estimators._base import BaseKAN
-from skkan.network._edge_statistics import LayerStatistics
+from skkan.estimators._base import fitted_model_of
 from skkan.penalties._eigen_directions import EdgeKinds
 
 NEGLIGIBLE = 1e-3  # importance below which an edge does not show in the outputs
@@ -263,22 +261,28 @@ def edge_functions(estimator, *, with_posterior=False):
     >>> curves[3].target_name
     'y'
     """
-    check_fitted_kan(estimator)
-    network = estimator.network_.cpu()
-    roots = _posterior_roots(estimator, network) if with_posterior else None
+    model = fitted_model_of(estimator)
+    network, scaling = model.network(), model.preprocessing.input_scaling
+    roots = None
+    if with_posterior:
+        if not model.has_laplace_posterior:
+            raise ValueError(
+                f"{type(estimator).__name__} has no posterior of its weights: fit it "
+                "with solver='lm', or leave the posterior out."
+            )
+        roots = _posterior_roots(model.posterior, network)
     names = node_names(estimator)
     last = len(network.widths) - 1
     edges = []
     features = network.used_features.numpy()
-    for index, layer in enumerate(network.all_layers):
+    layers = zip(network.all_layers, model.layer_statistics, strict=True)
+    for index, (layer, statistics) in enumerate(layers):
         is_skip = layer is network.skip
         start, end = (0, last) if is_skip else (index, index + 1)
-        activity = LayerStatistics(**estimator._activity[index])
         centre, scale = np.zeros(layer.basis.n_inputs), np.ones(layer.basis.n_inputs)
         if start == 0:
-            centre = estimator._x_centre[features]
-            scale = estimator._x_scale[features]
-        unit = estimator._raw_scaling.scale if end == last else np.ones(len(layer.mask))
+            centre, scale = scaling.centre[features], scaling.scale[features]
+        unit = model.output_scaling.scale if end == last else np.ones(len(layer.mask))
         unscale = np.where(np.isfinite(scale), scale, 0.0)
         bases = [
             layer.basis.of_inputs(torch.tensor([i]))
@@ -289,12 +293,12 @@ def edge_functions(estimator, *, with_posterior=False):
             own = slice(bases[i].n_functions)
             of_edge = weight[o, i, own] * unit[o]
             source = features[i] if start == 0 else i
-            mean_features = activity.mean_features[i, own]
-            low = float(centre[i] + unscale[i] * activity.low[i])
-            high = float(centre[i] + unscale[i] * activity.high[i])
-            density, categories = activity.density[i], None
+            mean_features = statistics.mean_features[i, own]
+            low = float(centre[i] + unscale[i] * statistics.low[i])
+            high = float(centre[i] + unscale[i] * statistics.high[i])
+            density, categories = statistics.density[i], None
             if not layer.is_number[i]:
-                categories = estimator.categories_[source]
+                categories = model.categories.of_columns[source]
                 density = bases[i].means[0, : len(categories)].numpy()
                 low = high = np.nan
             edges.append(
@@ -303,8 +307,8 @@ def edge_functions(estimator, *, with_posterior=False):
                     target=(end, o),
                     source_name=names[start][source],
                     target_name=names[end][o],
-                    importance=float(activity.score[o, i]),
-                    std=float(activity.std[o, i] * unit[o]),
+                    importance=float(statistics.score[o, i]),
+                    std=float(statistics.std[o, i] * unit[o]),
                     mean=float(mean_features @ of_edge),
                     low=low,
                     high=high,
@@ -333,25 +337,12 @@ def node_names(estimator):
     -------
     list of list of str
     """
-    check_fitted_kan(estimator)
-    n_inputs = estimator.n_features_in_
-    inputs = getattr(estimator, "feature_names_in_", [f"x{i}" for i in range(n_inputs)])
-    widths = estimator.network_.widths
+    model = fitted_model_of(estimator)
     hidden = [
         [f"h{level}_{node}" for node in range(width)]
-        for level, width in enumerate(widths[1:-1], start=1)
+        for level, width in enumerate(model.network().widths[1:-1], start=1)
     ]
-    return [[str(name) for name in inputs], *hidden, _output_names(estimator)]
-
-
-def _output_names(estimator):
-    n_outputs = len(estimator._baseline)
-    classes = getattr(estimator, "classes_", None)
-    if classes is not None and n_outputs == 1:
-        return [str(classes[-1])]
-    if classes is not None and len(classes) == n_outputs:
-        return [str(name) for name in classes]
-    return ["y"] if n_outputs == 1 else [f"y{output}" for output in range(n_outputs)]
+    return [model.feature_names, *hidden, model.output_names]
 
 
 def intercepts(estimator):
@@ -361,42 +352,26 @@ def intercepts(estimator):
     the target; they are log odds for classes, and logarithms of the mean where the loss
     has a log link.
     """
-    check_fitted_kan(estimator)
-    return estimator._raw_scaling.inverse_transform(estimator._baseline)
+    return fitted_model_of(estimator).intercepts
 
 
-def check_fitted_kan(estimator):
-    """Raise unless it is a fitted estimator of skkan."""
-    if not isinstance(estimator, BaseKAN):
-        raise TypeError(
-            "Expected a fitted KANRegressor or KANClassifier, got "
-            f"{type(estimator).__name__}: of a Pipeline or a search pass the last step "
-            "or best_estimator_."
-        )
-    check_is_fitted(estimator)
-
-
-def _posterior_roots(estimator, network):
+def _posterior_roots(posterior, network):
     """A matrix R for each edge, whose R^T R is the covariance of the edge's weights.
 
     The noise is that of the output that an edge enters, as in `predict`. Edges that
     enter hidden nodes take the noise that outputs share in training.
     """
-    factor = getattr(estimator, "_posterior_factor", None)
-    if factor is None:
-        raise ValueError(
-            f"{type(estimator).__name__} has no posterior of its weights: fit it with "
-            "solver='lm', or leave the posterior out."
-        )
-    inverse = solve_triangular(factor, np.eye(len(factor)), lower=True)
+    inverse = solve_triangular(
+        posterior.factor, np.eye(len(posterior.factor)), lower=True
+    )
     ends = EdgeKinds.of(network.all_layers).sizes.cumsum(0).numpy()
     roots = iter(np.split(inverse, ends[:-1], axis=1))
     scaled = []
     for layer in network.all_layers:
         enters_output = layer in (network.layers[-1], network.skip)
-        noise = np.full(len(layer.mask), estimator._shared_noise)
+        noise = np.full(len(layer.mask), posterior.shared_noise)
         if enters_output:
-            noise = estimator._noise
+            noise = posterior.noise
         for o, i in np.ndindex(*layer.mask.shape):
             exists = float(layer.mask[o, i])  # a removed edge is zero for certain
             scaled.append(exists * np.sqrt(noise[o]) * next(roots))

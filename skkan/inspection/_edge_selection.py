@@ -6,53 +6,53 @@ A node is given by its name, see `node_names`, or as a pair (level, position).
 from dataclasses import replace
 from numbers import Integral
 
-from skkan.inspection._edge_functions import node_names
+from skkan.inspection._edge_functions import edge_functions, node_names
 
 
-def with_names(edges, n_features, feature_names=None, target_names=None):
-    """Copies of edges with other names of inputs and outputs.
+def named_edges(
+    estimator, feature_names=None, target_names=None, *, with_posterior=False
+):
+    """Edges of a fitted estimator, and the inputs that pruning has removed.
 
     Parameters
     ----------
-    edges : list of EdgeFunction
-        All edges of a network.
-    n_features : int
-        Number of features of the estimator, with those that a pruned network does not
-        use.
+    estimator : KANRegressor or KANClassifier
     feature_names, target_names : sequence of str, default=None
-        None keeps the present names.
+        Names of the inputs and outputs; None takes those that the estimator knows.
+    with_posterior : bool, default=False
+        See `edge_functions`.
+
+    Returns
+    -------
+    edges : list of EdgeFunction
+        All edges of the network.
+    removed : dict of (level, position) to str
+        Names of the inputs that no edge leaves any more.
 
     Raises
     ------
     ValueError
-        If their number is not that of the inputs or outputs.
+        If the number of names is not that of the inputs or outputs.
     """
-    last = max(edge.target[0] for edge in edges)
-    names = {
-        level: _checked_names(parameter, given, n_nodes)
-        for parameter, given, level, n_nodes in (
-            ("feature_names", feature_names, 0, n_features),
-            ("target_names", target_names, last, _n_outputs(edges, last)),
-        )
-        if given is not None
-    }
-
-    def name(node, present):
-        return names[node[0]][node[1]] if node[0] in names else present
-
-    return [
+    edges = edge_functions(estimator, with_posterior=with_posterior)
+    names = node_names(estimator)
+    for parameter, given, level in (
+        ("feature_names", feature_names, 0),
+        ("target_names", target_names, -1),
+    ):
+        if given is not None:
+            names[level] = _checked_names(parameter, given, len(names[level]))
+    edges = [
         replace(
             edge,
-            source_name=name(edge.source, edge.source_name),
-            target_name=name(edge.target, edge.target_name),
+            source_name=names[edge.source[0]][edge.source[1]],
+            target_name=names[edge.target[0]][edge.target[1]],
         )
         for edge in edges
     ]
-
-
-def _n_outputs(edges, last):
-    nodes = (edge.target for edge in edges)
-    return 1 + max(position for level, position in nodes if level == last)
+    left = {edge.source for edge in edges if not edge.removed}
+    inputs = {(0, i): name for i, name in enumerate(names[0])}
+    return edges, {at: name for at, name in inputs.items() if at not in left}
 
 
 def _checked_names(parameter, given, n_nodes):
@@ -83,28 +83,6 @@ def present_edges(edges):
             "nothing to draw: prune with a lower threshold."
         )
     return present
-
-
-def removed_inputs(estimator, edges, feature_names=None):
-    """Names of the inputs of a fitted estimator that pruning has removed.
-
-    Parameters
-    ----------
-    estimator : KANRegressor or KANClassifier
-    edges : list of EdgeFunction
-        All edges of its network.
-    feature_names : sequence of str, default=None
-        Checked by `with_names`; None takes those that the estimator knows.
-
-    Returns
-    -------
-    dict of (level, position) to str
-    """
-    names = node_names(estimator)[0]
-    if feature_names is not None:
-        names = _checked_names("feature_names", feature_names, len(names))
-    left = {edge.source for edge in edges if not edge.removed}
-    return {(0, i): name for i, name in enumerate(names) if (0, i) not in left}
 
 
 def selected_edges(edges, wanted, removed):

@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.utils._optional_dependencies import check_pandas_support
 
+from skkan.estimators._base import fitted_model_of
 from skkan.inspection._edge_functions import edge_functions, node_names
 
 N_TABLE_POINTS = 201  # of a curve, in equal steps over the training range
@@ -81,9 +82,10 @@ def edge_table(estimator):
         "low": [edge.low for edge in edges],
         "high": [edge.high for edge in edges],
     }
-    if hasattr(estimator, "alpha_"):
+    model = fitted_model_of(estimator)
+    if model.has_laplace_posterior:
         parts = ("alpha_size", "alpha_curvature", "alpha_change")
-        columns |= dict(zip(parts, estimator.alpha_.T, strict=True))
+        columns |= dict(zip(parts, model.posterior.alpha.T, strict=True))
     table = pandas.DataFrame(columns)
     return table.sort_values(
         "importance", ascending=False, kind="stable", ignore_index=True

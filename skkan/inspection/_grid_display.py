@@ -4,12 +4,10 @@ import numpy as np
 from scipy.interpolate import BSpline
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from skkan.inspection._edge_functions import edge_functions
 from skkan.inspection._edge_selection import (
+    named_edges,
     node_meant,
     present_edges,
-    removed_inputs,
-    with_names,
 )
 from skkan.inspection._panels import (
     check_single_axes,
@@ -92,13 +90,11 @@ class GridDisplay:
             has no grid.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
-        edges = edge_functions(estimator)
-        edges = with_names(edges, estimator.n_features_in_, feature_names)
+        edges, removed = named_edges(estimator, feature_names)
         present = present_edges(edges)
         numbers = [edge.source for edge in present if edge.categories is None]
         source = min(numbers or [present[0].source])
         if node is not None:
-            removed = removed_inputs(estimator, edges, feature_names)
             source = node_meant(edges, node, removed)
         edge = next(edge for edge in edges if edge.source == source)
         if edge.categories is not None:

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from skkan.inspection._edge_functions import check_fitted_kan
+from skkan.estimators._base import fitted_model_of
 from skkan.inspection._panels import check_single_axes
 from skkan.inspection._text_size import LETTER_WIDTH, AxesSpace
 from skkan.selection._search_space import WITHOUT_SEARCH
@@ -92,7 +92,7 @@ class LossCurveDisplay:
             If it is not fitted.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
-        check_fitted_kan(estimator)
+        fitted_model_of(estimator)
         schedule = estimator.grid_schedule
         first = estimator.grid_size
         if first == "auto":

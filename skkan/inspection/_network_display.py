@@ -8,8 +8,8 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from skkan.inspection._category_bars import outline
 from skkan.inspection._diagram_layout import BOX_WIDTH, DiagramLayout, ShownEdges
-from skkan.inspection._edge_functions import NEGLIGIBLE, edge_functions
-from skkan.inspection._edge_selection import check_max_edges, removed_inputs, with_names
+from skkan.inspection._edge_functions import NEGLIGIBLE
+from skkan.inspection._edge_selection import check_max_edges, named_edges
 from skkan.inspection._panels import check_single_axes, span_of
 
 N_BOX_POINTS = 101  # of a curve
@@ -121,10 +121,7 @@ class KANDisplay:
             If the number of names is not that of the inputs or outputs.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
-        edges = edge_functions(estimator)
-        n_features = estimator.n_features_in_
-        edges = with_names(edges, n_features, feature_names, target_names)
-        removed = removed_inputs(estimator, edges)
+        edges, removed = named_edges(estimator, feature_names, target_names)
         n_unused = len(removed.keys() - {edge.source for edge in edges})
         return cls(edges, n_unused=n_unused).plot(**kwargs)
 

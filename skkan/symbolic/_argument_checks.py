@@ -84,13 +84,13 @@ def checked_fixed(fixed, curves, primitives):
     return checked
 
 
-def checked_target(estimator, y, coding):
-    """Encoded target of the fitted network, ndarray of shape (n_samples, n_outputs)."""
-    target = estimator.fitted_model_.target.encode(estimator._checked_target(y))
-    n_outputs = len(estimator._baseline)
-    if target.shape[1] != n_outputs:
+def checked_target(model, y):
+    """Encoded target of a fitted model, ndarray of shape (n_samples, n_outputs)."""
+    y = model.target.loss.checked_target(model.target.checked(y))
+    target = model.target.encode(y)
+    if target.shape[1] != model.n_outputs:
         raise ValueError(
-            f"y must have the {n_outputs} outputs of the network, got "
+            f"y must have the {model.n_outputs} outputs of the network, got "
             f"{target.shape[1]}: pass the target that it was fitted to."
         )
     return target

@@ -9,7 +9,6 @@ from numbers import Integral
 
 import numpy as np
 import torch
-from scipy.special import log_expit, log_softmax
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
@@ -33,12 +32,13 @@ from skkan.data._column_checks import (
     naming_column,
 )
 from skkan.data._merged_rows import canonical_rows, dense
+from skkan.estimators._base import fitted_model_of
 from skkan.estimators._classifier import KANClassifier
 from skkan.estimators._error_context import earlier_fit_kept
 from skkan.estimators._regressor import KANRegressor
+from skkan.estimators._row_validation import validated_features
 from skkan.formulas._primitives import ZERO
-from skkan.inspection._edge_functions import edge_functions, intercepts, node_names
-from skkan.losses._registry import REGRESSION_LOSSES, regression_loss
+from skkan.inspection._edge_functions import edge_functions, node_names
 from skkan.symbolic._argument_checks import (
     SPLINE,
     checked_count,
@@ -97,13 +97,14 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
     def _default_estimator(self):
         """Network to fit if none is given."""
 
+    @staticmethod
     @abstractmethod
-    def _loss(self, estimator, raw, target, weight):
+    def _loss(model, raw, target, weight):
         """FormulaLoss of the encoded target, or of the raw output if it is None."""
 
-    @abstractmethod
-    def _coding(self, estimator):
-        """Fitted attributes that say how the target is coded."""
+    @property
+    def _target(self):
+        return fitted_model_of(self.estimator_).target
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, sample_weight=None):
@@ -158,18 +159,18 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
 
     def _write_down(self, estimator, X, y, sample_weight):
         """Find the formula of a fitted network, and set the fitted attributes."""
-        curves = edge_functions(estimator)
+        curves, model = edge_functions(estimator), fitted_model_of(estimator)
         primitives = checked_primitives(self.primitives)
         fixed = checked_fixed(self.fixed, curves, primitives)
         n_candidates = checked_count("n_candidates", self.n_candidates)
         max_refits = checked_count("max_refits", self.max_refits)
-        _check_all_numbers(node_names(estimator)[0], estimator.is_categorical_)
-        estimator._validated(X)
+        _check_all_numbers(model.feature_names, estimator.is_categorical_)
+        validated_features(estimator, X)
         with earlier_fit_kept(self), adding_remedies():
             X = validate_data(
                 self, X, accept_sparse="csr", dtype=np.float64, ensure_min_samples=2
             )
-            X, loss = self._rows(estimator, X, y, sample_weight)
+            X, loss = self._rows(model, X, y, sample_weight)
             choices = Proposer(
                 primitives, fixed, n_candidates, loss.n_observations
             ).choices(curves)
@@ -178,9 +179,9 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
                 int
             )
             outcome = FormulaSearch(
-                widths=(X.shape[1], *estimator.network_.widths[1:]),
+                widths=tuple(map(len, node_names(estimator))),
                 edges=choices,
-                intercepts=intercepts(estimator),
+                intercepts=model.intercepts,
                 refit=FormulaFit(X[some], loss.of_rows(some), n_names),
                 last_refit=FormulaFit(X, loss, n_names),
                 max_refits=max_refits,
@@ -191,7 +192,8 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
                     "rows of X and in which all edges asked for lead to an output, got "
                     f"{self.fixed}: free some of these edges."
                 )
-        vars(self).update(self._coding(estimator))
+        if model.target.classes is not None:
+            self.classes_ = model.target.classes
         self.estimator_ = estimator
         self.formula_ = outcome.formula
         self.edges_ = symbolic_edges(curves, choices, outcome.formula)
@@ -200,16 +202,16 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         self.n_refits_ = outcome.n_refits
         return self
 
-    def _rows(self, estimator, X, y, sample_weight):
+    def _rows(self, model, X, y, sample_weight):
         """Merged rows, so that weights equal repetitions, and their FormulaLoss."""
         weight = checked_weights(sample_weight, X, fewest=2)
         target = np.empty((X.shape[0], 0))
         if y is not None:
             check_consistent_length(X, y)
-            target = checked_target(estimator, y, self._coding(estimator))
+            target = checked_target(model, y)
         X, target, weight = canonical_rows(dense(X), target, weight)
-        raw = estimator._raw(X)
-        return X, self._loss(estimator, raw, None if y is None else target, weight)
+        raw = model.raw_output(X)
+        return X, self._loss(model, raw, None if y is None else target, weight)
 
     def proposals(self):
         """Table of all candidates for all edges.
@@ -362,30 +364,26 @@ class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):
     def _default_estimator(self):
         return KANRegressor((5,))
 
-    def _loss(self, estimator, raw, target, weight):
-        output = estimator._raw_scaling.inverse_transform(raw)
-        parameters = getattr(estimator, "_loss_parameters", vars(estimator))
-        loss = regression_loss(estimator._fitted_loss, parameters)
+    @staticmethod
+    def _loss(model, raw, target, weight):
+        output = model.output_scaling.inverse_transform(raw)
+        loss, posterior = model.target.loss, model.posterior
         if target is not None and loss.has_log_link:
             return FormulaLogMeanDeviance.of_target(
                 target, weight, loss, EXACT_FIT_ERROR
             )
-        scale = estimator._y_scale
+        scale = model.preprocessing.target_scaling.scale
         if target is not None and loss.is_normal:
             return FormulaSquaredError(target, weight, scale, EXACT_FIT_ERROR)
         if loss.has_log_link:
             deviation = np.sqrt(weight @ np.square(output - output.mean(0)))
             deviation = deviation / np.sqrt(weight.sum())
             scale = np.where(deviation > 0, deviation, 1.0)
-        noise = getattr(estimator, "noise_std_", UNKNOWN_NOISE * scale)
-        floor = max(EXACT_FIT_ERROR, float(np.max(noise / scale)))
+        noise = UNKNOWN_NOISE
+        if loss.is_normal and posterior is not None and posterior.noise is not None:
+            noise = float(np.sqrt(posterior.noise).max())
+        floor = max(EXACT_FIT_ERROR, noise)
         return FormulaSquaredError(output, weight, scale, floor)
-
-    def _coding(self, estimator):
-        return {
-            "_y_is_vector": estimator._y_is_vector,
-            "_fitted_loss": estimator._fitted_loss,
-        }
 
     def predict(self, X):
         """Predict the target by the formula.
@@ -403,9 +401,8 @@ class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):
         ValueError
             If the formula is not defined at some rows.
         """
-        raw = torch.from_numpy(self._raw(X))
-        y = REGRESSION_LOSSES[self._fitted_loss]().inverse_link(raw).numpy()
-        return y[:, 0] if self._y_is_vector else y
+        raw, target = torch.from_numpy(self._raw(X)), self._target
+        return target.shaped(target.loss.inverse_link(raw).numpy())
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -459,18 +456,13 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
     def _default_estimator(self):
         return KANClassifier((5,))
 
-    def _loss(self, estimator, raw, target, weight):
-        exclusive = raw.shape[1] > 1 and not estimator._multilabel
+    @staticmethod
+    def _loss(model, raw, target, weight):
+        exclusive = model.target.has_exclusive_classes
         if target is not None:
             return FormulaLogLoss(target, weight, exclusive)
         noise = CLASS_NOISE if exclusive else LABEL_NOISE
         return FormulaSquaredError(raw, weight, np.full(raw.shape[1], noise), 1.0)
-
-    def _coding(self, estimator):
-        return {
-            "classes_": estimator.classes_,
-            "_multilabel": estimator._multilabel,
-        }
 
     def decision_function(self, X):
         """Log odds, the values of the formula.
@@ -485,7 +477,7 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
             For two classes one column, positive for the second of `classes_`.
         """
         raw = self._raw(X)
-        return raw[:, 0] if raw.shape[1] == 1 and not self._multilabel else raw
+        return self._target.shaped(raw)
 
     def predict(self, X):
         """Predict the most probable class, or all labels of probability above 1/2.
@@ -499,11 +491,7 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
         ndarray of shape (n_samples,), or (n_samples, n_labels) of 0 and 1
         """
         raw = self._raw(X)
-        if self._multilabel:
-            return (raw > 0).astype(int)
-        if raw.shape[1] == 1:
-            return self.classes_[(raw[:, 0] > 0).astype(int)]
-        return self.classes_[raw.argmax(axis=1)]
+        return self._target.decode(raw)
 
     def predict_proba(self, X):
         """Predict probabilities.
@@ -530,11 +518,7 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
         ndarray of shape (n_samples, n_classes)
         """
         raw = self._raw(X)
-        if self._multilabel:
-            return log_expit(raw)
-        if raw.shape[1] == 1:
-            return np.hstack([log_expit(-raw), log_expit(raw)])
-        return log_softmax(raw, axis=1)
+        return self._target.log_probabilities(raw)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
