@@ -23,7 +23,11 @@ from skkan.basis._spline_pieces import (
     cardinal_polynomials,
     spline_polynomials,
 )
-from skkan.numerics._matrix_products import AS_SILENT_AS_TORCH, SMALL_PRODUCT, product
+from skkan.numerics._matrix_products import (
+    AS_SILENT_AS_TORCH,
+    MAX_NUMPY_PRODUCT,
+    product,
+)
 
 MAX_REMEMBERED_SHAPES = 8  # of blocks of samples
 
@@ -100,7 +104,7 @@ class SplineEvaluator:
         values = np.zeros(shape, x.dtype)
         slopes = np.zeros(shape, x.dtype) if with_slopes else None
         # Small blocks stay in the cache, and have the same values with slopes.
-        n_rows = SMALL_PRODUCT // (2 * (self.spline_order + 1) ** 2 * self.n_inputs)
+        n_rows = MAX_NUMPY_PRODUCT // (2 * (self.spline_order + 1) ** 2 * self.n_inputs)
         n_rows = max(n_rows, 1)
         for start in range(0, len(x), n_rows):
             rows = slice(start, start + n_rows)

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from skkan.basis._spline_pieces import FARTHEST, spline_polynomials
-from skkan.export._search import in_rows_of_stride, search, stride_of
+from skkan.export._bisection import in_rows_of_stride, search, stride_of
 from skkan.fitted._numpy_predictor import MAX_CURVES
 
 

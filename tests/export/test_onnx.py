@@ -18,7 +18,7 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from skkan import KANClassifier, KANRegressor
 from skkan.export import register_converters, to_onnx
-from skkan.export._search import thresholds_in_units
+from skkan.export._bisection import thresholds_in_units
 from skkan.fitted._numpy_predictor import MAX_CURVES
 from skkan.losses._registry import REGRESSION_LOSSES
 

@@ -25,7 +25,7 @@ from skkan.inspection import (
     node_names,
     prune,
 )
-from skkan.inspection._layout import Choice, Layout
+from skkan.inspection._diagram_layout import DiagramLayout, ShownEdges
 from skkan.inspection._network_display import NAME_WIDTH, _wrapped
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -886,7 +886,7 @@ def test_shared_scale_compares_curves_of_one_node(additive):
 
 def test_skips_run_below_the_hidden_nodes(deep):
     edges = edge_functions(deep)
-    layout = Layout.of(edges, set())
+    layout = DiagramLayout.of(edges, set())
     boxes, paths = {"skip": [], "other": []}, []
     for edge, (_, y), path in zip(edges, layout.boxes, layout.paths, strict=True):
         is_skip = (edge.source[0], edge.target[0]) == (0, 3)
@@ -904,7 +904,7 @@ def test_skips_run_below_the_hidden_nodes(deep):
 def test_choice_counts_every_edge_once(deep):
     edges = edge_functions(without_edges(deep, (0, 0, 0), (1, 1, 1)))
     for max_edges in (1, 5, 100):
-        choice = Choice.of(edges, max_edges=max_edges, threshold=0.01)
+        choice = ShownEdges.of(edges, max_edges=max_edges, threshold=0.01)
         counted = choice.n_removed + choice.n_negligible + choice.n_lesser
         assert counted + len(choice.shown) == choice.n_edges == len(edges)
         assert choice.n_removed == 2

@@ -1,8 +1,8 @@
-"""The curve of an edge as plain numbers, for formulas in which splines stay splines.
+"""Curves of edges as plain numbers, for formulas in which splines stay splines.
 
 A `SplineCurve` is a piecewise polynomial plus a base function, continued beyond its
-knots; a `CategoryCurve` is one value for each code of a category. They do not need the
-network from which they came.
+knots. A `CategoryCurve` has one value for each code of a category. They do not need the
+network that they come from.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ import numpy as np
 from scipy.interpolate import PPoly
 
 from skkan.basis._base_functions import BASE_ACTIVATIONS
+from skkan.formulas._primitives import Primitive
 from skkan.numerics._matrix_products import AS_SILENT_AS_TORCH
-from skkan.symbolic._primitives import Primitive
 
 
 @dataclass(frozen=True, eq=False)
