@@ -68,7 +68,7 @@ def assert_equal_predictions(model, X, **settings):
             assert output.dtype == settings["dtype"]
             spread = 1.0 if len(expected) == 2 else known.std(axis=0).max()
             # What is off by so much before the exponential is off relatively after it.
-            rtol = tolerance if model._has_log_link else 0
+            rtol = tolerance if model.fitted_model_.target.has_log_link else 0
             assert_allclose(output, known, rtol=rtol, atol=tolerance * spread)
         else:
             assert_array_equal(output, known)

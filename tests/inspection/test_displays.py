@@ -85,10 +85,10 @@ def model(request):
 def without_edges(estimator, *removed):
     """A copy whose edges (layer, output, input) are removed."""
     pruned = copy.deepcopy(estimator)
-    arrays = pruned._network_arrays["layers"]
+    arrays = pruned.fitted_model_.network_arrays["layers"]
     for layer, output, source in removed:
         arrays[layer]["mask"][output, source] = 0
-        pruned._activity[layer]["score"][output, source] = 0
+        pruned.fitted_model_.layer_statistics[layer].score[output, source] = 0
     return pruned
 
 
@@ -163,8 +163,11 @@ def test_edges_into_nodes_that_cancel_are_not_flat():
     assert (table["kind"][table["source"] == "x2"] == "flat").all()
     # Nodes of scores 100 and 0.001, where the output has 1.
     deep = copy.deepcopy(model)
-    deep._activity[1]["score"][:] = [[100.0, 0.001]]
-    deep._activity[0]["score"][:] = [[0.011, 99, 0.009], [2e-5, 0.001, 0.9e-5]]
+    deep.fitted_model_.layer_statistics[1].score[:] = [[100.0, 0.001]]
+    deep.fitted_model_.layer_statistics[0].score[:] = [
+        [0.011, 99, 0.009],
+        [2e-5, 0.001, 0.9e-5],
+    ]
     kinds = edge_table(deep).set_index(["target", "source"])["kind"] == "flat"
     assert kinds["h1_0"].to_dict() == {"x1": False, "x0": False, "x2": True}
     assert kinds["h1_1"].to_dict() == {"x1": False, "x0": False, "x2": True}

@@ -185,7 +185,7 @@ def test_constant_columns_and_removed_edges_do_not_show(table):
     X, y, wide = table
     X, wide = (np.column_stack([part, np.full(len(part), 3.0)]) for part in (X, wide))
     model = KANRegressor((), **QUICK).fit(X, y)
-    model._network_arrays["layers"][0]["mask"][0, 1] = 0
+    model.fitted_model_.network_arrays["layers"][0]["mask"][0, 1] = 0
     wide[:, 2] = 100.0
     assert set(named_splines(to_sympy(model))) == {"phi_0", "phi_2"}
     assert_allclose(evaluated(model, wide)[:, 0], model.predict(wide), rtol=1e-9)
