@@ -48,44 +48,7 @@ from skkan.training._second_order import NO_EVIDENCE
 LIGHT = 0.1  # mean weight of the rows below which their number is in doubt
 
 
-class _Former:
-    _network_arrays = property(lambda self: self.fitted_model_.network_arrays)
-    _activity = property(
-        lambda self: [s.to_arrays() for s in self.fitted_model_.layer_statistics]
-    )
-    _baseline = property(lambda self: self.fitted_model_.preprocessing.baseline)
-    _x_centre = property(
-        lambda self: self.fitted_model_.preprocessing.input_scaling.centre
-    )
-    _x_scale = property(
-        lambda self: self.fitted_model_.preprocessing.input_scaling.scale
-    )
-    _y_centre = property(
-        lambda self: self.fitted_model_.preprocessing.target_scaling.centre
-    )
-    _y_scale = property(
-        lambda self: self.fitted_model_.preprocessing.target_scaling.scale
-    )
-    _raw_scaling = property(lambda self: self.fitted_model_.output_scaling)
-    _has_log_link = property(lambda self: self.fitted_model_.target.has_log_link)
-    _multilabel = property(lambda self: self.fitted_model_.target.is_multilabel)
-    _y_is_vector = property(lambda self: self.fitted_model_.target.is_vector)
-    _fitted_loss = property(lambda self: self.fitted_model_.target.loss_name)
-    _loss_parameters = property(lambda self: self.fitted_model_.target.loss_parameters)
-    _noise = property(lambda self: self.fitted_model_.posterior.noise)
-    _shared_noise = property(lambda self: self.fitted_model_.posterior.shared_noise)
-
-    @property
-    def _posterior_factor(self):
-        if not self.fitted_model_.has_laplace_posterior:
-            raise AttributeError("no posterior")
-        return self.fitted_model_.posterior.factor
-
-    def _network_on_cpu(self):
-        return self.fitted_model_.network_with_missing()
-
-
-class BaseKAN(CallbackSupportMixin, _Former, BaseEstimator, metaclass=ABCMeta):
+class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     """Base class of the estimators; not to be instantiated."""
 
     _parameter_constraints: dict = {
