@@ -1,207 +1,107 @@
-"""What a training leaves: the fitted attributes of an estimator."""
-
-from dataclasses import replace
+"""The attributes that a fit stores on an estimator at its end, and the fitted model."""
 
 import numpy as np
 
-from skkan.inference._laplace_posterior import laplace_posterior
-from skkan.inference._last_layer_posterior import output_factor
-from skkan.inference._prior import Prior
+from skkan.data._categories import Categories
+from skkan.fitted._fitted_model import FittedModel
 from skkan.network._edge_statistics import network_statistics
-from skkan.training._posterior_mean import at_posterior_mean, learnt_at_mean
-from skkan.training._second_order import FitState
 
-MOST_DESCRIBED = 100_000  # rows from which importances are taken
-# Those that only some trainings leave.
-OF_POSTERIOR = (
-    "_judged_alpha",
-    "alpha_",
-    "noise_std_",
-    "dispersion_",
-    "log_evidence_",
-    "n_effective_parameters_",
-    "_posterior_factor",
-    "_output_factor",
-    "_noise",
-    "_shared_noise",
-    "_n_observations",
-)
+MAX_DESCRIBED_ROWS = 100_000  # from which importances and ranges are taken
 
 
-def report(result, data):
-    """Attributes about the course of a fit.
+def describe(estimator, network, problem, *, continuation, posterior=None):
+    """Set the fitted model of a network, and the attributes that describe it.
 
     Parameters
     ----------
-    result : TrainingResult
-    data : TrainingData
-
-    Returns
-    -------
-    dict
+    estimator : KANRegressor, KANClassifier or a namespace in its place
+        Knows the columns of X.
+    network : KANNetwork
+    problem : FitProblem
+    continuation : Continuation
+    posterior : LaplacePosterior or LastLayerPosterior, default=None
     """
-    monitor = result.monitor
-    scores = monitor.validation_scores
-    best = monitor.best_iteration
-    return {
-        **description(result.network, data),
-        **curves(monitor.loss_curve, result.stage_ends, monitor.n_iter),
-        **validation(
-            monitor.validation_loss_curve or None,
-            scores or None,
-            None if best is None else scores[best - 1],
-        ),
-    }
-
-
-def description(network, data):
-    """Attributes about a network, as the data see it."""
-    data = data.sample(MOST_DESCRIBED)
-    share = data.sample_weight / data.sample_weight.sum()
-    layers, importances = network_statistics(network, data.X, share)
-    return {
-        "grid_size_": network.grid_size,
-        "hidden_layer_sizes_": tuple(network.widths[1:-1]),
-        "n_outputs_": data.target.shape[1],
-        "feature_importances_": importances.cpu().numpy(),
-        "_activity": [layer.to_arrays() for layer in layers],
-    }
-
-
-def curves(loss_curve, stage_ends, n_iter):
-    """Attributes about the loss of each iteration."""
-    return {
-        "loss_curve_": loss_curve,
-        "loss_": loss_curve[-1],
-        "n_iter_": n_iter,
-        "stage_ends_": stage_ends,
-    }
-
-
-def validation(loss_curve=None, scores=None, best_score=None):
-    """Attributes about rows to validate on, None where there were none."""
-    return {
-        "validation_loss_curve_": loss_curve,
-        "validation_scores_": scores,
-        "best_validation_score_": best_score,
-    }
-
-
-def uncertainty(result, data, plan, frame):
-    """Attributes `OF_POSTERIOR`, as far as this training leaves them.
-
-    Parameters
-    ----------
-    result : TrainingResult
-    data : TrainingData
-    plan : TrainingPlan
-    frame : Frame
-
-    Returns
-    -------
-    dict, or None
-        None if the normal matrix is not positive definite within rounding.
-    """
-    if plan.judged:
-        return _uncertainty_of_outputs(result, data, plan, frame)
-    if not plan.solver.second_order:
-        return {}
-    prior = result.prior if plan.learns_alpha else None
-    posterior = laplace_posterior(result.network, data, plan, prior, result.objective)
-    if posterior is None:
-        return None
-    n_rows = data.n_observations
-    of_scale = plan.loss.noise_power * n_rows * np.log(frame.y_scaling.scale).sum()
-    return {
-        "alpha_": posterior.alpha,
-        "log_evidence_": posterior.log_evidence - 0.5 * of_scale,
-        "n_effective_parameters_": posterior.n_effective,
-        "_posterior_factor": posterior.factor,
-        "_noise": posterior.noise,
-        "_shared_noise": posterior.shared_noise,
-        "_n_observations": n_rows,
-        **_noise_in_units(plan.loss, posterior.noise, frame),
-    }
-
-
-def relearnt(result, data, plan):
-    """The result of a training with penalties for the mean of its posterior.
-
-    Parameters
-    ----------
-    result : TrainingResult
-    data : TrainingData
-    plan : TrainingPlan
-
-    Returns
-    -------
-    TrainingResult
-        The given one where the training did not end at the mode, or nothing is learnt.
-    """
-    if not (plan.learns_alpha and _is_at_mode(result)):
-        return result
-    start = FitState(result.network, result.prior, objective=result.objective)
-    found = learnt_at_mean(start, data, plan)
-    result.monitor.n_iter += found.n_iter
-    return replace(
-        result, network=found.network, prior=found.prior, objective=found.objective
+    sample = problem.data.sample(MAX_DESCRIBED_ROWS)
+    share = sample.sample_weight / sample.sample_weight.sum()
+    statistics, importances = network_statistics(network, sample.X, share)
+    categories, n_features = estimator.categories_, estimator.n_features_in_
+    names = getattr(estimator, "feature_names_in_", None)
+    if names is None:
+        names = [f"x{index}" for index in range(n_features)]
+    target = problem.target
+    estimator.fitted_model_ = FittedModel(
+        network_arrays=network.to_arrays(),
+        preprocessing=problem.preprocessing,
+        target=target,
+        layer_statistics=statistics,
+        categories=None if categories is None else Categories(categories),
+        feature_names=[str(name) for name in names],
+        posterior=posterior,
+        continuation=continuation,
     )
+    estimator.feature_importances_ = importances.cpu().numpy()
+    estimator.grid_size_ = network.grid_size
+    estimator.hidden_layer_sizes_ = tuple(network.widths[1:-1])
+    estimator.n_outputs_ = network.widths[-1]
+    if target.classes is not None:
+        estimator.classes_ = target.classes
 
 
-def at_mean(result, data, plan, attributes):
-    """The result with the mean weights of its posterior.
+def store_course(estimator, loss_curve, stage_ends, n_iter):
+    """Set the attributes about the loss of each iteration."""
+    estimator.loss_curve_ = loss_curve
+    estimator.loss_ = loss_curve[-1]
+    estimator.n_iter_ = n_iter
+    estimator.stage_ends_ = stage_ends
+
+
+def store_validation(estimator, monitor=None):
+    """Set the attributes about validation rows, None where there were none."""
+    scores = monitor.validation_scores if monitor else None
+    best = monitor.best_iteration if monitor else None
+    curve = monitor.validation_loss_curve if monitor else None
+    estimator.validation_loss_curve_ = curve or None
+    estimator.validation_scores_ = scores or None
+    estimator.best_validation_score_ = None if best is None else scores[best - 1]
+
+
+def store_posterior(estimator, loss):
+    """Set what the posterior of the fitted model says in the user's units.
+
+    What an earlier fit knew goes, where this one does not know it.
 
     Parameters
     ----------
-    result : TrainingResult
-    data : TrainingData
-    plan : TrainingPlan
-    attributes : dict
-        See `uncertainty`.
-
-    Returns
-    -------
-    TrainingResult
-        The given one where the training did not end at the mode, or where one alpha for
-        all edges is no prior but asks for the minimum of the penalised loss.
+    estimator : KANRegressor or KANClassifier
+    loss : Loss
+        As adapted to the noise.
     """
-    if "_posterior_factor" not in attributes or not _is_at_mode(result):
-        return result
-    is_prior = [np.ndim(penalty.alpha) == 2 for penalty in plan.penalties]
-    if not (plan.learns_alpha or any(is_prior)):
-        return result
-    alpha, factor = attributes["alpha_"], attributes["_posterior_factor"]
-    prior = Prior.of_alpha(result.network, alpha, 1.0, data.n_observations)
-    network, n_iter = at_posterior_mean(result.network, data, plan, prior, factor)
-    result.monitor.n_iter += n_iter
-    return replace(result, network=network)
-
-
-def _is_at_mode(result):
-    return result.converged and not result.interrupted
-
-
-def _uncertainty_of_outputs(result, data, plan, frame):
-    """Noise and last-layer posterior, where rows held out tell the noise."""
-    (penalty,) = plan.penalties
-    attributes = {"_judged_alpha": penalty.alpha.numpy()}
-    if result.held_out_noise is None:
-        return attributes
-    noise = result.held_out_noise.cpu().numpy()
-    attributes |= {"_noise": noise, **_noise_in_units(plan.loss, noise, frame)}
-    if not plan.loss.is_normal:
-        return attributes
-    factor = output_factor(result.network, data, plan)
-    return None if factor is None else {**attributes, "_output_factor": factor}
-
-
-def _noise_in_units(loss, noise, frame):
-    """Noise as a fitted attribute in units of the target, if it has a meaning."""
+    for name in (
+        "alpha_",
+        "noise_std_",
+        "dispersion_",
+        "log_evidence_",
+        "n_effective_parameters_",
+    ):
+        vars(estimator).pop(name, None)
+    model = estimator.fitted_model_
+    posterior, scale = model.posterior, model.preprocessing.target_scaling.scale
+    if posterior is None:
+        return
+    if posterior.covers_all_weights:
+        n_rows = posterior.n_observations
+        of_scale = loss.noise_power * n_rows * np.log(scale).sum()
+        estimator.alpha_ = posterior.alpha
+        estimator.log_evidence_ = posterior.log_evidence - 0.5 * of_scale
+        estimator.n_effective_parameters_ = posterior.n_effective
+    if posterior.noise is None:
+        return
     if loss.is_normal:
-        name, value = "noise_std_", np.sqrt(noise) * frame.y_scaling.scale
+        estimator.noise_std_ = _per_target(np.sqrt(posterior.noise) * scale, model)
     elif loss.has_log_link:
-        name = "dispersion_"
-        value = noise * frame.y_scaling.scale**loss.noise_power
-    else:
-        return {}
-    return {name: float(value[0]) if frame.coding["_y_is_vector"] else value}
+        dispersion = posterior.noise * scale**loss.noise_power
+        estimator.dispersion_ = _per_target(dispersion, model)
+
+
+def _per_target(values, model):
+    return float(values[0]) if model.target.is_vector else values

@@ -7,7 +7,6 @@ from functools import partial
 
 import torch
 
-from skkan.basis._bspline import BSplineBasis
 from skkan.basis._categories_and_missing import MixedBasis
 from skkan.basis._grids import grid_from_samples
 from skkan.network._layer import KANLayer
@@ -135,11 +134,6 @@ def _misfits(grid, nodes, margin):
     return (leaves | (filled < MIN_FILLED)) & (filled > MIN_VARYING)
 
 
-def takes_missing(network):
-    """Whether a network has values for missing cells, or for categories."""
-    return not isinstance(network.layers[0].basis, BSplineBasis)
-
-
 def with_means_at_missing(network, data):
     """Network in which missing cells count as the mean of the rows of data.
 
@@ -154,7 +148,7 @@ def with_means_at_missing(network, data):
     -------
     KANNetwork
     """
-    if not takes_missing(network):
+    if not network.layers[0].basis.takes_missing:
         return network
     sums = data.summed(partial(_sums_of_known, network), data.n_rows)
     return with_input_basis(network, network.layers[0].basis.with_means_from(sums))
@@ -179,7 +173,7 @@ def with_values_at_missing(network, means):
     -------
     KANNetwork
     """
-    if takes_missing(network):
+    if network.layers[0].basis.takes_missing:
         return network
     first = network.layers[0].basis
     basis = MixedBasis.around(first, means)

@@ -97,7 +97,7 @@ class KANNetwork(nn.Module):
             Whether to add edges from the inputs to the outputs.
         generator : torch.Generator, default=None
             Source of the base weights, on the CPU.
-        inputs : BSplineBasis or MixedBasis, default=None
+        inputs : Basis, default=None
             Basis of the first layer; None makes splines on grids that fit the samples.
 
         Returns

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import torch
 
 from skkan.inference._log_marginal_likelihood import LinearisedModel
@@ -28,6 +29,23 @@ NEXT_TO_NOTHING = 0.1  # of the log evidence, for the removal of one edge
 MOST_ROUNDS = 10  # of removal by scores and training
 MOST_TRYING = 60  # steps of the solver for one trial of a removal by evidence
 MOST_FAILURES = 3  # inputs or hidden nodes, the most promising ones, tried in vain
+
+
+def checked_pruning(threshold, plan):
+    """Raise unless it is no bool, and the training leaves what pruning goes by."""
+    if isinstance(threshold, bool | np.bool_):
+        raise ValueError(
+            "prune_threshold must be a number of at least 0, 'auto' or None, got "
+            f"{threshold}: 1.0 would remove nearly all edges, 'auto' goes by the "
+            "evidence, None removes none."
+        )
+    if threshold == "auto" and not plan.learns_alpha:
+        raise ValueError(
+            "prune_threshold='auto' goes by the evidence, which needs solver='lm' and "
+            f"alpha='auto', got {type(plan.solver).__name__}"
+            f"{' and a fixed alpha' if plan.solver.second_order else ''}: set these, "
+            "or a float such as prune_threshold=0.01."
+        )
 
 
 def pruned(result, data, plan, threshold, *, generator):
@@ -195,7 +213,7 @@ class _EvidencePruning:
             objective.gauss_newton_of_loss(theta),
             self._data.n_observations,
             self._plan.loss.has_noise,
-            self._plan.loss.least_shared_noise,
+            self._plan.loss.min_shared_noise,
         )
         self._posterior = self._linearised.posterior(candidate.prior)
         self._score = -math.inf

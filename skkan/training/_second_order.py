@@ -68,7 +68,7 @@ def starting_candidates(networks, data, plan):
     """One candidate for each starting prior; the networks should differ."""
     noise = 1.0
     if plan.loss.has_noise:
-        noise = max(STARTING_NOISE, plan.loss.least_shared_noise)
+        noise = max(STARTING_NOISE, plan.loss.min_shared_noise)
     candidates = []
     for network, strengths in zip(networks, STARTING_STRENGTHS, strict=False):
         alpha = [[strength / data.n_observations for strength in strengths]]
@@ -284,7 +284,7 @@ class _Trajectory:
             self._objective.gauss_newton_of_loss(self.theta),
             self._data.n_observations,
             self._plan.loss.has_noise,
-            self._plan.loss.least_shared_noise,
+            self._plan.loss.min_shared_noise,
         )
 
     def follow_nodes(self):

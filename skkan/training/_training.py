@@ -45,7 +45,8 @@ class TrainingResult:
     starts: list = field(default_factory=list)  # candidates of second-order training
     held_out_noise: torch.Tensor | None = None  # (n_outputs,), see `noise_of`
     loss: object = None  # as adapted to the noise
-    uncertainty: dict | None = None  # attributes, once the network is at its mean
+    posterior: object = None  # of the weights, at the end
+    has_final_posterior: bool = False  # whether `posterior` has been looked for
 
 
 def train(

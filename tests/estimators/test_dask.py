@@ -38,7 +38,7 @@ def _many(monkeypatch):
     monkeypatch.setattr("skkan.selection._search_space.MOST_SEARCHED", 300)
     monkeypatch.setattr("skkan.selection._structure_search.LAST_ALPHA", 1e-2)
     monkeypatch.setattr("skkan.selection._structure_search.LAST_STEPS", 2)
-    monkeypatch.setattr("skkan.estimators._start.N_MEMBERS", 2)
+    monkeypatch.setattr("skkan.selection._fit_strategies.N_MEMBERS", 2)
 
 
 @pytest.fixture(autouse=True)
@@ -82,9 +82,13 @@ def assert_same(one, other):
     for name, value in vars(one).items():
         if isinstance(value, float | np.ndarray):
             assert_array_equal(value, getattr(other, name), err_msg=name)
-    for layer, of_other in zip(one._activity, other._activity, strict=True):
-        for name, values in layer.items():
-            assert_array_equal(values, of_other[name], err_msg=name)
+    for layer, of_other in zip(
+        one.fitted_model_.layer_statistics,
+        other.fitted_model_.layer_statistics,
+        strict=True,
+    ):
+        for name, values in vars(layer).items():
+            assert_array_equal(values, getattr(of_other, name), err_msg=name)
     arrays, of_other = one.network_.state_dict(), other.network_.state_dict()
     for name, values in arrays.items():
         assert_array_equal(values, of_other[name], err_msg=name)
