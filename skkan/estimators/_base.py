@@ -41,6 +41,7 @@ from skkan.penalties._base import Penalty
 from skkan.selection._fit_strategies import choose_strategy
 from skkan.selection._solver_choice import SOLVERS
 from skkan.solvers import Adam, Solver
+from skkan.solvers._base import STUCK
 from skkan.training._final_posterior import with_posterior
 from skkan.training._monitor import Monitor, Validation
 from skkan.training._second_order import NO_EVIDENCE
@@ -340,7 +341,16 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 "evidence. Clip far outliers, set extrapolation='constant', or set "
                 "alpha to a float."
             )
-        elif not (result.converged or self.early_stopping):
+        elif result.converged or self.early_stopping:
+            return
+        elif result.message == STUCK:
+            yield (
+                f"stopped after {self.n_iter_} iterations, since {STUCK}. A penalty, "
+                "or curves beyond the ends of their grids, may have a kink there: set "
+                "extrapolation='linear', leave the penalty out, or set solver='lm' or "
+                "'adam'."
+            )
+        else:
             yield (
                 f"stopped at max_iter={self.max_iter} while the loss was still "
                 "falling. Raise max_iter or tol, or set early_stopping=True."

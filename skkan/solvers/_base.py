@@ -6,6 +6,10 @@ from typing import Any
 
 import torch
 
+# Messages of results that have not converged.
+BUDGET_SPENT = "budget spent"
+STUCK = "no step lowers the objective although its gradient is not zero"
+
 
 class DivergenceError(ArithmeticError):
     """The objective is not finite and no smaller step makes it so."""

@@ -318,10 +318,11 @@ def _run_stage(result, data, plan, generator):
     while budget > 0:
         objective = make_objective(result.network, data, plan)
         monitor.begin_search(objective)
+        allowed = min(legs.pop(0), budget) if legs else budget
         outcome = plan.solver.minimize(
             objective,
             objective.start,
-            max_iter=min(legs.pop(0), budget) if legs else budget,
+            max_iter=allowed,
             monitor=monitor,
             generator=generator,
         )
@@ -330,7 +331,8 @@ def _run_stage(result, data, plan, generator):
         budget -= outcome.n_iter
         result.network = objective.network_at(outcome.theta)
         result.converged, result.message = outcome.converged, outcome.message
-        if monitor.stage_ended or budget <= 0 or (outcome.converged and not legs):
+        has_ended = outcome.converged or outcome.n_iter < allowed
+        if monitor.stage_ended or budget <= 0 or (has_ended and not legs):
             return
         updated, n_iter = _try_better_grids(
             objective, outcome.theta, data, plan, generator, min(settling, budget)
@@ -339,7 +341,7 @@ def _run_stage(result, data, plan, generator):
         budget -= n_iter
         if updated is not None:
             result.network = updated
-        elif outcome.converged:
+        elif has_ended:
             return
 
 
