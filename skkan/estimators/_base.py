@@ -27,6 +27,7 @@ from skkan.estimators._error_context import divergence_explained, fit_context
 from skkan.estimators._fit_problem import make_fit_problem
 from skkan.estimators._fitted_attributes import (
     describe,
+    forget_posterior,
     store_course,
     store_posterior,
     store_validation,
@@ -204,6 +205,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         )
         del rows  # the problem holds them, scaled
         strategy = choose_strategy(problem)
+        forget_posterior(self)
         callbacks = [] if only_prune else self._callbacks(given, problem, strategy)
         progress = []
         if self.verbose:
@@ -271,7 +273,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         describe(self, network, problem, continuation=continuation)
         store_course(self, curve, ends, getattr(self, "n_iter_", 0) + 1)
         store_validation(self)
-        store_posterior(self, strategy.plan.loss)
+        forget_posterior(self)
 
     def _previous_fit(self):
         return getattr(self, "fitted_model_", None)

@@ -120,7 +120,9 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         1 shows one progress line: what is tried while a structure is searched for, then
         grid size, loss, validation loss and penalty.
     device : str or torch.device, default="cpu"
-        Where to fit and predict. Fitted models move between devices freely.
+        Where to fit, and where the uncertainty of predictions is computed. The
+        predictions themselves are made on the CPU. Fitted models move between devices
+        freely.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class, by which sample weights are multiplied. "balanced" gives
         all classes the same total weight. Not for indicator matrices.

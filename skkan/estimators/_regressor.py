@@ -137,7 +137,9 @@ default="squared_error"
         1 shows one progress line: what is tried while a structure is searched for, then
         grid size, loss, validation loss and penalty.
     device : str or torch.device, default="cpu"
-        Where to fit and predict. Fitted models move between devices freely.
+        Where to fit, and where the uncertainty of predictions is computed. The
+        predictions themselves are made on the CPU. Fitted models move between devices
+        freely.
 
     Attributes
     ----------
