@@ -38,13 +38,15 @@ from skkan.estimators._progress_line import ProgressLine
 from skkan.estimators._start import StartingKAN
 from skkan.objective._objective import make_objective
 from skkan.penalties._base import Penalty
+from skkan.selection._settings import PATH
 from skkan.selection._solver_choice import SOLVERS
-from skkan.selection._structure_search import MOST_STEPS, ValidatedEnsemble
+from skkan.selection._structure_search import LEFT_OUT
 from skkan.solvers import Adam, Solver
-from skkan.training._evidence_pruning import pruned
-from skkan.training._monitor import Monitor, Validation
+from skkan.training._monitor_and_early_stopping import Monitor, Validation
+from skkan.training._pruning import pruned
 from skkan.training._second_order import NO_EVIDENCE
-from skkan.training._training import TrainingResult, train_adapting, trained_already
+from skkan.training._stages import train_adapting, trained_already
+from skkan.training._state import FitState
 
 WARNING_LEVEL = 6  # the caller of fit, above scikit-learn's two decorators
 LIGHT = 0.1  # mean weight of the rows below which their number is in doubt
@@ -261,10 +263,10 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
             for line in progress:
                 line.close()
         start = replace(start, plan=plan)
-        result = self._settled(result, start)
+        result = self._settled(result, start, monitor)
         fitted = {
             **attributes(result.network),
-            **report(result, start.data),
+            **report(result, start.data, monitor),
             **result.uncertainty,
             "_layer_sizes": self._asked_layer_sizes(earlier),
             "_grid_eps": plan.grid_eps,
@@ -282,8 +284,8 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
         if start.search is not None:
             return self._train_found(start, monitor)
         plan = start.plan
-        result = TrainingResult(
-            start.networks[0], monitor, prior=start.prior, loss=plan.loss
+        result = FitState(
+            start.networks[0], start.prior, converged=True, loss=plan.loss
         )
         if not only_prune:
             result = train_adapting(
@@ -298,7 +300,7 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
         prunes = self.prune_threshold is not None
         if prunes and not (only_prune or result.interrupted or plan.loss.has_noise):
             # What is pruned is what a fit would leave.
-            result = self._settled(result, replace(start, plan=plan))
+            result = self._settled(result, replace(start, plan=plan), monitor)
         if prunes and not result.interrupted:
             result, plan = pruned(
                 result,
@@ -306,38 +308,40 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
                 plan,
                 self.prune_threshold,
                 generator=start.generator,
+                monitor=monitor,
             )
-        if plan.judged:
-            self._as_judged(result, start.noise)
+        if plan.penalty_from_validation:
+            few_steps = self.max_iter >= PATH.max_iter  # are intended
+            result = replace(result, validation_noise=start.noise, converged=few_steps)
         return result, plan
 
     def _train_found(self, start, monitor):
         """The same of a network whose structure the data choose."""
-        found = start.search(
+        found, plan = start.search(
             start.data, start.plan, start.generator, monitor.begin_step
         )
         monitor.n_iter += found.n_iter
-        is_judged = isinstance(found, ValidatedEnsemble)
-        if is_judged and not self.early_stopping:
-            result = trained_already(found.network, start.data, found.plan, monitor)
+        by_validation = plan.penalty_from_validation
+        if by_validation and not self.early_stopping:
+            result = trained_already(found, start.data, plan, monitor)
         else:
             result = train_adapting(
-                [found.network if is_judged else found.candidate.network],
+                [found.network],
                 start.data,
-                found.plan,
+                plan,
                 generator=start.generator,
                 monitor=monitor,
-                prior=found.prior if is_judged else found.candidate.prior,
+                prior=found.prior,
             )
-        if is_judged:
-            self._as_judged(result, found.noise)
-            result.message = found.message
-        return result, replace(found.plan, loss=result.loss)
-
-    def _as_judged(self, result, noise):
-        """What rows held out have told; their steps are few on purpose."""
-        result.held_out_noise = noise
-        result.converged = self.max_iter >= MOST_STEPS
+        if by_validation:
+            few_steps = self.max_iter >= PATH.max_iter  # are intended
+            result = replace(
+                result,
+                validation_noise=found.validation_noise,
+                converged=found.converged and few_steps,
+                message=found.message,
+            )
+        return result, replace(plan, loss=result.loss)
 
     def _partial_fit(self, X, y, sample_weight, classes=None):
         """One pass over a batch; the first batch fixes scaling and grids."""
@@ -400,7 +404,7 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
             observers=observers,
         )
 
-    def _settled(self, result, start):
+    def _settled(self, result, start, monitor):
         """The result at the mean of its posterior, with the attributes of that.
 
         With early stopping it stays where it validates best, and after an interruption
@@ -411,10 +415,10 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
         settled, stays = result, self.early_stopping
         try:
             if not stays:
-                settled = relearnt(result, start.data, start.plan)
+                settled = relearnt(result, start.data, start.plan, monitor)
             uncertain = self._uncertainty(settled, start)
             if not stays:
-                settled = at_mean(settled, start.data, start.plan, uncertain)
+                settled = at_mean(settled, start.data, start.plan, uncertain, monitor)
         except KeyboardInterrupt:
             settled = replace(result, interrupted=True)
             uncertain = self._uncertainty(settled, start)
@@ -455,6 +459,13 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
                 f"{type(self).__name__} stopped after {self.n_iter_} iterations, since "
                 "rounding hides the evidence. Clip far outliers, set "
                 "extrapolation='constant', or set alpha to a float.",
+                ConvergenceWarning,
+                stacklevel=WARNING_LEVEL,
+            )
+        elif result.message.endswith(LEFT_OUT):
+            warnings.warn(
+                f"In the structure search of {type(self).__name__} {result.message}. "
+                "Scale or clip extreme values of X and y.",
                 ConvergenceWarning,
                 stacklevel=WARNING_LEVEL,
             )

@@ -9,8 +9,7 @@ from skkan.inference._laplace_posterior import laplace_posterior
 from skkan.inference._last_layer_posterior import output_factor
 from skkan.inference._prior import Prior
 from skkan.network._edge_statistics import layer_statistics
-from skkan.training._posterior_mean import at_posterior_mean, learnt_at_mean
-from skkan.training._second_order import FitState
+from skkan.training._posterior_mean import at_posterior_mean, relearnt_at_mean
 
 MOST_DESCRIBED = 100_000  # rows from which importances are taken
 # Those that only some trainings leave.
@@ -29,24 +28,24 @@ OF_POSTERIOR = (
 )
 
 
-def report(result, data):
+def report(state, data, monitor):
     """Attributes about the course of a fit.
 
     Parameters
     ----------
-    result : TrainingResult
-    data : TrainingData
+    state : FitState
+    data : Dataset
+    monitor : Monitor
 
     Returns
     -------
     dict
     """
-    monitor = result.monitor
     scores = monitor.validation_scores
     best = monitor.best_iteration
     return {
-        **description(result.network, data),
-        **curves(monitor.loss_curve, result.stage_ends, monitor.n_iter),
+        **description(state.network, data),
+        **curves(monitor.loss_curve, [*state.stage_ends], monitor.n_iter),
         **validation(
             monitor.validation_loss_curve or None,
             scores or None,
@@ -94,17 +93,17 @@ def uncertainty(result, data, plan, frame):
 
     Parameters
     ----------
-    result : TrainingResult
-    data : TrainingData
-    plan : TrainingPlan
-    frame : Frame
+    result : FitState
+    data : Dataset
+    plan : FitPlan
+    frame : Preprocessing
 
     Returns
     -------
     dict, or None
         None if the normal matrix is not positive definite within rounding.
     """
-    if plan.judged:
+    if plan.penalty_from_validation:
         return _uncertainty_of_outputs(result, data, plan, frame)
     if not plan.solver.second_order:
         return {}
@@ -126,44 +125,43 @@ def uncertainty(result, data, plan, frame):
     }
 
 
-def relearnt(result, data, plan):
-    """The result of a training with penalties for the mean of its posterior.
+def relearnt(result, data, plan, monitor):
+    """The state of a training with penalties for the mean of its posterior.
 
     Parameters
     ----------
-    result : TrainingResult
-    data : TrainingData
-    plan : TrainingPlan
+    result : FitState
+    data : Dataset
+    plan : FitPlan
+    monitor : Monitor
 
     Returns
     -------
-    TrainingResult
+    FitState
         The given one where the training did not end at the mode, or nothing is learnt.
     """
-    if not (plan.learns_alpha and _is_at_mode(result)):
+    if not _is_at_mode(result):
         return result
-    start = FitState(result.network, result.prior, objective=result.objective)
-    found = learnt_at_mean(start, data, plan)
-    result.monitor.n_iter += found.n_iter
-    return replace(
-        result, network=found.network, prior=found.prior, objective=found.objective
-    )
+    found, n_iter = relearnt_at_mean(result, data, plan)
+    monitor.n_iter += n_iter
+    return found
 
 
-def at_mean(result, data, plan, attributes):
-    """The result with the mean weights of its posterior.
+def at_mean(result, data, plan, attributes, monitor):
+    """The state with the mean weights of its posterior.
 
     Parameters
     ----------
-    result : TrainingResult
-    data : TrainingData
-    plan : TrainingPlan
+    result : FitState
+    data : Dataset
+    plan : FitPlan
     attributes : dict
         See `uncertainty`.
+    monitor : Monitor
 
     Returns
     -------
-    TrainingResult
+    FitState
         The given one where the training did not end at the mode, or where one alpha for
         all edges is no prior but asks for the minimum of the penalised loss.
     """
@@ -175,7 +173,7 @@ def at_mean(result, data, plan, attributes):
     alpha, factor = attributes["alpha_"], attributes["_posterior_factor"]
     prior = Prior.of_alpha(result.network, alpha, 1.0, data.n_observations)
     network, n_iter = at_posterior_mean(result.network, data, plan, prior, factor)
-    result.monitor.n_iter += n_iter
+    monitor.n_iter += n_iter
     return replace(result, network=network)
 
 
@@ -187,9 +185,9 @@ def _uncertainty_of_outputs(result, data, plan, frame):
     """Noise and last-layer posterior, where rows held out tell the noise."""
     (penalty,) = plan.penalties
     attributes = {"_judged_alpha": penalty.alpha.numpy()}
-    if result.held_out_noise is None:
+    if result.validation_noise is None:
         return attributes
-    noise = result.held_out_noise.cpu().numpy()
+    noise = result.validation_noise.cpu().numpy()
     attributes |= {"_noise": noise, **_noise_in_units(plan.loss, noise, frame)}
     if not plan.loss.is_normal:
         return attributes

@@ -35,6 +35,8 @@ from skkan.inference._laplace_posterior import prior_of_penalty
 from skkan.inference._prior import Prior
 from skkan.network._network import KANNetwork
 from skkan.numerics import _row_blocks
+from skkan.selection import _settings
+from skkan.selection._regularization_path import validated_plan
 from skkan.selection._search_space import (
     WITHOUT_SEARCH,
     InputCounts,
@@ -46,14 +48,10 @@ from skkan.selection._solver_choice import (
     choose_penalties,
     choose_solver,
 )
-from skkan.selection._structure_search import (
-    N_MEMBERS,
-    search_structure,
-    validated_plan,
-)
+from skkan.selection._structure_search import search_structure
 from skkan.training._plan import FitPlan
-from skkan.training._second_order import STARTING_STRENGTHS
-from skkan.training._training import adapted_loss
+from skkan.training._settings import SECOND_ORDER
+from skkan.training._stages import adapted_loss
 
 # Grids end that many mean distances between samples beyond the outermost ones, so that
 # hardly any later row is left to the continuation.
@@ -216,12 +214,14 @@ class StartingKAN(CheckingKAN):
             prior = self._earlier_prior(network, data, plan)
         elif options:
             # A network can be watched on the way, an average cannot.
-            n_members = 1 if self.early_stopping else N_MEMBERS
+            n_members = 1 if self.early_stopping else _settings.SEARCH.n_members
             search = partial(search_structure, options, make_network, n_members)
         elif plan.solver.second_order and (
             plan.learns_alpha or len(network.layers) > 1
         ):
-            networks += [make_network(fixed) for _ in STARTING_STRENGTHS[1:]]
+            networks += [
+                make_network(fixed) for _ in SECOND_ORDER.starting_penalties[1:]
+            ]
         return {
             "networks": networks,
             "search": search,
@@ -413,8 +413,8 @@ class StartingKAN(CheckingKAN):
         begins = self._begins_to_vary(data)[network.used_features]
         edges = network.leaving_edges[0][begins].flatten()
         if len(edges):  # what was learnt of them is that they are of no use
-            strengths = [[part / n_rows for part in STARTING_STRENGTHS[0]]]
-            start = Prior.of_alpha(network, strengths, noise, n_rows)
+            alpha = [[part / n_rows for part in SECOND_ORDER.starting_penalties[0]]]
+            start = Prior.of_alpha(network, alpha, noise, n_rows)
             prior.precision[edges] = start.precision[edges]
         return prior
 

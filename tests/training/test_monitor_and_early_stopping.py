@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 
-from skkan.training._monitor import Monitor, Observer, Validation
+from skkan.training._monitor_and_early_stopping import Monitor, Observer, Validation
 
 
 class FakeNetwork:
