@@ -289,12 +289,7 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
         )
         if not only_prune:
             result = train_adapting(
-                start.networks,
-                start.data,
-                start.plan,
-                generator=start.generator,
-                monitor=monitor,
-                prior=start.prior,
+                start.networks, start.data, plan, start.generator, monitor, start.prior
             )
             plan = replace(plan, loss=result.loss)
         prunes = self.prune_threshold is not None
@@ -302,13 +297,9 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
             # What is pruned is what a fit would leave.
             result = self._settled(result, replace(start, plan=plan), monitor)
         if prunes and not result.interrupted:
+            threshold = self.prune_threshold
             result, plan = pruned(
-                result,
-                start.data,
-                plan,
-                self.prune_threshold,
-                generator=start.generator,
-                monitor=monitor,
+                result, start.data, plan, threshold, start.generator, monitor
             )
         if plan.penalty_from_validation:
             few_steps = self.max_iter >= PATH.max_iter  # are intended
@@ -325,13 +316,9 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
         if by_validation and not self.early_stopping:
             result = trained_already(found, start.data, plan, monitor)
         else:
+            networks = [found.network]
             result = train_adapting(
-                [found.network],
-                start.data,
-                plan,
-                generator=start.generator,
-                monitor=monitor,
-                prior=found.prior,
+                networks, start.data, plan, start.generator, monitor, found.prior
             )
         if by_validation:
             few_steps = self.max_iter >= PATH.max_iter  # are intended

@@ -1,17 +1,21 @@
 """The regularisation path: networks under penalty weights that fall step by step."""
 
 import math
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
 import torch
 
+from skkan.data._dataset import Dataset
 from skkan.numerics._threads import side_by_side
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.selection import _settings
+from skkan.selection._validation_rows import ValidationRows
 from skkan.solvers import LBFGS, DivergenceError
 from skkan.training._monitor_and_early_stopping import Monitor
+from skkan.training._plan import FitPlan
 from skkan.training._stages import train
 from skkan.training._state import FitState
 
@@ -29,6 +33,7 @@ class PathPoint(NamedTuple):
         return [state.network for state in self.states]
 
 
+@dataclass
 class RegularizationPath:
     """Trains networks along a path, and compares their means on validation rows.
 
@@ -46,24 +51,22 @@ class RegularizationPath:
     ----------
     n_iter : int
         Iterations of all trainings.
+    n_left_out : int
+        Networks that `on_all_rows` has left out.
     """
 
-    def __init__(self, fitted, validation, plan, generator, report):
-        self._fitted, self._validation, self._plan = fitted, validation, plan
-        self._generator, self._report = generator, report
-        self.n_iter = 0
+    fitted: Dataset
+    validation: ValidationRows
+    plan: FitPlan
+    generator: torch.Generator
+    report: Callable
+    n_iter: int = 0
+    n_left_out: int = 0
 
-    def with_loss(self, loss):
-        """The path for another loss; it continues to count the iterations."""
-        path = RegularizationPath(
-            self._fitted,
-            replace(self._validation, loss=loss),
-            replace(self._plan, loss=loss),
-            self._generator,
-            self._report,
-        )
-        path.n_iter = self.n_iter
-        return path
+    def use_loss(self, loss):
+        """Train and compare under another loss from now on."""
+        self.plan = replace(self.plan, loss=loss)
+        self.validation = replace(self.validation, loss=loss)
 
     def best_point(
         self, networks, is_enough, *, relative=1.0, first_alpha=None, computed=()
@@ -96,17 +99,17 @@ class RegularizationPath:
         states = [FitState(network) for network in networks]
         best, best_loss, n_no_change, first = None, math.inf, 0, []
         while alpha > settings.last_alpha / settings.alpha_step**0.5:
-            self._report(_step_name(states, alpha))
+            self.report(_step_name(states, alpha))
             known = list(computed[len(first) : len(first) + 1])
-            states = known + self._trained(
-                states[len(known) :], relative * alpha, self._fitted
-            )
+            others = states[len(known) :]
+            states = known + self._trained(others, relative * alpha, self.fitted)
             first.append(states[0])
-            raw = self._validation.raw([state.network for state in states])
-            loss = self._validation.total_loss(raw)
+            point = PathPoint(states, relative * alpha)
+            raw = self.validation.raw(point.networks)
+            loss = self.validation.total_loss(raw)
             n_no_change = 0 if loss < best_loss else n_no_change + 1
             if loss < best_loss:
-                best, best_loss = PathPoint(states, relative * alpha), loss
+                best, best_loss = point, loss
             if n_no_change == settings.n_steps_no_change or is_enough(raw):
                 break
             alpha /= settings.alpha_step
@@ -116,17 +119,20 @@ class RegularizationPath:
         """Train the networks on all rows, under an alpha that falls with their number.
 
         Up to `max_rows_at_once` rows take part from the first step on. More of them
-        join step by step, up to `max_rows`.
+        join step by step, up to `max_rows`. A network is left out if its last training
+        diverges.
         """
-        settings, n_fitted = _settings.PATH, self._fitted.n_rows
+        settings, n_fitted = _settings.PATH, self.fitted.n_rows
         states, n_steps = point.states, settings.n_last_steps
         for step in range(1, n_steps + 1):
-            self._report(_step_name(states, point.alpha, "all rows, "))
+            self.report(_step_name(states, point.alpha, "all rows, "))
             ratio = (data.n_rows / n_fitted) ** (step / n_steps)
             n_rows = max(settings.max_rows_at_once, round(n_fitted * ratio))
             rows = data.thinned(min(n_rows, settings.max_rows))
             states = self._trained(states, point.alpha / ratio, rows)
-        return PathPoint(states, point.alpha / ratio)
+        trained = [state for state in states if state.message != DIVERGED]
+        self.n_left_out += len(states) - len(trained)
+        return PathPoint(trained, point.alpha / ratio)
 
     def _trained(self, states, alpha, data):
         """States trained further, side by side where there are threads for that."""
@@ -140,18 +146,10 @@ class RegularizationPath:
         settings = _settings.PATH
         n_iter = settings.max_row_iterations // data.n_rows
         n_iter = max(settings.min_iter, min(settings.max_iter, n_iter))
-        plan = validated_plan(self._plan, state.network, alpha, n_iter)
-        monitor = Monitor(
-            tol=plan.tol,
-            n_iter_no_change=settings.n_iter_no_change,
-            early_stopping=False,
-            validation=None,
-            observers=[],
-        )
+        plan = validated_plan(self.plan, state.network, alpha, n_iter)
+        monitor = Monitor(plan.tol, settings.n_iter_no_change)
         try:
-            trained = train(
-                [state.network], data, plan, generator=self._generator, monitor=monitor
-            )
+            trained = train([state.network], data, plan, self.generator, monitor)
         except DivergenceError:
             return FitState(state.network, message=DIVERGED)
         if trained.interrupted:

@@ -1,6 +1,6 @@
 """The structure of a network, and the limits within which a search may try others."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -18,13 +18,8 @@ class Structure:
 
     def or_else(self, other):
         """The structure with its open fields taken from another one."""
-        own = vars(self)
-        return Structure(
-            **{
-                name: value if own[name] is None else own[name]
-                for name, value in vars(other).items()
-            }
-        )
+        own = {name: value for name, value in vars(self).items() if value is not None}
+        return replace(other, **own)
 
     def n_parameters(self, inputs, n_outputs):
         """Number of weights of a network between such inputs and outputs."""

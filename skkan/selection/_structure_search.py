@@ -20,7 +20,6 @@ from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.selection import _settings
 from skkan.selection._ensemble import EnsembleMember, ensemble_network
 from skkan.selection._regularization_path import (
-    DIVERGED,
     PathPoint,
     RegularizationPath,
     validated_plan,
@@ -96,31 +95,21 @@ def search_structure(
         found = additive
     if found is None:
         found = search.ensemble(hidden, weight, additive)
-    return replace(found.state, n_iter=search.n_iter), found.plan
+    return replace(found.state, n_iter=search.path.n_iter), found.plan
 
 
 class _StructureSearch:
     """The trainings of a search, and the best predictions of the validation rows."""
 
     def __init__(self, make_network, second_order, data, plan, generator, report):
-        self._make_network, self._report = make_network, report
+        self._make_network, self._data = make_network, data
         self._second_order_structure, self._tried = second_order, None
-        self._data, self._plan = data, plan
         self._sample = data.sample(_settings.SEARCH_SPACE.max_rows)
-        self._fitted, self._validation = validation_split(
-            self._sample, plan.loss, generator
-        )
-        self._path = RegularizationPath(
-            self._fitted, self._validation, plan, generator, report
-        )
+        rows = validation_split(self._sample, plan.loss, generator)
+        self.path = RegularizationPath(*rows, plan, generator, report)
         # The best raw output of the validation rows so far, and the one that others
         # must outdo: moderation may improve the probabilities of an additive model.
         self._raw = self._reference = None
-        self._n_iter = 0
-
-    @property
-    def n_iter(self):
-        return self._n_iter + self._path.n_iter
 
     @property
     def is_constant(self):
@@ -130,29 +119,24 @@ class _StructureSearch:
 
     def additive(self, structure, *, by_evidence):
         """An additive model, by second-order training or along a path."""
-        self._report("additive model")
+        self.path.report("additive model")
         if by_evidence:
             n_starts = len(SECOND_ORDER.starting_penalties)
             found = self._by_evidence(
-                structure, self._sample, n_starts, self._plan.max_iter
+                structure, self._sample, n_starts, self.path.plan.max_iter
             )
         else:
             found = self._along_path(structure)
-            self._raw = self._validation.raw([found.state.network])
+            self._raw = self.path.validation.raw([found.state.network])
             self._reference = self._raw
         # Networks with hidden nodes are compared under the loss of this noise.
-        loss = adapted_loss(self._plan.loss, [found.state.network], self._sample)
-        self._use_loss(loss)
+        loss = adapted_loss(self.path.plan.loss, [found.state.network], self._sample)
+        self.path.use_loss(loss)
         return found._replace(plan=replace(found.plan, loss=loss))
-
-    def _use_loss(self, loss):
-        self._plan = replace(self._plan, loss=loss)
-        self._validation = replace(self._validation, loss=loss)
-        self._path = self._path.with_loss(loss)
 
     def _by_evidence(self, structure, data, n_starts, max_iter):
         plan = replace(
-            self._plan,
+            self.path.plan,
             grid_sizes=(structure.grid_size,),
             grid_eps=structure.grid_eps,
         )
@@ -160,7 +144,7 @@ class _StructureSearch:
         start = from_starts(networks, networks[0], data, plan)
         budget = max(1, max_iter - start.n_iter)
         state = train_second_order(start, data, plan, budget)
-        self._n_iter += start.n_iter + state.n_iter
+        self.path.n_iter += start.n_iter + state.n_iter
         return Found(state, plan)
 
     def _along_path(self, structure):
@@ -172,7 +156,7 @@ class _StructureSearch:
         """
         best, best_loss, relative = None, math.inf, 1.0
         for _ in range(_settings.SEARCH.max_penalty_rounds):
-            point, _ = self._path.best_point(
+            point, _ = self.path.best_point(
                 [self._make_network(structure)],
                 self._is_outdone,
                 relative=relative,
@@ -180,17 +164,19 @@ class _StructureSearch:
             )
             if point is None:
                 raise DivergenceError("the additive model predicts no finite numbers")
-            loss = self._validation.total_loss(self._validation.raw(point.networks))
+            loss = self.path.validation.total_loss(
+                self.path.validation.raw(point.networks)
+            )
             if not loss < best_loss:
                 break
             best, best_loss = point, loss
             relative = self._relative_penalties(*point.networks)
         (state,), alpha = best
-        return Found(state, validated_plan(self._plan, state.network, alpha))
+        return Found(state, validated_plan(self.path.plan, state.network, alpha))
 
     def _relative_penalties(self, network):
         """Penalty weights by the variance of the curves, Tensor (n_edges, 3)."""
-        layer, rows = network.layers[0], self._fitted
+        layer, rows = network.layers[0], self.path.fitted
         weight = rows.sample_weight / rows.sample_weight.sum()
         with torch.no_grad():
             features = layer.basis(network.inputs(rows.X))
@@ -206,7 +192,7 @@ class _StructureSearch:
         if self._raw is None or not self._try_second_order(self._raw):
             return None
         found, raw = self._tried
-        t = self._validation.paired_t(raw, self._reference)
+        t = self.path.validation.paired_t(raw, self._reference)
         return found if t > _settings.SEARCH.min_t else None
 
     def _try_second_order(self, raw):
@@ -214,30 +200,30 @@ class _StructureSearch:
 
         It is promising where the error of `raw` is far below that of a constant.
         """
-        if self._second_order_structure is None or not self._plan.loss.has_noise:
+        if self._second_order_structure is None or not self.path.plan.loss.has_noise:
             return False
         if self._tried is None:
-            error = self._validation.relative_error(raw)
+            error = self.path.validation.relative_error(raw)
             if error >= _settings.SEARCH.low_error:
                 return False
-            self._report("second-order network")
+            self.path.report("second-order network")
             max_iter = _settings.SEARCH.max_second_order_iter
             try:
                 found = self._by_evidence(
-                    self._second_order_structure, self._fitted, 1, max_iter
+                    self._second_order_structure, self.path.fitted, 1, max_iter
                 )
             except DivergenceError:
                 self._second_order_structure = None
                 return False
-            self._tried = found, self._validation.raw([found.state.network])
+            self._tried = found, self.path.validation.raw([found.state.network])
         return True
 
     def _is_outdone(self, raw):
         """Whether a second-order network predicts much better than `raw`."""
         if not self._try_second_order(raw):
             return False
-        limit = _settings.SEARCH.clearly_lower_error * self._validation.error(raw)
-        return bool((self._validation.error(self._tried[1]) < limit).all())
+        limit = _settings.SEARCH.clearly_lower_error * self.path.validation.error(raw)
+        return bool((self.path.validation.error(self._tried[1]) < limit).all())
 
     def hidden(self, structure, n_members, additive):
         """Networks of a structure, and the weight of their mean beside `additive`.
@@ -256,15 +242,15 @@ class _StructureSearch:
             return _on_knots_of(basis, self._make_network(structure))
 
         first, may_average, settings = start(), n_members > 1, _settings.SEARCH
-        point, computed = self._path.best_point([first], self._is_outdone)
+        point, computed = self.path.best_point([first], self._is_outdone)
         weight, raw, t = self._beside_additive(point, may_average)
         if may_average and t > settings.promising_t:
             others = [start() for _ in range(1, n_members)]
-            point, _ = self._path.best_point(
+            point, _ = self.path.best_point(
                 [first, *others], self._is_outdone, computed=computed
             )
             weight, raw, t = self._beside_additive(point, may_average)
-        has_noise = self._plan.loss.has_noise
+        has_noise = self.path.plan.loss.has_noise
         if not t > (settings.min_t if has_noise else settings.min_t_of_classes):
             return None, 0.0
         self._raw = self._reference = raw
@@ -273,51 +259,59 @@ class _StructureSearch:
     def _refit(self, additive):
         """Take the predictions of an additive model for the rows it has not seen."""
         state, plan = additive
-        state = at_mode(state, self._fitted, plan, _settings.SEARCH.max_refit_iter)
-        self._n_iter += state.n_iter
-        self._raw = self._validation.raw([state.network])
+        state = at_mode(state, self.path.fitted, plan, _settings.SEARCH.max_refit_iter)
+        self.path.n_iter += state.n_iter
+        self._raw = self.path.validation.raw([state.network])
         moderated = self._moderated(state, plan)
-        self._reference = min(self._raw, moderated, key=self._validation.total_loss)
+        self._reference = min(self._raw, moderated, key=self.path.validation.total_loss)
 
     def _moderated(self, state, plan):
         """Raw output of the validation rows that allows for the posterior variance."""
         if plan.loss.has_noise:  # it makes no difference
             return self._raw
         posterior = laplace_posterior(
-            state.network, self._fitted, plan, state.prior, state.objective
+            state.network, self.path.fitted, plan, state.prior, state.objective
         )
         if posterior is None:
             return self._raw
         network, n_iter = at_posterior_mean(
-            state.network, self._fitted, plan, state.prior, posterior.factor
+            state.network, self.path.fitted, plan, state.prior, posterior.factor
         )
-        self._n_iter += n_iter
+        self.path.n_iter += n_iter
         factor = torch.from_numpy(posterior.factor).to(self._raw)
-        spread = deviations(network, factor, self._validation.data.X)
-        return plan.loss.moderated(self._validation.raw([network]), spread)
+        spread = deviations(network, factor, self.path.validation.data.X)
+        return plan.loss.moderated(self.path.validation.raw([network]), spread)
 
     def _beside_additive(self, point, may_average):
         """Weight of a mean of networks, its raw output, and the t statistic of that."""
         weight, raw = 0.0, self._raw
         if point is not None:
-            other = self._validation.raw(point.networks)
+            other = self.path.validation.raw(point.networks)
             weight = 1.0
             if may_average:
-                weight = self._validation.best_weight(raw, other)
+                weight = self.path.validation.best_weight(raw, other)
             raw = torch.lerp(raw, other, weight)
-        return weight, raw, self._validation.paired_t(raw, self._reference)
+        return weight, raw, self.path.validation.paired_t(raw, self._reference)
 
     def ensemble(self, hidden, weight, additive):
         """The weighted mean of networks and an additive model, for all rows.
 
         Networks whose training diverges on all rows are left out.
         """
-        rows = self._validation.data
-        loss = self._plan.loss.adapted(self._raw, rows.target, rows.sample_weight)
-        self._use_loss(loss)
-        members, n_left_out = self._members(hidden, weight, additive)
+        rows = self.path.validation.data
+        loss = self.path.plan.loss.adapted(self._raw, rows.target, rows.sample_weight)
+        self.path.use_loss(loss)
+        additives = none = PathPoint([], 1.0)
+        hidden = self.path.on_all_rows(hidden, self._data) if hidden else none
+        if weight < 1 or not hidden.states:
+            additives = self._additive_on_all_rows(additive)
+        if not (hidden.states and additives.states):
+            weight = float(bool(hidden.states))
+        members = [*_members(hidden, weight), *_members(additives, 1 - weight)]
+        if not members:
+            raise DivergenceError("no network of the ensemble could be trained")
         network, penalty = ensemble_network(members)
-        plan = validated_plan(self._plan, network, penalty.alpha)
+        plan = validated_plan(self.path.plan, network, penalty.alpha)
         noise = None
         if loss.has_noise:
             variance = 0.0
@@ -326,6 +320,7 @@ class _StructureSearch:
                 variance = 0.0 if variance is None else variance
             noise = loss.noise_of(self._raw, rows.target, rows.sample_weight, variance)
         message = additive.state.message if additive.plan.learns_alpha else ""
+        n_left_out = self.path.n_left_out
         if n_left_out:
             n_networks = n_left_out + len(members)
             message = f"{n_left_out} of {n_networks} networks {LEFT_OUT}"
@@ -338,48 +333,28 @@ class _StructureSearch:
         )
         return Found(state, plan)
 
-    def _members(self, hidden, weight, additive):
-        """EnsembleMembers trained on all rows, and the number of networks left out."""
-        of_hidden, of_additive = PathPoint([], None), PathPoint([], None)
-        if hidden is not None:
-            of_hidden = self._path.on_all_rows(hidden, self._data)
-        networks = _not_diverged(of_hidden)
-        if weight < 1 or not networks:
-            of_additive = self._additive_on_all_rows(additive)
-        additives = _not_diverged(of_additive)
-        if not (networks or additives):
-            raise DivergenceError("no network of the ensemble could be trained")
-        if not (networks and additives):
-            weight = 1.0 if networks else 0.0
-        members = [
-            EnsembleMember(network, weight / len(networks), of_hidden.alpha)
-            for network in networks
-        ]
-        members += [
-            EnsembleMember(network, 1 - weight, of_additive.alpha)
-            for network in additives
-        ]
-        n_trained = len(of_hidden.states) + len(of_additive.states)
-        return members, n_trained - len(members)
-
     def _additive_on_all_rows(self, additive):
         """PathPoint of an additive model for all rows."""
         state, plan = additive
         if not plan.learns_alpha:
             (penalty,) = plan.penalties
-            return self._path.on_all_rows(PathPoint([state], penalty.alpha), self._data)
+            return self.path.on_all_rows(PathPoint([state], penalty.alpha), self._data)
         n_products = len(self._data.baseline) * state.network.n_parameters**2  # a row
         n_rows = int(_settings.SEARCH.max_refit_products / n_products)
         rows = self._data.thinned(n_rows)
         if rows.n_rows >= self._sample.n_rows:
             state = at_mode(state, rows, plan, _settings.SEARCH.max_refit_iter)
-            self._n_iter += state.n_iter
+            self.path.n_iter += state.n_iter
         alpha = state.prior.alpha(self._data.n_observations).cpu()
         return PathPoint([state], alpha)
 
 
-def _not_diverged(point):
-    return [state.network for state in point.states if state.message != DIVERGED]
+def _members(point, weight):
+    """EnsembleMembers that share a weight."""
+    return [
+        EnsembleMember(network, weight / len(point.states), point.alpha)
+        for network in point.networks
+    ]
 
 
 def _on_knots_of(basis, network):

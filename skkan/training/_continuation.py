@@ -208,11 +208,7 @@ def _best_of(starts, data, plan, budget):
         n_iter += state.n_iter
         if len(starts) > 1:
             state = train_second_order(
-                state,
-                data,
-                plan,
-                budget - state.n_iter,
-                score_to_reach=best_score,
+                state, data, plan, budget - state.n_iter, score_to_reach=best_score
             )
             best_score = max(best_score, state.score)
             n_iter += state.n_iter

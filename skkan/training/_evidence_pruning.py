@@ -6,11 +6,10 @@ from functools import partial
 
 import torch
 
-from skkan.inference._log_marginal_likelihood import LinearisedModel
 from skkan.objective._objective import make_objective
 from skkan.solvers import DivergenceError
 from skkan.training import _settings
-from skkan.training._second_order import at_mode, starting_states, train_second_order
+from skkan.training._second_order import at_mode, linear_model, train_second_order
 from skkan.training._state import FitState
 
 
@@ -37,8 +36,6 @@ class EvidencePruning:
     def __init__(self, state, data, plan):
         self._data, self._plan = data, plan
         self.n_iter = 0
-        if state.prior is None:
-            state = starting_states([state.network], data, plan)[0]
         self.edges = torch.arange(len(state.prior.precision))
         self._max_at_once = len(self.edges)
         self._linearise(state)
@@ -108,14 +105,8 @@ class EvidencePruning:
         objective = state.objective
         if objective is None:
             objective = make_objective(state.network, self._data, self._plan)
-        theta = state.network.theta
-        self._linearised = LinearisedModel(
-            state.network,
-            theta,
-            objective.gauss_newton_of_loss(theta),
-            self._data.n_observations,
-            self._plan.loss.has_noise,
-            self._plan.loss.least_shared_noise,
+        self._linearised = linear_model(
+            state.network, state.network.theta, objective, self._data, self._plan
         )
         self._posterior = self._linearised.posterior(state.prior)
         self._score = -math.inf

@@ -60,14 +60,22 @@ class Monitor:
         Relative decrease of the watched loss that counts as progress.
     n_iter_no_change : int
         Iterations in a row without progress that end a search.
-    early_stopping : bool
+    early_stopping : bool, default=False
         Whether the validation loss is watched and its best network kept, rather than
         the training objective.
-    validation : Validation or None
-    observers : sequence of Observer
+    validation : Validation, default=None
+    observers : sequence of Observer, default=()
     """
 
-    def __init__(self, *, tol, n_iter_no_change, early_stopping, validation, observers):
+    def __init__(
+        self,
+        tol,
+        n_iter_no_change,
+        *,
+        early_stopping=False,
+        validation=None,
+        observers=(),
+    ):
         self.n_iter = 0
         self.loss_curve = []
         self.validation_loss_curve = []
@@ -86,11 +94,11 @@ class Monitor:
         for observer in self._observers:
             observer.begin_step(name)
 
-    def begin_stage(self, network):
+    def begin_stage(self, grid_size):
         """Start a stage, which no observer has ended yet."""
         self.stage_ended = False
         for observer in self._observers:
-            observer.begin_stage(network.grid_size)
+            observer.begin_stage(grid_size)
 
     def end_stage(self):
         """True when an observer wants no further stage."""
@@ -105,6 +113,11 @@ class Monitor:
         self._validation_objective = None
         if self._validation is not None:
             self._validation_objective = objective.on_rows(*self._validation[:3])
+
+    def record_start(self, objective):
+        """Start watching a solver, and record the value where it starts."""
+        self.begin_search(objective)
+        self(objective.start, objective.value(objective.start))
 
     def forget_best(self):
         """Forget the best network so far, as the objective changes."""

@@ -10,7 +10,7 @@ from skkan.training._stages import train
 from skkan.training._state import FitState
 
 
-def pruned(state, data, plan, threshold, *, generator, monitor):
+def pruned(state, data, plan, threshold, generator, monitor):
     """A state without unneeded edges, trained further on what is left.
 
     Parameters
@@ -73,15 +73,8 @@ def _trained_on(state, left, edges, data, plan, generator, monitor, *, is_final=
     )
     monitor.begin_search(make_objective(left.network, data, plan))
     monitor.forget_best()
-    trained = train(
-        [left.network],
-        data,
-        plan,
-        generator=generator,
-        monitor=monitor,
-        prior=left.prior,
-        prior_is_final=is_final,
-    )
+    start = [left.network], data, plan, generator, monitor, left.prior
+    trained = train(*start, prior_is_final=is_final)
     ends = (*state.stage_ends, *trained.stage_ends)
     return replace(trained, stage_ends=ends), plan
 

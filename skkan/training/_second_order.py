@@ -44,7 +44,7 @@ def burn_in(state, data, plan, max_iter):
         has_settled = before - value < settings.burn_in_tol * abs(value)
         if run.solver_converged or (not moved and has_settled):
             break
-    return replace(run.state(state.prior), max_precision=state.max_precision)
+    return run.state(state.prior)
 
 
 def train_second_order(
@@ -75,24 +75,33 @@ def train_second_order(
         settings = _settings.SECOND_ORDER
         if plan.loss.has_noise and prior.noise < settings.low_noise:
             prior = prior.with_change_of_curvature(settings.third_difference_ratio)
-        trained = _maximise_evidence(
-            run, prior, state.max_precision, plan.tol, max_iter, score_to_reach
-        )
+        trained = _maximise_evidence(run, prior, plan.tol, max_iter, score_to_reach)
         if trained.score >= score_to_reach:
             trained = _to_mode(run, trained, max_iter, settings.mode_tol)
-    return replace(trained, max_precision=state.max_precision)
+    return trained
 
 
-def at_mode(state, data, plan, max_iter, monitor=None, mode_tol=None):
+def at_mode(
+    state, data, plan, max_iter, monitor=None, mode_tol=_settings.SECOND_ORDER.mode_tol
+):
     """The state with its weights at their posterior mode under its own prior.
 
-    The log posterior is then at most `mode_tol` below the mode; None stands for the
-    setting of second-order training.
+    The log posterior is then at most `mode_tol` below the mode.
     """
-    if mode_tol is None:
-        mode_tol = _settings.SECOND_ORDER.mode_tol
     run = _SecondOrderRun(state, data, plan, monitor)
     return _to_mode(run, state, max_iter, mode_tol)
+
+
+def linear_model(network, theta, objective, data, plan):
+    """The LinearisedModel of a network around some weights."""
+    return LinearisedModel(
+        network,
+        theta,
+        objective.gauss_newton_of_loss(theta),
+        data.n_observations,
+        plan.loss.has_noise,
+        plan.loss.least_shared_noise,
+    )
 
 
 def _minimise_objective(run, prior, max_iter):
@@ -108,7 +117,7 @@ def _minimise_objective(run, prior, max_iter):
     return replace(run.state(prior), score=-value, converged=run.solver_converged)
 
 
-def _maximise_evidence(run, prior, max_precision, tol, max_iter, score_to_reach):
+def _maximise_evidence(run, prior, tol, max_iter, score_to_reach):
     """Improve the prior, and let the weights follow.
 
     The linearised model stands in for the mode of the weights.
@@ -122,7 +131,7 @@ def _maximise_evidence(run, prior, max_precision, tol, max_iter, score_to_reach)
     fraction, n_no_change = 1.0, 0
     converged, message = False, "budget spent"
     while run.n_iter < max_iter and not run.stopped:
-        trial = run.linearised().improved(prior, posterior, fraction, max_precision)
+        trial = run.linearised().improved(prior, posterior, fraction, run.max_precision)
         origin = run.theta
         run.solve(trial, settings.steps_per_prior_update, max_iter)
         of_trial = run.linearised().posterior(trial)
@@ -187,8 +196,8 @@ class _SecondOrderRun:
     def __init__(self, state, data, plan, monitor=None):
         self._data, self._plan, self._monitor = data, plan, monitor
         self._objective = make_objective(state.network, data, plan)
-        self._solver_state = None
-        self._n_grid_updates = 0
+        self._solver_state, self._n_grid_updates = None, 0
+        self.max_precision = state.max_precision
         self.theta = self._objective.start
         self.n_iter = 0
         self.solver_converged = False  # in its last call
@@ -210,7 +219,11 @@ class _SecondOrderRun:
 
     def state(self, prior):
         return FitState(
-            self.network, prior, objective=self._objective, n_iter=self.n_iter
+            self.network,
+            prior,
+            self._objective,
+            n_iter=self.n_iter,
+            max_precision=self.max_precision,
         )
 
     def solve(self, prior, n_steps, max_iter):
@@ -257,13 +270,9 @@ class _SecondOrderRun:
 
     def linearised(self):
         """The network as a linear model around its present weights."""
-        return LinearisedModel(
-            self._objective.start_network,
-            self.theta,
-            self._objective.gauss_newton_of_loss(self.theta),
-            self._data.n_observations,
-            self._plan.loss.has_noise,
-            self._plan.loss.least_shared_noise,
+        network = self._objective.start_network
+        return linear_model(
+            network, self.theta, self._objective, self._data, self._plan
         )
 
     def update_hidden_grids(self):

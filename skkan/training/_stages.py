@@ -17,7 +17,7 @@ from skkan.training._state import FitState
 
 
 def train(
-    networks, data, plan, *, generator, monitor, prior=None, prior_is_final=False
+    networks, data, plan, generator, monitor, prior=None, *, prior_is_final=False
 ):
     """Fit a network.
 
@@ -52,7 +52,7 @@ def train(
             if grid_size != network.grid_size:
                 network = data.with_means_in(network.refined(grid_size))
                 state = replace(state, network=network)
-            monitor.begin_stage(network)
+            monitor.begin_stage(grid_size)
             if not plan.solver.second_order:
                 state = train_first_order(state, data, plan, monitor, generator)
             elif prior_is_final:
@@ -81,16 +81,14 @@ def train(
     )
 
 
-def train_adapting(networks, data, plan, *, generator, monitor, prior=None):
+def train_adapting(networks, data, plan, generator, monitor, prior=None):
     """Fit a network under a loss that may depend on the noise.
 
     The residuals of a training estimate the noise. Training then continues under the
     loss of that noise. Arguments and result are those of `train`.
     """
     n_before = monitor.n_iter
-    state = train(
-        networks, data, plan, generator=generator, monitor=monitor, prior=prior
-    )
+    state = train(networks, data, plan, generator, monitor, prior)
     *first_ends, _ = state.stage_ends
     start, max_iter = first_ends[-1] if first_ends else 0, plan.max_iter
     for _ in range(_settings.SCHEDULE.max_loss_updates):
@@ -101,18 +99,9 @@ def train_adapting(networks, data, plan, *, generator, monitor, prior=None):
         plan = replace(
             plan, loss=loss, grid_sizes=(state.network.grid_size,), max_iter=budget
         )
-        objective = make_objective(state.network, data, plan)
         monitor.forget_best()
-        monitor.begin_search(objective)
-        monitor(objective.start, objective.value(objective.start))
-        state = train(
-            [state.network],
-            data,
-            plan,
-            generator=generator,
-            monitor=monitor,
-            prior=state.prior,
-        )
+        monitor.record_start(make_objective(state.network, data, plan))
+        state = train([state.network], data, plan, generator, monitor, state.prior)
     last_ends = state.stage_ends[-1:]
     n_iter = monitor.n_iter - n_before
     return replace(state, n_iter=n_iter, stage_ends=(*first_ends, *last_ends))
@@ -133,9 +122,7 @@ def trained_already(state, data, plan, monitor):
 
     The loss curve holds its objective alone.
     """
-    objective = make_objective(state.network, data, plan)
-    monitor.begin_stage(state.network)
-    monitor.begin_search(objective)
-    monitor(objective.start, objective.value(objective.start))
+    monitor.begin_stage(state.network.grid_size)
+    monitor.record_start(make_objective(state.network, data, plan))
     monitor.end_stage()
     return replace(state, stage_ends=(len(monitor.loss_curve),), loss=plan.loss)

@@ -56,7 +56,7 @@ def make_monitor(*, tol=0.0, patience=3, early_stopping=False, validate=False, t
         validation=validation,
         observers=to,
     )
-    monitor.begin_stage(FakeNetwork(0.0))
+    monitor.begin_stage(7)
     monitor.begin_search(FakeObjective())
     return monitor
 
@@ -177,7 +177,7 @@ def test_every_observer_is_told_even_if_the_first_has_enough():
     assert len(second.reports) == 2
     assert monitor.end_stage()
     assert second.ended == [2]
-    monitor.begin_stage(FakeNetwork(0.0))
+    monitor.begin_stage(7)
     assert not monitor.stage_ended
     assert second.begun == [7, 7]
 
