@@ -25,9 +25,9 @@ ROOMS = [
     "objective",
     "solvers",
     "inference",
+    "fitted",
     "training",
     "selection",
-    "fitted",
     "estimators",
     "inspection",
     "symbolic",
@@ -35,7 +35,7 @@ ROOMS = [
     "",  # skkan itself
 ]
 # They check the user's tables, or are estimators or readers of them.
-KNOW_SCIKIT_LEARN = {"data", "estimators", "inspection", "symbolic", "export"}
+KNOW_SCIKIT_LEARN = {"data", "fitted", "estimators", "inspection", "symbolic", "export"}
 MOST_MODULES = 15  # of a room, so that a list of its files can be taken in
 OPTIONAL = {
     "dask",

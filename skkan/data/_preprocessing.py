@@ -1,7 +1,7 @@
-"""The way from the user's rows to tensors of the core, and back.
+"""Scaling of X and y, from the user's units to the core and back.
 
-A `Frame` is what a prediction needs besides the network. It is the one place where
-units, class codes and the raw output to start from are kept together.
+A `Preprocessing` is what a prediction needs besides the network. It is the one place
+where the units and the constant to which the network adds are kept together.
 """
 
 from dataclasses import dataclass
@@ -17,45 +17,34 @@ from skkan.data._scaling import AffineScaling
 
 @dataclass(frozen=True, eq=False)
 class Preprocessing:
-    """Scaling of inputs and target, baseline, and how the target is coded."""
+    """Scaling of the features and the target, and the raw output of a constant model.
 
-    x_scaling: AffineScaling
-    y_scaling: AffineScaling
-    baseline: np.ndarray  # (n_outputs,) raw output to which the network adds
-    coding: dict  # fitted attributes such as classes_
+    Attributes
+    ----------
+    input_scaling : AffineScaling
+        Of the features; a category keeps its codes.
+    target_scaling : AffineScaling
+        Of the encoded target.
+    baseline : ndarray of shape (n_outputs,)
+        Raw output to which the network adds.
+    """
 
-    @property
-    def attributes(self):
-        """The frame as fitted attributes of an estimator."""
-        return {
-            "_x_centre": self.x_scaling.centre,
-            "_x_scale": self.x_scaling.scale,
-            "_y_centre": self.y_scaling.centre,
-            "_y_scale": self.y_scaling.scale,
-            "_baseline": self.baseline,
-            **self.coding,
-        }
+    input_scaling: AffineScaling
+    target_scaling: AffineScaling
+    baseline: np.ndarray
 
-    @classmethod
-    def of(cls, estimator, coding):
-        """The frame that a fitted estimator holds."""
-        return cls(
-            AffineScaling(estimator._x_centre, estimator._x_scale),
-            AffineScaling(estimator._y_centre, estimator._y_scale),
-            estimator._baseline,
-            coding,
-        )
+    def dataset(self, rows, device):
+        """Rows (X, encoded target, sample weight) in scaled units, on a device.
 
-    def tensors(self, rows, device):
-        """Rows (X, encoded target, sample weight) as Dataset on a device.
-
-        Chunks become DaskDataset, on their cluster.
+        Returns
+        -------
+        Dataset, or DaskDataset where X is in chunks
         """
         X, target, weight = rows
         if isinstance(X, Chunks):
             return DaskDataset(
-                X.transformed(self.x_scaling.transform),
-                torch.from_numpy(self.y_scaling.transform(target)),
+                X.transformed(self.input_scaling.transform),
+                torch.from_numpy(self.target_scaling.transform(target)),
                 torch.from_numpy(weight),
                 torch.from_numpy(self.baseline),
             )
@@ -63,8 +52,8 @@ class Preprocessing:
             *(
                 torch.tensor(part, device=device)
                 for part in (
-                    self.x_scaling.transform(X),
-                    self.y_scaling.transform(target),
+                    self.input_scaling.transform(X),
+                    self.target_scaling.transform(target),
                     weight,
                     self.baseline,
                 )

@@ -1,17 +1,18 @@
 """What the two estimators share: the shell between scikit-learn and the core.
 
-It takes the parameters, runs the training and stores the outcome as numpy arrays. Only
-this room knows scikit-learn's estimator conventions.
+It takes the parameters, runs the training and stores the outcome. What it computes
+itself belongs to another room.
 """
 
-import warnings
-from dataclasses import replace
+from abc import ABCMeta, abstractmethod
 from numbers import Integral, Real
+from types import SimpleNamespace
 
 import torch
-from sklearn.base import _fit_context
+from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
 from skkan.basis._base_functions import BASE_ACTIVATIONS
 from skkan.basis._bspline import EXTRAPOLATIONS
@@ -23,36 +24,70 @@ from skkan.estimators._callbacks import (
     with_callbacks,
 )
 from skkan.estimators._error_context import divergence_explained, fit_context
+from skkan.estimators._fit_problem import make_fit_problem
 from skkan.estimators._fitted_attributes import (
-    OF_POSTERIOR,
-    at_mean,
-    curves,
-    description,
-    relearnt,
-    report,
-    uncertainty,
-    validation,
+    fitted_model,
+    store_course,
+    store_model,
+    store_posterior,
+    store_validation,
 )
-from skkan.estimators._parameter_checks import checked_pruning
+from skkan.estimators._parameter_checks import checked_device, checked_layer_sizes
 from skkan.estimators._progress_line import ProgressLine
-from skkan.estimators._start import StartingKAN
+from skkan.estimators._row_validation import validated_features, validated_rows
+from skkan.fitted._fitted_model import Continuation, FittedModel
+from skkan.numerics._user_warnings import warn_user
 from skkan.objective._objective import make_objective
 from skkan.penalties._base import Penalty
-from skkan.selection._settings import PATH
+from skkan.selection._fit_strategies import choose_strategy
 from skkan.selection._solver_choice import SOLVERS
 from skkan.selection._structure_search import LEFT_OUT
 from skkan.solvers import Adam, Solver
+from skkan.training._final_posterior import with_posterior
 from skkan.training._monitor_and_early_stopping import Monitor, Validation
-from skkan.training._pruning import pruned
 from skkan.training._second_order import NO_EVIDENCE
-from skkan.training._stages import train_adapting, trained_already
-from skkan.training._state import FitState
 
-WARNING_LEVEL = 6  # the caller of fit, above scikit-learn's two decorators
 LIGHT = 0.1  # mean weight of the rows below which their number is in doubt
 
 
-class BaseKAN(CallbackSupportMixin, StartingKAN):
+class _Former:
+    _network_arrays = property(lambda self: self.fitted_model_.network_arrays)
+    _activity = property(
+        lambda self: [s.to_arrays() for s in self.fitted_model_.layer_statistics]
+    )
+    _baseline = property(lambda self: self.fitted_model_.preprocessing.baseline)
+    _x_centre = property(
+        lambda self: self.fitted_model_.preprocessing.input_scaling.centre
+    )
+    _x_scale = property(
+        lambda self: self.fitted_model_.preprocessing.input_scaling.scale
+    )
+    _y_centre = property(
+        lambda self: self.fitted_model_.preprocessing.target_scaling.centre
+    )
+    _y_scale = property(
+        lambda self: self.fitted_model_.preprocessing.target_scaling.scale
+    )
+    _raw_scaling = property(lambda self: self.fitted_model_.output_scaling)
+    _has_log_link = property(lambda self: self.fitted_model_.target.has_log_link)
+    _multilabel = property(lambda self: self.fitted_model_.target.is_multilabel)
+    _y_is_vector = property(lambda self: self.fitted_model_.target.is_vector)
+    _fitted_loss = property(lambda self: self.fitted_model_.target.loss_name)
+    _loss_parameters = property(lambda self: self.fitted_model_.target.loss_parameters)
+    _noise = property(lambda self: self.fitted_model_.posterior.noise)
+    _shared_noise = property(lambda self: self.fitted_model_.posterior.shared_noise)
+
+    @property
+    def _posterior_factor(self):
+        if not self.fitted_model_.has_laplace_posterior:
+            raise AttributeError("no posterior")
+        return self.fitted_model_.posterior.factor
+
+    def _network_on_cpu(self):
+        return self.fitted_model_.network_with_missing()
+
+
+class BaseKAN(CallbackSupportMixin, _Former, BaseEstimator, metaclass=ABCMeta):
     """Base class of the estimators; not to be instantiated."""
 
     _parameter_constraints: dict = {
@@ -146,6 +181,30 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
         self.verbose = verbose
         self.device = device
 
+    # What regression and classification do differently.
+
+    @abstractmethod
+    def _checked_target(self, y):
+        """y as an array of the right kind; raises if it is of another."""
+
+    @abstractmethod
+    def _make_target(self, y, previous, *, classes=None, streaming=False):
+        """Target of a checked y.
+
+        Parameters
+        ----------
+        y : ndarray
+        previous : Target or None
+            That of a fit to continue; raises if the two disagree.
+        classes : array-like, default=None
+            All classes that a stream may hold.
+        streaming : bool, default=False
+        """
+
+    def _row_weigher(self, target, rows):
+        """Function that multiplies the weights of rows by those of their classes."""
+        return lambda rows: rows
+
     # Fitting.
 
     @with_callbacks
@@ -209,180 +268,140 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def _prune_fit(self, X, y, sample_weight):
-        """Prune the earlier fit as it is, and train what is left on from there."""
+        """Prune the previous fit as it is, and train what is left from there."""
         with fit_context(self):
             self._fit(X, y, sample_weight, only_prune=True)
 
     def _fit(self, X, y, sample_weight, X_val=None, y_val=None, *, only_prune=False):
         given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
         checked_pair(X_val, y_val)
-        earlier = self._earlier_fit() if self.warm_start or only_prune else None
-        rows = self._check_rows(
+        previous = self._previous_fit() if self.warm_start or only_prune else None
+        rows = validated_rows(
+            self,
             X,
             y,
             sample_weight,
-            reset=earlier is None,
-            goes_on=earlier is not None and not only_prune,
+            reset=previous is None,
+            same_columns=previous is not None and not only_prune,
         )
-        held_out = None
+        validation_rows = None
         if X_val is not None:
             with naming_arguments("X_val and y_val"):
                 X_val = in_memory(X_val)
-                held_out = self._check_rows(X_val, y_val, None, reset=False)
-        start = self._start(rows, earlier, held_out=held_out)
-        del rows  # which are in the start, scaled
-        self._forget_posterior()
-        prunes = self.prune_threshold is not None
-        if prunes:
-            checked_pruning(self.prune_threshold, start.plan)
-        n_stages = len(start.plan.grid_sizes) + prunes
-        adapts = start.plan.loss.is_adaptive
-
-        def attributes(network):
-            return {"_network_arrays": network.to_arrays(), **start.frame.attributes}
-
-        def described(network):  # what a prediction inside of a fit needs
-            return {**attributes(network), **description(network, start.data)}
-
-        callbacks, progress = [], []
-        if not only_prune:
-            callbacks = CallbackObserver.create(
-                self,
-                given,
-                described,
-                None if prunes or adapts else n_stages,
-                self.max_iter,
-            )
+                validation_rows = validated_rows(self, X_val, y_val, None, reset=False)
+        target = self._make_target(rows[1], previous and previous.target)
+        problem = make_fit_problem(
+            self, rows, target, previous, validation_rows=validation_rows
+        )
+        del rows  # the problem holds them, scaled
+        strategy = choose_strategy(problem)
+        callbacks = [] if only_prune else self._callbacks(given, problem, strategy)
+        progress = []
         if self.verbose:
-            progress.append(ProgressLine(n_stages, self.max_iter))
-        monitor = self._monitor(start, [*callbacks, *progress])
+            progress = [ProgressLine(strategy.n_stages, self.max_iter)]
+        monitor = self._monitor(problem, [*callbacks, *progress])
         try:
             with divergence_explained(self):
-                result, plan = self._train(start, monitor, only_prune=only_prune)
+                train = strategy.prune if only_prune else strategy.fit
+                result, plan = train(monitor)
+                result = with_posterior(
+                    result,
+                    problem.data,
+                    plan,
+                    monitor,
+                    keep_weights=self.early_stopping,
+                )
         finally:
             for line in progress:
                 line.close()
-        start = replace(start, plan=plan)
-        result = self._settled(result, start, monitor)
-        fitted = {
-            **attributes(result.network),
-            **report(result, start.data, monitor),
-            **result.uncertainty,
-            "_layer_sizes": self._asked_layer_sizes(earlier),
-            "_grid_eps": plan.grid_eps,
-            "_solver_state": None,
-        }
         for observer in callbacks:
             observer.end_fit(result.network)
-        self._replace_fit(fitted)
-        self._warn(result)
-        if start.plan.learns_alpha:
-            self._warn_of_light_rows(start.data)
-
-    def _train(self, start, monitor, *, only_prune):
-        """The result of a training, pruned where that is asked for, and its plan."""
-        if start.search is not None:
-            return self._train_found(start, monitor)
-        plan = start.plan
-        result = FitState(
-            start.networks[0], start.prior, converged=True, loss=plan.loss
+        model = fitted_model(
+            self,
+            result.network,
+            problem,
+            continuation=self._continuation(plan, previous),
+            posterior=result.posterior,
         )
-        if not only_prune:
-            result = train_adapting(
-                start.networks, start.data, plan, start.generator, monitor, start.prior
-            )
-            plan = replace(plan, loss=result.loss)
-        prunes = self.prune_threshold is not None
-        if prunes and not (only_prune or result.interrupted or plan.loss.has_noise):
-            # What is pruned is what a fit would leave.
-            result = self._settled(result, replace(start, plan=plan), monitor)
-        if prunes and not result.interrupted:
-            threshold = self.prune_threshold
-            result, plan = pruned(
-                result, start.data, plan, threshold, start.generator, monitor
-            )
-        if plan.penalty_from_validation:
-            few_steps = self.max_iter >= PATH.max_iter  # are intended
-            result = replace(result, validation_noise=start.noise, converged=few_steps)
-        return result, plan
-
-    def _train_found(self, start, monitor):
-        """The same of a network whose structure the data choose."""
-        found, plan = start.search(
-            start.data, start.plan, start.generator, monitor.begin_step
-        )
-        monitor.n_iter += found.n_iter
-        by_validation = plan.penalty_from_validation
-        if by_validation and not self.early_stopping:
-            result = trained_already(found, start.data, plan, monitor)
-        else:
-            networks = [found.network]
-            result = train_adapting(
-                networks, start.data, plan, start.generator, monitor, found.prior
-            )
-        if by_validation:
-            few_steps = self.max_iter >= PATH.max_iter  # are intended
-            result = replace(
-                result,
-                validation_noise=found.validation_noise,
-                converged=found.converged and few_steps,
-                message=found.message,
-            )
-        return result, replace(plan, loss=result.loss)
+        store_model(self, model, result.network)
+        ends = [*result.stage_ends]
+        store_course(self, monitor.loss_curve, ends, monitor.n_iter)
+        store_validation(self, monitor)
+        store_posterior(self, plan.loss)
+        self._warn(result, plan)
+        if strategy.plan.learns_alpha:
+            self._warn_of_light_rows(problem.data)
 
     def _partial_fit(self, X, y, sample_weight, classes=None):
         """One pass over a batch; the first batch fixes scaling and grids."""
-        earlier = self._earlier_fit()
-        rows = self._check_rows(
+        previous = self._previous_fit()
+        rows = validated_rows(
+            self,
             in_memory(X),
             y,
             sample_weight,
-            reset=earlier is None,
-            fewest=1 if earlier else 2,
+            reset=previous is None,
+            min_samples=1 if previous else 2,
         )
-        start = self._start(rows, earlier, classes=classes, streaming=True)
-        objective = make_objective(start.networks[0], start.data, start.plan)
+        target = self._make_target(
+            rows[1], previous and previous.target, classes=classes, streaming=True
+        )
+        problem = make_fit_problem(self, rows, target, previous, streaming=True)
+        strategy = choose_strategy(problem)
+        objective = make_objective(strategy.networks[0], problem.data, strategy.plan)
         curve = [*getattr(self, "loss_curve_", [])]
+        state = previous and previous.continuation.solver_state
         with divergence_explained(self):
-            outcome = start.plan.solver.minimize(
+            outcome = strategy.plan.solver.minimize(
                 objective,
                 objective.start,
                 max_iter=1,
                 monitor=lambda theta, value: curve.append(value),
-                generator=start.generator,
-                state=getattr(self, "_solver_state", None),
+                generator=problem.generator,
+                state=state,
             )
         network = objective.network_at(outcome.theta)
         ends = [*getattr(self, "stage_ends_", []), len(curve)]
-        if getattr(self, "_solver_state", None) is not None:
+        if state is not None:
             del ends[-2]  # all batches of a stream make one stage
-        fitted = {
-            "_network_arrays": network.to_arrays(),
-            "_layer_sizes": self._asked_layer_sizes(earlier),
-            "_grid_eps": start.plan.grid_eps,
-            "_solver_state": outcome.state,
-            **start.frame.attributes,
-            **description(network, start.data),
-            **curves(curve, ends, getattr(self, "n_iter_", 0) + 1),
-            **validation(),
-        }
-        self._replace_fit(fitted)
+        continuation = self._continuation(strategy.plan, previous, outcome.state)
+        model = fitted_model(self, network, problem, continuation=continuation)
+        store_model(self, model, network)
+        store_course(self, curve, ends, getattr(self, "n_iter_", 0) + 1)
+        store_validation(self)
+        store_posterior(self, strategy.plan.loss)
 
-    def _replace_fit(self, fitted):
-        self._forget_posterior()
-        vars(self).update(fitted)
+    def _previous_fit(self):
+        return getattr(self, "fitted_model_", None)
 
-    def _forget_posterior(self):
-        """Drop what an earlier fit knew, which neither callbacks nor this fit have."""
-        for name in OF_POSTERIOR:
-            vars(self).pop(name, None)
+    def _continuation(self, plan, previous, solver_state=None):
+        """What a later fit needs; the sizes are those before any pruning."""
+        sizes = checked_layer_sizes(self.hidden_layer_sizes)
+        if previous is not None:
+            sizes = previous.continuation.hidden_layer_sizes
+        return Continuation(sizes, plan.grid_eps, solver_state)
 
-    def _monitor(self, start, observers):
+    def _callbacks(self, given, problem, strategy):
+        """Observers of scikit-learn's callbacks, a list."""
+
+        def attributes(network):  # what a prediction inside of a fit needs
+            described = SimpleNamespace()
+            continuation = self._continuation(strategy.plan, problem.previous)
+            model = fitted_model(self, network, problem, continuation=continuation)
+            store_model(described, model, network)
+            return vars(described)
+
+        is_known = self.prune_threshold is None and not problem.loss.is_adaptive
+        n_stages = strategy.n_stages if is_known else None
+        return CallbackObserver.create(self, given, attributes, n_stages, self.max_iter)
+
+    def _monitor(self, problem, observers):
         validation = None
-        if start.held_out is not None:
-            rows = start.held_out
-            score = self._scorer(start.frame.coding)
-            validation = Validation(rows.X, rows.target, rows.sample_weight, score)
+        if problem.validation is not None:
+            rows = problem.validation
+            validation = Validation(
+                rows.X, rows.target, rows.sample_weight, problem.target.score
+            )
         return Monitor(
             tol=self.tol,
             n_iter_no_change=self.n_iter_no_change,
@@ -391,90 +410,56 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
             observers=observers,
         )
 
-    def _settled(self, result, start, monitor):
-        """The result at the mean of its posterior, with the attributes of that.
+    def _warn(self, result, plan):
+        for message in self._reasons_to_warn(result, plan):
+            warn_user(f"{type(self).__name__} {message}", ConvergenceWarning)
 
-        With early stopping it stays where it validates best, and after an interruption
-        where it is.
-        """
-        if result.uncertainty is not None:
-            return result
-        settled, stays = result, self.early_stopping
-        try:
-            if not stays:
-                settled = relearnt(result, start.data, start.plan, monitor)
-            uncertain = self._uncertainty(settled, start)
-            if not stays:
-                settled = at_mean(settled, start.data, start.plan, uncertain, monitor)
-        except KeyboardInterrupt:
-            settled = replace(result, interrupted=True)
-            uncertain = self._uncertainty(settled, start)
-        return replace(settled, uncertainty=uncertain)
-
-    def _uncertainty(self, result, start):
-        attributes = uncertainty(result, start.data, start.plan, start.frame)
-        if attributes is None:
-            warnings.warn(
-                f"{type(self).__name__} has no posterior, since the normal matrix is "
-                "not positive definite within rounding: alpha_ and the like are not "
-                "set. Raise alpha, or choose a smaller grid_size.",
-                ConvergenceWarning,
-                stacklevel=WARNING_LEVEL,
+    def _reasons_to_warn(self, result, plan):
+        needs_posterior = plan.penalty_from_validation or plan.solver.second_order
+        if result.posterior is None and needs_posterior:
+            yield (
+                "has no posterior, since the normal matrix is not positive definite "
+                "within rounding: alpha_ and the like are not set. Raise alpha, or "
+                "choose a smaller grid_size."
             )
-        return attributes or {}
-
-    def _warn(self, result):
         if result.interrupted:
-            warnings.warn(
-                f"{type(self).__name__} was interrupted after {self.n_iter_} "
-                "iterations; it keeps the best model so far.",
-                ConvergenceWarning,
-                stacklevel=WARNING_LEVEL,
+            yield (
+                f"was interrupted after {self.n_iter_} iterations; it keeps the best "
+                "model so far."
             )
             return
         if result.network.n_edges == 0:
-            warnings.warn(
-                f"{type(self).__name__} has removed all edges: it predicts a constant, "
-                "the same for all rows. If the features are informative, lower "
-                f"prune_threshold, got {self.prune_threshold!r}, and fit with "
-                "warm_start=False.",
-                ConvergenceWarning,
-                stacklevel=WARNING_LEVEL,
+            yield (
+                "has removed all edges: it predicts a constant, the same for all rows. "
+                "If the features are informative, lower prune_threshold, got "
+                f"{self.prune_threshold!r}, and fit with warm_start=False."
             )
         if result.message == NO_EVIDENCE:
-            warnings.warn(
-                f"{type(self).__name__} stopped after {self.n_iter_} iterations, since "
-                "rounding hides the evidence. Clip far outliers, set "
-                "extrapolation='constant', or set alpha to a float.",
-                ConvergenceWarning,
-                stacklevel=WARNING_LEVEL,
+            yield (
+                f"stopped after {self.n_iter_} iterations, since rounding hides the "
+                "evidence. Clip far outliers, set extrapolation='constant', or set "
+                "alpha to a float."
             )
         elif result.message.endswith(LEFT_OUT):
-            warnings.warn(
-                f"In the structure search of {type(self).__name__} {result.message}. "
-                "Scale or clip extreme values of X and y.",
-                ConvergenceWarning,
-                stacklevel=WARNING_LEVEL,
+            yield (
+                f"has searched for a structure, and {result.message}. Scale or clip "
+                "extreme values of X and y."
             )
         elif not (result.converged or self.early_stopping):
-            warnings.warn(
-                f"{type(self).__name__} stopped at max_iter={self.max_iter} while the "
-                "loss was still falling. Raise max_iter or tol, or set "
-                "early_stopping=True.",
-                ConvergenceWarning,
-                stacklevel=WARNING_LEVEL,
+            yield (
+                f"stopped at max_iter={self.max_iter} while the loss was still "
+                "falling. Raise max_iter or tol, or set early_stopping=True."
             )
 
     def _warn_of_light_rows(self, data):
         weight, n_rows = data.n_observations, data.n_rows
         if weight < LIGHT * n_rows:
-            warnings.warn(
+            warn_user(
                 f"sample_weight sums to {weight:.3g} for {n_rows} rows. Weights count "
                 "as repetitions in what is learnt of noise and penalties, so that "
                 "there are hardly any data: scale them to sum to the number of rows, "
                 "or set alpha to a float.",
                 UserWarning,
-                stacklevel=WARNING_LEVEL,
             )
 
     def _can_stream(self):
@@ -490,3 +475,70 @@ class BaseKAN(CallbackSupportMixin, StartingKAN):
                 f"solver={self.solver!r}: set solver='adam'."
             )
         return True
+
+    # Reading a fit.
+
+    @property
+    def network_(self):
+        """The fitted network as a torch module, in scaled units, built on access.
+
+        It maps (X - centre) / scale to what is added to the baseline. Changing it does
+        not change the estimator.
+        """
+        check_is_fitted(self)
+        return self.fitted_model_.network(self._device_for_reading())
+
+    def _device_for_reading(self):
+        try:
+            return checked_device(self.device)
+        except ValueError:  # fitted on a GPU, used where there is none
+            return torch.device("cpu")
+
+    def _raw(self, X):
+        """Raw output of rows, ndarray of shape (n_samples, n_outputs)."""
+        X = self._validated(X)
+        return self.fitted_model_.raw_output(X)
+
+    def _validated(self, X):
+        """X as float64; dense with codes for categories, or perhaps of sparse rows."""
+        check_is_fitted(self)
+        return validated_features(self, X)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def __getstate__(self):
+        # Plain values only, so that files do not name classes of this package.
+        state = dict(super().__getstate__())
+        if "fitted_model_" in state:
+            state["fitted_model_"] = self.fitted_model_.to_dict()
+        return state
+
+    def __setstate__(self, state):
+        state = dict(state)
+        if "fitted_model_" in state:
+            state["fitted_model_"] = FittedModel.from_dict(state["fitted_model_"])
+        super().__setstate__(state)
+
+
+def fitted_model_of(estimator):
+    """The FittedModel of an estimator of this package.
+
+    Raises
+    ------
+    TypeError
+        If it is none.
+    sklearn.exceptions.NotFittedError
+        If it is not fitted.
+    """
+    if not isinstance(estimator, BaseKAN):
+        raise TypeError(
+            "Expected a fitted KANRegressor or KANClassifier, got "
+            f"{type(estimator).__name__}: of a Pipeline or a search pass the last step "
+            "or best_estimator_."
+        )
+    check_is_fitted(estimator)
+    return estimator.fitted_model_

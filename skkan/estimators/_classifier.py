@@ -1,22 +1,14 @@
 """KANClassifier."""
 
 import numpy as np
-import torch
 from sklearn.base import ClassifierMixin, _fit_context
-from sklearn.metrics import accuracy_score
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets
-from torch.nn import functional
 
 from skkan.data._dask_tables import over_chunks
-from skkan.data._merged_rows import without_zero_weights
-from skkan.data._scaling import AffineScaling
 from skkan.estimators._base import BaseKAN
 from skkan.estimators._error_context import fit_context
-from skkan.estimators._target_checks import checked_labels
-from skkan.losses._classification import BinaryLogLoss, MultinomialLogLoss
+from skkan.fitted._target import ClassTarget, IndicatorTarget, LabelTarget
 
 
 class KANClassifier(ClassifierMixin, BaseKAN):
@@ -257,8 +249,6 @@ class KANClassifier(ClassifierMixin, BaseKAN):
 
     __module__ = "skkan"
 
-    _coding_names = ("classes_", "_multilabel")
-
     _parameter_constraints: dict = {
         **BaseKAN._parameter_constraints,
         "loss": [StrOptions({"log_loss"})],
@@ -344,7 +334,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
             otherwise one column per class or label.
         """
         raw = self._moderated(X)
-        return raw[:, 0] if raw.shape[1] == 1 and not self._multilabel else raw
+        return self.fitted_model_.target.shaped(raw)
 
     @over_chunks
     def predict(self, X):
@@ -358,10 +348,8 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         -------
         ndarray of shape (n_samples,), or (n_samples, n_labels) of 0 and 1
         """
-        raw = self._raw(self._validated(X))
-        if self._multilabel:
-            return (raw > 0).astype(int)
-        return self.classes_[_most_probable(raw)]
+        raw = self._raw(X)
+        return self.fitted_model_.target.decode(raw)
 
     @over_chunks
     def predict_proba(self, X):
@@ -389,10 +377,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         D. MacKay, The Evidence Framework Applied to Classification Networks, 1992.
         """
         raw = self._moderated(X)
-        share = self._make_loss(vars(self)).inverse_link(torch.from_numpy(raw)).numpy()
-        if share.shape[1] == 1 and not self._multilabel:
-            return np.hstack([1 - share, share])
-        return share
+        return self.fitted_model_.target.probabilities(raw)
 
     @over_chunks
     def predict_log_proba(self, X):
@@ -406,24 +391,13 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         -------
         ndarray of shape (n_samples, n_classes)
         """
-        raw = torch.from_numpy(self._moderated(X))
-        if self._multilabel:
-            return functional.logsigmoid(raw).numpy()
-        if raw.shape[1] == 1:
-            raw = torch.cat([torch.zeros_like(raw), raw], dim=1)
-        return torch.log_softmax(raw, dim=1).numpy()
+        raw = self._moderated(X)
+        return self.fitted_model_.target.log_probabilities(raw)
 
     def _moderated(self, X):
         """Raw output, drawn towards indecision where the posterior is wide."""
-        X = self._validated(X)
-        raw = self._raw(X)
-        if not hasattr(self, "_posterior_factor"):
-            return raw
-        loss = self._make_loss(vars(self))
-        for rows, deviations in self._deviations(X):
-            logits, deviations = map(torch.from_numpy, (raw[rows], deviations))
-            raw[rows] = loss.moderated(logits, deviations).numpy()
-        return raw
+        X, model = self._validated(X), self.fitted_model_
+        return model.moderated_output(X, self._device_for_reading())
 
     @available_if(BaseKAN._can_stream)
     @_fit_context(prefer_skip_nested_validation=True)
@@ -462,135 +436,33 @@ class KANClassifier(ClassifierMixin, BaseKAN):
             self._partial_fit(X, y, sample_weight, classes)
         return self
 
-    def _check_target(self, y):
-        y = checked_labels(y)
-        check_classification_targets(y)
-        return y
+    def _checked_target(self, y):
+        return IndicatorTarget.checked(y)
 
-    def _code_target(self, y, earlier, *, classes, streaming):
+    def _make_target(self, y, previous, *, classes=None, streaming=False):
         if streaming and classes is None:
-            if earlier is not None:
-                return earlier.coding
+            if previous is not None:
+                return previous
             if y.ndim == 1:
                 raise ValueError(
                     "classes must be passed on the first call to partial_fit: later "
                     "batches may hold classes that this one lacks."
                 )
         if y.ndim == 2:
-            coding = {"classes_": np.arange(y.shape[1]), "_multilabel": True}
+            target = LabelTarget(y.shape[1])
         else:
-            classes = np.unique(y if classes is None else classes)
-            coding = {"classes_": classes, "_multilabel": False}
-        if y.ndim == 1 and len(classes) < 2:
+            target = ClassTarget(np.unique(y if classes is None else classes))
+        if y.ndim == 1 and len(target.classes) < 2:
             raise ValueError(
                 f"{type(self).__name__} needs at least 2 classes in y, got 1 class: "
-                f"{classes.tolist()}. Check how y was made, or leave this fit out."
+                f"{target.classes.tolist()}. Check how y was made, or leave this fit "
+                "out."
             )
-        if earlier is not None:
-            self._check_continued(coding, earlier.coding)
-        return coding
+        if previous is not None:
+            target.check_continues(previous)
+        return target
 
-    def _check_continued(self, coding, fitted):
-        same = coding["_multilabel"] == fitted["_multilabel"]
-        if not (same and np.array_equal(coding["classes_"], fitted["classes_"])):
-            raise ValueError(
-                "A fit can only be continued while classes_ stays the same, got "
-                f"{_kind(coding)} after {_kind(fitted)}: start afresh by fit with "
-                "warm_start=False."
-            )
-
-    def _encode(self, y, coding):
-        if (y.ndim == 2) != coding["_multilabel"]:
-            raise ValueError(
-                "y and y_val must be of one kind, and a fit is continued with the kind "
-                f"that it began with: expected {_kind(coding)}, got shape {y.shape}."
-            )
-        if coding["_multilabel"]:
-            return y.astype(np.float64)
-        classes = coding["classes_"]
-        unknown = np.setdiff1d(y, classes)
-        if len(unknown):
-            raise ValueError(
-                f"y holds classes that the fit does not know: {unknown}; known are "
-                f"{classes}. Leave these rows out, or fit with all classes."
-            )
-        indicator = (y[:, None] == classes).astype(np.float64)
-        return indicator[:, 1:] if len(classes) == 2 else indicator
-
-    def _class_weigher(self, rows, coding):
+    def _row_weigher(self, target, rows):
         if self.class_weight is None:
-            return super()._class_weigher(rows, coding)
-        if coding["_multilabel"]:
-            raise ValueError(
-                "class_weight is not defined for an indicator matrix of labels, got "
-                f"{self.class_weight!r}: pass sample_weight instead."
-            )
-        classes, (_, target, weight) = coding["classes_"], rows
-        by_class = compute_class_weight(
-            self.class_weight,
-            classes=classes,
-            y=classes[_most_probable(target - 0.5)],
-            sample_weight=weight,
-        )
-        if not (np.isfinite(by_class).all() and (by_class >= 0).all()):
-            raise ValueError(
-                "class_weight must hold finite numbers of at least 0, got "
-                f"{self.class_weight!r}."
-            )
-        if np.count_nonzero(by_class) < 2:
-            raise ValueError(
-                "class_weight must leave at least 2 classes a weight, got "
-                f"{self.class_weight!r}."
-            )
-
-        def weigh(rows):
-            X, target, weight = rows
-            with np.errstate(over="ignore"):
-                weight = weight * by_class[_most_probable(target - 0.5)]
-                total = weight.sum()
-            if not 0 < total < np.inf:
-                raise ValueError(
-                    f"class_weight must leave these {len(X)} rows a finite, positive "
-                    f"weight, got {self.class_weight!r}, which makes it {total}."
-                )
-            return without_zero_weights((X, target, weight))
-
-        return weigh
-
-    def _make_loss(self, coding):
-        if coding["_multilabel"] or len(coding["classes_"]) == 2:
-            return BinaryLogLoss()
-        return MultinomialLogLoss()
-
-    def _scale_target(self, target, sample_weight):
-        n_outputs = target.shape[1]
-        return AffineScaling(np.zeros(n_outputs), np.ones(n_outputs))
-
-    def _strata(self, target, coding):
-        return None if coding["_multilabel"] else _most_probable(target - 0.5)
-
-    def _scorer(self, coding):
-        def decide(raw):
-            return raw > 0 if coding["_multilabel"] else _most_probable(raw)
-
-        def accuracy(raw, target, sample_weight):
-            return accuracy_score(
-                decide(target.cpu().numpy() - 0.5),
-                decide(raw.cpu().numpy()),
-                sample_weight=sample_weight.cpu().numpy(),
-            )
-
-        return accuracy
-
-
-def _kind(coding):
-    """The kind of a target in words."""
-    n_labels = len(coding["classes_"])
-    if coding["_multilabel"]:
-        return f"a matrix of {n_labels} labels"
-    return f"one of the classes {coding['classes_'].tolist()} a row"
-
-
-def _most_probable(raw):
-    """Index of the class of each row of a raw output or of an indicator less 1/2."""
-    return (raw[:, 0] > 0).astype(int) if raw.shape[1] == 1 else raw.argmax(axis=1)
+            return super()._row_weigher(target, rows)
+        return target.row_weigher(rows, self.class_weight)

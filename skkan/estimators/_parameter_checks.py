@@ -1,7 +1,7 @@
 """Checks of the estimators' parameters, each with a remedy in its message."""
 
 from itertools import pairwise
-from numbers import Integral, Real
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -21,23 +21,6 @@ def checked_continuation(asked):
                 f"The earlier fit, which is to be continued, has {name}={fitted!r}, "
                 f"got {value!r}: keep it, or start afresh by fit with warm_start=False."
             )
-
-
-def checked_pruning(threshold, plan):
-    """Raise unless it is no bool, and the training leaves what pruning goes by."""
-    if isinstance(threshold, bool | np.bool_):
-        raise ValueError(
-            "prune_threshold must be a number of at least 0, 'auto' or None, got "
-            f"{threshold}: 1.0 would remove nearly all edges, 'auto' goes by the "
-            "evidence, None removes none."
-        )
-    if threshold == "auto" and not plan.learns_alpha:
-        raise ValueError(
-            "prune_threshold='auto' goes by the evidence, which needs solver='lm' and "
-            f"alpha='auto', got {type(plan.solver).__name__}"
-            f"{' and a fixed alpha' if plan.solver.second_order else ''}: set these, "
-            "or a float such as prune_threshold=0.01."
-        )
 
 
 def checked_layer_sizes(hidden_layer_sizes):
@@ -87,40 +70,6 @@ def checked_device(device):
             f"({str(error).splitlines()[0]})."
         ) from error
     return device
-
-
-def checked_alpha(alpha, network):
-    """alpha as a float or an array of shape (n_edges, 3); None for "auto".
-
-    Raises
-    ------
-    ValueError
-        If it is an array of another shape, or not of non-negative numbers.
-    """
-    if isinstance(alpha, str):
-        return None
-    if isinstance(alpha, Real):
-        return float(alpha)
-    n_edges = sum(layer.mask.numel() for layer in network.all_layers)
-    try:
-        alpha = np.asarray(alpha, dtype=float)
-        shape = alpha.shape
-    except (TypeError, ValueError):  # ragged, or not of numbers
-        shape = "something that is no array of numbers"
-    if shape != (n_edges, 3):
-        raise ValueError(
-            "alpha as an array must hold three strengths (size, curvature, "
-            "change of curvature) for each edge of the network: expected shape "
-            f"({n_edges}, 3), "
-            f"got {shape}. Pass a float for all edges, or alpha_ of a fitted "
-            "estimator of the same structure."
-        )
-    if not (np.isfinite(alpha).all() and (alpha >= 0).all()):
-        raise ValueError(
-            "alpha as an array must be finite and not negative: pass alpha_ of a "
-            "fitted estimator, or alpha='auto'."
-        )
-    return alpha
 
 
 def checked_for_chunks(estimator):

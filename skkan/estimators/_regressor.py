@@ -1,34 +1,18 @@
 """KANRegressor."""
 
-from dataclasses import replace
-from functools import partial
 from numbers import Real
 
 import numpy as np
-import torch
-from scipy.special import rel_entr
 from sklearn.base import RegressorMixin, _fit_context
-from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skkan.data._dask_tables import over_chunks
-from skkan.data._scaling import AffineScaling
 from skkan.estimators._base import BaseKAN
 from skkan.estimators._error_context import fit_context
-from skkan.estimators._target_checks import (
-    checked_posterior,
-    checked_range,
-    checked_regression_target,
-    checked_sums,
-)
-from skkan.losses._registry import REGRESSION_LOSSES
-from skkan.losses._regression import TINY
-from skkan.losses._robust import Pinball
-
-ROUNDING = 1e-11  # of a scaled loss
-WHOLE = 1e-9  # relative error of a rate times its weight that counts as rounding
+from skkan.fitted._target import RegressionTarget
+from skkan.losses._registry import REGRESSION_LOSSES, regression_loss
 
 
 class KANRegressor(RegressorMixin, BaseKAN):
@@ -86,17 +70,22 @@ class KANRegressor(RegressorMixin, BaseKAN):
     additive_skip : bool, default=False
         Whether to add edges from every input straight to every output. No effect
         without hidden layers.
-    loss : {"squared_error", "poisson", "gamma", "huber", "quantile"}, \
+    loss : {"squared_error", "poisson", "gamma", "tweedie", "huber", "quantile"}, \
 default="squared_error"
         Loss of a row, summed over the outputs. "poisson", for counts and rates of at
-        least 0, and "gamma", for positive targets, are half deviances under a log link:
-        the network adds up to the logarithm of the mean. "huber" counts errors beyond
+        least 0, "gamma", for positive targets, and "tweedie", for amounts many of which
+        may be 0, are half deviances under a log link: the network adds up to the
+        logarithm of the mean. "huber" counts errors beyond
         1.345 robust standard deviations linearly, so that outliers in y hardly matter
         as long as they are fewer than half of the rows.
         "quantile" is the pinball loss of `quantile`; see Notes.
     quantile : float, default=None
         Which quantile to predict with ``loss="quantile"``, between 0 and 1. Other
         losses do not use it.
+    power : float, default=1.5
+        Power of the mean to which the variance is proportional with
+        ``loss="tweedie"``, between 1, where its deviance is that of "poisson", and 2,
+        where it is that of "gamma". Other losses do not use it.
     solver : {"auto", "lm", "lbfgs", "adam"} or Solver, default="auto"
         "lm" (Levenberg-Marquardt) uses second derivatives and learns `alpha`; it begins
         on coarser grids and on subsamples of the rows. "lbfgs" uses all rows in every
@@ -191,7 +180,8 @@ default="squared_error"
         around the model, in its units; see Notes.
     dispersion_ : float or ndarray of shape (n_outputs,)
         With "lm": variance of the target around the model in units of its mean with
-        "poisson" (at least 1 for whole numbers), of its squared mean with "gamma".
+        "poisson" (at least 1 for whole numbers), of its squared mean with "gamma", of
+        its mean to the `power` with "tweedie".
     log_evidence_ : float
         With "lm": log marginal likelihood of the training targets in their units, by
         Laplace's method; minus infinity if `alpha` is 0. It compares fits of the same
@@ -239,8 +229,8 @@ default="squared_error"
     those beyond it. That is 0.1 deviations at the median of normal noise and ever less
     towards the tails, where noise is skewed or where it is small for some of the rows.
     It is less than what conquer takes, ((log n + p) / n)^0.4 deviations.
-    The deviance of "poisson" is divided by that around the mean of y, so that `alpha`
-    means the same in all units.
+    The deviances of "poisson" and "tweedie" are divided by that around the mean of y,
+    so that `alpha` means the same in all units.
 
     Cells of X may be missing (NaN). Every edge that leaves a feature with missing cells
     in the training rows learns its value there, as a deviation from its mean over the
@@ -299,12 +289,11 @@ default="squared_error"
 
     __module__ = "skkan"
 
-    _coding_names = ("_y_is_vector", "_fitted_loss")
-
     _parameter_constraints: dict = {
         **BaseKAN._parameter_constraints,
         "loss": [StrOptions(set(REGRESSION_LOSSES))],
         "quantile": [Interval(Real, 0, 1, closed="neither"), None],
+        "power": [Interval(Real, 1, 2, closed="neither")],
     }
 
     def __init__(
@@ -322,6 +311,7 @@ default="squared_error"
         additive_skip=False,
         loss="squared_error",
         quantile=None,
+        power=1.5,
         solver="auto",
         alpha="auto",
         penalty=None,
@@ -363,11 +353,13 @@ default="squared_error"
             device=device,
         )
         self.quantile = quantile
+        self.power = power
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
-        tags.target_tags.positive_only = self.loss in ("poisson", "gamma")
+        loss = REGRESSION_LOSSES.get(self.loss)
+        tags.target_tags.positive_only = getattr(loss, "positive_only", False)
         return tags
 
     @over_chunks
@@ -390,7 +382,7 @@ default="squared_error"
         -------
         y_mean : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             In the units of y, in the shape that y had: the mean of y, with "quantile"
-            that quantile. With "poisson" and "gamma" it is positive and finite.
+            that quantile. With a log link it is positive and finite.
         y_std : ndarray of the same shape
             Only with `return_std`.
 
@@ -402,20 +394,37 @@ default="squared_error"
         """
         if return_std:
             check_is_fitted(self)
-            checked_posterior(self)
-        X = self._validated(X)
-        raw = self._raw(X)
-        loss, scaling = REGRESSION_LOSSES[self._fitted_loss](), self._raw_scaling
-        y = torch.from_numpy(scaling.inverse_transform(raw))
-        y = loss.inverse_link(y).numpy()
-        y = y[:, 0] if self._y_is_vector else y
+            self._check_posterior()
+        X, model = self._validated(X), self.fitted_model_
+        raw = model.raw_output(X)
+        y = model.target.decode(raw, model.output_scaling)
         if not return_std:
             return y
         variance = np.empty_like(raw)
-        for rows, deviations in self._deviations(X):
-            variance[rows] = self._noise * (1 + np.square(deviations).sum(1).T)
-        std = np.sqrt(variance) * scaling.scale
-        return y, (std[:, 0] if self._y_is_vector else std)
+        device = self._device_for_reading()
+        for rows, deviations in model.whitened_jacobians(X, device):
+            explained = np.square(deviations).sum(1).T
+            variance[rows] = model.posterior.noise * (1 + explained)
+        std = np.sqrt(variance) * model.output_scaling.scale
+        return y, model.target.shaped(std)
+
+    def _check_posterior(self):
+        """Raise a ValueError if the last fit has left no posterior."""
+        model = self.fitted_model_
+        loss = model.target.loss_name
+        if not model.target.loss.is_normal:
+            raise ValueError(
+                "return_std is the deviation of normal errors, which is not defined "
+                f"for a fit with loss={loss!r}: set loss='squared_error', or fit "
+                "quantiles with loss='quantile'."
+            )
+        if model.posterior is None or model.posterior.factor is None:
+            raise ValueError(
+                f"return_std needs a {type(self).__name__} whose last fit has left a "
+                f"posterior, got solver={self.solver!r}, alpha={self.alpha!r}, "
+                f"penalty={self.penalty!r}: fit with solver='lm', or with "
+                "hidden_layer_sizes, solver and alpha 'auto'."
+            )
 
     @available_if(BaseKAN._can_stream)
     @_fit_context(prefer_skip_nested_validation=True)
@@ -446,99 +455,17 @@ default="squared_error"
             self._partial_fit(X, y, sample_weight)
         return self
 
-    def _check_target(self, y):
-        return checked_range(checked_regression_target(y), self.loss)
+    def _checked_target(self, y):
+        loss = regression_loss(self.loss, vars(self))
+        return loss.checked_target(RegressionTarget.checked(y))
 
-    def _code_target(self, y, earlier, *, classes, streaming):
-        if earlier is not None and earlier.coding["_fitted_loss"] != self.loss:
-            raise ValueError(
-                "A fit can only be continued with its loss, got "
-                f"loss={self.loss!r} after {earlier.coding['_fitted_loss']!r}: start "
-                "afresh by fit with warm_start=False."
-            )
-        return {"_y_is_vector": y.ndim == 1, "_fitted_loss": self.loss}
-
-    def _encode(self, y, coding):
-        return y.reshape(len(y), -1)
-
-    def _make_loss(self, coding):
-        if self.loss != "quantile":
-            return REGRESSION_LOSSES[self.loss]()
-        if self.quantile is None:
-            raise ValueError(
-                "quantile must be a number between 0 and 1 with loss='quantile', got "
-                "None: set it, for instance to 0.5 for the median."
-            )
-        return Pinball(float(self.quantile))
-
-    def _loss_in_units(self, loss, scale, rows):
-        _, target, weight = rows
-        if self.loss == "poisson":
-            # Counts, or with weights rates, vary as Poisson's law says, or more.
-            is_count = _is_whole(target) | _is_whole(weight[:, None] * target)
-            unit = np.where(is_count, scale, np.inf)
-            return replace(loss, least_noise=tuple((1 / unit).tolist()))
-        if self.loss == "quantile":
-            # All quantiles of a constant are one, and smoothing does not move a median.
-            varies = (target != target[:1]).any(axis=0)
-            quantiles = np.where(varies, loss.quantile, 0.5)
-            return replace(loss, quantile=tuple(quantiles.tolist()))
-        return loss
-
-    def _scale_target(self, target, sample_weight):
-        if self.loss == "poisson":
-            return _of_null_deviance(checked_sums(target), sample_weight)
-        if self.loss in ("huber", "quantile"):
-            return AffineScaling.most_robust(target, sample_weight)
-        standard = AffineScaling.standard(target, sample_weight)
-        if self.loss == "gamma":
-            return AffineScaling(np.zeros_like(standard.centre), standard.centre)
-        return standard
-
-    def _strata(self, target, coding):
-        return None
-
-    def _scorer(self, coding):
-        if self.loss == "squared_error":
-            return _r2
-        return partial(_d2, self._make_loss(coding).exact)
-
-
-def _r2(raw, target, sample_weight):
-    raw, target, weight = (part.cpu().numpy() for part in (raw, target, sample_weight))
-    return r2_score(target, raw, sample_weight=weight)
-
-
-def _d2(loss, raw, target, sample_weight):
-    """Share of the deviance of the best constant that is explained; outputs' mean.
-
-    As with R2, where a constant is perfect it is 1 or 0.
-    """
-    constant = loss.baseline(target, sample_weight).expand_as(raw)
-    weight = sample_weight / sample_weight.sum()
-    left = weight @ loss.elements(raw, target)
-    whole = weight @ loss.elements(constant, target)
-    none = ROUNDING * (1 + constant[0].abs())
-    share = torch.where(whole > none, left / whole.clamp(min=TINY), (left > none) * 1.0)
-    return float(1 - share.mean())
-
-
-def _is_whole(values):
-    """Whether each column holds whole numbers only, up to rounding."""
-    whole = np.rint(values)
-    return (np.abs(values - whole) <= WHOLE * whole).all(axis=0)
-
-
-def _of_null_deviance(target, sample_weight):
-    """Scaling to a Poisson deviance of 1 a row around the mean.
-
-    It is what unit variance is to the squared error.
-    """
-    size = target.max(axis=0)
-    unit = AffineScaling.standard(target / size, sample_weight)
-    share = (sample_weight / sample_weight.sum())[:, None]
-    deviance = 2 * (share * (rel_entr(target / size, unit.centre))).sum(axis=0)
-    # Equal values have none but rounding.
-    rounding = 1e-12 * unit.centre
-    deviance = np.where(deviance > rounding, deviance, unit.centre)
-    return AffineScaling(np.zeros_like(size), size * deviance)
+    def _make_target(self, y, previous, *, classes=None, streaming=False):
+        names = REGRESSION_LOSSES[self.loss].parameters
+        target = RegressionTarget(
+            is_vector=y.ndim == 1,
+            loss_name=self.loss,
+            loss_parameters={name: getattr(self, name) for name in names},
+        )
+        if previous is not None:
+            target.check_continues(previous)
+        return target

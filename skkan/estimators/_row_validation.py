@@ -1,10 +1,9 @@
-"""Checks of the rows that a fit is given, before any work is done.
+"""Checks of the rows that an estimator is given, before any work is done.
 
 They may be arrays, sparse matrices, data frames or tables in chunks. What is found out
 about columns and categories is set on the estimator; nothing is scaled or coded here.
 """
 
-from abc import ABCMeta, abstractmethod
 from reprlib import repr as shortened
 
 import numpy as np
@@ -12,11 +11,13 @@ from sklearn.utils.validation import (
     _check_y,
     _get_feature_names,
     _num_samples,
+    check_array,
     check_consistent_length,
+    check_X_y,
     validate_data,
 )
 
-from skkan.data._categories import Categories, categorical_columns
+from skkan.data._categories import Categories, as_table, categorical_columns
 from skkan.data._column_checks import (
     adding_remedies,
     checked_names,
@@ -32,105 +33,151 @@ from skkan.data._dask_tables import (
     table_of,
 )
 from skkan.data._merged_rows import dense
-from skkan.estimators._fitted import FittedKAN
 from skkan.estimators._parameter_checks import checked_continuation, checked_for_chunks
 
 
-class CheckingKAN(FittedKAN, metaclass=ABCMeta):
-    """The part of an estimator that checks rows to fit; not to be instantiated."""
+def validated_features(estimator, X):
+    """X for a prediction: float64, dense with codes for categories, or sparse rows."""
+    with adding_remedies():
+        return _validated(estimator, X, reset=False)
 
-    @abstractmethod
-    def _check_target(self, y):
-        """y as an array of the right kind; raises if it is of another."""
 
-    def _check_rows(self, X, y, sample_weight, *, reset=True, fewest=2, goes_on=False):
-        """X as float64, y as an array, weights; rows without weight are dropped."""
-        if y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is "
-                "None."
-            )
-        X, y, sample_weight = table_of(X), in_memory(y), in_memory(sample_weight)
-        if isinstance(X, DaskTable):
-            X, y = self._check_chunks(X, y, reset=reset, goes_on=goes_on)
-            n_rows = np.broadcast_to(0.0, (len(X), 1))  # to check weights against
-            return self._of_positive_weight(X, y, sample_weight, n_rows, fewest)
-        with adding_remedies():
-            if goes_on:
-                self._check_same_columns(X, sample_weight)
-            elif reset:
-                self._find_categories(X, sample_weight)
-            X, y = self._validated_as(
-                X, y, reset=reset, multi_output=True, ensure_min_samples=fewest
-            )
-        X = dense(X)
-        return self._of_positive_weight(X, y, sample_weight, X, fewest)
+def validated_rows(
+    estimator, X, y, sample_weight, *, reset=True, min_samples=2, same_columns=False
+):
+    """Rows for a fit; those without weight are dropped.
 
-    def _check_chunks(self, table, y, *, reset, goes_on):
-        """The same for rows that stay in chunks: X as Chunks, and y."""
-        checked_for_chunks(self)
-        head = table.head
-        with adding_remedies():
-            if goes_on:
-                self._check_same_columns(head, None)
-            elif reset:
-                self._find_categories(head, None)
-            checked_no_categories(self.is_categorical_, head)
-            checked_names(head)
-            checked_no_dates(head)
-            validate_data(self, head, reset=reset, skip_check_array=True)
-            y = _check_y(y, multi_output=True, estimator=self)
-            check_consistent_length(table, y)
-            return table.checked(), y
+    Parameters
+    ----------
+    estimator : KANRegressor or KANClassifier
+        Gets the attributes about columns and categories.
+    X, y, sample_weight
+        As for `fit`.
+    reset : bool, default=True
+        Whether the columns may be others than before.
+    min_samples : int, default=2
+        Smallest number of rows, where weights count as repetitions.
+    same_columns : bool, default=False
+        Whether to compare categories with those of the previous fit, too.
 
-    def _of_positive_weight(self, X, y, sample_weight, like, fewest):
-        """Rows that have a weight, which is that of as many rows as `like` has."""
-        y = self._check_target(y)
-        weight = checked_weights(sample_weight, like, fewest)
-        if not weight.all():
-            used = weight > 0
-            X, y, weight = X[used], y[used], weight[used]
-        return X, y, weight
-
-    def _find_categories(self, X, sample_weight):
-        """Set the attributes about categories."""
-        with naming_column(X, in_fit=True):
-            self.is_categorical_ = categorical_columns(X, self.categorical_features)
-            self.categories_ = None
-            if self.is_categorical_ is not None:
-                known = self._categories_of(X, sample_weight, self.is_categorical_)
-                self.categories_ = known.of_columns
-
-    def _categories_of(self, X, sample_weight, is_categorical):
-        used = np.ones(_num_samples(X), dtype=bool)
-        if sample_weight is not None:
-            used = checked_weights(sample_weight, X, fewest=1) > 0
-        return Categories.of_rows(X, is_categorical, used)
-
-    def _check_same_columns(self, X, sample_weight):
-        """Raise unless X has the columns and categories of the earlier fit."""
-        with naming_column(X, in_fit=False):
-            is_categorical = categorical_columns(X, self.categorical_features)
-        names, asked = _get_feature_names(X), {}
-        if names is not None and hasattr(self, "feature_names_in_"):
-            fitted = self.feature_names_in_.tolist()
-            asked["feature_names_in_"] = (names.tolist(), fitted)
-        elif len(getattr(X, "shape", ())) == 2:
-            asked["n_features"] = (X.shape[1], self.n_features_in_)
-        asked["is_categorical_"] = tuple(
-            None if flags is None else flags.tolist()
-            for flags in (is_categorical, self.is_categorical_)
+    Returns
+    -------
+    X : ndarray of shape (n_samples, n_features) or Chunks
+        float64, with codes for categories.
+    y : ndarray
+    sample_weight : ndarray of shape (n_samples,)
+    """
+    if y is None:
+        raise ValueError(
+            f"{type(estimator).__name__} requires y to be passed, but the target y is "
+            "None."
         )
-        checked_continuation(asked)
-        if is_categorical is None:
-            return
-        new = self._categories_of(X, sample_weight, is_categorical)
-        unknown = Categories(self.categories_).unknown_of(new)
-        if unknown:
-            place, categories = next(iter(unknown.items()))
-            raise ValueError(
-                "The earlier fit, which is to be continued, has no values for the "
-                f"categories {shortened(categories)} of {column_words(X, place)}: "
-                "leave these rows out, make the cells missing, or start afresh by fit "
-                "with warm_start=False."
+    X, y, sample_weight = table_of(X), in_memory(y), in_memory(sample_weight)
+    table = X if isinstance(X, DaskTable) else None
+    if table is not None:
+        checked_for_chunks(estimator)
+        X = table.head
+    with adding_remedies():
+        if same_columns:
+            _check_same_columns(estimator, X, None if table else sample_weight)
+        elif reset:
+            _find_categories(estimator, X, None if table else sample_weight)
+        if table is not None:
+            X, y = _validated_chunks(estimator, table, y, reset=reset)
+            like = np.broadcast_to(0.0, (len(X), 1))  # has as many rows
+        else:
+            X, y = _validated(
+                estimator,
+                X,
+                y,
+                reset=reset,
+                multi_output=True,
+                ensure_min_samples=min_samples,
             )
+            X = like = dense(X)
+    y = estimator._checked_target(y)
+    weight = checked_weights(sample_weight, like, min_samples)
+    if not weight.all():
+        used = weight > 0
+        X, y, weight = X[used], y[used], weight[used]
+    return X, y, weight
+
+
+def _validated(estimator, X, *y, reset, **checks):
+    """X as float64, perhaps with y; `checks` are those of scikit-learn."""
+    checks = {
+        "accept_sparse": "csr",
+        "dtype": np.float64,
+        "ensure_all_finite": "allow-nan",
+        **checks,
+    }
+    checked_names(X)
+    checked_no_dates(X, estimator.is_categorical_)
+    with naming_column(X, estimator.is_categorical_, in_fit=reset):
+        if estimator.categories_ is None:
+            return validate_data(estimator, X, *y, reset=reset, **checks)
+        X = as_table(X, estimator)
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        X = Categories(estimator.categories_).encoded(X)
+    if y:
+        return check_X_y(X, *y, estimator=estimator, **checks)
+    return check_array(X, estimator=estimator, input_name="X", **checks)
+
+
+def _validated_chunks(estimator, table, y, *, reset):
+    """Rows that stay in chunks, Chunks, and y."""
+    head = table.head
+    checked_no_categories(estimator.is_categorical_, head)
+    checked_names(head)
+    checked_no_dates(head)
+    validate_data(estimator, head, reset=reset, skip_check_array=True)
+    y = _check_y(y, multi_output=True, estimator=estimator)
+    check_consistent_length(table, y)
+    return table.checked(), y
+
+
+def _find_categories(estimator, X, sample_weight):
+    """Set the attributes about categories."""
+    with naming_column(X, in_fit=True):
+        is_categorical = categorical_columns(X, estimator.categorical_features)
+        estimator.is_categorical_ = is_categorical
+        estimator.categories_ = None
+        if is_categorical is not None:
+            known = _categories_of(X, sample_weight, is_categorical)
+            estimator.categories_ = known.of_columns
+
+
+def _categories_of(X, sample_weight, is_categorical):
+    used = np.ones(_num_samples(X), dtype=bool)
+    if sample_weight is not None:
+        used = checked_weights(sample_weight, X, fewest=1) > 0
+    return Categories.of_rows(X, is_categorical, used)
+
+
+def _check_same_columns(estimator, X, sample_weight):
+    """Raise unless X has the columns and categories of the previous fit."""
+    with naming_column(X, in_fit=False):
+        is_categorical = categorical_columns(X, estimator.categorical_features)
+    names, requested = _get_feature_names(X), {}
+    if names is not None and hasattr(estimator, "feature_names_in_"):
+        fitted = estimator.feature_names_in_.tolist()
+        requested["feature_names_in_"] = (names.tolist(), fitted)
+    elif len(getattr(X, "shape", ())) == 2:
+        requested["n_features"] = (X.shape[1], estimator.n_features_in_)
+    requested["is_categorical_"] = tuple(
+        None if flags is None else flags.tolist()
+        for flags in (is_categorical, estimator.is_categorical_)
+    )
+    checked_continuation(requested)
+    if is_categorical is None:
+        return
+    new = _categories_of(X, sample_weight, is_categorical)
+    unknown = Categories(estimator.categories_).unknown_of(new)
+    if unknown:
+        place, categories = next(iter(unknown.items()))
+        raise ValueError(
+            "The earlier fit, which is to be continued, has no values for the "
+            f"categories {shortened(categories)} of {column_words(X, place)}: "
+            "leave these rows out, make the cells missing, or start afresh by fit "
+            "with warm_start=False."
+        )

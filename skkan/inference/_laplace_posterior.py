@@ -36,6 +36,8 @@ class LaplacePosterior:
         Of the scaled targets; minus infinity where an edge has no prior.
     n_effective : float
         Number of weights that the data determines rather than the prior.
+    n_observations : float
+        Sum of the sample weights.
     """
 
     factor: np.ndarray
@@ -44,6 +46,13 @@ class LaplacePosterior:
     shared_noise: float
     log_evidence: float
     n_effective: float
+    n_observations: float
+
+    covers_all_weights = True
+
+    def deviations(self, network, factor, x):
+        """Whitened Jacobian of the raw outputs; see the function of the name."""
+        return deviations(network, factor, x)
 
 
 def laplace_posterior(network, data, plan, prior, objective=None):
@@ -75,7 +84,7 @@ def laplace_posterior(network, data, plan, prior, objective=None):
         objective.gauss_newton_of_loss(theta).without_anchors(),
         n_rows,
         plan.loss.has_noise,
-        plan.loss.least_shared_noise,
+        plan.loss.min_shared_noise,
     )
     is_proper = True
     if prior is None:
@@ -97,7 +106,7 @@ def laplace_posterior(network, data, plan, prior, objective=None):
         deviances = plan.loss.deviances(objective.raw(theta), data.target)
         freedom = linearised.freedom(outcome, prior.noise) / len(data.baseline)
         noise = data.sample_weight @ deviances / freedom
-        noise = noise.clamp(min=noise.new_tensor(plan.loss.least_noise)).tolist()
+        noise = noise.clamp(min=noise.new_tensor(plan.loss.min_noise)).tolist()
     log_evidence = outcome.evidence_at_point - outcome.log_hyperprior
     return LaplacePosterior(
         factor=(factor / scale.unsqueeze(1)).cpu().numpy(),
@@ -106,6 +115,7 @@ def laplace_posterior(network, data, plan, prior, objective=None):
         shared_noise=prior.noise,
         log_evidence=log_evidence if is_proper else -math.inf,
         n_effective=outcome.n_effective,
+        n_observations=n_rows,
     )
 
 
@@ -122,7 +132,7 @@ def prior_of_penalty(network, data, plan, alpha):
         objective.gauss_newton_of_loss(theta),
         data.n_observations,
         plan.loss.has_noise,
-        plan.loss.least_shared_noise,
+        plan.loss.min_shared_noise,
     ).prior_of_alpha(alpha)
 
 

@@ -1,7 +1,9 @@
 """The posterior of the weights that enter the outputs, all others being known."""
 
+from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 
 from skkan.numerics._cholesky import scaled_factor
@@ -9,6 +11,60 @@ from skkan.penalties._quadratic import QuadraticPenalty
 
 BLOCK = 2**14  # rows whose basis values are held at a time
 SMALLEST_REST = 1e-6  # of the weight of all other rows in a prediction
+
+
+@dataclass(frozen=True, eq=False)
+class LastLayerPosterior:
+    """What validation rows tell of a network beside its weights.
+
+    Attributes
+    ----------
+    factor : ndarray of shape (n_weights, n_weights) or None
+        Lower Cholesky factor of the precision, at unit noise, of the weights that enter
+        one output; None where the noise is not that of normal errors.
+    alpha : ndarray of shape (n_edges, 3)
+        Strengths of the penalty that validation rows have chosen.
+    noise : ndarray of shape (n_outputs,) or None
+        Variance of each scaled target around the network; None for classes.
+    """
+
+    factor: np.ndarray | None
+    alpha: np.ndarray
+    noise: np.ndarray | None
+
+    covers_all_weights = False
+
+    def deviations(self, network, factor, x):
+        """Whitened Jacobian of the raw outputs; see `output_deviations`."""
+        return output_deviations(network, factor, x)
+
+
+def last_layer_posterior(network, data, plan, noise):
+    """Posterior of a network whose penalty validation rows have chosen.
+
+    Parameters
+    ----------
+    network : KANNetwork
+    data : Dataset
+    plan : FitPlan
+        With one quadratic penalty, whose strengths have shape (n_edges, 3).
+    noise : Tensor of shape (n_outputs,) or None
+        What the validation rows show.
+
+    Returns
+    -------
+    LastLayerPosterior, or None if rounding forbids it
+    """
+    (penalty,) = plan.penalties
+    alpha = penalty.alpha.numpy()
+    if noise is None:
+        return LastLayerPosterior(factor=None, alpha=alpha, noise=None)
+    factor = None
+    if plan.loss.is_normal:
+        factor = output_factor(network, data, plan)
+        if factor is None:
+            return None
+    return LastLayerPosterior(factor=factor, alpha=alpha, noise=noise.cpu().numpy())
 
 
 @torch.no_grad()

@@ -75,7 +75,7 @@ class LinearisedModel:
         Sum of the sample weights, which count as repetitions.
     has_noise : bool
         Whether the loss has a noise that is to be learnt.
-    least_noise : float, default=0.0
+    min_noise : float, default=0.0
         The smallest that it can be.
 
     References
@@ -85,9 +85,7 @@ class LinearisedModel:
     Fellner-Schall Method for Smoothing Parameter Optimization, 2017.
     """
 
-    def __init__(
-        self, network, theta, model, n_observations, has_noise, least_noise=0.0
-    ):
+    def __init__(self, network, theta, model, n_observations, has_noise, min_noise=0.0):
         self._kinds = kinds = EdgeKinds.of(network.all_layers)
         curvature = kinds.along(kinds.along(model.anchored_curvature()).T)
         self._curvature = n_observations * curvature
@@ -103,7 +101,7 @@ class LinearisedModel:
         self._n_targets = n_observations * network.widths[-1]
         self._has_noise = has_noise
         self._hyperprior = None if has_noise else Hyperprior.of(network, kinds)
-        self._least_noise = max(least_noise, LEAST_NOISE)
+        self._min_noise = max(min_noise, LEAST_NOISE)
 
     def posterior(self, prior):
         """Posterior and evidence under a prior; None where rounding forbids it.
@@ -267,7 +265,7 @@ class LinearisedModel:
         if outcome is None:
             return prior
         noise = outcome.deviance / self.freedom(outcome, 1.0)
-        noise = max(noise, self._least_noise)
+        noise = max(noise, self._min_noise)
         return Prior.of_alpha(self._network, alpha, noise, self._n_rows)
 
     def improved(self, prior, posterior, share=1.0, ceiling=None):
@@ -319,7 +317,7 @@ class LinearisedModel:
         if not self._has_noise:
             return Prior(precision, prior.noise)
         noise = posterior.deviance / self.freedom(posterior, prior.noise)
-        noise = max(noise, self._least_noise)
+        noise = max(noise, self._min_noise)
         least, most = (
             prior.noise / LARGEST_NOISE_FACTOR,
             prior.noise * LARGEST_NOISE_FACTOR,

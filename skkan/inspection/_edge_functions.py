@@ -224,9 +224,9 @@ def edge_functions(estimator, *, with_posterior=False):
     """All curves of a fitted estimator.
 
     The curves that enter an output and its intercept (see `intercepts`) add up to what
-    the model predicts: the target, its logarithm under a loss with a log link
-    ("poisson" and "gamma"), or the raw log odds of classes, which
-    `decision_function` moderates after a fit with solver "lm".
+    the model predicts: the target, its logarithm under a loss with a log link, or the
+    raw log odds of classes, which `decision_function` moderates after a fit with solver
+    "lm".
 
     Parameters
     ----------

@@ -4,7 +4,7 @@ from copy import deepcopy
 
 from sklearn.base import clone
 
-from skkan.inspection._edge_functions import check_fitted_kan
+from skkan.estimators._base import fitted_model_of
 
 
 def prune(estimator, X, y, threshold=0.01, sample_weight=None):
@@ -55,7 +55,7 @@ def prune(estimator, X, y, threshold=0.01, sample_weight=None):
     >>> smaller.feature_importances_[5:]
     array([0., 0., 0.])
     """
-    check_fitted_kan(estimator)
+    fitted_model_of(estimator)
     if threshold is None:
         raise ValueError(
             "threshold must be a number of at least 0 or 'auto', got None: to train "

@@ -9,6 +9,11 @@ from abc import ABC, abstractmethod
 import numpy as np
 import torch
 
+from skkan.data._scaling import AffineScaling
+
+SMALLEST_MEAN, LARGEST_MEAN = -708.0, 709.0  # logarithms of what a prediction can be
+TINY = 1e-300  # smallest target of a logarithm
+
 
 class Loss(ABC):
     """A convex loss of the raw output.
@@ -18,20 +23,24 @@ class Loss(ABC):
     `inverse_link(raw)`. Targets of classification are indicators, 0.0 or 1.0. The value
     is a negative log-likelihood up to a constant. With `has_noise` it is half a
     deviance, to be divided by a noise that is still to be learnt: the variance of
-    normal errors, or the dispersion of a quasi-likelihood, of at least `least_noise`;
-    of a noise that outputs share, the least is `least_shared_noise`. Multiplying
-    targets by a factor multiplies it by the factor to the `noise_power`.
+    normal errors, or the dispersion of a quasi-likelihood, of at least `min_noise`;
+    a noise that outputs share is at least `min_shared_noise`. Multiplying targets by a
+    factor multiplies the noise by the factor to the `noise_power`.
 
     References
     ----------
     J. Nelder and D. Pregibon, An Extended Quasi-Likelihood Function, 1987.
     """
 
+    name = None  # value of the estimator's parameter `loss`
+    parameters = ()  # names of further parameters of the estimator, which set fields
+    positive_only = False  # whether `checked_target` refuses negative numbers
     has_noise = False
-    least_noise = 0.0
+    min_noise = 0.0
     noise_power = 0.0
     is_normal = False  # whether the noise is the variance of normal errors
     has_log_link = False
+    variance_power = None  # of the mean, to which the variance is proportional
     is_adaptive = False  # whether `adapted` depends on the residuals
 
     @abstractmethod
@@ -77,8 +86,61 @@ class Loss(ABC):
         Tensor of shape (n_outputs,)
         """
 
+    def checked_target(self, y):
+        """y, after a check that the loss is defined for all of its values.
+
+        Parameters
+        ----------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Target of training or validation rows in the user's units.
+
+        Raises
+        ------
+        ValueError
+            If it is not.
+        """
+        return y
+
+    def target_scaling(self, target, sample_weight):
+        """Scaling after which the loss has unit size; by default that of a deviation.
+
+        Parameters
+        ----------
+        target : ndarray of shape (n_samples, n_outputs)
+            Target of the training rows in the user's units.
+        sample_weight : ndarray of shape (n_samples,)
+
+        Returns
+        -------
+        AffineScaling
+            With a log link its centre is zero.
+
+        Raises
+        ------
+        ValueError
+            If such a target does not determine the scale.
+        """
+        return AffineScaling.standard(target, sample_weight)
+
+    def for_target(self, target, sample_weight, scale):
+        """The loss with the fields that depend on the target; by default itself.
+
+        Parameters
+        ----------
+        target : ndarray of shape (n_samples, n_outputs)
+            Target of the training rows in the user's units.
+        sample_weight : ndarray of shape (n_samples,)
+        scale : ndarray of shape (n_outputs,)
+            That of `target_scaling`.
+
+        Returns
+        -------
+        Loss
+        """
+        return self
+
     def adapted(self, raw, target, sample_weight):
-        """The loss for the noise that residuals show; itself where it knows of none."""
+        """The loss for the noise that residuals show; by default itself."""
         return self
 
     def moderated(self, raw, deviations):
@@ -103,9 +165,9 @@ class Loss(ABC):
         return self
 
     @property
-    def least_shared_noise(self):
-        """Mean of the least noise of the outputs."""
-        return float(np.mean(self.least_noise))
+    def min_shared_noise(self):
+        """Mean of `min_noise` over the outputs."""
+        return float(np.mean(self.min_noise))
 
 
 class NoisyLoss(Loss):
@@ -154,3 +216,49 @@ class NoisyLoss(Loss):
         Tensor of shape (n_outputs,)
         """
         return sample_weight @ self.deviances(raw, target) / sample_weight.sum()
+
+
+class LogLinkLoss(NoisyLoss):
+    """Half a deviance under the log link, of targets that are not negative."""
+
+    has_log_link = True
+    positive_only = True
+    takes_zero = True  # whether a target may be 0, as long as one is not
+
+    @property
+    def noise_power(self):
+        return 2.0 - self.variance_power
+
+    def checked_target(self, y):
+        smallest = y.min(initial=np.inf)
+        if self.takes_zero and smallest < 0:
+            raise ValueError(
+                f"loss={self.name!r} requires non-negative y and sum(y) > 0, got "
+                f"values down to {smallest:.4g}: drop those rows, or set "
+                "loss='squared_error'."
+            )
+        if not self.takes_zero and smallest <= 0:
+            raise ValueError(
+                f"loss={self.name!r} requires strictly positive y, got values down to "
+                f"{smallest:.4g}: drop those rows, or set loss='poisson', which takes "
+                "zeros."
+            )
+        return y
+
+    def target_scaling(self, target, sample_weight):
+        """Scaling by the mean, which must not be zero."""
+        if not (target > 0).any(axis=0).all():
+            raise ValueError(
+                f"loss={self.name!r} requires non-negative y and sum(y) > 0, got only "
+                "zeros: there is nothing to learn a mean from. Add rows, or leave this "
+                "fit out."
+            )
+        mean = AffineScaling.standard(target, sample_weight).centre
+        return AffineScaling(np.zeros_like(mean), mean)
+
+    def inverse_link(self, raw):
+        return raw.clamp(SMALLEST_MEAN, LARGEST_MEAN).exp()
+
+    def baseline(self, target, sample_weight):
+        mean = sample_weight @ target / sample_weight.sum()
+        return mean.clamp(min=TINY).log()

@@ -1,18 +1,19 @@
 """The squared error, and the Poisson and gamma deviances under a log link."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from scipy.special import rel_entr
 
-from skkan.losses._base import NoisyLoss
+from skkan.data._scaling import AffineScaling
+from skkan.losses._base import TINY, LogLinkLoss, NoisyLoss
 
 # Logarithms beyond which an exponential goes on as its Taylor polynomial of second
 # order. No mean is so far from that of all rows; steps that try it stay finite.
 LARGEST_LOG = 50.0
-SMALLEST_MEAN, LARGEST_MEAN = -708.0, 709.0  # logarithms of what a prediction can be
-TINY = 1e-300  # smallest target of a logarithm
+WHOLE = 1e-9  # relative error of a rate times its weight that counts as rounding
 COVERED, COVERING = 0.9, 1.645  # of normal errors, within that many deviations
 
 
@@ -22,6 +23,7 @@ class SquaredError(NoisyLoss):
     The factor 1/2 makes it the negative log-likelihood at unit noise.
     """
 
+    name = "squared_error"
     is_normal = True
     noise_power = 2.0
 
@@ -61,20 +63,41 @@ class SquaredError(NoisyLoss):
 
 
 @dataclass(frozen=True)
-class PoissonDeviance(NoisyLoss):
+class PoissonDeviance(LogLinkLoss):
     """Half the Poisson deviance under the log link, y log(y / mu) - y + mu.
 
     Parameters
     ----------
-    least_noise : float or tuple of float, default=0.0
+    min_noise : float or tuple of float, default=0.0
         Smallest dispersion, the ratio of the variance to the mean; a tuple has one for
         each output. Where counts are few, the deviance would have it too small.
     """
 
-    least_noise: float | tuple = 0.0
+    min_noise: float | tuple = 0.0
 
-    noise_power = 1.0
-    has_log_link = True
+    name = "poisson"
+    variance_power = 1.0
+
+    def target_scaling(self, target, sample_weight):
+        """Scaling to a deviance of 1 a row around the mean.
+
+        It is what unit variance is to the squared error.
+        """
+        super().target_scaling(target, sample_weight)  # which checks the sums
+        size = target.max(axis=0)
+        unit = AffineScaling.standard(target / size, sample_weight)
+        share = (sample_weight / sample_weight.sum())[:, None]
+        deviance = 2 * (share * (rel_entr(target / size, unit.centre))).sum(axis=0)
+        # Equal values have none but rounding.
+        rounding = 1e-12 * unit.centre
+        deviance = np.where(deviance > rounding, deviance, unit.centre)
+        return AffineScaling(np.zeros_like(size), size * deviance)
+
+    def for_target(self, target, sample_weight, scale):
+        # Counts, or with weights rates, vary as Poisson's law says, or more.
+        is_count = _is_whole(target) | _is_whole(sample_weight[:, None] * target)
+        unit = np.where(is_count, scale, np.inf)
+        return replace(self, min_noise=tuple((1 / unit).tolist()))
 
     def elements(self, raw, target):
         inside = raw.clamp(max=LARGEST_LOG)
@@ -95,20 +118,16 @@ class PoissonDeviance(NoisyLoss):
     def curvature(self, raw, target):
         return raw.clamp(max=LARGEST_LOG).exp()
 
-    def inverse_link(self, raw):
-        return mean_of_log(raw)
 
-    def baseline(self, target, sample_weight):
-        return log_mean(target, sample_weight)
-
-
-class GammaDeviance(NoisyLoss):
+class GammaDeviance(LogLinkLoss):
     """Half the gamma deviance under the log link, y / mu - log(y / mu) - 1.
 
     The dispersion is the variance in squared means.
     """
 
-    has_log_link = True
+    name = "gamma"
+    variance_power = 2.0
+    takes_zero = False
 
     def elements(self, raw, target):
         inside = raw.clamp(min=-LARGEST_LOG)
@@ -124,17 +143,8 @@ class GammaDeviance(NoisyLoss):
     def curvature(self, raw, target):
         return target * (-raw.clamp(min=-LARGEST_LOG)).exp()
 
-    def inverse_link(self, raw):
-        return mean_of_log(raw)
 
-    def baseline(self, target, sample_weight):
-        return log_mean(target, sample_weight)
-
-
-def mean_of_log(raw):
-    return raw.clamp(SMALLEST_MEAN, LARGEST_MEAN).exp()
-
-
-def log_mean(target, sample_weight):
-    mean = sample_weight @ target / sample_weight.sum()
-    return mean.clamp(min=TINY).log()
+def _is_whole(values):
+    """Whether each column holds whole numbers only, up to rounding."""
+    whole = np.rint(values)
+    return (np.abs(values - whole) <= WHOLE * whole).all(axis=0)

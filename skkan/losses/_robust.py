@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch.nn import functional
 
-from skkan.data._scaling import NORMAL_MEDIAN
+from skkan.data._scaling import NORMAL_MEDIAN, AffineScaling
 from skkan.losses._base import NoisyLoss
 
 # Deviations of normal noise at which errors begin to count linearly: an efficiency of
@@ -42,8 +43,12 @@ class Huber(NoisyLoss):
 
     delta: float | tuple = HUBER_DELTA
 
+    name = "huber"
     is_adaptive = True
     noise_power = 2.0
+
+    def target_scaling(self, target, sample_weight):
+        return AffineScaling.most_robust(target, sample_weight)
 
     def elements(self, raw, target):
         size, delta = (raw - target).abs(), raw.new_tensor(self.delta)
@@ -108,8 +113,26 @@ class Pinball(NoisyLoss):
     width: float | tuple = SMOOTHING
     spread: float | tuple = 1.0
 
+    name = "quantile"
+    parameters = ("quantile",)
     is_adaptive = True
     noise_power = 1.0
+
+    def __post_init__(self):
+        if self.quantile is None:
+            raise ValueError(
+                "quantile must be a number between 0 and 1 with loss='quantile', got "
+                "None: set it, for instance to 0.5 for the median."
+            )
+
+    def target_scaling(self, target, sample_weight):
+        return AffineScaling.most_robust(target, sample_weight)
+
+    def for_target(self, target, sample_weight, scale):
+        # All quantiles of a constant are one, and smoothing does not move a median.
+        varies = (target != target[:1]).any(axis=0)
+        quantiles = np.where(varies, self.quantile, 0.5)
+        return replace(self, quantile=tuple(quantiles.tolist()))
 
     def elements(self, raw, target):
         residual, width = target - raw, raw.new_tensor(self.width)

@@ -1,5 +1,7 @@
 """Which solver "auto" stands for, and which penalty."""
 
+from numbers import Real
+
 import numpy as np
 
 from skkan.penalties._quadratic import QuadraticPenalty
@@ -71,6 +73,40 @@ def choose_solver(
             "shrinks unneeded edges by itself, or set solver='lbfgs' or 'adam'."
         )
     return solver
+
+
+def checked_alpha(alpha, network):
+    """alpha as a float or an array of shape (n_edges, 3); None for "auto".
+
+    Raises
+    ------
+    ValueError
+        If it is an array of another shape, or not of non-negative numbers.
+    """
+    if isinstance(alpha, str):
+        return None
+    if isinstance(alpha, Real):
+        return float(alpha)
+    n_edges = sum(layer.mask.numel() for layer in network.all_layers)
+    try:
+        alpha = np.asarray(alpha, dtype=float)
+        shape = alpha.shape
+    except (TypeError, ValueError):  # ragged, or not of numbers
+        shape = "something that is no array of numbers"
+    if shape != (n_edges, 3):
+        raise ValueError(
+            "alpha as an array must hold three strengths (size, curvature, "
+            "change of curvature) for each edge of the network: expected shape "
+            f"({n_edges}, 3), "
+            f"got {shape}. Pass a float for all edges, or alpha_ of a fitted "
+            "estimator of the same structure."
+        )
+    if not (np.isfinite(alpha).all() and (alpha >= 0).all()):
+        raise ValueError(
+            "alpha as an array must be finite and not negative: pass alpha_ of a "
+            "fitted estimator, or alpha='auto'."
+        )
+    return alpha
 
 
 def choose_penalties(alpha, penalty):

@@ -37,7 +37,7 @@ from skkan.estimators._classifier import KANClassifier
 from skkan.estimators._error_context import earlier_fit_kept
 from skkan.estimators._regressor import KANRegressor
 from skkan.inspection._edge_functions import edge_functions, intercepts, node_names
-from skkan.losses._registry import REGRESSION_LOSSES
+from skkan.losses._registry import REGRESSION_LOSSES, regression_loss
 from skkan.symbolic._choices import Proposer, symbolic_edges
 from skkan.symbolic._fit_losses import Deviance, LogMean, SquaredError
 from skkan.symbolic._primitives import ZERO
@@ -55,7 +55,6 @@ MOST_SEARCHED = 2000  # rows by which choices are compared before the last refit
 EXACT = 1e-8  # of the deviation of the target: smaller errors are not told apart
 UNKNOWN_NOISE = 1e-2  # the same where a network's own predictions are the target and
 # its solver has not learnt how far they are from the data
-VARIANCE_POWERS = {"poisson": 1, "gamma": 2}  # of the mean
 # Deviation of the noise by which latent log odds of two classes decide on a label
 # (logistic), and of each of more classes (Gumbel).
 LABEL_NOISE, CLASS_NOISE = np.pi / np.sqrt(3), np.pi / np.sqrt(6)
@@ -357,13 +356,14 @@ class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):
 
     def _loss(self, estimator, raw, target, weight):
         output = estimator._raw_scaling.inverse_transform(raw)
-        if target is not None and estimator._has_log_link:
-            power = VARIANCE_POWERS[estimator._fitted_loss]
-            return LogMean.of_target(target, weight, power, EXACT)
+        parameters = getattr(estimator, "_loss_parameters", vars(estimator))
+        loss = regression_loss(estimator._fitted_loss, parameters)
+        if target is not None and loss.has_log_link:
+            return LogMean.of_target(target, weight, loss, EXACT)
         scale = estimator._y_scale
-        if target is not None and estimator._fitted_loss == "squared_error":
+        if target is not None and loss.is_normal:
             return SquaredError(target, weight, scale, EXACT)
-        if estimator._has_log_link:
+        if loss.has_log_link:
             deviation = np.sqrt(weight @ np.square(output - output.mean(0)))
             deviation = deviation / np.sqrt(weight.sum())
             scale = np.where(deviation > 0, deviation, 1.0)
@@ -558,17 +558,17 @@ def fit_symbolic(
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
         Rows to fit the constants to.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-        Target of these rows, or their labels. Formulas of a network that was fitted
-        with loss "poisson" or "gamma" are of the logarithm of the mean, and are fitted
-        by that deviance; with "huber" and "quantile" y is not used. None takes the
-        outputs of the network itself, so that the formula describes the network: by
-        squared error, of the predictions of a regressor (their logarithms with
-        "poisson" and "gamma") or of the raw log odds of a classifier (before any
-        moderation by a posterior). They count as exact up to the noise of the target
-        around them: `noise_std_` of a regressor (1% of the deviation of y if it has
-        none), and pi / sqrt(3) in the log odds of a label, the deviation of logistic
-        noise; pi / sqrt(6) for each of more than two classes. An edge that stays a
-        spline is then reproduced to rounding if all edges do.
+        Target of these rows, or their labels. Formulas of a network whose loss has a
+        log link are of the logarithm of the mean, and are fitted by the deviance of
+        that loss; with "huber" and "quantile" y is not used. None takes the outputs of
+        the network itself, so that the formula describes the network: by squared error,
+        of the predictions of a regressor (their logarithms with a log link) or of the
+        raw log odds of a classifier (before any moderation by a posterior). They count
+        as exact up to the noise of the target around them: `noise_std_` of a regressor
+        (1% of the deviation of y if it has none), and pi / sqrt(3) in the log odds of a
+        label, the deviation of logistic noise; pi / sqrt(6) for each of more than two
+        classes. An edge that stays a spline is then reproduced to rounding if all edges
+        do.
     sample_weight : array-like of shape (n_samples,), default=None
         Non-negative weights; a weight of 2 equals giving the row twice.
     primitives : sequence of Primitive, default=None

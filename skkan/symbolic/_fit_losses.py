@@ -8,7 +8,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import expit, rel_entr
+import torch
+from scipy.special import expit
+
+from skkan.losses._base import LogLinkLoss
 
 EXPONENT = 30.0  # largest |log odds| that count: separable classes have no best ones
 HOPELESS = 0.05  # of what is missing to be of use: a step that promises less ends a fit
@@ -129,15 +132,14 @@ class SquaredError(NoisyFitLoss):
 
 @dataclass(frozen=True, eq=False)
 class LogMean(NoisyFitLoss):
-    """Poisson or gamma deviance, of outputs that are logarithms of the mean.
+    """Deviance of outputs that are logarithms of the mean.
 
     Attributes
     ----------
     target : ndarray of shape (n_samples, n_outputs)
+        In units of its mean.
     weight : ndarray of shape (n_samples,)
-    power : {1, 2}
-        The variance is in proportion to this power of the mean: 1 is Poisson's law,
-        2 that of gamma.
+    loss : LogLinkLoss
     centre : ndarray of shape (n_outputs,)
         Logarithm of the mean of the target.
     scale : ndarray of shape (n_outputs,)
@@ -147,39 +149,35 @@ class LogMean(NoisyFitLoss):
 
     target: np.ndarray
     weight: np.ndarray
-    power: int
+    loss: LogLinkLoss
     centre: np.ndarray
     scale: np.ndarray
     floor: float
 
     @classmethod
-    def of_target(cls, target, weight, power, floor):
+    def of_target(cls, target, weight, loss, floor):
         """The loss of a target, whose mean says the rest."""
         mean = weight @ target / weight.sum()
-        unscaled = cls(target, weight, power, np.log(mean), np.ones_like(mean), floor)
-        around = unscaled._deviances(np.broadcast_to(np.log(mean), target.shape))
+        one, centre = np.ones_like(mean), np.log(mean)
+        unscaled = cls(target / mean, weight, loss, centre, one, floor)
+        around = unscaled._deviances(np.broadcast_to(centre, target.shape))
         scale = weight @ around / weight.sum()
         # Equal values have none but rounding.
-        return replace(unscaled, scale=np.where(scale > 1e-12 * mean, scale, 1.0))
+        return replace(unscaled, scale=np.where(scale > 1e-12, scale, 1.0))
 
-    def _bounded(self, output):
-        return np.clip(output, self.centre - EXPONENT, self.centre + EXPONENT)
+    def _of_rows(self, function, output):
+        """A function of raw output and target, where the raw output is bounded."""
+        raw = np.clip(output - self.centre, -EXPONENT, EXPONENT)
+        return function(torch.from_numpy(raw), torch.from_numpy(self.target)).numpy()
 
     def _deviances(self, output):
-        mean = np.exp(self._bounded(output))
-        if self.power == 1:
-            half = rel_entr(self.target, mean) - self.target + mean
-        else:
-            half = self.target / mean - 1 - np.log(self.target / mean)
+        half = self._of_rows(self.loss.elements, output)
         return 2 * np.maximum(half, 0.0) / self.scale
 
     def expansion(self, output, jacobian):
         inside = np.abs(output - self.centre) < EXPONENT  # beyond, the loss is flat
-        mean = np.exp(self._bounded(output))
-        if self.power == 1:
-            gradient, curvature = mean - self.target, mean
-        else:
-            gradient, curvature = 1 - self.target / mean, self.target / mean
+        gradient = self._of_rows(self.loss.gradient, output)
+        curvature = self._of_rows(self.loss.curvature, output)
         curvature = np.maximum(curvature, LEAST_CURVATURE)
         root = np.sqrt(self.weight[:, None] * curvature / self.scale)
         residuals = self.weight[:, None] * gradient * inside / (self.scale * root)

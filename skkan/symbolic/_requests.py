@@ -97,7 +97,7 @@ def checked_fixed(fixed, curves, primitives):
 
 def checked_target(estimator, y, coding):
     """y as the fitted network codes it, ndarray of shape (n_samples, n_outputs)."""
-    target = estimator._encode(estimator._check_target(y), coding)
+    target = estimator.fitted_model_.target.encode(estimator._checked_target(y))
     n_outputs = len(estimator._baseline)
     if target.shape[1] != n_outputs:
         raise ValueError(

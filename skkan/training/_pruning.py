@@ -2,12 +2,31 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from skkan.objective._objective import make_objective
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.training import _settings
 from skkan.training._evidence_pruning import EvidencePruning, edge_scores, with_edges
 from skkan.training._stages import train
 from skkan.training._state import FitState
+
+
+def checked_pruning(threshold, plan):
+    """Raise unless it is no bool, and the training leaves what pruning goes by."""
+    if isinstance(threshold, bool | np.bool_):
+        raise ValueError(
+            "prune_threshold must be a number of at least 0, 'auto' or None, got "
+            f"{threshold}: 1.0 would remove nearly all edges, 'auto' goes by the "
+            "evidence, None removes none."
+        )
+    if threshold == "auto" and not plan.learns_alpha:
+        raise ValueError(
+            "prune_threshold='auto' goes by the evidence, which needs solver='lm' and "
+            f"alpha='auto', got {type(plan.solver).__name__}"
+            f"{' and a fixed alpha' if plan.solver.second_order else ''}: set these, "
+            "or a float such as prune_threshold=0.01."
+        )
 
 
 def pruned(state, data, plan, threshold, generator, monitor):

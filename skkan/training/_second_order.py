@@ -23,7 +23,7 @@ def starting_states(networks, data, plan):
     settings = _settings.SECOND_ORDER
     noise = 1.0
     if plan.loss.has_noise:
-        noise = max(settings.starting_noise, plan.loss.least_shared_noise)
+        noise = max(settings.starting_noise, plan.loss.min_shared_noise)
     states = []
     for network, penalties in zip(networks, settings.starting_penalties, strict=False):
         alpha = [[weight / data.n_observations for weight in penalties]]
@@ -100,7 +100,7 @@ def linear_model(network, theta, objective, data, plan):
         objective.gauss_newton_of_loss(theta),
         data.n_observations,
         plan.loss.has_noise,
-        plan.loss.least_shared_noise,
+        plan.loss.min_shared_noise,
     )
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
+from skkan.inference._laplace_posterior import LaplacePosterior
+from skkan.inference._last_layer_posterior import LastLayerPosterior
 from skkan.inference._prior import Prior
 from skkan.losses._base import Loss
 from skkan.network._network import KANNetwork
@@ -44,8 +46,10 @@ class FitState:
         The loss of the plan, adapted to the noise.
     validation_noise : Tensor of shape (n_outputs,) or None
         Variance of the noise that the validation rows of a search show.
-    uncertainty : dict or None
-        Fitted attributes of the posterior; None until they are computed.
+    posterior : LaplacePosterior, LastLayerPosterior or None
+        Of the weights, at the end of a fit.
+    has_final_posterior : bool
+        Whether the end is reached; `posterior` may then be None for good.
     """
 
     network: KANNetwork
@@ -60,4 +64,5 @@ class FitState:
     stage_ends: tuple = ()
     loss: Loss | None = None
     validation_noise: torch.Tensor | None = None
-    uncertainty: dict | None = None
+    posterior: LaplacePosterior | LastLayerPosterior | None = None
+    has_final_posterior: bool = False

@@ -12,12 +12,12 @@ from scipy.special import huber
 from scipy.stats import norm
 from sklearn.base import clone
 from sklearn.datasets import make_friedman1
-from sklearn.linear_model import GammaRegressor, PoissonRegressor, QuantileRegressor
+from sklearn.linear_model import QuantileRegressor, TweedieRegressor
 from sklearn.metrics import (
     d2_pinball_score,
     d2_tweedie_score,
     mean_pinball_loss,
-    mean_poisson_deviance,
+    mean_tweedie_deviance,
 )
 
 from skkan import KANRegressor
@@ -56,10 +56,12 @@ LOSSES = [
     for name in REGRESSION_LOSSES
 ]
 OTHERS = LOSSES[1:]
+ROBUST = [loss for loss in LOSSES if REGRESSION_LOSSES[loss["loss"]].is_adaptive]
+LOG_LINKED = [name for name, loss in REGRESSION_LOSSES.items() if loss.has_log_link]
 SOLVERS = ["lm", "lbfgs", "adam"]
 every_loss = pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss["loss"])
 other_losses = pytest.mark.parametrize("loss", OTHERS, ids=lambda loss: loss["loss"])
-log_linked = pytest.mark.parametrize("name", ["poisson", "gamma"])
+log_linked = pytest.mark.parametrize("name", LOG_LINKED)
 every_solver = pytest.mark.parametrize("solver", SOLVERS)
 SHORT = {"hidden_layer_sizes": (2,), "max_iter": 12, "random_state": 0}
 ADDITIVE = {"hidden_layer_sizes": (), "solver": "lm", "random_state": 0}
@@ -72,11 +74,24 @@ def table(name, rng, n_samples=150, n_outputs=None):
     f = X[:, 0] + X[:, 1] ** 2
     if n_outputs is not None:
         f = np.column_stack([(-1) ** output * f for output in range(n_outputs)])
-    if name == "poisson":
-        return X, rng.poisson(3 * np.exp(f)).astype(float)
-    if name == "gamma":
-        return X, rng.gamma(2, np.exp(f))
+    if name in LOG_LINKED:
+        return X, around_mean(name, 3 * np.exp(f), 1.0, rng)
     return X, f + 0.3 * rng.normal(size=f.shape)
+
+
+def around_mean(name, mean, dispersion, rng):
+    """Target of a mean, whose variance is in proportion to the loss's power of it."""
+    power = REGRESSION_LOSSES[name]().variance_power
+    if power == 1:
+        return dispersion * rng.poisson(mean / dispersion)
+    if power == 2:
+        return rng.gamma(1 / dispersion, dispersion * mean)
+    # Sums of a Poisson number of gamma variables (Jorgensen, The Theory of Dispersion
+    # Models, 1997).
+    count = rng.poisson(mean ** (2 - power) / (dispersion * (2 - power)))
+    shape = (2 - power) / (power - 1)
+    size = dispersion * (power - 1) * mean ** (power - 1)
+    return np.where(count > 0, rng.gamma(np.maximum(count, 1) * shape, size), 0.0)
 
 
 def penalised_features(model, X):
@@ -93,25 +108,31 @@ def penalised_features(model, X):
 # Equality with trusted peers.
 
 
-@pytest.mark.parametrize(
-    ("name", "peer"), [("poisson", PoissonRegressor), ("gamma", GammaRegressor)]
-)
-def test_additive_model_is_the_generalised_linear_model_on_its_features(
-    name, peer, rng
-):
+@log_linked
+def test_additive_model_is_the_generalised_linear_model_on_its_features(name, rng):
     """With the mean as an offset: the deviance is that of y / mean, up to a factor."""
     X, y = table(name, rng)
     weight = rng.integers(1, 4, len(y)).astype(float)
-    alpha = 0.05
+    alpha, loss = 0.05, REGRESSION_LOSSES[name]()
     model = KANRegressor(loss=name, alpha=alpha, **ADDITIVE, **EXACT)
     model.fit(X, y, sample_weight=weight)
     mean = np.average(y, weights=weight)
-    if name == "poisson":  # in units of the deviance around the mean
-        null = mean_poisson_deviance(y, np.full_like(y, mean), sample_weight=weight)
-        assert_allclose(model._y_scale, [null], rtol=1e-12)
-        alpha *= null / mean
+    power = loss.variance_power
+    null = mean_tweedie_deviance(
+        y, np.full_like(y, mean), sample_weight=weight, power=power
+    )
+    if power < 2:  # in units of the deviance around the mean
+        assert_allclose(model._y_scale, [null ** (1 / (2 - power))], rtol=1e-12)
+    alpha *= (model._y_scale[0] / mean) ** loss.noise_power
+    glm = TweedieRegressor(
+        power=power,
+        alpha=alpha,
+        link="log",
+        fit_intercept=False,
+        tol=1e-10,
+        max_iter=10_000,
+    )
     features = penalised_features(model, X)
-    glm = peer(alpha=alpha, fit_intercept=False, tol=1e-10, max_iter=10_000)
     glm.fit(features, y / mean, sample_weight=weight)
     # The peer's search ends where rounding hides progress.
     assert_allclose(model.predict(X), mean * glm.predict(features), rtol=1e-5)
@@ -121,7 +142,7 @@ def test_robust_losses_end_with_the_noise_of_their_residuals(rng, monkeypatch):
     """The last training is under a loss that fits what it leaves."""
     X, y = table("huber", rng)
     y[::15] += 20 * rng.normal(size=10)
-    for loss in OTHERS[2:]:
+    for loss in ROBUST:
         kind, seen = REGRESSION_LOSSES[loss["loss"]], []
         adapted = kind.adapted
 
@@ -244,7 +265,7 @@ def test_validation_score_is_d2_of_the_deviance(name, rng):
     X_val, y_val = table(name, rng)
     model = KANRegressor((), loss=name, alpha=0.01, early_stopping=True, random_state=0)
     model.fit(X, y, X_val=X_val, y_val=y_val)
-    power = {"poisson": 1, "gamma": 2}[name]
+    power = REGRESSION_LOSSES[name]().variance_power
     expected = d2_tweedie_score(y_val, model.predict(X_val), power=power)
     assert_allclose(model.best_validation_score_, expected, rtol=1e-9)
 
@@ -395,6 +416,22 @@ def test_units_do_not_matter(unit, loss, rng):
     assert_allclose(other, unit * one, rtol=1e-6 if loss["loss"] == "poisson" else 1e-9)
 
 
+@every_loss
+def test_noise_and_evidence_are_in_units_of_the_target(loss, rng):
+    """The density of c y is that of y over c, in which the noise has its power of c."""
+    X, y = table(loss["loss"], rng)
+    y = y + 0.5  # whole numbers are counts, whose unit is the count
+    model = KANRegressor(solver="lm", **loss, **SHORT)
+    one, other = clone(model).fit(X, y), clone(model).fit(X, 1024 * y)
+    power = REGRESSION_LOSSES[loss["loss"]]().noise_power
+    fall = one.log_evidence_ - other.log_evidence_
+    assert_allclose(fall, 0.5 * power * len(y) * np.log(1024), rtol=1e-6, atol=1e-6)
+    if loss["loss"] in LOG_LINKED:
+        assert_allclose(other.dispersion_, 1024**power * one.dispersion_, rtol=1e-6)
+    if loss["loss"] == "squared_error":
+        assert_allclose(other.noise_std_, 1024 * one.noise_std_, rtol=1e-9)
+
+
 @every_solver
 @every_loss
 def test_several_targets(loss, solver, rng):
@@ -481,7 +518,7 @@ def test_structure_is_chosen_and_pruned_under_every_loss(loss, rng):
 def test_predictions_of_the_log_link_never_overflow(rng):
     """Straight lines of a logarithm end beyond the largest number."""
     X = np.linspace(0, 1, 50)[:, None]
-    for name in ("poisson", "gamma"):
+    for name in LOG_LINKED:
         y = np.exp(30 * X[:, 0])
         model = KANRegressor((), loss=name, extrapolation="linear", alpha=1e-6)
         model.fit(X, y)
@@ -623,7 +660,7 @@ def test_curves_and_intercepts_add_up_to_the_link_of_predictions(loss, rng):
     from skkan.inspection._edge_functions import intercepts
 
     total = np.sum(terms, axis=0) + intercepts(model)
-    if loss["loss"] in ("poisson", "gamma"):
+    if loss["loss"] in LOG_LINKED:
         total = np.exp(total)
     assert_allclose(model.predict(X), total, rtol=1e-10)
     assert len(edge_table(model)) == 3
@@ -663,7 +700,8 @@ def test_laws_of_a_mean_are_found(name, rng):
     """exp(a x0 + x1^2), from counts and from gamma targets."""
     X = rng.uniform(-1, 1, (800, 2))
     mean = 50 * np.exp(X[:, 0] + X[:, 1] ** 2)
-    y = rng.poisson(mean) if name == "poisson" else rng.gamma(20, mean / 20)
+    power = REGRESSION_LOSSES[name]().variance_power
+    y = around_mean(name, mean, 0.05 if power > 1 else 1.0, rng)
     network = KANRegressor((), loss=name, random_state=0).fit(X, y)
     model = fit_symbolic(network, X, y)
     assert model.choices_["x0", "y"] == "x"
@@ -676,7 +714,7 @@ def test_laws_of_a_mean_are_found(name, rng):
     assert again.choices_ == model.choices_
 
 
-@pytest.mark.parametrize("loss", OTHERS[2:], ids=lambda loss: loss["loss"])
+@pytest.mark.parametrize("loss", ROBUST, ids=lambda loss: loss["loss"])
 def test_formulas_of_robust_losses_describe_the_network(loss, rng):
     """The target would be fitted by squared error, which is another question."""
     X, y = table(loss["loss"], rng)

@@ -96,9 +96,9 @@ def test_sparse_rows_become_dense_block_by_block(make, rng, monkeypatch):
     X, y = one_hot_table(rng)
     model = make((), alpha=0.01, random_state=0).fit(X, y)
     n_rows = []
-    monkeypatch.setattr("skkan.estimators._fitted.PREDICTED", 500)
+    monkeypatch.setattr("skkan.fitted._fitted_model.PREDICTION_BLOCK", 500)
     monkeypatch.setattr(
-        "skkan.estimators._fitted.dense",
+        "skkan.fitted._fitted_model.dense",
         lambda X: n_rows.append(X.shape[0]) or X.toarray(),
     )
     model.predict(sparse.csr_array(X))

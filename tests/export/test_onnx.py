@@ -20,6 +20,7 @@ from skkan import KANClassifier, KANRegressor
 from skkan.export import register_converters, to_onnx
 from skkan.export._search import thresholds_in_units
 from skkan.fitted._numpy_predictor import MOST_CURVES
+from skkan.losses._registry import REGRESSION_LOSSES
 
 # Small budgets end fits early.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -31,9 +32,7 @@ KINDS = [
     {"dtype": np.float32, "arithmetic": np.float32},
     {"dtype": np.float64},
 ]
-every_loss = pytest.mark.parametrize(
-    "loss", ["squared_error", "poisson", "gamma", "huber", "quantile"]
-)
+every_loss = pytest.mark.parametrize("loss", REGRESSION_LOSSES)
 
 
 @pytest.fixture

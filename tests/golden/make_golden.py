@@ -369,6 +369,7 @@ CASES = {
     ),
     "gamma-lm": Case(positive, _regressor(loss="gamma", **LM)),
     "gamma-lbfgs": Case(positive, _regressor((2,), loss="gamma", **BFGS)),
+    "tweedie-lm": Case(counts, _regressor(loss="tweedie", power=1.3, **LM)),
     "huber-lm": Case(outliers, _regressor(loss="huber", **LM)),
     "huber-lbfgs": Case(outliers, _regressor((2,), loss="huber", **BFGS)),
     "quantile-lm": Case(additive, _regressor(loss="quantile", quantile=0.8, **LM)),

@@ -1,5 +1,6 @@
 """Losses: values in closed form, gradients, best constant models."""
 
+from dataclasses import fields, is_dataclass
 from itertools import combinations
 
 import numpy as np
@@ -11,19 +12,17 @@ from scipy.optimize import brentq, minimize, minimize_scalar
 from scipy.special import expit, huber, softmax
 from scipy.stats import expon, logistic, norm, pareto
 from sklearn.metrics import (
-    mean_gamma_deviance,
     mean_pinball_loss,
-    mean_poisson_deviance,
     mean_squared_error,
+    mean_tweedie_deviance,
 )
 from torch.autograd.functional import hessian, jacobian
 
 from skkan.data._scaling import NORMAL_MEDIAN
 from skkan.losses._classification import PRIOR_COUNT, BinaryLogLoss, MultinomialLogLoss
-from skkan.losses._registry import REGRESSION_LOSSES
+from skkan.losses._registry import REGRESSION_LOSSES, regression_loss
 from skkan.losses._regression import (
     LARGEST_LOG,
-    GammaDeviance,
     PoissonDeviance,
     SquaredError,
 )
@@ -39,7 +38,7 @@ from skkan.losses._robust import (
 
 LOSSES = [SquaredError(), BinaryLogLoss(), MultinomialLogLoss()]
 NOISY = [make() for make in REGRESSION_LOSSES.values()] + [Pinball(0.9, 0.3)]
-LOG_LINKED = [PoissonDeviance(), GammaDeviance()]
+LOG_LINKED = [loss for loss in NOISY if loss.has_log_link]
 ADAPTIVE = [Huber(), Pinball(), Pinball(0.9)]
 
 
@@ -209,14 +208,34 @@ def test_baseline_takes_weights_as_repetitions(loss, rng):
 # Losses of regression, with a noise that is learnt.
 
 
+@pytest.mark.parametrize("name", REGRESSION_LOSSES)
+def test_losses_are_made_by_their_names_from_their_own_parameters(name):
+    """An estimator has parameters of other losses, too, which may not be set."""
+    kind = REGRESSION_LOSSES[name]
+    own = fields(kind) if is_dataclass(kind) else ()
+    given = {each.name: each.default for each in own if each.name in kind.parameters}
+    loss = regression_loss(name, {"alpha": 1.0, "unknown": None, **given})
+    assert type(loss) is kind
+    assert vars(loss) == vars(kind())
+
+
+@pytest.mark.parametrize("loss", LOG_LINKED, ids=by_name)
+def test_noise_of_a_deviance_is_in_units_of_a_power_of_the_target(loss, rng):
+    """Of targets and means that are multiplied by a factor."""
+    raw, target = noisy_problem(loss, rng)
+    for factor in (0.01, 30.0):
+        scaled = loss.elements(raw + np.log(factor), factor * target)
+        expected = factor**loss.noise_power * loss.elements(raw, target)
+        assert_allclose(scaled, expected, rtol=1e-9, atol=1e-12)
+
+
 def noisy_problem(loss, rng, n_samples=40, n_outputs=2):
     """Raw outputs and targets, zeros among them where the loss takes them."""
     raw = torch.from_numpy(2 * rng.standard_normal((n_samples, n_outputs)))
     target = 2 * rng.standard_normal(raw.shape)
     if loss.has_log_link:
         target = rng.gamma(0.7, 2, raw.shape)
-    if isinstance(loss, PoissonDeviance):
-        target[::3] = 0
+        target[::3] *= not loss.takes_zero
     return raw, torch.from_numpy(target)
 
 
@@ -240,12 +259,14 @@ def test_value_of_regression_is_half_the_peers_deviance(loss, rng):
 
     peers = {
         "SquaredError": lambda t, z: mean_squared_error([t], [z]) / 2,
-        "PoissonDeviance": lambda t, z: mean_poisson_deviance([t], [np.exp(z)]) / 2,
-        "GammaDeviance": lambda t, z: mean_gamma_deviance([t], [np.exp(z)]) / 2,
         "Huber": lambda t, z: huber(loss.delta, t - z),
         "Pinball": lambda t, z: smoothed(t - z),
     }
-    peer = np.vectorize(peers[by_name(loss)])(target, raw)
+
+    def deviance(t, z):
+        return mean_tweedie_deviance([t], [np.exp(z)], power=loss.variance_power) / 2
+
+    peer = np.vectorize(peers.get(by_name(loss), deviance))(target, raw)
     # The quadrature is as precise as this.
     assert_allclose(loss.elements(raw, target), peer, rtol=1e-7, atol=1e-9)
     assert_allclose(loss.value(raw, target), peer.sum(1), rtol=1e-7)
@@ -313,11 +334,11 @@ def test_log_links_survive_wild_steps(loss, size):
         assert ((prediction > 0) & torch.isfinite(prediction)).all()
 
 
+@pytest.mark.parametrize("edge", [-LARGEST_LOG, LARGEST_LOG])
 @pytest.mark.parametrize("loss", LOG_LINKED, ids=by_name)
-def test_continued_deviances_are_smooth(loss):
+def test_continued_deviances_are_smooth(loss, edge):
     """Where the exponential is left, value and slope go on without a jump."""
     target = torch.tensor([[2.0]], dtype=torch.float64)
-    edge = LARGEST_LOG if isinstance(loss, PoissonDeviance) else -LARGEST_LOG
     inner, outer = (
         torch.full_like(target, edge * (1 + side)) for side in (-1e-9, 1e-9)
     )

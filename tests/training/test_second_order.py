@@ -1,5 +1,6 @@
 """Second-order training: what is learnt, and that it is learnt from the data."""
 
+from types import SimpleNamespace
 from unittest.mock import Mock, patch
 
 import numpy as np
@@ -11,8 +12,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from skkan import KANClassifier, KANRegressor, SparsityPenalty
+from skkan.estimators._fit_problem import make_fit_problem
+from skkan.estimators._row_validation import validated_rows
 from skkan.inference._prior import Prior
 from skkan.numerics._threads import single_thread
+from skkan.selection._fit_strategies import choose_strategy
 from skkan.solvers import LevenbergMarquardt
 from skkan.training import _continuation
 from skkan.training._continuation import on_grids
@@ -260,10 +264,15 @@ def test_end_for_rounding_is_told_as_such():
 
 
 def make_start(**settings):
-    """What a fit of a small table begins with."""
+    """What a fit of a small table begins with: networks, data and plan."""
     X, y = make_friedman1(300, noise=1.0, random_state=0)
     model = KANRegressor((3,), random_state=0, **settings)
-    return model._start(model._check_rows(X, y, None), None)
+    rows = validated_rows(model, X, y, None)
+    target = model._make_target(rows[1], None)
+    strategy = choose_strategy(make_fit_problem(model, rows, target, None))
+    return SimpleNamespace(
+        networks=strategy.networks, data=strategy.problem.data, plan=strategy.plan
+    )
 
 
 @single_thread

@@ -1,0 +1,203 @@
+"""From checked rows and the parameters of an estimator to a problem of training."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+
+from skkan.data._categories import Categories
+from skkan.data._column_checks import checked_same_columns, naming_arguments
+from skkan.data._merged_rows import canonical_rows
+from skkan.data._preprocessing import Preprocessing
+from skkan.data._scaling import AffineScaling
+from skkan.data._validation_split import split_rows
+from skkan.estimators._parameter_checks import (
+    checked_continuation,
+    checked_device,
+    checked_grid_sizes,
+    checked_layer_sizes,
+)
+from skkan.numerics import _row_blocks
+from skkan.selection._fit_strategies import FitProblem, FitSettings
+from skkan.selection._search_space import WITHOUT_SEARCH, Structure
+from skkan.training._stages import adapted_loss
+
+
+def make_fit_problem(
+    estimator, rows, target, previous, *, validation_rows=None, streaming=False
+):
+    """Rows and parameters, checked and scaled.
+
+    Parameters
+    ----------
+    estimator : KANRegressor or KANClassifier
+    rows : tuple (X, y, sample weight)
+        Checked.
+    target : Target
+    previous : FittedModel or None
+        Fit to continue.
+    validation_rows : tuple like `rows`, default=None
+    streaming : bool, default=False
+        Whether rows come batch by batch.
+
+    Returns
+    -------
+    FitProblem
+    """
+    structure, device = requested_structure(estimator), checked_device(estimator.device)
+    if previous is not None and structure.grid_eps is None:
+        structure = replace(structure, grid_eps=previous.continuation.grid_eps)
+    grid_size = structure.or_else(WITHOUT_SEARCH).grid_size
+    grid_sizes = checked_grid_sizes(grid_size, estimator.grid_schedule)
+    X, y, weight = rows
+    rows = canonical_rows(X, target.encode(y), weight)
+    weigh = estimator._row_weigher(target, rows)
+    rows = weigh(rows)
+    network = None
+    if previous is not None:
+        network = previous.network(device)
+        grid_sizes = _remaining_grid_sizes(
+            estimator, previous, network, rows, grid_sizes, streaming=streaming
+        )
+    if validation_rows is not None:
+        X_val, y_val, weight_val = validation_rows
+        with naming_arguments("X_val and y_val"):
+            validation_rows = weigh((X_val, target.encode(y_val), weight_val))
+        checked_same_columns(y=rows[1], y_val=validation_rows[1])
+    elif estimator.early_stopping:
+        rows, validation_rows = _split(estimator, rows, target)
+    preprocessing = _preprocessing(estimator, target, rows, previous)
+    loss = target.loss
+    if not streaming:  # a batch does not tell what kind of target it is from
+        scale = preprocessing.target_scaling.scale
+        loss = target.loss_of_rows(rows[1], rows[2], scale)
+    data = preprocessing.dataset(rows, device)
+    validation = validation_rows and preprocessing.dataset(validation_rows, device)
+    has_missing = any(part.has_gaps for part in (data, validation) if part)
+    if network is not None and has_missing:
+        network = previous.network_with_missing(device)
+        if not streaming:
+            network = data.with_missing_in(network)
+    if network is not None:
+        loss = adapted_loss(loss, [network], data)
+    settings = {
+        field.name: getattr(estimator, field.name) for field in fields(FitSettings)
+    }
+    return FitProblem(
+        settings=FitSettings(**settings),
+        structure=structure,
+        grid_sizes=grid_sizes,
+        data=data,
+        validation=validation,
+        has_missing=has_missing,
+        n_categories=_n_categories(estimator),
+        loss=loss,
+        preprocessing=preprocessing,
+        target=target,
+        generator=_generator(estimator, streaming=streaming),
+        previous=previous,
+        network=network,
+        streaming=streaming,
+    )
+
+
+def requested_structure(estimator):
+    """The structure that the parameters ask for, with None for "auto"."""
+    sizes = checked_layer_sizes(estimator.hidden_layer_sizes)
+    is_open = isinstance(sizes, str)
+    grid_size, grid_eps = (
+        None if isinstance(value, str) else value
+        for value in (estimator.grid_size, estimator.grid_eps)
+    )
+    if grid_size is None and estimator.grid_schedule is not None:
+        grid_size = WITHOUT_SEARCH.grid_size  # where the schedule begins
+    skip = bool(estimator.additive_skip)
+    return Structure(
+        hidden_layer_sizes=None if is_open else sizes,
+        grid_size=grid_size,
+        grid_eps=grid_eps,
+        additive_skip=skip or None if is_open else skip and len(sizes) > 0,
+    )
+
+
+def _remaining_grid_sizes(estimator, previous, network, rows, grid_sizes, *, streaming):
+    """Grid sizes that the network of the previous fit has still to visit.
+
+    Raises a ValueError if that network is not of the kind that is requested.
+    """
+    basis = network.layers[0].basis
+    skip = requested_structure(estimator).additive_skip
+    has_skip = network.skip is not None
+    requested = {"n_outputs": (rows[1].shape[1], network.widths[-1])}
+    if not streaming:
+        requested |= {
+            "hidden_layer_sizes": (
+                checked_layer_sizes(estimator.hidden_layer_sizes),
+                previous.continuation.hidden_layer_sizes,
+            ),
+            "spline_order": (estimator.spline_order, basis.spline_order),
+            "base_activation": (estimator.base_activation, basis.base_activation),
+            "extrapolation": (estimator.extrapolation, basis.extrapolation),
+            "additive_skip": (has_skip if skip is None else skip, has_skip),
+        }
+    checked_continuation(requested)
+    is_open = estimator.grid_size == "auto" and estimator.grid_schedule is None
+    if streaming or is_open:
+        return (network.grid_size,)
+    if grid_sizes[-1] < network.grid_size:
+        raise ValueError(
+            f"grid_size must not shrink, got {grid_sizes[-1]} after an earlier fit "
+            f"that ended at {network.grid_size}: a coarser grid cannot represent "
+            "the fitted curves. Raise it, or set warm_start=False."
+        )
+    return tuple(size for size in grid_sizes if size >= network.grid_size)
+
+
+def _split(estimator, rows, target):
+    """Rows to fit, and rows to validate on."""
+    fitted, validation = split_rows(
+        rows,
+        estimator.validation_fraction,
+        target.strata(rows[1]),
+        _seed(estimator),
+    )
+    # Validation rows are scored after every step, so that they come here from their
+    # chunks. So do the others if they have become few: they are summed as in memory.
+    X, *others = fitted
+    if len(X) <= _row_blocks.MOST_ROWS:
+        X = np.asarray(X)
+    X_val, *others_val = validation
+    return (X, *others), (np.asarray(X_val), *others_val)
+
+
+def _preprocessing(estimator, target, rows, previous):
+    X, matrix, weight = rows
+    if previous is not None:
+        scaling = previous.preprocessing.input_scaling.with_new_columns(X, weight)
+        return replace(previous.preprocessing, input_scaling=scaling)
+    target_scaling = target.scaling(matrix, weight)
+    baseline = target.loss.baseline(
+        torch.from_numpy(target_scaling.transform(matrix)), torch.from_numpy(weight)
+    )
+    input_scaling = AffineScaling.robust(X, weight)
+    if estimator.categories_ is not None:
+        input_scaling = input_scaling.without_units(_n_categories(estimator) > 0)
+    return Preprocessing(input_scaling, target_scaling, baseline.numpy())
+
+
+def _n_categories(estimator):
+    """Number of categories of each feature, 0 for numbers, (n_features,)."""
+    if estimator.categories_ is None:
+        return np.zeros(estimator.n_features_in_, dtype=int)
+    return Categories(estimator.categories_).counts
+
+
+def _seed(estimator):
+    return int(check_random_state(estimator.random_state).randint(2**31 - 1))
+
+
+def _generator(estimator, *, streaming):
+    """Generator from `random_state`; each batch of a stream gets another one."""
+    n_before = getattr(estimator, "n_iter_", 0) if streaming else 0
+    return torch.Generator().manual_seed(_seed(estimator) + n_before)

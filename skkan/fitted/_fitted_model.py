@@ -1,0 +1,266 @@
+"""All that predictions, inspection, formulas and exports read of a fit.
+
+A `FittedModel` holds numpy arrays, and nothing of scikit-learn. The estimators store
+one; it builds torch modules and lookup tables when they are asked for.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+import numpy as np
+import torch
+from scipy.sparse import issparse
+
+from skkan.data._categories import Categories
+from skkan.data._merged_rows import dense
+from skkan.data._preprocessing import Preprocessing
+from skkan.data._scaling import AffineScaling
+from skkan.fitted._numpy_predictor import Predictor
+from skkan.fitted._target import Target
+from skkan.inference._laplace_posterior import LaplacePosterior
+from skkan.inference._last_layer_posterior import LastLayerPosterior
+from skkan.network._edge_statistics import LayerStatistics
+from skkan.network._network import KANNetwork
+from skkan.numerics._threads import available_threads, single_thread
+
+# Numbers that each thread of a prediction holds at a time: what a cache holds.
+PREDICTION_BLOCK = 2**17
+JACOBIAN_BLOCK = 2**20  # numbers of a whitened Jacobian that are held at a time, 8 MB
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """What a later fit needs to continue this one, beside what it predicts by.
+
+    Attributes
+    ----------
+    hidden_layer_sizes : tuple of int or "auto"
+        As requested, before anything was pruned.
+    grid_eps : float
+    solver_state : dict or None
+        Of a solver that is fed batch by batch.
+    """
+
+    hidden_layer_sizes: tuple | str
+    grid_eps: float
+    solver_state: dict | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class FittedModel:
+    """A fitted network with the way from the user's rows to it and back.
+
+    Attributes
+    ----------
+    network_arrays : dict
+        See `KANNetwork.to_arrays`; the only copy of the weights.
+    preprocessing : Preprocessing
+    target : Target
+        How the target is coded and decoded.
+    layer_statistics : list of LayerStatistics
+        What passed through the layers in training, one per layer of `all_layers`.
+    categories : Categories or None
+        Those of the features, None if all are numbers.
+    feature_names : list of str
+    posterior : LaplacePosterior, LastLayerPosterior or None
+        None after solvers that leave none.
+    continuation : Continuation
+    """
+
+    network_arrays: dict
+    preprocessing: Preprocessing
+    target: Target
+    layer_statistics: list
+    categories: Categories | None
+    feature_names: list
+    posterior: LaplacePosterior | LastLayerPosterior | None
+    continuation: Continuation
+
+    @property
+    def n_outputs(self):
+        return len(self.preprocessing.baseline)
+
+    @property
+    def n_features(self):
+        return len(self.feature_names)
+
+    @property
+    def output_names(self):
+        """Names of the outputs of the network, list of str."""
+        return self.target.output_names(self.n_outputs)
+
+    @property
+    def n_categories(self):
+        """Number of categories of each feature, 0 for numbers, (n_features,)."""
+        if self.categories is None:
+            return np.zeros(self.n_features, dtype=int)
+        return self.categories.counts
+
+    @property
+    def has_laplace_posterior(self):
+        """Whether the posterior is that of all weights."""
+        return self.posterior is not None and self.posterior.covers_all_weights
+
+    @property
+    def output_scaling(self):
+        """From raw outputs to what the link inverts, in the units of the target."""
+        scaling = self.preprocessing.target_scaling
+        if self.target.has_log_link:
+            # log(scale * mean) = log(scale) + log(mean)
+            scale = scaling.scale
+            return AffineScaling(np.log(scale), np.ones_like(scale))
+        return scaling
+
+    @property
+    def intercepts(self):
+        """What the curves that enter the outputs are added to, (n_outputs,).
+
+        In the units of the target; log odds for classes; logarithms of the mean where
+        the loss has a log link.
+        """
+        return self.output_scaling.inverse_transform(self.preprocessing.baseline)
+
+    def network(self, device="cpu"):
+        """The network as a torch module in scaled units, built anew."""
+        return KANNetwork.from_arrays(self.network_arrays, device)
+
+    def network_with_missing(self, device="cpu"):
+        """The network such that it takes missing cells, which count as the mean."""
+        means = torch.tensor(self.layer_statistics[0].mean_features, device=device)
+        return self.network(device).with_values_at_missing(means)
+
+    @cached_property
+    def _predictor(self):
+        return Predictor(self.network_with_missing())
+
+    def raw_output(self, X):
+        """Raw output of the network and its baseline.
+
+        Parameters
+        ----------
+        X : {ndarray, sparse matrix} of shape (n_samples, n_features)
+            Checked, with codes for categories and NaN where cells are missing.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_outputs)
+        """
+        predictor = self._predictor
+        raw = np.empty((X.shape[0], self.n_outputs))
+
+        def predict(rows):
+            raw[rows] = predictor(self.scaled(X[rows]))
+
+        blocks = _row_slices(len(raw), predictor.n_values, PREDICTION_BLOCK)
+        n_threads = min(available_threads(), len(blocks))
+        if n_threads > 1:
+            with ThreadPoolExecutor(n_threads) as pool:
+                list(pool.map(predict, blocks))
+        else:
+            list(map(predict, blocks))
+        return self.preprocessing.baseline + raw
+
+    def whitened_jacobians(self, X, device="cpu"):
+        """Blocks of the Jacobian of the raw output, whitened by the posterior.
+
+        Squares summed over the parameters are the variances of the raw output at unit
+        noise.
+
+        Parameters
+        ----------
+        X : {ndarray, sparse matrix} of shape (n_samples, n_features)
+        device : str or torch.device
+            Where to compute.
+
+        Yields
+        ------
+        rows : slice
+        deviations : ndarray of shape (n_outputs, n_parameters, n_block)
+        """
+        posterior = self.posterior
+        has_missing = np.isnan(X.data if issparse(X) else X).any()
+        make = self.network_with_missing if has_missing else self.network
+        network = make(device)
+        # A copy, as torch takes no arrays that are mapped from a file for reading.
+        factor = torch.tensor(posterior.factor, device=device)
+        n_values = len(factor) * self.n_outputs
+        with single_thread, torch.no_grad():
+            for rows in _row_slices(X.shape[0], n_values, JACOBIAN_BLOCK):
+                x = torch.from_numpy(self.scaled(X[rows])).to(device)
+                yield rows, posterior.deviations(network, factor, x).cpu().numpy()
+
+    def moderated_output(self, X, device="cpu"):
+        """Raw output, drawn towards indecision where the posterior is wide.
+
+        Parameters and result are those of `raw_output`; only after a fit that leaves a
+        posterior of all weights there is a difference.
+        """
+        raw = self.raw_output(X)
+        if not self.has_laplace_posterior:
+            return raw
+        for rows, deviations in self.whitened_jacobians(X, device):
+            logits, deviations = map(torch.from_numpy, (raw[rows], deviations))
+            raw[rows] = self.target.loss.moderated(logits, deviations).numpy()
+        return raw
+
+    def scaled(self, X):
+        """Rows in scaled units, dense."""
+        return self.preprocessing.input_scaling.transform(dense(X))
+
+    def to_dict(self):
+        """Nested dicts of arrays and plain values, for files."""
+        return {
+            "network": self.network_arrays,
+            "preprocessing": {
+                "input_scaling": dict(vars(self.preprocessing.input_scaling)),
+                "target_scaling": dict(vars(self.preprocessing.target_scaling)),
+                "baseline": self.preprocessing.baseline,
+            },
+            "target": self.target.to_dict(),
+            "layer_statistics": [layer.to_arrays() for layer in self.layer_statistics],
+            "categories": self.categories and self.categories.of_columns,
+            "feature_names": self.feature_names,
+            "posterior": _plain(self.posterior),
+            "covers_all_weights": self.has_laplace_posterior,
+            "continuation": _plain(self.continuation),
+        }
+
+    @classmethod
+    def from_dict(cls, state):
+        """Model from what `to_dict` returned."""
+        scalings = state["preprocessing"]
+        posterior = state["posterior"]
+        if posterior is not None:
+            laplace = state["covers_all_weights"]
+            kind = LaplacePosterior if laplace else LastLayerPosterior
+            posterior = kind(**posterior)
+        return cls(
+            network_arrays=state["network"],
+            preprocessing=Preprocessing(
+                AffineScaling(**scalings["input_scaling"]),
+                AffineScaling(**scalings["target_scaling"]),
+                scalings["baseline"],
+            ),
+            target=Target.from_dict(state["target"]),
+            layer_statistics=[
+                LayerStatistics(**arrays) for arrays in state["layer_statistics"]
+            ],
+            categories=state["categories"] and Categories(state["categories"]),
+            feature_names=state["feature_names"],
+            posterior=posterior,
+            continuation=Continuation(**state["continuation"]),
+        )
+
+
+def _plain(settings):
+    """Fields of a dataclass as a dict, None for None."""
+    if settings is None:
+        return None
+    return {field.name: getattr(settings, field.name) for field in fields(settings)}
+
+
+def _row_slices(n_rows, n_values, most_values):
+    """Slices of the rows, such that `n_values` numbers for each row fit the cache."""
+    size = max(1, most_values // n_values)
+    return [slice(start, start + size) for start in range(0, n_rows, size)]

@@ -1,0 +1,419 @@
+"""The ways from a problem to a trained network: fixed structure, search, warm start.
+
+Making a strategy checks the request and draws the networks to start from. Its method
+`fit` trains.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from skkan.basis._categories_and_missing import mixed_basis_from_samples
+from skkan.basis._outlier_limits import limited
+from skkan.data._dask_dataset import DaskDataset
+from skkan.data._dataset import Dataset
+from skkan.data._preprocessing import Preprocessing
+from skkan.fitted._fitted_model import FittedModel
+from skkan.fitted._target import Target
+from skkan.inference._laplace_posterior import prior_of_penalty
+from skkan.inference._prior import Prior
+from skkan.losses._base import Loss
+from skkan.network._network import KANNetwork
+from skkan.penalties._base import Penalty
+from skkan.selection import _settings
+from skkan.selection._regularization_path import validated_plan
+from skkan.selection._search_space import (
+    WITHOUT_SEARCH,
+    InputCounts,
+    Structure,
+    search_space,
+)
+from skkan.selection._solver_choice import (
+    FIRST_ORDER_ALPHA,
+    checked_alpha,
+    choose_penalties,
+    choose_solver,
+)
+from skkan.selection._structure_search import search_structure
+from skkan.solvers import Solver
+from skkan.training._final_posterior import with_posterior
+from skkan.training._plan import FitPlan
+from skkan.training._pruning import checked_pruning, pruned
+from skkan.training._settings import SECOND_ORDER
+from skkan.training._stages import train_adapting, trained_already
+from skkan.training._state import FitState
+
+# Grids end that many mean distances between samples beyond the outermost ones, so that
+# hardly any later row is left to the continuation.
+MARGIN_IN_SAMPLES = 8.0
+LARGEST_MARGIN = 0.05  # the same in shares of the range
+EVEN_WITHIN = 3.0  # of grids that follow the samples, in robust deviations
+HIDDEN_MARGIN = 0.06  # of the range of a hidden node, which later rows exceed more
+MAX_GRID_ROWS = 100_000  # rows from which first grids are taken
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """Parameters of an estimator that say how to train; see there."""
+
+    spline_order: int
+    base_activation: str
+    extrapolation: str
+    n_grid_updates: int
+    solver: str | Solver
+    alpha: object
+    penalty: Penalty | None
+    prune_threshold: float | str | None
+    grid_schedule: object
+    max_iter: int
+    tol: float
+    early_stopping: bool
+
+
+@dataclass(frozen=True, eq=False)
+class FitProblem:
+    """All that a training starts from.
+
+    Attributes
+    ----------
+    settings : FitSettings
+    structure : Structure
+        As requested; None where the data are to choose.
+    grid_sizes : tuple of int
+        To visit one after the other.
+    data : Dataset or DaskDataset
+        Rows to fit, in scaled units.
+    validation : Dataset or None
+    has_missing : bool
+        Whether cells are missing in either of them.
+    n_categories : ndarray of int of shape (n_features,)
+        0 for numbers.
+    loss : Loss
+    preprocessing : Preprocessing
+    target : Target
+    generator : torch.Generator
+    previous : FittedModel or None
+        Fit to continue.
+    network : KANNetwork or None
+        That of the previous fit, which takes the missing cells of these rows.
+    streaming : bool
+        Whether rows come batch by batch.
+    """
+
+    settings: FitSettings
+    structure: Structure
+    grid_sizes: tuple
+    data: Dataset | DaskDataset
+    validation: Dataset | None
+    has_missing: bool
+    n_categories: np.ndarray
+    loss: Loss
+    preprocessing: Preprocessing
+    target: Target
+    generator: torch.Generator
+    previous: FittedModel | None = None
+    network: KANNetwork | None = None
+    streaming: bool = False
+
+    def new_network(self, structure):
+        """Network to start from, another one at each call."""
+        data, settings = self.data, self.settings
+        sample = data.sample(MAX_GRID_ROWS)
+        is_adaptive = structure.grid_eps < 1
+        within = limited(sample.X, adaptive=is_adaptive)
+        n_categories = torch.from_numpy(self.n_categories).to(within.device)
+        if n_categories.any():
+            within = torch.where(n_categories > 0, sample.X, within)
+        of_grids = {
+            "grid_size": structure.grid_size,
+            "spline_order": int(settings.spline_order),
+            "grid_eps": structure.grid_eps,
+            "margin": min(MARGIN_IN_SAMPLES / data.n_rows, LARGEST_MARGIN),
+            "base_activation": settings.base_activation,
+            "extrapolation": settings.extrapolation,
+            "sample_weight": sample.sample_weight,
+        }
+        return KANNetwork.from_samples(
+            [data.n_features, *structure.hidden_layer_sizes, data.target.shape[1]],
+            within,
+            additive_skip=structure.additive_skip and structure.hidden_layer_sizes,
+            generator=self.generator,
+            inputs=mixed_basis_from_samples(
+                sample.X,
+                within,
+                n_categories,
+                has_gaps=self.has_missing,
+                even_within=EVEN_WITHIN if is_adaptive else math.inf,
+                **of_grids,
+            ),
+            **of_grids,
+        )
+
+    def plan(self, network, grid_eps, *, searching=False):
+        """Plan for a network to start from."""
+        settings = self.settings
+        alpha = checked_alpha(settings.alpha, network)
+        solver = choose_solver(
+            settings.solver,
+            network,
+            self.data.n_rows,
+            fixed_alpha=isinstance(alpha, float),
+            has_penalty=settings.penalty is not None,
+            streaming=self.streaming,
+            searching=searching,
+            in_chunks=isinstance(self.data, DaskDataset),
+        )
+        return FitPlan(
+            loss=self.loss,
+            penalties=choose_penalties(alpha, settings.penalty),
+            solver=solver,
+            grid_sizes=self.grid_sizes,
+            n_grid_updates=settings.n_grid_updates,
+            grid_eps=grid_eps,
+            max_iter=settings.max_iter,
+            tol=settings.tol,
+            hidden_margin=HIDDEN_MARGIN,
+            learns_alpha=alpha is None and solver.second_order,
+        )
+
+
+@dataclass(eq=False)
+class FitStrategy(ABC):
+    """One way from a problem to a trained network.
+
+    Attributes
+    ----------
+    problem : FitProblem
+    plan : FitPlan
+    networks : list of KANNetwork
+        To choose the start from.
+    """
+
+    problem: FitProblem
+    plan: FitPlan = field(init=False)
+    networks: list = field(init=False)
+
+    @property
+    def n_stages(self):
+        """Largest number of stages that a monitor sees."""
+        prunes = self.problem.settings.prune_threshold is not None
+        return len(self.plan.grid_sizes) + prunes
+
+    @abstractmethod
+    def fit(self, monitor):
+        """Train a network.
+
+        Parameters
+        ----------
+        monitor : Monitor
+
+        Returns
+        -------
+        state : FitState
+        plan : FitPlan
+            By which the training has ended.
+        """
+
+    def _check_pruning(self):
+        threshold = self.problem.settings.prune_threshold
+        if threshold is not None:
+            checked_pruning(threshold, self.plan)
+
+    def _train(self, networks, monitor, plan, prior=None):
+        problem = self.problem
+        state = train_adapting(
+            networks, problem.data, plan, problem.generator, monitor, prior
+        )
+        return state, replace(plan, loss=state.loss)
+
+    def _pruned(self, state, plan, monitor):
+        """The state without unneeded edges, where that is requested."""
+        problem, threshold = self.problem, self.problem.settings.prune_threshold
+        if threshold is None or state.interrupted:
+            return state, plan
+        return pruned(state, problem.data, plan, threshold, problem.generator, monitor)
+
+    def _settled(self, state, plan, monitor):
+        """The state as a fit without pruning would leave it.
+
+        It matters for classes only, whose weights end at the mean of the posterior.
+        """
+        prunes = self.problem.settings.prune_threshold is not None
+        if not prunes or state.interrupted or plan.loss.has_noise:
+            return state
+        keep_weights = self.problem.settings.early_stopping
+        return with_posterior(
+            state, self.problem.data, plan, monitor, keep_weights=keep_weights
+        )
+
+
+class FixedStructure(FitStrategy):
+    """Training of a structure that the parameters determine."""
+
+    def __init__(self, problem, network, structure):
+        self.problem, self.networks = problem, [network]
+        self.plan = plan = problem.plan(network, structure.grid_eps)
+        self._check_pruning()
+        if plan.solver.second_order and (plan.learns_alpha or len(network.layers) > 1):
+            starts = SECOND_ORDER.starting_penalties[1:]
+            self.networks += [problem.new_network(structure) for _ in starts]
+
+    def fit(self, monitor):
+        state, plan = self._train(self.networks, monitor, self.plan)
+        return self._pruned(self._settled(state, plan, monitor), plan, monitor)
+
+
+class StructureSearch(FitStrategy):
+    """Search for a structure by the data, and training of what it finds."""
+
+    def __init__(self, problem, network, space):
+        self.problem, self.networks, self._space = problem, [network], space
+        self.plan = problem.plan(network, space.grid_eps, searching=True)
+
+    def fit(self, monitor):
+        problem = self.problem
+        early_stopping = problem.settings.early_stopping
+        found, plan = search_structure(
+            self._space,
+            problem.new_network,
+            # A network can be monitored, an ensemble cannot.
+            1 if early_stopping else _settings.SEARCH.n_members,
+            problem.data,
+            self.plan,
+            problem.generator,
+            monitor.begin_step,
+        )
+        monitor.n_iter += found.n_iter
+        if plan.penalty_from_validation and not early_stopping:
+            state = trained_already(found, problem.data, plan, monitor)
+        else:
+            state, plan = self._train([found.network], monitor, plan, found.prior)
+        if plan.penalty_from_validation:
+            state = _with_validation(state, found.validation_noise, problem)
+            converged = state.converged and found.converged
+            state = replace(state, converged=converged, message=found.message)
+        return state, plan
+
+
+class WarmStart(FitStrategy):
+    """Training that continues a previous fit."""
+
+    def __init__(self, problem):
+        self.problem, self.networks = problem, [problem.network]
+        structure = problem.structure.or_else(WITHOUT_SEARCH)
+        self.plan = plan = problem.plan(problem.network, structure.grid_eps)
+        self._check_pruning()
+        self._prior = self._noise = None
+        if self._continues_validated(plan):
+            posterior = problem.previous.posterior
+            alpha = torch.tensor(posterior.alpha)
+            validated = validated_plan(plan, problem.network, alpha)
+            self.plan = (
+                replace(plan, penalties=validated.penalties)
+                if problem.streaming
+                else validated
+            )
+            if posterior.noise is not None:
+                self._noise = torch.tensor(posterior.noise)
+        else:
+            self._prior = self._previous_prior()
+
+    def fit(self, monitor):
+        state, plan = self._train(self.networks, monitor, self.plan, self._prior)
+        state = self._settled(state, plan, monitor)
+        return self._finished(state, plan, monitor)
+
+    def prune(self, monitor):
+        """Prune the previous network as it is, and train what is left."""
+        state = FitState(
+            self.networks[0], self._prior, converged=True, loss=self.plan.loss
+        )
+        return self._finished(state, self.plan, monitor)
+
+    def _finished(self, state, plan, monitor):
+        state, plan = self._pruned(state, plan, monitor)
+        if plan.penalty_from_validation:
+            state = _with_validation(state, self._noise, self.problem)
+        return state, plan
+
+    def _continues_validated(self, plan):
+        """Whether validation rows of the previous fit have set what may stay open."""
+        posterior, settings = self.problem.previous.posterior, self.problem.settings
+        return (
+            posterior is not None
+            and not posterior.covers_all_weights
+            and isinstance(settings.alpha, str)
+            and settings.penalty is None
+            and not plan.solver.second_order
+        )
+
+    def _previous_prior(self):
+        """What a previous second-order fit has learnt, or what others are charged."""
+        network, data = self.problem.network, self.problem.data
+        previous = self.problem.previous
+        if not self.plan.solver.second_order:
+            return None
+        if not previous.has_laplace_posterior:
+            return prior_of_penalty(network, data, self.plan, FIRST_ORDER_ALPHA)
+        posterior = previous.posterior
+        noise, n_rows = posterior.shared_noise, posterior.n_observations
+        prior = Prior.of_alpha(network, posterior.alpha, noise, n_rows)
+        begins = self._begins_to_vary()[network.used_features]
+        edges = network.leaving_edges[0][begins].flatten()
+        if len(edges):  # what was learnt of them is that they are of no use
+            alpha = [[part / n_rows for part in SECOND_ORDER.starting_penalties[0]]]
+            start = Prior.of_alpha(network, alpha, noise, n_rows)
+            prior.precision[edges] = start.precision[edges]
+        return prior
+
+    def _begins_to_vary(self):
+        """Which columns were constant in the previous fit but are not now."""
+        scale = self.problem.previous.preprocessing.input_scaling.scale
+        was_constant = torch.from_numpy(np.isinf(scale))
+        X = self.problem.data.sample(MAX_GRID_ROWS).X  # zero in constant columns
+        return (X.abs() > 0).any(0).cpu() & was_constant
+
+
+def _with_validation(state, noise, problem):
+    """The state with the noise of the validation rows; few iterations are intended."""
+    converged = problem.settings.max_iter >= _settings.PATH.max_iter
+    return replace(state, validation_noise=noise, converged=converged)
+
+
+def choose_strategy(problem):
+    """The strategy for a problem, FitStrategy."""
+    if problem.previous is not None:
+        return WarmStart(problem)
+    structure = problem.structure.or_else(WITHOUT_SEARCH)
+    network = problem.new_network(structure)
+    space = None
+    if problem.structure.hidden_layer_sizes is None and not problem.streaming:
+        space = _search_space_of(problem)
+    if space is not None:
+        return StructureSearch(problem, network, space)
+    return FixedStructure(problem, network, structure)
+
+
+def _search_space_of(problem):
+    """Structures to choose from; None where a parameter needs a certain one."""
+    settings = problem.settings
+    is_open = (
+        isinstance(settings.solver, str)
+        and settings.solver == "auto"
+        and isinstance(settings.alpha, str)
+        and settings.penalty is None
+        and settings.prune_threshold is None
+        and settings.grid_schedule is None
+    )
+    if not is_open:
+        return None
+    counts = problem.n_categories
+    inputs = InputCounts(
+        n_numbers=int((counts == 0).sum()),
+        n_categories=int(counts.sum()),
+        n_others=int(settings.spline_order) + 1,
+    )
+    return search_space(problem.structure, problem.data, inputs)
