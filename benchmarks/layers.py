@@ -27,6 +27,7 @@ import torch
 from scipy.interpolate import BSpline
 
 from skkan import BSplineBasis, KANLayer, KANNetwork
+from skkan.data._dataset import Dataset
 from skkan.losses._regression import SquaredError
 from skkan.objective._objective import Objective
 
@@ -292,7 +293,8 @@ def time_evaluation(repeats):
     network = KANNetwork.from_samples([2, 5, 1], X, margin=0.1)
     ones, zero = torch.ones(len(X), dtype=X.dtype), torch.zeros(1, dtype=X.dtype)
     target = torch.sin(3 * X[:, :1]) * X[:, 1:]
-    objective = Objective(network, SquaredError(), [], X, target, ones, zero)
+    data = Dataset(X, target, ones, zero)
+    objective = Objective(network, SquaredError(), [], data)
     theta = objective.start
 
     def by_autograd():

@@ -73,7 +73,9 @@ def seconds_of_iteration(n_rows, hidden, grid, repeats):
         quadratic = objective.gauss_newton(theta)
         times.append(time.perf_counter())
         damping = LevenbergMarquardt().damping
-        step = damped_step(quadratic.gradient, quadratic.anchored_curvature(), damping)
+        step = damped_step(
+            quadratic.gradient, quadratic.constrained_curvature(), damping
+        )
         times.append(time.perf_counter())
         objective.value(theta + step)
         times.append(time.perf_counter())

@@ -13,7 +13,7 @@ def evaluated(x, basis):
     Parameters
     ----------
     x : Tensor of shape (n_samples, n_inputs)
-    basis : BSplineBasis or InputBasis
+    basis : Basis
 
     Returns
     -------

@@ -1,19 +1,30 @@
-"""Base functions b of the edges, with their slopes."""
+"""Base functions b of the edges, with their slopes, of arrays of numpy or torch.
 
+The exponential may overflow to infinity, where the values are right; callers of numpy
+switch its warnings off.
+"""
+
+import numpy as np
 import torch
 
 
-def _silu(x, with_slope):
-    sigmoid = torch.sigmoid(x)
-    value = x * sigmoid
-    if not with_slope:
-        return value, None
+def _silu(x, with_slopes):
+    exp = torch.exp if isinstance(x, torch.Tensor) else np.exp
+    share = exp(-x)
+    share += 1
+    share = 1 / share
+    values = x * share
+    if not with_slopes:
+        return values, None
     # s + x s (1 - s) = s + v - s v
-    return value, torch.addcmul(sigmoid + value, sigmoid, value, value=-1)
+    slopes = share + values
+    share *= values
+    slopes -= share
+    return values, slopes
 
 
-def _identity(x, with_slope):
-    return x, torch.ones_like(x) if with_slope else None
+def _identity(x, with_slopes):
+    return x, x**0 if with_slopes else None
 
 
 BASE_ACTIVATIONS = {"silu": _silu, "identity": _identity}

@@ -6,27 +6,21 @@ scaling. `spline_order` is the polynomial degree throughout: 3 is cubic.
 """
 
 import torch
-from torch import nn
 
-from skkan.basis._autograd import evaluated
+from skkan.basis._base import Basis, PenaltyKind
 from skkan.basis._base_functions import BASE_ACTIVATIONS
 from skkan.basis._grids import extend_grid, grid_from_samples
-from skkan.basis._spline_pieces import (
-    Intervals,
-    Location,
-    cardinal_polynomials,
-    powers_of,
-    slopes_of,
-    spline_polynomials,
-)
+from skkan.basis._spline_evaluator import SplineEvaluator
+from skkan.basis._spline_pieces import FARTHEST, spline_polynomials
 
-FARTHEST = 1e9  # beyond the grid, where a tangent ends, so that no value overflows
-UNIFORM = 4  # roundings of its length by which an equidistant grid may be off
+# Roundings of its length, by which an equidistant grid may be off.
+MAX_UNIFORM_ROUNDINGS = 4
+FAST_NUMBERS = [(dtype, dtype) for dtype in (torch.float32, torch.float64)]
 POINTS_PER_DEGREE = 2  # dense points per interval and coefficient of a projection
 EXTRAPOLATIONS = ("constant", "linear")
 
 
-class BSplineBasis(nn.Module):
+class BSplineBasis(Basis):
     """B-splines of one degree on one grid per input, and optionally a base function.
 
     A grid of G intervals t_0 < ... < t_G is extended by k = `spline_order` steps of
@@ -53,8 +47,9 @@ class BSplineBasis(nn.Module):
 
     __module__ = "skkan"
 
-    # Positions of the functions in use among those of all inputs: all of them.
-    packing = None
+    packing = None  # all functions are in use
+    takes_missing = False
+    is_piecewise = True
 
     def __init__(
         self, grid, spline_order=3, *, base_activation=None, extrapolation="constant"
@@ -95,36 +90,51 @@ class BSplineBasis(nn.Module):
         self.base_activation = base_activation
         self.extrapolation = extrapolation
         self.register_buffer("knots", knots)
-        self._learn_knots()
+        self._forget_knots()
 
-    def _learn_knots(self):
-        self._learnt = _state_of(self.knots)
+    def _forget_knots(self):
+        self._last_state = _state_of(self.knots)
         # Functions of degree 0 and slopes of degree 1 jump at the knots themselves.
         self._is_uniform = self.spline_order > 1 and _is_uniform(self.knots)
-        self._intervals = self._polynomials = None  # made when they are needed
-        self.stencil = None  # of `skkan.basis._spline_evaluator`, likewise
+        self._evaluator = self._pieces = None  # made when they are needed
 
     def _load_from_state_dict(self, *args, **kwargs):
         super()._load_from_state_dict(*args, **kwargs)
-        self._learn_knots()  # which may be others
+        self._forget_knots()  # which may be others
 
     def __getstate__(self):
-        # What is known of the knots is learnt anew, as copies count no changes.
-        known = "_learnt", "_intervals", "_polynomials", "stencil"
-        return super().__getstate__() | dict.fromkeys(known)
+        # What is derived from the knots is made anew, as copies count no changes.
+        derived = "_last_state", "_evaluator", "_pieces"
+        return super().__getstate__() | dict.fromkeys(derived)
 
-    def follow_knots(self):
-        """Forget what was known of knots that are others now, or changed in place."""
-        known, changes = self._learnt or (None, None)
-        now, changes_now = _state_of(self.knots)
-        if known is not now or changes != changes_now:
-            self._learn_knots()
+    def _follow_knots(self):
+        """Forget what was derived from knots that are others now, or have changed."""
+        before, n_changes_before = self._last_state or (None, None)
+        knots, n_changes = _state_of(self.knots)
+        if before is not knots or n_changes_before != n_changes:
+            self._forget_knots()
 
     @property
     def is_uniform(self):
         """Whether the splines are the same on all intervals."""
-        self.follow_knots()
+        self._follow_knots()
         return self._is_uniform
+
+    @property
+    def evaluator(self):
+        """Evaluation by numpy, for knots on the CPU, `SplineEvaluator`."""
+        self._follow_knots()
+        if self._evaluator is None:
+            self._evaluator = SplineEvaluator(self)
+        return self._evaluator
+
+    @property
+    def _polynomials(self):
+        """Polynomials of the splines on each interval; see `spline_polynomials`."""
+        self._follow_knots()
+        if self._pieces is None:
+            self._pieces = spline_polynomials(self.knots, self.spline_order)
+        return self._pieces
 
     @property
     def grid(self):
@@ -154,12 +164,42 @@ class BSplineBasis(nn.Module):
         shape, device = (self.n_inputs,), self.knots.device
         return torch.full(shape, self.n_functions, device=device)
 
+    @property
+    def is_number(self):
+        """All inputs are numbers; Tensor of bool of shape (n_inputs,)."""
+        return torch.ones(self.n_inputs, dtype=torch.bool, device=self.knots.device)
+
+    @property
+    def has_missing(self):
+        """No input has a value for missing cells; Tensor of bool of (n_inputs,)."""
+        return ~self.is_number
+
+    @property
+    def constant(self):
+        """Coefficients of the constant 1, Tensor of shape (n_inputs, n_functions)."""
+        constant = self.knots.new_zeros(self.n_inputs, self.n_functions)
+        constant[:, : self.n_splines] = 1
+        return constant
+
+    @property
+    def splines(self):
+        """The basis itself, since all inputs are numbers."""
+        return self
+
+    @property
+    def penalty_kinds(self):
+        """The kind of each input, list of `PenaltyKind`."""
+        has_base = self.base_activation is not None
+        kind = PenaltyKind(0, self.grid_size, self.spline_order, has_base, False)
+        return [kind] * self.n_inputs
+
+    def coefficients(self, weight):
+        return weight[..., : self.n_splines]
+
     def of_inputs(self, inputs):
-        """The basis of some of the inputs, by their positions."""
         return self.with_grid(self.grid[inputs])
 
     def with_grid(self, grid):
-        """The same kind of basis on another grid."""
         return BSplineBasis(
             grid,
             self.spline_order,
@@ -168,24 +208,9 @@ class BSplineBasis(nn.Module):
         )
 
     def with_grids_of(self, x, **settings):
-        """The same kind of basis on grids that fit samples; see `grid_from_samples`."""
         return self.with_grid(grid_from_samples(x, self.grid_size, **settings))
 
-    def refined(self, grid_size):
-        """Basis with `grid_size` intervals whose knots interpolate the present ones.
-
-        The grids nest, and the spline spaces with them, when `grid_size` is a
-        multiple of the present one.
-        """
-        if grid_size < self.grid_size:
-            raise ValueError(
-                f"grid_size must not shrink, got {grid_size} after {self.grid_size}: "
-                "a coarser grid cannot represent the fitted curves."
-            )
-        return self.resized(grid_size)
-
     def resized(self, grid_size):
-        """The same for any `grid_size`, coarser ones included."""
         position = torch.arange(grid_size + 1, device=self.knots.device)
         position = position * self.grid_size  # in units of 1 / grid_size
         left = (position // grid_size).clamp(max=self.grid_size - 1)
@@ -193,143 +218,62 @@ class BSplineBasis(nn.Module):
         grid = self.grid
         return self.with_grid(torch.lerp(grid[:, left], grid[:, left + 1], fraction))
 
-    def forward(self, x):
-        """Values of all functions, differentiable once with respect to `x`.
-
-        Parameters
-        ----------
-        x : Tensor of shape (n_samples, n_inputs)
-
-        Returns
-        -------
-        Tensor of shape (n_samples, n_inputs, n_functions)
-        """
-        return evaluated(x, self)
-
     def values_and_derivatives(self, x, *, with_derivatives=True):
-        """Values and first derivatives of all functions, from one kernel.
+        x = x.detach()
+        numbers = x.dtype, self.knots.dtype
+        if x.is_cpu and self.knots.is_cpu and numbers in FAST_NUMBERS and x.numel():
+            values, slopes = self.evaluator.features(x.numpy(), with_derivatives)
+            values = torch.from_numpy(values)
+            return values, slopes if slopes is None else torch.from_numpy(slopes)
+        return self._by_torch(x, with_derivatives)
 
-        Parameters
-        ----------
-        x : Tensor of shape (n_samples, n_inputs)
-        with_derivatives : bool, default=True
-            Whether to spend time on the derivatives.
+    def _by_torch(self, x, with_slopes):
+        """Values and derivatives by operations that torch has for every device.
 
-        Returns
-        -------
-        values : Tensor of shape (n_samples, n_inputs, n_functions)
-        derivatives : Tensor of the same shape, or None
+        They serve graphics cards, and dtypes that numpy has not or has slowly. They
+        evaluate the polynomials that `SplineEvaluator` evaluates on the CPU.
         """
-        place = self.locate(x, with_slopes=with_derivatives)
-        index = self._dense_index(place.piece)
-        if self.is_uniform:
-            polynomials = cardinal_polynomials(self.spline_order).to(x)
-            values = polynomials[:, 1:] @ place.powers.flatten(1) + polynomials[:, :1]
-        else:
-            polynomials = self.polynomials().to(x).flatten(2)
-            values = place.values(polynomials)
-        if self.extrapolation == "constant":
-            values.clamp_(min=0)  # of rounding
-        values = self._dense(values, index, place.base, x.shape)
-        if not with_derivatives:
-            return values, None
-        if self.is_uniform:
-            slopes = polynomials[:, 1:] @ place.slopes.flatten(1)
-        else:
-            slopes = place.derivatives(polynomials)
-        return values, self._dense(slopes, index, place.base_slopes, x.shape)
-
-    def locate(self, x, *, with_slopes=True):
-        """Where samples lie on the grids, for work with the pieces of the splines.
-
-        Parameters
-        ----------
-        x : Tensor of shape (n_samples, n_inputs)
-        with_slopes : bool, default=True
-            Whether to spend time on what derivatives are made of.
-
-        Returns
-        -------
-        Location
-        """
-        x = x.T.contiguous()
-        grid = self.grid
-        inside = x.clamp(grid[:, :1], grid[:, -1:])
-        linear, all_within = self.extrapolation == "linear", True
-        if linear or with_slopes:
-            within = x == inside
-            all_within = bool(within.all())
-        linear = linear and not all_within
-        with_slopes = with_slopes or linear
-        is_uniform = self.is_uniform
-        if self._intervals is None:
-            self._intervals = Intervals(grid, is_uniform=is_uniform)
-        piece, position, density = self._intervals.locate(inside)
-        powers, slopes = powers_of(position, self.spline_order), None
-        base, base_slopes = None, None
+        if not x.numel():
+            values = x.new_zeros(*x.shape, self.n_functions)
+            return values, values if with_slopes else None
+        grid = self.grid.contiguous()
+        inside = x.clamp(grid[:, 0], grid[:, -1])
+        interval = torch.searchsorted(grid, inside.T.contiguous(), right=True).T - 1
+        interval.clamp_(0, self.grid_size - 1)
+        first = torch.arange(self.n_inputs, device=x.device) * self.grid_size
+        piece = (interval + first).flatten()
+        inverse_width = (1 / grid.diff(dim=1)).flatten()[piece]
+        position = inside.flatten() - grid[:, :-1].flatten()[piece]
+        position *= inverse_width
+        values = slopes = inside.new_zeros(self.spline_order + 1, x.numel())
+        for coefficients in self._polynomials.flip(0):
+            slopes = torch.addcmul(values, slopes, position)
+            values = torch.addcmul(coefficients[:, piece], values, position)
+        slopes = slopes * inverse_width
         if self.base_activation is not None:
-            base, base_slopes = BASE_ACTIVATIONS[self.base_activation](
-                inside, with_slopes
-            )
-        if with_slopes:
-            slopes = slopes_of(powers, density)
-        if linear:
-            beyond = (x - inside).clamp_(-FARTHEST, FARTHEST)
-            powers.addcmul_(slopes, beyond)
-            base = None if base is None else base.addcmul(base_slopes, beyond)
-        elif with_slopes and not all_within:
-            slopes *= within
-            base_slopes = None if base is None else base_slopes * within
-        return Location(piece, powers, slopes, base, base_slopes)
+            base = BASE_ACTIVATIONS[self.base_activation](inside.flatten(), True)
+            values = torch.cat([values, base[0].unsqueeze(0)])
+            slopes = torch.cat([slopes, base[1].unsqueeze(0)])
+        beyond = (x - inside).flatten()
+        if self.extrapolation == "linear":
+            farthest = min(FARTHEST, torch.finfo(inside.dtype).max)
+            beyond = beyond.clamp(-farthest, farthest)
+            values = torch.addcmul(values, slopes, beyond)
+        else:
+            slopes = slopes * (beyond == 0)
+        # Column (sample s, input i, function f) stands at (s n_inputs + i) width + f.
+        sample = torch.arange(x.numel(), device=x.device)
+        column = torch.arange(len(values), device=x.device).unsqueeze(1)
+        column = interval.flatten() + column
+        column[self.spline_order + 1 :] = self.n_splines
+        index = (sample * self.n_functions + column).flatten()
 
-    def polynomials(self):
-        """Polynomials of the splines on each interval; see `spline_polynomials`."""
-        if self.is_uniform:
-            polynomials = cardinal_polynomials(self.spline_order).T.to(self.knots)
-            shape = (*polynomials.shape, self.n_inputs, self.grid_size)
-            return polynomials[..., None, None].expand(shape)
-        if self._polynomials is None:
-            self._polynomials = spline_polynomials(self.knots, self.spline_order)
-        return self._polynomials
+        def dense(local):
+            block = local.new_zeros(x.numel() * self.n_functions)
+            block.scatter_(0, index, local.flatten())
+            return block.view(*x.shape, self.n_functions)
 
-    def pieces(self, weight):
-        """Polynomials of curves, by interval.
-
-        Parameters
-        ----------
-        weight : Tensor of shape (n_curves, n_inputs, n_functions)
-            Coefficients of the splines, and others that do not matter.
-
-        Returns
-        -------
-        Tensor of shape (k + 1, n_curves, n_inputs * grid_size)
-            Coefficient of each power of the position.
-        """
-        near = weight[..., : self.n_splines].unfold(2, self.spline_order + 1, 1)
-        return torch.einsum("mrig,oigr->moig", self.polynomials(), near).flatten(2)
-
-    def _dense_index(self, piece):
-        """Where the local splines of each sample stand in the flattened dense block.
-
-        Column (sample s, input i, function f) stands at (s n_inputs + i) width + f.
-        """
-        n_inputs, n_samples = piece.shape
-        width, device = self.n_functions, piece.device
-        sample = torch.arange(n_samples, device=device) * (n_inputs * width)
-        # The interval of an input is its piece less the pieces of those before it.
-        input_ = torch.arange(n_inputs, device=device) * (width - self.grid_size)
-        local = torch.arange(self.spline_order + 1, device=device).view(-1, 1, 1)
-        return (piece + (sample + input_.unsqueeze(1)) + local).flatten()
-
-    def _dense(self, local, index, base, shape):
-        """Local values in a block with one column per function, zero elsewhere."""
-        n_samples, n_inputs = shape
-        block = local.new_zeros(n_samples * n_inputs * self.n_functions)
-        block.scatter_(0, index, local.flatten())
-        block = block.view(n_samples, n_inputs, self.n_functions)
-        if base is not None:
-            block[..., -1] = base.T
-        return block
+        return dense(values), dense(slopes) if with_slopes else None
 
     def transfer_matrix(self, new, *, scale=1.0, shift=0.0):
         """Coefficients on a new grid of every function of this basis.
@@ -365,6 +309,15 @@ class BSplineBasis(nn.Module):
         keep[..., -1] = 1
         return torch.cat([splines, keep], dim=1)
 
+    def to_arrays(self):
+        return {
+            "inputs": None,
+            "grid": self.grid.cpu().numpy().copy(),
+            "spline_order": self.spline_order,
+            "base_activation": self.base_activation,
+            "extrapolation": self.extrapolation,
+        }
+
     def _dense_points(self):
         """Equidistant interior points of every interval, (n_points, n_inputs)."""
         n_points = POINTS_PER_DEGREE * (self.spline_order + 1)
@@ -385,7 +338,7 @@ def _is_uniform(knots):
     width = knots[:, -1:] - knots[:, :1]
     expected = knots[:, :1] + width * (torch.arange(n_steps + 1).to(knots) / n_steps)
     rounding = torch.finfo(knots.dtype).eps * width
-    return bool(((knots - expected).abs() <= UNIFORM * rounding).all())
+    return bool(((knots - expected).abs() <= MAX_UNIFORM_ROUNDINGS * rounding).all())
 
 
 def _least_squares(design, target):

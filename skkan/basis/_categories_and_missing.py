@@ -1,23 +1,25 @@
 """Functions of inputs some of which are categories or have missing cells.
 
-An `InputBasis` puts the B-splines of those inputs that are numbers beside the
+A `MixedBasis` puts the B-splines of those inputs that are numbers beside the
 indicators of those that are categories, and says what a missing cell counts as. Only
 first layers have one. As everywhere in the core, codes and missing cells come as
 numbers: a category as its code 0, 1, ..., one that is not known as -1, NaN where the
 cell is missing.
 """
 
+import numpy as np
 import torch
-from torch import nn
 
-from skkan.basis._autograd import evaluated
+from skkan.basis._base import Basis, PenaltyKind
 from skkan.basis._bspline import BSplineBasis
 from skkan.basis._grids import grid_of_known
 
+# What a `MixedBasis` is made of beside its splines.
+MIXED_BUFFERS = "n_categories", "has_missing", "means"
 BLOCK = 2**14  # rows whose values are held at a time, where means are taken
 
 
-class MixedBasis(nn.Module):
+class MixedBasis(Basis):
     """Splines of numbers and indicators of categories, each with a value for "missing".
 
     A number x has the functions of its spline basis, a category has one indicator for
@@ -39,6 +41,8 @@ class MixedBasis(nn.Module):
         What the functions of a missing cell are: means over the known ones; zero for
         the indicator and for what fills up.
     """
+
+    takes_missing = True
 
     def __init__(self, splines, n_categories, has_missing, means):
         super().__init__()
@@ -139,25 +143,29 @@ class MixedBasis(nn.Module):
         function = torch.arange(self.n_functions, device=count.device)
         return (function < count.unsqueeze(1)).to(self.means)
 
-    def forward(self, x):
-        """Values of all functions; see `BSplineBasis.forward`."""
-        return evaluated(x, self)
+    @property
+    def penalty_kinds(self):
+        """The kind of each input, list of `PenaltyKind`."""
+        of_number = PenaltyKind(
+            0,
+            self.grid_size,
+            self.spline_order,
+            self.base_activation is not None,
+            False,
+        )
+        pairs = zip(self.n_categories.tolist(), self.has_missing.tolist(), strict=True)
+        return [
+            PenaltyKind(count, 0, 0, False, missing)
+            if count
+            else of_number._replace(has_missing=missing)
+            for count, missing in pairs
+        ]
+
+    def coefficients(self, weight):
+        return weight * self.constant
 
     def values_and_derivatives(self, x, *, with_derivatives=True):
-        """Values and first derivatives of all functions.
-
-        Categories and missing cells have no slope.
-
-        Parameters
-        ----------
-        x : Tensor of shape (n_samples, n_inputs)
-        with_derivatives : bool, default=True
-
-        Returns
-        -------
-        values : Tensor of shape (n_samples, n_inputs, n_functions)
-        derivatives : Tensor of the same shape, or None
-        """
+        # Categories and missing cells have no slope.
         missing = x.isnan()
         # Any number will do for a cell whose values are replaced below.
         known = torch.where(missing, 0.0, x)
@@ -264,15 +272,9 @@ class MixedBasis(nn.Module):
         return wider._with_means(means)
 
     def with_grid(self, grid):
-        """The same kind of basis with another grid for the numbers."""
         return self._on(self.splines.with_grid(grid))
 
-    def refined(self, grid_size):
-        """The same on `grid_size` intervals; see `BSplineBasis.refined`."""
-        return self._on(self.splines.refined(grid_size))
-
     def resized(self, grid_size):
-        """The same for any `grid_size`, coarser ones included."""
         return self._on(self.splines.resized(grid_size))
 
     def _on(self, splines):
@@ -293,12 +295,10 @@ class MixedBasis(nn.Module):
         return basis._with_means(means)
 
     def with_grids_of(self, x, **settings):
-        """The same with grids that fit samples; see `grid_from_samples`."""
         grid = grid_of_known(x[:, self._numbers], self.grid_size, **settings)
         return self.with_grid(grid)
 
     def of_inputs(self, inputs):
-        """The basis of some of the inputs, by their positions."""
         is_number = self.is_number
         row = is_number.cumsum(0) - 1
         numbers = row[inputs][is_number[inputs]]
@@ -341,22 +341,25 @@ class MixedBasis(nn.Module):
         return matrix
 
     def to_arrays(self):
-        """What `from_arrays` needs beside the splines, as numpy arrays."""
-        return {
-            name: getattr(self, name).cpu().numpy().copy()
-            for name in ("n_categories", "has_missing", "means")
+        inputs = {
+            name: getattr(self, name).cpu().numpy().copy() for name in MIXED_BUFFERS
         }
+        return self.splines.to_arrays() | {"inputs": inputs}
 
-    @classmethod
-    def from_arrays(cls, splines, arrays, device="cpu"):
-        """Basis from the dict that `to_arrays` made, on a device."""
-        return cls(
-            splines,
-            *(
-                torch.tensor(arrays[name], device=device)
-                for name in ("n_categories", "has_missing", "means")
-            ),
-        )
+
+def basis_from_arrays(arrays, device="cpu"):
+    """Basis from the dict that its `to_arrays` made, on a device."""
+    splines = BSplineBasis(
+        torch.tensor(np.asarray(arrays["grid"]), device=device),
+        arrays["spline_order"],
+        base_activation=arrays["base_activation"],
+        extrapolation=arrays["extrapolation"],
+    )
+    inputs = arrays.get("inputs")
+    if inputs is None:
+        return splines
+    buffers = (torch.tensor(inputs[name], device=device) for name in MIXED_BUFFERS)
+    return MixedBasis(splines, *buffers)
 
 
 def mixed_basis_from_samples(

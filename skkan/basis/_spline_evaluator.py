@@ -1,48 +1,56 @@
-"""Where the samples of a layer lie on its grids, and the splines of each place.
+"""Values and slopes of splines and base functions, by numpy.
 
-Samples stand input by input, and what belongs to each of them stands in rows as long
-as there are samples, so that every operation runs along contiguous memory. Rows of
-small layers are shorter than a call is long, and numpy's calls are the shortest: torch
-looks up, adds up by index and multiplies matrices, on the same memory.
+One evaluator serves training, predictions and everything that reads a fitted network.
+All splines are polynomials on each interval of their grid, see `_spline_pieces`. The
+evaluator finds the interval of each sample and its position there, then evaluates
+either the k + 1 splines that are not zero, or whole curves whose coefficients have been
+combined to one polynomial for each interval before.
+
+Arrays hold one number for each sample in their last dimension, so that every operation
+runs along contiguous memory. Arrays of few rows are shorter than a call is long, and
+the calls of numpy are the shortest.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from skkan.basis._bspline import FARTHEST
+from skkan.basis._base_functions import BASE_ACTIVATIONS
 from skkan.basis._spline_pieces import (
+    FARTHEST,
     LookupTable,
+    bisected_pieces,
     cardinal_polynomials,
     spline_polynomials,
 )
-from skkan.numerics._matrix_products import product
+from skkan.numerics._matrix_products import (
+    AS_SILENT_AS_TORCH,
+    MAX_NUMPY_PRODUCT,
+    product,
+)
 
-MOST_PLACES = 8  # shapes of blocks whose places are remembered
+MAX_REMEMBERED_SHAPES = 8  # of blocks of samples
 
 
-class Place(NamedTuple):
+class SamplePositions(NamedTuple):
     """Where samples lie on the grids, and the base function there.
 
-    Arrays; what depends on the input and on the row has shape (n_inputs, n_rows).
+    Samples are those of an array x of shape (n_inputs, n_rows), or (n_rows, n_inputs)
+    where rows come first.
     """
 
     piece: np.ndarray  # (n_samples,), input * grid_size + interval
     position: np.ndarray  # (n_samples,), in the interval, in widths of it
-    density: np.ndarray  # broadcasts to (n_inputs, n_rows), one over the width
+    inverse_width: np.ndarray  # of the interval, broadcasts to the shape of x
     beyond: np.ndarray | None  # (n_samples,), distance from the grid, in widths
-    base: np.ndarray | None
+    base: np.ndarray | None  # of the shape of x
     base_slopes: np.ndarray | None
 
 
 class SplineEvaluator:
-    """The intervals of the grids of a basis, and the k + 1 splines on each of them.
+    """Evaluation of the functions of a basis on the CPU.
 
-    Numbers may overflow on the way; callers switch numpy's warnings off.
-
-    Positions are counted from the beginning of an interval where all are equally wide,
-    else from its middle.
+    Numbers may overflow on the way. Callers switch the warnings of numpy off.
 
     Parameters
     ----------
@@ -50,55 +58,105 @@ class SplineEvaluator:
     """
 
     def __init__(self, basis):
-        grid, k = basis.grid.contiguous(), basis.spline_order
-        self.knots = basis.knots
-        self.spline_order, self.n_functions = k, basis.n_functions
+        grid, k = basis.grid.contiguous().numpy(), basis.spline_order
+        self.dtype, self.spline_order = grid.dtype, k
         self.n_inputs, self.grid_size = basis.n_inputs, basis.grid_size
+        self.n_functions = basis.n_functions
         self.is_uniform = basis.is_uniform
-        self._base = BASES.get(basis.base_activation)
+        self._base = BASE_ACTIVATIONS.get(basis.base_activation)
         self.has_base = self._base is not None
         self._is_linear = basis.extrapolation == "linear"
-        self._grid, self._cells, self._places = grid, None, {}
+        self._grid, self._table, self._first_places = grid, None, {}
         self._n_steps = self.grid_size
         if self.is_uniform:
-            self._values = cardinal_polynomials(k, 0.0).to(grid).numpy()  # by powers
+            # Powers run along the columns: first those of the values, then of slopes.
+            self._values = cardinal_polynomials(k).astype(grid.dtype)
             slopes = np.zeros_like(self._values)
             slopes[:, :-1] = self._values[:, 1:] * np.arange(1, k + 1)
             self._both = np.concatenate([self._values, slopes])
         else:
-            self._cells = cells = LookupTable.of(grid)
-            self._n_steps = 1 if cells is None else cells.count
-            if cells is not None:
-                self._first_piece, self._end = cells.piece.numpy(), cells.end.numpy()
-            self._middle = ((grid[:, 1:] + grid[:, :-1]) / 2).flatten().numpy()
-            self._densities = (1 / grid.diff(dim=1)).flatten().numpy()
-            self._polynomials = spline_polynomials(basis.knots, k).flatten(2).numpy()
-        low, high = grid[:, :1].numpy(), grid[:, -1:].numpy()
+            self._table = LookupTable.of_grid(grid)
+            self._n_steps = 1 if self._table is None else self._table.n_cells
+            self._starts = grid[:, :-1].ravel()
+            self._inverse_widths = (1 / np.diff(grid)).ravel()
+            self._polynomials = spline_polynomials(basis.knots, k).numpy()
+        low, high = grid[:, :1], grid[:, -1:]
         first = np.arange(self.n_inputs)[:, None] * self.grid_size
         self._ranges = low, high, self._n_steps / (high - low), first
+        self._ranges_of_columns = [of_all.ravel() for of_all in self._ranges]
 
-    def locate(self, x, inputs=None, *, with_slopes):
-        """Where samples lie.
+    @AS_SILENT_AS_TORCH
+    def features(self, x, with_slopes):
+        """Values and derivatives of all functions, in one column for each.
+
+        Parameters
+        ----------
+        x : ndarray of shape (n_rows, n_inputs)
+        with_slopes : bool
+            Whether to spend time on the derivatives.
+
+        Returns
+        -------
+        values : ndarray of shape (n_rows, n_inputs, n_functions)
+        derivatives : ndarray of the same shape, or None
+        """
+        shape = *x.shape, self.n_functions
+        values = np.zeros(shape, x.dtype)
+        slopes = np.zeros(shape, x.dtype) if with_slopes else None
+        # Small blocks stay in the cache, and have the same values with slopes.
+        n_rows = MAX_NUMPY_PRODUCT // (2 * (self.spline_order + 1) ** 2 * self.n_inputs)
+        n_rows = max(n_rows, 1)
+        for start in range(0, len(x), n_rows):
+            rows = slice(start, start + n_rows)
+            self._fill(x[rows], values[rows], slopes[rows] if with_slopes else None)
+        return values, slopes
+
+    def _fill(self, x, values, slopes):
+        """Write the values, and the slopes where there are some, over zeros."""
+        with_slopes, width = slopes is not None, self.n_functions
+        found = self.locate(x, rows_first=True, with_slopes=with_slopes)
+        local, local_slopes = self.splines(found, with_slopes=with_slopes)
+        if not self._is_linear:
+            np.maximum(local, 0, out=local)  # of rounding
+        sample = np.arange(len(found.piece)).reshape(x.shape) * width
+        index = (sample - self._ranges_of_columns[-1]).reshape(-1)
+        index += found.piece
+        parts = [(values, local, found.base)]
+        if with_slopes:
+            local_slopes = local_slopes.reshape(-1, *x.shape) * found.inverse_width
+            local_slopes = local_slopes.reshape(local.shape)
+            parts.append((slopes, local_slopes, found.base_slopes))
+        for block, of_splines, of_base in parts:
+            flat = block.reshape(-1)
+            for row, of_row in enumerate(of_splines):
+                flat[row:][index] = of_row
+            if of_base is not None:
+                block[..., -1] = of_base
+
+    def locate(self, x, inputs=None, *, with_slopes, rows_first=False):
+        """Find the interval of each sample and its position there.
 
         Parameters
         ----------
         x : ndarray of shape (n_inputs, n_rows)
+            Or (n_rows, n_inputs) where rows come first.
         inputs : slice, default=None
             Which inputs of the layer these are; None is all.
         with_slopes : bool
             Whether to compute the derivatives of the base function.
+        rows_first : bool, default=False
 
         Returns
         -------
-        Place
+        SamplePositions
         """
-        ranges = self._ranges
+        ranges = self._ranges_of_columns if rows_first else self._ranges
         if inputs is not None and len(x) < self.n_inputs:
             ranges = [of_all[inputs] for of_all in ranges]
-        low, high, density, first = ranges
+        low, high, per_unit, first = ranges
         inside, beyond = x, None
         position = x - low
-        position *= density
+        position *= per_unit
         # What is no number is not within, either.
         least = np.minimum.reduce(position, axis=None)
         largest = np.maximum.reduce(position, axis=None)
@@ -112,20 +170,22 @@ class SplineEvaluator:
             position = position.reshape(-1)
             piece = steps.astype(np.int64)
             piece += first
-            piece = piece.reshape(-1)
+            piece, inverse_width = piece.reshape(-1), per_unit
         else:
-            piece = self._pieces(inside, position, beyond, first)
-            density = self._densities.take(piece)
-            position = inside.reshape(-1) - self._middle.take(piece)
-            position *= density
-            density = density.reshape(x.shape)
+            piece = self._pieces(inside, position, beyond, first, rows_first)
+            inverse_width = self._inverse_widths.take(piece)
+            position = inside.reshape(-1) - self._starts.take(piece)
+            position *= inverse_width
+            inverse_width = inverse_width.reshape(x.shape)
         base = base_slopes = None
         if self.has_base:
             base, base_slopes = self._extended_base(inside, beyond, with_slopes)
         if beyond is not None:
-            beyond *= density
+            beyond *= inverse_width
             beyond = beyond.reshape(-1)
-        return Place(piece, position, density, beyond, base, base_slopes)
+        return SamplePositions(
+            piece, position, inverse_width, beyond, base, base_slopes
+        )
 
     def _steps(self, position, beyond):
         """Whole steps from the beginning of a grid, less than there are."""
@@ -135,18 +195,17 @@ class SplineEvaluator:
         steps = np.floor(np.where(np.isnan(position), 0, position))
         return np.minimum(steps, self._n_steps - 1, out=steps)
 
-    def _pieces(self, x, position, beyond, first):
+    def _pieces(self, x, position, beyond, first, rows_first):
         """Pieces of samples within the grids, by the cells that they are in."""
-        if self._cells is None:
-            grid = self._grid[first.ravel() // self.grid_size]
-            piece = torch.searchsorted(grid, torch.from_numpy(x), right=True).numpy()
-            piece = np.clip(piece - 1, 0, self.grid_size - 1)
-            piece += first
-            return piece.reshape(-1)
+        inputs, table = first.ravel() // self.grid_size, self._table
+        if table is None:
+            pieces = bisected_pieces(self._grid[inputs], x.T if rows_first else x)
+            pieces += inputs[0] * self.grid_size
+            return (pieces.T if rows_first else pieces).reshape(-1)
         cell = self._steps(position, beyond).astype(np.int64)
-        cell += first // self.grid_size * self._cells.count
-        piece = self._first_piece.take(cell)
-        piece += x >= self._end.take(piece)
+        cell += first // self.grid_size * table.n_cells
+        piece = table.first_piece.take(cell)
+        piece += x >= table.end.take(piece)
         return piece.reshape(-1)
 
     def _extended_base(self, x, beyond, with_slopes):
@@ -159,7 +218,7 @@ class SplineEvaluator:
             slopes *= beyond == 0
         return base, slopes
 
-    def places(self, shape, inputs=None):
+    def first_places(self, shape, inputs=None):
         """Where samples on piece 0 have the first of their splines in a dense block.
 
         The block has one row for each function, input by input; piece p stands p rows
@@ -175,16 +234,16 @@ class SplineEvaluator:
         ndarray of int of shape (n_inputs * n_rows,)
         """
         start = 0 if inputs is None else inputs.start
-        known = self._places.get((shape, start))
+        known = self._first_places.get((shape, start))
         if known is None:
             n_inputs, n_rows = shape
             # The grids before an input have fewer pieces than functions.
             rows = np.arange(n_inputs) * (self.n_functions - self.grid_size)
             rows -= start * self.grid_size
             known = (rows[:, None] * n_rows + np.arange(n_rows)).reshape(-1)
-            if len(self._places) >= MOST_PLACES:
-                self._places = {}
-            self._places[shape, start] = known
+            if len(self._first_places) >= MAX_REMEMBERED_SHAPES:
+                self._first_places = {}
+            self._first_places[shape, start] = known
         return known
 
     def splines(self, place, *, with_slopes):
@@ -209,7 +268,7 @@ class SplineEvaluator:
 
         Parameters
         ----------
-        place : Place
+        place : SamplePositions
         polynomials : ndarray of shape (k + 1, n_curves, n_pieces)
             Coefficient of each power of the position; see `pieces`.
         with_slopes : bool
@@ -238,6 +297,14 @@ class SplineEvaluator:
         if with_slopes and slopes is None:
             slopes = np.zeros_like(values)
         return self._extended(place, values, slopes)
+
+    def powers(self, place):
+        """Powers 0 to k of the positions, continued beyond the grid, like `_powers`."""
+        powers = _powers(place.position, self.spline_order)
+        if self._has_tangents(place):
+            degrees = np.arange(1, len(powers))[:, None]
+            powers[1:] += degrees * powers[:-1] * place.beyond
+        return powers
 
     def _has_tangents(self, place):
         """Whether slopes are needed for the values."""
@@ -279,7 +346,7 @@ class SplineEvaluator:
 
         Parameters
         ----------
-        place : Place
+        place : SamplePositions
         slope : ndarray of shape (n_curves, n_rows)
             Weights of the rows, the same for all inputs.
 
@@ -325,33 +392,9 @@ class SplineEvaluator:
 
 
 def _powers(position, degree):
-    """From the constant one on, ndarray of shape (degree + 1, n_samples)."""
+    """Powers 0 to `degree`, ndarray of shape (degree + 1, n_samples)."""
     powers = np.empty((degree + 1, len(position)), position.dtype)
     powers[0], powers[1:2] = 1, position
     for row in range(2, degree + 1):
         np.multiply(powers[row - 1], position, out=powers[row])
     return powers
-
-
-def _silu(x, with_slopes):
-    share = np.exp(-x)  # infinity where it overflows, one over which is right
-    share += 1
-    np.reciprocal(share, out=share)
-    values = x * share
-    if not with_slopes:
-        return values, None
-    # s + x s (1 - s) = s + v - s v
-    slopes = share + values
-    share *= values
-    slopes -= share
-    return values, slopes
-
-
-def _identity(x, with_slopes):
-    return x, np.ones_like(x) if with_slopes else None
-
-
-BASES = {
-    "silu": _silu,
-    "identity": _identity,
-}  # see `skkan.basis._base_functions.BASE_ACTIVATIONS`

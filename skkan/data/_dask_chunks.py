@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 
 from skkan.numerics import _row_blocks
-from skkan.numerics._threads import FAN_IN, added, in_groups, single_thread
+from skkan.numerics._threads import single_thread
 
 
 class Cluster:
@@ -52,12 +52,12 @@ class Cluster:
     def total(self, tasks):
         """Sum of the results of tasks.
 
-        They are added up in the order that `added_side_by_side` has in memory,
-        whichever of them are done first.
+        The order is that of `tree_sum`, whichever of the tasks are done first.
         """
-        while len(tasks) > FAN_IN:
-            tasks = [self.task(added, group) for group in in_groups(tasks)]
-        return added(self.results(tasks))
+        while len(tasks) > _row_blocks.FAN_IN:
+            groups = _row_blocks.in_groups(tasks)
+            tasks = [self.task(_row_blocks.tree_sum, group) for group in groups]
+        return _row_blocks.tree_sum(self.results(tasks))
 
 
 class Chunks:
@@ -73,16 +73,14 @@ class Chunks:
 
     def __init__(self, cluster, parts, shape):
         self.cluster, self.parts, self.shape = cluster, parts, shape
-        self.slices = _row_blocks.pieces(
-            shape[0]
-        )  # where the chunks are among all rows
+        self.slices = _row_blocks.row_blocks(shape[0])  # the rows of each chunk
 
     @classmethod
     def of_parts(cls, cluster, parts, lengths, n_columns):
         """The same of parts with any numbers of rows."""
         ends = np.cumsum([0, *lengths])
         chunks = []
-        for rows in _row_blocks.pieces(int(ends[-1])):
+        for rows in _row_blocks.row_blocks(int(ends[-1])):
             first = np.searchsorted(ends, rows.start, side="right") - 1
             stop = np.searchsorted(ends, rows.stop)
             places = [
@@ -103,7 +101,8 @@ class Chunks:
         """Some of the rows, by a mask or by positions in their order."""
         rows = np.asarray(rows)
         rows = np.flatnonzero(rows) if rows.dtype == bool else rows
-        some = [self._places(rows[piece]) for piece in _row_blocks.pieces(len(rows))]
+        blocks = _row_blocks.row_blocks(len(rows))
+        some = [self._places(rows[block]) for block in blocks]
         placed = iter(self.cluster.placed([each for _, of in some for each in of]))
         tasks = [
             self.cluster.task(_stacked, parts, [*islice(placed, len(places))])

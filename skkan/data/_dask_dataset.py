@@ -1,7 +1,8 @@
 """Rows to fit that stay in chunks on a cluster.
 
-Functions of rows go out and their results come back. The target and the sample weights
-are on this machine, too, in 8 bytes a number. Rows of X come here if they are few.
+Functions of rows go to the chunks, and their results come back. The target and the
+sample weights are on this machine, too, in 8 bytes a number. Rows of X come here if
+they are few.
 """
 
 from dataclasses import dataclass
@@ -9,12 +10,12 @@ from functools import partial
 
 import torch
 
-from skkan.data._dataset import Dataset, subsample_positions, with_means_of
+from skkan.data._dataset import Dataset, subsample_positions
 from skkan.numerics import _row_blocks
 
 
 class DaskDataset:
-    """What `Dataset` is, with rows in chunks.
+    """Rows to fit in chunks, with the interface of `Dataset`.
 
     Parameters
     ----------
@@ -25,12 +26,14 @@ class DaskDataset:
     baseline : Tensor of shape (n_outputs,)
     """
 
+    in_chunks = True
+
     def __init__(self, X, target, sample_weight, baseline):
         self._X, self._cluster = X, X.cluster
         self.target, self.sample_weight = target, sample_weight
         self.baseline = baseline
         self.n_rows, self.n_features = X.shape
-        self._few = {}  # thinned rows that are here, by their number
+        self._samples = {}  # subsamples on this machine, by their number of rows
         of_chunks = [
             self._cluster.placed([part[rows].numpy() for rows in X.slices])
             for part in (target, sample_weight)
@@ -50,22 +53,39 @@ class DaskDataset:
     @property
     def has_gaps(self):
         """Whether a cell of X is missing."""
-        return bool(self._missing().any())
+        return bool(self.missing_pattern.isnan().any())
 
-    def thinned(self, n_rows):
-        """The rows that `Dataset.thinned` has; they come here if they are few."""
+    @property
+    def missing_pattern(self):
+        """Two rows that show which cells are missing; see `Dataset.missing_pattern`.
+
+        The first has a missing cell in every column with any, the second in every
+        column with no other.
+        """
+        counts = self.total(_missing_cells)
+        is_missing = torch.stack([counts > 0, counts == self.n_rows])
+        return torch.where(is_missing, torch.nan, 0.0).to(self.target)
+
+    def subsample(self, n_rows):
+        """The rows of `Dataset.subsample`; few rows come to this machine."""
         if n_rows >= self.n_rows:
             return self
-        if n_rows > _row_blocks.MOST_ROWS:
+        if n_rows > _row_blocks.SINGLE_BLOCK_ROWS:
             return self.rows(subsample_positions(self.n_rows, n_rows))
         return self.sample(n_rows)
 
     def sample(self, n_rows):
-        """The same, on this machine, where they stay."""
+        """Subsample on this machine, where it is kept for the next call."""
         n_rows = min(n_rows, self.n_rows)
-        if n_rows not in self._few:
-            self._few[n_rows] = self._brought(subsample_positions(self.n_rows, n_rows))
-        return self._few[n_rows]
+        if n_rows not in self._samples:
+            index = subsample_positions(self.n_rows, n_rows)
+            self._samples[n_rows] = Dataset(
+                as_tensor(self._X.rows(index.numpy())),
+                self.target[index],
+                self.sample_weight[index],
+                self.baseline,
+            )
+        return self._samples[n_rows]
 
     def rows(self, index):
         """Some of the rows, by their positions in order."""
@@ -76,68 +96,37 @@ class DaskDataset:
             self.baseline,
         )
 
-    def _brought(self, index):
-        """Some of the rows on this machine, Dataset."""
-        return Dataset(
-            as_tensor(self._X.rows(index.numpy())),
-            self.target[index],
-            self.sample_weight[index],
-            self.baseline,
-        )
-
     def kept(self, function):
-        """function(rows) for each chunk, which stays where it is made."""
+        """List of function(rows) for each chunk, whose results stay on the cluster."""
         return self._cluster.kept(self._tasks(function))
 
-    def mapped(self, function, beside=None):
-        """List of function(rows), with Dataset, for each chunk.
+    def results(self, function, kept=None):
+        """List of function(rows) for each chunk.
 
-        What lies `beside` the chunks, as `kept` returned it, is a further argument.
+        Parameters
+        ----------
+        function : callable
+            Takes a Dataset and, if `kept` is given, its element for the chunk.
+        kept : list, default=None
+            What the method `kept` returned.
         """
-        return self._cluster.results(self._tasks(function, beside))
+        return self._cluster.results(self._tasks(function, kept))
 
-    def total(self, function, beside=None):
-        """Sum of the same over the chunks."""
-        return self._cluster.total(self._tasks(function, beside))
+    def total(self, function, kept=None):
+        """Sum of function(rows) over the chunks; the arguments are as for `results`."""
+        return self._cluster.total(self._tasks(function, kept))
 
-    def summed(self, function, most_rows):
-        """As for `Dataset`."""
-        return self.total(partial(_summed, function, most_rows))
+    def map_rows(self, function):
+        """function(X) for all rows, as for `Dataset`."""
+        return torch.cat(self.results(partial(_of_inputs, function)))
 
-    def output_of(self, network):
-        """What a network adds to the baseline, (n_samples, n_outputs)."""
-        return torch.cat(self.mapped(partial(_output, network)))
+    def summed(self, function, max_rows):
+        """Sum of function(rows) over blocks of the rows, as for `Dataset`."""
+        return self.total(partial(_summed, function, max_rows))
 
-    def with_means_in(self, network):
-        """A network in which missing cells count as the mean of these rows."""
-        return with_means_of(self, network)
-
-    def with_missing_in(self, network):
-        """A network with a value at "missing" for all inputs that have such cells."""
-        # As good as all rows are one that lacks what any of them lacks, and another.
-        some = torch.where(self._missing(), torch.nan, 0.0).to(self.target)
-        return network.with_missing_of(some)
-
-    def with_hidden_grids_in(self, network, grid_eps):
-        """A network with grids of its hidden layers that fit these rows.
-
-        What the first layer makes of them comes here, since grids are quantiles.
-        """
-        return network.with_hidden_grids(
-            torch.cat(self.mapped(partial(_first_nodes, network))),
-            grid_eps=grid_eps,
-            margin=0.0,
-            sample_weight=self.sample_weight,
-        )
-
-    def _missing(self):
-        """Whether any, and whether every, cell of a column is missing, (2, n)."""
-        counts = self.total(_missing_cells)
-        return torch.stack([counts > 0, counts == self.n_rows])
-
-    def _tasks(self, function, beside=None):
-        of_chunk = self._cluster.shared(_OfChunk(function, self.baseline))
-        parts = [self._parts] if beside is None else [self._parts, beside]
+    def _tasks(self, function, kept=None):
+        of_chunk = self._cluster.shared(_ChunkFunction(function, self.baseline))
+        parts = [self._parts] if kept is None else [self._parts, kept]
         return [
             self._cluster.task(_applied, of_chunk, *part)
             for part in zip(*parts, strict=True)
@@ -145,20 +134,21 @@ class DaskDataset:
 
 
 @dataclass(frozen=True, eq=False)
-class _OfChunk:
-    """A function of rows, as one of a chunk."""
+class _ChunkFunction:
+    """A function of a Dataset as a function of the arrays of a chunk."""
 
     function: object
     baseline: torch.Tensor
 
-    def __call__(self, chunk, *beside):
+    def __call__(self, chunk, *kept):
         data = Dataset(*map(as_tensor, chunk), self.baseline)
         with torch.no_grad():
-            return self.function(data, *beside)
+            return self.function(data, *kept)
 
 
 def as_tensor(part):
-    # What came from elsewhere may be for reading only, which torch does not know.
+    """Tensor of an array that may have come from another process."""
+    # Such arrays may be read-only, which torch does not support.
     return torch.from_numpy(part if part.flags.writeable else part.copy())
 
 
@@ -170,16 +160,12 @@ def _applied(function, *chunk):
     return function(*chunk)
 
 
-def _summed(function, most_rows, data):
-    return data.summed(function, most_rows)
+def _summed(function, max_rows, data):
+    return data.summed(function, max_rows)
 
 
-def _output(network, data):
-    return network(data.X)
-
-
-def _first_nodes(network, data):
-    return network.first_nodes(data.X)
+def _of_inputs(function, data):
+    return function(data.X)
 
 
 def _missing_cells(data):

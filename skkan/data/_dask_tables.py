@@ -38,7 +38,7 @@ def table_of(X):
     if X.ndim != 2:
         return in_memory(X)  # for the usual message
     cluster, n_rows = Cluster(), X.shape[0]
-    if isinstance(n_rows, int) and n_rows <= _row_blocks.MOST_ROWS:
+    if isinstance(n_rows, int) and n_rows <= _row_blocks.SINGLE_BLOCK_ROWS:
         return in_memory(X)
     if isinstance(n_rows, int):
         parts, lengths = _parts_of(X), X.chunks[0]
@@ -46,7 +46,7 @@ def table_of(X):
         X = X.persist()
         parts = _parts_of(X)
         lengths = cluster.results([cluster.task(_n_rows, part) for part in parts])
-    if sum(lengths) <= _row_blocks.MOST_ROWS:
+    if sum(lengths) <= _row_blocks.SINGLE_BLOCK_ROWS:
         return in_memory(X)
     head = X._meta
     if not hasattr(head, "columns"):  # dask's has no columns
@@ -93,7 +93,7 @@ def checked_no_categories(is_categorical, head):
     columns = getattr(head, "columns", np.arange(len(is_categorical)))
     raise ValueError(
         "X must hold numbers only, as dask data of more than "
-        f"{_row_blocks.MOST_ROWS} rows, got categories in "
+        f"{_row_blocks.SINGLE_BLOCK_ROWS} rows, got categories in "
         f"{[*columns[is_categorical]]}: "
         f"encode them, {ENCODE}"
     )

@@ -1,15 +1,16 @@
 """Rows to fit, in scaled units, in memory."""
 
 import math
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 
 from skkan.numerics import _row_blocks
-from skkan.numerics._threads import added
 
-GOLDEN = (math.sqrt(5) - 1) / 2
+# Multiples of the golden ratio, modulo 1, are spread more evenly than those of any
+# other number.
+GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +21,10 @@ class Dataset:
     target: torch.Tensor  # (n_samples, n_outputs)
     sample_weight: torch.Tensor  # (n_samples,)
     baseline: torch.Tensor  # (n_outputs,)
+    # Basis values of the first layer, (n_samples, n_inputs, n_functions), where kept.
+    features: torch.Tensor | None = None
+
+    in_chunks: ClassVar[bool] = False
 
     @property
     def n_rows(self):
@@ -35,11 +40,22 @@ class Dataset:
         return bool(self.X.isnan().any())
 
     @property
+    def missing_pattern(self):
+        """Rows that show which columns have missing cells, and which have no others.
+
+        Returns
+        -------
+        Tensor of shape (n_rows, n_features)
+            NaN where a cell is missing.
+        """
+        return self.X
+
+    @property
     def n_observations(self):
         """Number of rows, where weights count as repetitions."""
         return float(self.sample_weight.sum())
 
-    def thinned(self, n_rows):
+    def subsample(self, n_rows):
         """One row of each of `n_rows` equal parts; all rows if there are no more.
 
         Multiples of the golden ratio say which row of its part, so that rows which
@@ -50,69 +66,73 @@ class Dataset:
         return self.rows(subsample_positions(len(self.X), n_rows).to(self.X.device))
 
     def sample(self, n_rows):
-        """The same, in memory wherever the rows are."""
-        return self.thinned(n_rows)
+        """Subsample in memory, of a DaskDataset as well."""
+        return self.subsample(n_rows)
 
     def rows(self, index):
-        """Some of the rows, by their positions or by a mask."""
+        """Some of the rows, by their positions, a slice or a mask."""
         return Dataset(
-            self.X[index], self.target[index], self.sample_weight[index], self.baseline
+            self.X[index],
+            self.target[index],
+            self.sample_weight[index],
+            self.baseline,
+            None if self.features is None else self.features[index],
         )
 
-    def output_of(self, network):
-        """What a network adds to the baseline, (n_samples, n_outputs)."""
-        return self._by_pieces(network)
+    def with_weights_divided_by(self, total):
+        """Dataset whose weights are shares of a total weight."""
+        return replace(self, sample_weight=self.sample_weight / total)
 
-    def _by_pieces(self, function):
-        """function(X); of many rows piece by piece, as sums are."""
-        if self.n_rows <= _row_blocks.MOST_ROWS:
+    def blocks(self, n_rows):
+        """Consecutive blocks of at most `n_rows` rows; itself if that is one block."""
+        if n_rows >= len(self.X):
+            yield self
+            return
+        for start in range(0, len(self.X), n_rows):
+            yield self.rows(slice(start, start + n_rows))
+
+    def sum_blocks(self):
+        """The blocks that sums over many rows are made of; None for few rows."""
+        if self.n_rows <= _row_blocks.SINGLE_BLOCK_ROWS:
+            return None
+        return [self.rows(rows) for rows in _row_blocks.row_blocks(self.n_rows)]
+
+    def map_rows(self, function):
+        """function(X) for all rows, made block by block of many rows.
+
+        Parameters
+        ----------
+        function : callable
+            Maps X, a Tensor of shape (n_samples, n_features), to a Tensor with a row
+            for each sample. It can be pickled.
+        """
+        blocks = self.sum_blocks()
+        if blocks is None:
             return function(self.X)
-        return torch.cat(
-            [function(self.X[rows]) for rows in _row_blocks.pieces(self.n_rows)]
-        )
+        return torch.cat([function(block.X) for block in blocks])
 
-    def summed(self, function, most_rows):
-        """Sum of function(rows) over blocks of the rows, Dataset themselves."""
-        if self.n_rows > _row_blocks.MOST_ROWS:
-            parts = map(self.rows, _row_blocks.pieces(self.n_rows))
-            return added(part.summed(function, most_rows) for part in parts)
+    def summed(self, function, max_rows):
+        """Sum of function(rows) over blocks of the rows.
+
+        Parameters
+        ----------
+        function : callable
+            Maps a Dataset of at most `max_rows` rows to a Tensor or a number.
+        max_rows : int
+        """
+        blocks = self.sum_blocks()
+        if blocks is not None:
+            return _row_blocks.tree_sum(
+                block.summed(function, max_rows) for block in blocks
+            )
         total = 0.0
-        for start in range(0, len(self.X), most_rows):
-            total = total + function(self.rows(slice(start, start + most_rows)))
+        for block in self.blocks(max_rows):
+            total = total + function(block)
         return total
-
-    def with_means_in(self, network):
-        """A network in which missing cells count as the mean of these rows."""
-        return with_means_of(self, network)
-
-    def with_missing_in(self, network):
-        """A network with a value at "missing" for all inputs that have such cells."""
-        return network.with_missing_of(self.X)
-
-    def with_hidden_grids_in(self, network, grid_eps):
-        """A network with grids of its hidden layers that fit these rows."""
-        settings = {"grid_eps": grid_eps, "sample_weight": self.sample_weight}
-        if self.n_rows <= _row_blocks.MOST_ROWS:
-            return network.with_grids_from_samples(self.X, hidden_only=True, **settings)
-        nodes = self._by_pieces(network.first_nodes)
-        return network.with_hidden_grids(nodes, margin=0.0, **settings)
-
-
-def with_means_of(data, network):
-    """A network in which missing cells count as the mean of the rows of data."""
-    if not network.takes_missing:
-        return network
-    return network.with_means_from(
-        data.summed(partial(_sums_of_known, network), data.n_rows)
-    )
-
-
-def _sums_of_known(network, rows):
-    return network.sums_of_known(rows.X, rows.sample_weight)
 
 
 def subsample_positions(n_rows, n_kept):
-    """Positions of the rows that `TrainingData.thinned` keeps, in their order."""
+    """Positions of the rows that `Dataset.subsample` keeps, in their order."""
     part = torch.arange(n_kept, dtype=torch.float64)
-    index = ((part + (part * GOLDEN) % 1) * (n_rows / n_kept)).long()
+    index = ((part + (part * GOLDEN_RATIO) % 1) * (n_rows / n_kept)).long()
     return index.clamp_(max=n_rows - 1)

@@ -36,7 +36,7 @@ def canonical_rows(X, target, sample_weight):
         nothing is merged.
     """
     X, target, sample_weight = without_zero_weights((X, target, sample_weight))
-    if len(X) > _row_blocks.MOST_ROWS:
+    if len(X) > _row_blocks.SINGLE_BLOCK_ROWS:
         return X, target, sample_weight
     # Adding zero turns -0.0 into 0.0, which is equal but has other bytes. Any fixed
     # order serves, and that of the bytes takes one sort for all columns. The weights

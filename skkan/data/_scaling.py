@@ -45,7 +45,7 @@ class AffineScaling:
             return cls._robust_of_known(X, sample_weight, incomplete)
         # Column by column, since it sorts copies.
         low, centre, high = np.transpose(
-            [_quarters(column, sample_weight) for column in X.T]
+            [_weighted_quantile(column, QUARTERS, sample_weight) for column in X.T]
         )
         with np.errstate(over="ignore"):
             scale = (high / 2 - low / 2) / NORMAL_MEDIAN
@@ -77,7 +77,8 @@ class AffineScaling:
         centre = robust.centre
         with np.errstate(over="ignore"):
             distance = np.abs(y / 2 - centre / 2)
-            scale = _middle(distance, sample_weight) / (NORMAL_MEDIAN / 2)
+            middle = _weighted_quantile(distance, QUARTERS[1], sample_weight)
+            scale = middle / (NORMAL_MEDIAN / 2)
         scale = np.where(scale > _rounding(centre), scale, robust.scale)
         return cls(centre, np.where(np.isfinite(scale), scale, standard.scale))
 
@@ -117,13 +118,9 @@ class AffineScaling:
         return self.centre + self.scale * values
 
 
-def _quarters(values, sample_weight):
-    return np.quantile(values, QUARTERS, weights=sample_weight, method="inverted_cdf")
-
-
-def _middle(values, sample_weight):
+def _weighted_quantile(values, share, sample_weight):
     return np.quantile(
-        values, QUARTERS[1], axis=0, weights=sample_weight, method="inverted_cdf"
+        values, share, axis=0, weights=sample_weight, method="inverted_cdf"
     )
 
 
@@ -140,7 +137,7 @@ def _rare_deviation(difference, rounding, sample_weight):
         return 0.0
     weight = sample_weight[differs]
     share = weight.sum() / sample_weight.sum()
-    typical = np.quantile(size[differs], 0.5, weights=weight, method="inverted_cdf")
+    typical = _weighted_quantile(size[differs], 0.5, weight)
     return typical * np.sqrt(share * (1 - share))
 
 

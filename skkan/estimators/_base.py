@@ -26,9 +26,8 @@ from skkan.estimators._callbacks import (
 from skkan.estimators._error_context import divergence_explained, fit_context
 from skkan.estimators._fit_problem import make_fit_problem
 from skkan.estimators._fitted_attributes import (
-    fitted_model,
+    describe,
     store_course,
-    store_model,
     store_posterior,
     store_validation,
 )
@@ -50,44 +49,7 @@ from skkan.training._second_order import NO_EVIDENCE
 LIGHT = 0.1  # mean weight of the rows below which their number is in doubt
 
 
-class _Former:
-    _network_arrays = property(lambda self: self.fitted_model_.network_arrays)
-    _activity = property(
-        lambda self: [s.to_arrays() for s in self.fitted_model_.layer_statistics]
-    )
-    _baseline = property(lambda self: self.fitted_model_.preprocessing.baseline)
-    _x_centre = property(
-        lambda self: self.fitted_model_.preprocessing.input_scaling.centre
-    )
-    _x_scale = property(
-        lambda self: self.fitted_model_.preprocessing.input_scaling.scale
-    )
-    _y_centre = property(
-        lambda self: self.fitted_model_.preprocessing.target_scaling.centre
-    )
-    _y_scale = property(
-        lambda self: self.fitted_model_.preprocessing.target_scaling.scale
-    )
-    _raw_scaling = property(lambda self: self.fitted_model_.output_scaling)
-    _has_log_link = property(lambda self: self.fitted_model_.target.has_log_link)
-    _multilabel = property(lambda self: self.fitted_model_.target.is_multilabel)
-    _y_is_vector = property(lambda self: self.fitted_model_.target.is_vector)
-    _fitted_loss = property(lambda self: self.fitted_model_.target.loss_name)
-    _loss_parameters = property(lambda self: self.fitted_model_.target.loss_parameters)
-    _noise = property(lambda self: self.fitted_model_.posterior.noise)
-    _shared_noise = property(lambda self: self.fitted_model_.posterior.shared_noise)
-
-    @property
-    def _posterior_factor(self):
-        if not self.fitted_model_.has_laplace_posterior:
-            raise AttributeError("no posterior")
-        return self.fitted_model_.posterior.factor
-
-    def _network_on_cpu(self):
-        return self.fitted_model_.network_with_missing()
-
-
-class BaseKAN(CallbackSupportMixin, _Former, BaseEstimator, metaclass=ABCMeta):
+class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     """Base class of the estimators; not to be instantiated."""
 
     _parameter_constraints: dict = {
@@ -316,14 +278,13 @@ class BaseKAN(CallbackSupportMixin, _Former, BaseEstimator, metaclass=ABCMeta):
                 line.close()
         for observer in callbacks:
             observer.end_fit(result.network)
-        model = fitted_model(
+        describe(
             self,
             result.network,
             problem,
             continuation=self._continuation(plan, previous),
             posterior=result.posterior,
         )
-        store_model(self, model, result.network)
         ends = [*result.stage_ends]
         store_course(self, monitor.loss_curve, ends, monitor.n_iter)
         store_validation(self, monitor)
@@ -365,8 +326,7 @@ class BaseKAN(CallbackSupportMixin, _Former, BaseEstimator, metaclass=ABCMeta):
         if state is not None:
             del ends[-2]  # all batches of a stream make one stage
         continuation = self._continuation(strategy.plan, previous, outcome.state)
-        model = fitted_model(self, network, problem, continuation=continuation)
-        store_model(self, model, network)
+        describe(self, network, problem, continuation=continuation)
         store_course(self, curve, ends, getattr(self, "n_iter_", 0) + 1)
         store_validation(self)
         store_posterior(self, strategy.plan.loss)
@@ -385,10 +345,13 @@ class BaseKAN(CallbackSupportMixin, _Former, BaseEstimator, metaclass=ABCMeta):
         """Observers of scikit-learn's callbacks, a list."""
 
         def attributes(network):  # what a prediction inside of a fit needs
-            described = SimpleNamespace()
+            described = SimpleNamespace(
+                n_features_in_=self.n_features_in_, categories_=self.categories_
+            )
+            if hasattr(self, "feature_names_in_"):
+                described.feature_names_in_ = self.feature_names_in_
             continuation = self._continuation(strategy.plan, problem.previous)
-            model = fitted_model(self, network, problem, continuation=continuation)
-            store_model(described, model, network)
+            describe(described, network, problem, continuation=continuation)
             return vars(described)
 
         is_known = self.prune_threshold is None and not problem.loss.is_adaptive
@@ -398,10 +361,7 @@ class BaseKAN(CallbackSupportMixin, _Former, BaseEstimator, metaclass=ABCMeta):
     def _monitor(self, problem, observers):
         validation = None
         if problem.validation is not None:
-            rows = problem.validation
-            validation = Validation(
-                rows.X, rows.target, rows.sample_weight, problem.target.score
-            )
+            validation = Validation(problem.validation, problem.target.score)
         return Monitor(
             tol=self.tol,
             n_iter_no_change=self.n_iter_no_change,

@@ -18,6 +18,7 @@ from skkan.estimators._parameter_checks import (
     checked_grid_sizes,
     checked_layer_sizes,
 )
+from skkan.network._edits import with_learnt_missing
 from skkan.numerics import _row_blocks
 from skkan.selection._fit_strategies import FitProblem, FitSettings
 from skkan.selection._search_space import WITHOUT_SEARCH, Structure
@@ -78,7 +79,7 @@ def make_fit_problem(
     if network is not None and has_missing:
         network = previous.network_with_missing(device)
         if not streaming:
-            network = data.with_missing_in(network)
+            network = with_learnt_missing(network, data.missing_pattern)
     if network is not None:
         loss = adapted_loss(loss, [network], data)
     settings = {
@@ -165,7 +166,7 @@ def _split(estimator, rows, target):
     # Validation rows are scored after every step, so that they come here from their
     # chunks. So do the others if they have become few: they are summed as in memory.
     X, *others = fitted
-    if len(X) <= _row_blocks.MOST_ROWS:
+    if len(X) <= _row_blocks.SINGLE_BLOCK_ROWS:
         X = np.asarray(X)
     X_val, *others_val = validation
     return (X, *others), (np.asarray(X_val), *others_val)

@@ -1,21 +1,20 @@
 """The attributes that a fit stores on an estimator at its end, and the fitted model."""
 
 import numpy as np
-import torch
 
 from skkan.data._categories import Categories
 from skkan.fitted._fitted_model import FittedModel
-from skkan.network._edge_statistics import layer_statistics
+from skkan.network._edge_statistics import network_statistics
 
 MAX_DESCRIBED_ROWS = 100_000  # from which importances and ranges are taken
 
 
-def fitted_model(estimator, network, problem, *, continuation, posterior=None):
-    """The fitted model of a network, FittedModel.
+def describe(estimator, network, problem, *, continuation, posterior=None):
+    """Set the fitted model of a network, and the attributes that describe it.
 
     Parameters
     ----------
-    estimator : KANRegressor or KANClassifier
+    estimator : KANRegressor, KANClassifier or a namespace in its place
         Knows the columns of X.
     network : KANNetwork
     problem : FitProblem
@@ -24,31 +23,28 @@ def fitted_model(estimator, network, problem, *, continuation, posterior=None):
     """
     sample = problem.data.sample(MAX_DESCRIBED_ROWS)
     share = sample.sample_weight / sample.sample_weight.sum()
+    statistics, importances = network_statistics(network, sample.X, share)
     categories, n_features = estimator.categories_, estimator.n_features_in_
-    names = getattr(estimator, "feature_names_in_", range(n_features))
-    prefix = "" if hasattr(estimator, "feature_names_in_") else "x"
-    return FittedModel(
+    names = getattr(estimator, "feature_names_in_", None)
+    if names is None:
+        names = [f"x{index}" for index in range(n_features)]
+    target = problem.target
+    estimator.fitted_model_ = FittedModel(
         network_arrays=network.to_arrays(),
         preprocessing=problem.preprocessing,
-        target=problem.target,
-        layer_statistics=layer_statistics(network, sample.X, share),
+        target=target,
+        layer_statistics=statistics,
         categories=None if categories is None else Categories(categories),
-        feature_names=[f"{prefix}{name}" for name in names],
+        feature_names=[str(name) for name in names],
         posterior=posterior,
         continuation=continuation,
     )
-
-
-def store_model(estimator, model, network):
-    """Set the fitted model, and the attributes that describe it."""
-    estimator.fitted_model_ = model
+    estimator.feature_importances_ = importances.cpu().numpy()
     estimator.grid_size_ = network.grid_size
     estimator.hidden_layer_sizes_ = tuple(network.widths[1:-1])
-    estimator.n_outputs_ = model.n_outputs
-    scores = [torch.from_numpy(layer.score) for layer in model.layer_statistics]
-    estimator.feature_importances_ = network.input_scores(scores).numpy()
-    if model.target.classes is not None:
-        estimator.classes_ = model.target.classes
+    estimator.n_outputs_ = network.widths[-1]
+    if target.classes is not None:
+        estimator.classes_ = target.classes
 
 
 def store_course(estimator, loss_curve, stage_ends, n_iter):

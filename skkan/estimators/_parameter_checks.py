@@ -75,9 +75,8 @@ def checked_device(device):
 def checked_for_chunks(estimator):
     """Raise if a parameter asks for what cannot be done with rows in chunks."""
     solver, penalty, device = estimator.solver, estimator.penalty, estimator.device
-    where = (
-        f"for dask data of more than {_row_blocks.MOST_ROWS} rows, which stay in chunks"
-    )
+    n_rows = _row_blocks.SINGLE_BLOCK_ROWS
+    where = f"for dask data of more than {n_rows} rows, which stay in chunks"
     remedy = "or pass X.compute(), if it fits into memory."
     if solver == "adam" or isinstance(solver, Adam):
         raise ValueError(

@@ -7,11 +7,10 @@ of a layer come as (n_inputs, n_samples) and its nodes as (n_outputs, n_samples)
 from functools import cached_property
 
 import numpy as np
-import torch
 
-from skkan.basis._bspline import FARTHEST
-from skkan.export._search import in_rows_of_stride, search, stride_of
-from skkan.fitted._numpy_predictor import MOST_CURVES
+from skkan.basis._spline_pieces import FARTHEST, spline_polynomials
+from skkan.export._bisection import in_rows_of_stride, search, stride_of
+from skkan.fitted._numpy_predictor import MAX_CURVES
 
 
 class Curves:
@@ -53,9 +52,9 @@ class Curves:
             Of shape (n_outputs, n_samples).
         """
         graph = self._graph
-        if len(weight) > MOST_CURVES or "columns" in vars(self):  # they are made once
+        if len(weight) > MAX_CURVES or "columns" in vars(self):  # they are made once
             return graph.node("MatMul", self.matrix(weight), self.columns)
-        constant, *others = self._gathered(self._basis.pieces(weight))
+        constant, *others = self._gathered(self._pieces(weight))
         splines = self._products(others, self._powers, constant)
         total = graph.node("ReduceSum", splines, np.array([1]), keepdims=0)
         base = graph.node("MatMul", weight[..., -1].numpy(), self._base_values)
@@ -68,7 +67,7 @@ class Curves:
         ----------
         weight : Tensor of shape (n_outputs, n_inputs, n_functions)
         """
-        graph, (_, *others) = self._graph, self._gathered(self._basis.pieces(weight))
+        graph, (_, *others) = self._graph, self._gathered(self._pieces(weight))
         base = graph.node("Mul", weight[..., -1:].numpy(), self._base.slope)
         slopes = self._products(others, self._slopes, base)
         if self._basis.extrapolation == "linear":
@@ -84,7 +83,8 @@ class Curves:
         """
         graph, basis = self._graph, self._basis
         # The splines of each piece, as if they were its curves.
-        constant, *others = self._gathered(basis.polynomials().flatten(2))
+        polynomials = spline_polynomials(basis.knots, basis.spline_order).numpy()
+        constant, *others = self._gathered(polynomials)
         local = self._products(others, self._powers, constant)
         spline = np.arange(basis.spline_order + 1)[:, None, None]
         at = graph.node("Add", self._piece, (spline - self._first).astype(np.int32))
@@ -110,12 +110,16 @@ class Curves:
         """
         return weight.transpose(1, 2).flatten(1).numpy()
 
+    def _pieces(self, weight):
+        """Polynomials of curves; see `SplineEvaluator.pieces`."""
+        return self._basis.evaluator.pieces(weight.numpy())
+
     def _gathered(self, tables):
         """What tables have for the piece of each sample.
 
         Parameters
         ----------
-        tables : Tensor of shape (n_tables, n_curves, n_inputs * grid_size)
+        tables : ndarray of shape (n_tables, n_curves, n_inputs * grid_size)
 
         Returns
         -------
@@ -124,7 +128,7 @@ class Curves:
         """
         n_tables, n_curves, _ = tables.shape
         shape = (n_tables * n_curves, self._basis.n_inputs, self._basis.grid_size)
-        table = in_rows_of_stride(tables.reshape(shape).numpy(), self._stride)
+        table = in_rows_of_stride(tables.reshape(shape), self._stride)
         # One look-up of many numbers is faster than many of one.
         block = self._graph.node("Gather", table.T, self._piece)
         block = self._graph.node("Transpose", block, perm=[2, 0, 1])
@@ -143,29 +147,27 @@ class Curves:
         """Powers 1 to k of the positions in the grid, in widths of the interval."""
         graph, powers = self._graph, []
         if self._basis.spline_order:
-            position = graph.node("Sub", self._inside, self._middle_and_density[0])
-            powers = [graph.node("Mul", position, self._density)]
+            start, inverse_width = self._starts_and_inverse_widths
+            position = graph.node("Sub", self._inside, start)
+            powers = [graph.node("Mul", position, inverse_width)]
         while len(powers) < self._basis.spline_order:
             powers.append(graph.node("Mul", powers[-1], powers[0]))
         return powers
 
     @cached_property
-    def _middle_and_density(self):
-        """Of the interval of each sample, (1, n_inputs, n_samples)."""
-        grid = self._basis.grid
-        middle, density = (grid[:, 1:] + grid[:, :-1]) / 2, 1 / grid.diff(dim=1)
-        return self._gathered(torch.stack([middle, density]).view(2, 1, -1))
-
-    @property
-    def _density(self):
-        return self._middle_and_density[1]
+    def _starts_and_inverse_widths(self):
+        """Those of the interval of each sample, (1, n_inputs, n_samples)."""
+        grid = self._basis.grid.numpy()
+        tables = np.stack([grid[:, :-1], 1 / np.diff(grid)])
+        return self._gathered(tables.reshape(2, 1, -1))
 
     @cached_property
     def _slopes(self):
         """Derivatives of the powers inside of the grid."""
-        slopes = [self._density] if self._inner_powers else []
+        inverse_width = self._starts_and_inverse_widths[1]
+        slopes = [inverse_width] if self._inner_powers else []
         for degree, power in enumerate(self._inner_powers[:-1], start=2):
-            factor = self._graph.node("Mul", self._density, np.array(float(degree)))
+            factor = self._graph.node("Mul", inverse_width, np.array(float(degree)))
             slopes.append(self._graph.node("Mul", power, factor))
         return slopes
 

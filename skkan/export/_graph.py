@@ -1,7 +1,7 @@
-"""The nodes and constants of an ONNX graph while it is being written.
+"""The nodes and constants of an ONNX graph under construction.
 
-It knows nothing of what they compute. Everything is a name: what `node` and `constant`
-return is what later nodes take.
+Results and constants are known by their names: `node` and `constant` return the names
+that later nodes take. Nothing here knows networks.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ import numpy as np
 ONNX_TYPES = {"float32": 1, "int32": 6, "int64": 7, "float64": 11}
 
 
-class Node(NamedTuple):
+class GraphNode(NamedTuple):
     """One operation of the standard domain."""
 
     operator: str
@@ -27,13 +27,13 @@ class Graph:
     Parameters
     ----------
     dtype : numpy.dtype
-        float32 or float64: of the arithmetic, and of all constants but indices.
+        float32 or float64, the type of the arithmetic and of all constants but indices.
     new_name : callable
-        Gives a name, made of a word, that is not taken.
+        Makes a new name of a word.
 
     Attributes
     ----------
-    nodes : list of Node
+    nodes : list of GraphNode
     constants : dict of str to ndarray
     """
 
@@ -42,16 +42,16 @@ class Graph:
         self.nodes, self.constants = [], {}
 
     def node(self, operator, *inputs, **attributes):
-        """Name of what an operation gives; arrays among its inputs become constants."""
+        """Name of an operation's result; arrays among its inputs become constants."""
         return self.node_of_several(1, operator, *inputs, **attributes)[0]
 
     def node_of_several(self, n_outputs, operator, *inputs, **attributes):
-        """The same for operations with several results."""
+        """Names of the results of an operation that has several."""
         names = [
             each if isinstance(each, str) else self.constant(each) for each in inputs
         ]
         outputs = [self._new_name(operator.lower()) for _ in range(n_outputs)]
-        self.nodes.append(Node(operator, names, outputs, attributes))
+        self.nodes.append(GraphNode(operator, names, outputs, attributes))
         return outputs
 
     def constant(self, value):
@@ -64,26 +64,26 @@ class Graph:
         return name
 
     def number(self, name):
-        """Any numbers, or truth values, in the type of the arithmetic."""
+        """Numbers or truth values, cast to the type of the arithmetic."""
         return self.cast(name, self.dtype)
 
     def index(self, name):
-        """Truth values as 0 and 1 of the type of indices."""
+        """Truth values, cast to indices 0 and 1."""
         return self.cast(name, np.dtype(np.int32))
 
     def cast(self, name, dtype):
-        """The same in another type."""
+        """Values, cast to another type."""
         return self.node("Cast", name, to=ONNX_TYPES[dtype.name])
 
     def rename(self, old, new):
-        """Give the result `old` another name."""
+        """Rename the result `old` to `new`."""
         for node in self.nodes:
             for names in (node.inputs, node.outputs):
                 names[:] = [new if name == old else name for name in names]
 
 
 def counter_of_names():
-    """Function that numbers all names that it gives."""
+    """Function that makes names by numbering words."""
     count = 0
 
     def new_name(word):

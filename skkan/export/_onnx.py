@@ -1,41 +1,42 @@
-"""An estimator as a model in the ONNX format."""
+"""A fitted estimator as an ONNX model."""
 
 import numpy as np
 
-from skkan.export._estimators import results
+from skkan.estimators._base import fitted_model_of
 from skkan.export._graph import Graph, counter_of_names
-from skkan.inspection._edge_functions import check_fitted_kan
+from skkan.export._predictions import results
 
-OPSET, FIRST_OPSET = 18, 15  # the default, and the first that has all operations
-TYPES = np.dtype(np.float32), np.dtype(np.float64)
+# The default, and the first version that has all operations.
+DEFAULT_OPSET, FIRST_OPSET = 18, 15
+FLOAT_TYPES = np.dtype(np.float32), np.dtype(np.float64)
 
 
-def to_onnx(estimator, *, dtype=np.float32, arithmetic=np.float64, opset=OPSET):
-    """A fitted estimator as an ONNX model, which predicts what it predicts.
+def to_onnx(estimator, *, dtype=np.float32, arithmetic=np.float64, opset=DEFAULT_OPSET):
+    """A fitted estimator as an ONNX model with the same predictions.
 
     Parameters
     ----------
     estimator : fitted KANRegressor or KANClassifier
         For a Pipeline see `register_converters`.
     dtype : {numpy.float32, numpy.float64}, default=numpy.float32
-        Of the features and the predictions.
+        Type of the features and the predictions.
     arithmetic : {numpy.float64, numpy.float32}, default=numpy.float64
-        What the model computes in. In float32 it is half as large, up to twice as fast
-        and runs on devices that have no float64; predictions are then off by some 1e-6
-        of their spread, and by more where large curves cancel. The scaling loses
-        nothing of differences between large numbers, such as years, in either.
+        Type in which the model computes. A float32 model is half as large, up to twice
+        as fast, and runs on devices without float64. The error of its predictions is
+        some 1e-6 of their spread, and more where large curves cancel. With both types
+        the scaling keeps differences between large numbers, such as years.
     opset : int, default=18
         Version of the standard operations, from 15 on.
 
     Returns
     -------
     onnx.ModelProto
-        Its input is "X" of shape (N, n_features_in_), with NaN where a cell is missing
-        and categories by their values, which must be numbers. The outputs are those of
-        skl2onnx: of a regressor "variable" of shape (N, n_targets), by `predict`; of a
-        classifier "label" of shape (N,), or (N, n_labels) of 0 and 1, by `predict`, and
-        "probabilities" of shape (N, n_classes), by `predict_proba`, moderation by the
-        posterior included.
+        Its input is "X" of shape (N, n_features_in_). Missing cells are NaN; categories
+        are given by their values, which must be numbers. The outputs have the names of
+        skl2onnx. A regressor has "variable" of shape (N, n_targets), as `predict`
+        returns it. A classifier has "label" of shape (N,), or (N, n_labels) of 0 and 1,
+        as `predict` returns it, and "probabilities" of shape (N, n_classes), as
+        `predict_proba` returns it, moderated by the posterior if there is one.
 
     Raises
     ------
@@ -44,15 +45,15 @@ def to_onnx(estimator, *, dtype=np.float32, arithmetic=np.float64, opset=OPSET):
     TypeError
         If it is of another kind.
     ValueError
-        If `dtype`, `arithmetic` or `opset` are not as described, if categories are
-        strings, or equal each other in `dtype`.
+        If `dtype`, `arithmetic` or `opset` are not as described, or if categories are
+        strings or are equal in `dtype`.
 
     Notes
     -----
-    All rows of a call are held at once, with tens of numbers for each of their cells:
-    pass many rows in batches of some thousands. Standard deviations (`return_std`) are
-    not exported. Curves of degree 0, which jump at their knots, may fall on the other
-    side of a knot behind a hidden layer, by rounding.
+    A call holds tens of numbers for each cell of its rows at once: pass many rows in
+    batches of some thousands. Standard deviations (`return_std`) are not exported.
+    Curves of degree 0 jump at their knots. Behind a hidden layer rounding may move a
+    sample to the other side of a knot.
 
     Examples
     --------
@@ -64,10 +65,10 @@ def to_onnx(estimator, *, dtype=np.float32, arithmetic=np.float64, opset=OPSET):
     >>> [each.name for each in (*model.graph.input, *model.graph.output)]
     ['X', 'variable']
 
-    ``model.SerializeToString()`` is what a runtime loads, for instance
+    A runtime loads ``model.SerializeToString()``, for instance by
     ``onnxruntime.InferenceSession(model.SerializeToString())``.
     """
-    check_fitted_kan(estimator)
+    model = fitted_model_of(estimator)
     from onnx import defs, helper, numpy_helper
 
     latest = defs.onnx_opset_version()
@@ -79,7 +80,7 @@ def to_onnx(estimator, *, dtype=np.float32, arithmetic=np.float64, opset=OPSET):
     dtype = _checked_type("dtype", dtype)
     graph = Graph(_checked_type("arithmetic", arithmetic), counter_of_names())
     outputs = []
-    for name, result in results(graph, estimator, "X", dtype).items():
+    for name, result in results(graph, model, "X", dtype).items():
         graph.rename(result.name, name)
         outputs.append(_tensor(name, result.dtype, result.n_columns))
     nodes = [
@@ -89,7 +90,7 @@ def to_onnx(estimator, *, dtype=np.float32, arithmetic=np.float64, opset=OPSET):
     constants = [
         numpy_helper.from_array(value, name) for name, value in graph.constants.items()
     ]
-    inputs = [_tensor("X", dtype, estimator.n_features_in_)]
+    inputs = [_tensor("X", dtype, model.n_features)]
     name = type(estimator).__name__
     return helper.make_model_gen_version(
         helper.make_graph(nodes, name, inputs, outputs, constants),
@@ -99,7 +100,7 @@ def to_onnx(estimator, *, dtype=np.float32, arithmetic=np.float64, opset=OPSET):
 
 
 def _checked_type(name, dtype):
-    for known in TYPES:
+    for known in FLOAT_TYPES:
         if dtype is known.type or (isinstance(dtype, np.dtype) and dtype == known):
             return known
     raise ValueError(f"{name} must be numpy.float32 or float64, got {dtype!r}.")

@@ -1,14 +1,15 @@
-"""Estimators inside of pipelines that skl2onnx converts."""
+"""Converters of skl2onnx, for estimators within pipelines."""
 
 import numpy as np
 
+from skkan.estimators._base import fitted_model_of
 from skkan.estimators._classifier import KANClassifier
 from skkan.estimators._regressor import KANRegressor
-from skkan.export._estimators import checked_classes, results
 from skkan.export._graph import Graph
+from skkan.export._predictions import checked_classes, results
 
-# Of classifiers, with the values that each may have; skl2onnx reads all of them.
-OPTIONS = {
+# Options of classifiers and their values; skl2onnx reads all of them.
+CLASSIFIER_OPTIONS = {
     "zipmap": [True, False, "columns"],
     "nocl": [False],
     "output_class_labels": [False, True],
@@ -18,10 +19,10 @@ OPTIONS = {
 def register_converters():
     """Tell skl2onnx about the estimators of this package.
 
-    From then on, `skl2onnx.to_onnx` converts pipelines, searches and other
-    meta-estimators that hold them. Steps before them give float32 or float64; the
-    estimators compute in float64 and predict in the type that they get. Classifiers
-    have the option "zipmap", as those of scikit-learn do.
+    `skl2onnx.to_onnx` then converts pipelines, searches and other meta-estimators that
+    hold them. Steps before them give float32 or float64. The estimators compute in
+    float64 and predict in the type of their input. Classifiers have the option
+    "zipmap", like the classifiers of scikit-learn.
 
     Examples
     --------
@@ -41,25 +42,25 @@ def register_converters():
     """
     from skl2onnx import update_registered_converter
 
-    for kind, options in ((KANRegressor, None), (KANClassifier, OPTIONS)):
+    for kind, options in ((KANRegressor, None), (KANClassifier, CLASSIFIER_OPTIONS)):
         alias = f"Skkan{kind.__name__}"
         update_registered_converter(kind, alias, _declare, _convert, options=options)
 
 
 def _declare(operator):
-    """Set the types and shapes of what an operator gives."""
+    """Set the types and shapes of an operator's outputs."""
     from skl2onnx.common import data_types, utils
 
-    estimator, dtype = operator.raw_operator, _dtype(operator)
+    model, dtype = fitted_model_of(operator.raw_operator), _dtype(operator)
     utils.check_input_and_output_numbers(operator, input_count_range=1)
     number = data_types.DoubleTensorType
     if dtype == np.float32:
         number = data_types.FloatTensorType
     n_rows = operator.inputs[0].get_first_dimension()
     *labels, numbers = operator.outputs
-    numbers.set_type(number([n_rows, len(estimator._baseline)]))
+    numbers.set_type(number([n_rows, model.n_outputs]))
     for label in labels:
-        n_classes = len(estimator.classes_)
+        n_classes = len(model.target.classes)
         numbers.set_type(number([n_rows, n_classes]))
         types = {
             "O": data_types.StringTensorType,
@@ -67,8 +68,8 @@ def _declare(operator):
             "b": data_types.BooleanTensorType,
             "f": number,
         }
-        kind = types[checked_classes(estimator.classes_).dtype.kind]
-        label.set_type(kind([n_rows, n_classes][: 1 + estimator._multilabel]))
+        kind = types[checked_classes(model.target.classes).dtype.kind]
+        label.set_type(kind([n_rows, n_classes][: 1 + model.target.is_multilabel]))
 
 
 def _convert(scope, operator, container):
@@ -77,7 +78,7 @@ def _convert(scope, operator, container):
 
     graph = Graph(np.float64, scope.get_unique_variable_name)
     X = operator.inputs[0].full_name
-    found = results(graph, operator.raw_operator, X, _dtype(operator))
+    found = results(graph, fitted_model_of(operator.raw_operator), X, _dtype(operator))
     for name, value in graph.constants.items():
         tensor = numpy_helper.from_array(value, name)
         content = value.tolist() if value.dtype == object else tensor

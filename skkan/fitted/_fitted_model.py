@@ -21,6 +21,7 @@ from skkan.fitted._target import Target
 from skkan.inference._laplace_posterior import LaplacePosterior
 from skkan.inference._last_layer_posterior import LastLayerPosterior
 from skkan.network._edge_statistics import LayerStatistics
+from skkan.network._edits import with_values_at_missing
 from skkan.network._network import KANNetwork
 from skkan.numerics._threads import available_threads, single_thread
 
@@ -128,7 +129,7 @@ class FittedModel:
     def network_with_missing(self, device="cpu"):
         """The network such that it takes missing cells, which count as the mean."""
         means = torch.tensor(self.layer_statistics[0].mean_features, device=device)
-        return self.network(device).with_values_at_missing(means)
+        return with_values_at_missing(self.network(device), means)
 
     @cached_property
     def _predictor(self):

@@ -11,9 +11,8 @@ import numpy as np
 import torch
 
 from skkan.inference._log_marginal_likelihood import LinearisedModel
-from skkan.network._jacobian import linearise
+from skkan.network._jacobian import linearise, outer_weight_positions
 from skkan.numerics._cholesky import scaled_factor
-from skkan.objective._gauss_newton import weights_of_each_output
 from skkan.objective._objective import make_objective
 from skkan.penalties._quadratic import QuadraticPenalty
 
@@ -80,8 +79,8 @@ def laplace_posterior(network, data, plan, prior, objective=None):
     linearised = LinearisedModel(
         network,
         theta,
-        # Anchors are aids to training. Neither rows nor prior know of them.
-        objective.gauss_newton_of_loss(theta).without_anchors(),
+        # Gauge constraints are aids to training, and no part of the posterior.
+        objective.gauss_newton_of_loss(theta).without_gauge_constraints(),
         n_rows,
         plan.loss.has_noise,
         plan.loss.min_shared_noise,
@@ -157,7 +156,7 @@ def deviations(network, factor, x):
     line = linearise(network, network.weights, x)
     inner = line.inner()
     n_samples, n_outputs = line.output.shape
-    own = weights_of_each_output(network, n_outputs)
+    own = outer_weight_positions(network)
     columns = x.new_zeros(n_outputs, len(factor), n_samples)
     for output in range(n_outputs):
         columns[output, : line.n_inner] = inner[:, output].T

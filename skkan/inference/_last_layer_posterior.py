@@ -95,10 +95,11 @@ def output_factor(network, data, plan):
     (penalty,) = plan.penalties
     counts = [layer.mask.numel() for layer in network.all_layers]
     strengths = penalty.per_edge(sum(counts)).split(counts)
-    blocks = [
-        QuadraticPenalty(own).form([layer]).leading_block(layer.n_weights)
-        for own, layer in zip(strengths, network.all_layers, strict=True)
-    ][len(network.layers) - 1 :]
+    outer = list(zip(strengths, network.all_layers, strict=True))
+    blocks = []
+    for own, layer in outer[len(network.layers) - 1 :]:
+        blocks.append(precision.new_zeros(layer.n_weights, layer.n_weights))
+        QuadraticPenalty(own).form([layer]).add_to(blocks[-1])
     prior = torch.block_diag(*blocks)
     factored = scaled_factor(precision + data.n_observations * prior)
     if factored is None:

@@ -87,9 +87,10 @@ class LinearisedModel:
 
     def __init__(self, network, theta, model, n_observations, has_noise, min_noise=0.0):
         self._kinds = kinds = EdgeKinds.of(network.all_layers)
-        curvature = kinds.along(kinds.along(model.anchored_curvature()).T)
+        curvature = kinds.along(kinds.along(model.constrained_curvature()).T)
         self._curvature = n_observations * curvature
-        self._anchors = math.sqrt(n_observations) * kinds.along(model.anchors)
+        constraints = kinds.along(model.gauge_constraints)
+        self._gauge_constraints = math.sqrt(n_observations) * constraints
         self._gradient = n_observations * kinds.along(model.gradient)
         value = model.value if model.bounded_value is None else model.bounded_value
         self._deviance = 2 * n_observations * value
@@ -156,13 +157,13 @@ class LinearisedModel:
     def freedom(self, posterior, noise):
         """Observations left over by the weights that they determine.
 
-        What the anchors determine, tr(covariance * anchors^T anchors) / noise, is not
-        the observations' doing.
+        The gauge constraints G determine tr(covariance * G^T G) / noise weights, which
+        do not count.
         """
-        columns = (posterior.scale * self._anchors).T
+        columns = (posterior.scale * self._gauge_constraints).T
         roots = torch.linalg.solve_triangular(posterior.factor, columns, upper=False)
-        by_anchors = float(roots.square().sum()) / noise
-        left = self._n_targets + by_anchors - posterior.n_effective
+        by_constraints = float(roots.square().sum()) / noise
+        left = self._n_targets + by_constraints - posterior.n_effective
         return max(left, LEAST_FREEDOM * self._n_targets)
 
     def removal_gains(self, prior, posterior):

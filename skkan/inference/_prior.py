@@ -70,7 +70,7 @@ class Prior:
         Parameters
         ----------
         edges : Tensor of int
-            Positions of its edges; see `KANNetwork.pruned`.
+            Positions of its edges; see `without_edges`.
         """
         return Prior(self.precision[edges], self.noise)
 

@@ -1,4 +1,8 @@
-"""What a fitted estimator has learnt: its curves and how much each matters."""
+"""Curves and importances of a fitted estimator, as callables, tables and displays.
+
+Holds edge functions, node importances, displays and pruning. Does not hold formulas. A
+new display reads `edge_functions` and draws in `plot`.
+"""
 
 from skkan.inspection._edge_display import EdgeFunctionDisplay
 from skkan.inspection._edge_functions import (
@@ -11,7 +15,7 @@ from skkan.inspection._edge_table import edge_table, node_importances
 from skkan.inspection._grid_display import GridDisplay
 from skkan.inspection._loss_display import LossCurveDisplay
 from skkan.inspection._network_display import KANDisplay
-from skkan.inspection._prune import prune
+from skkan.inspection._pruning import prune
 
 __all__ = [
     "EdgeFunction",

@@ -6,60 +6,66 @@ from textwrap import fill
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from skkan.inspection._axes_space import LINE, Room, follows, shortened
-from skkan.inspection._bars import (
+from skkan.estimators._base import fitted_model_of
+from skkan.inspection._category_bars import (
     band_ends,
     draw_bars,
     draw_missing,
     foreground,
     name_categories,
 )
-from skkan.inspection._edge_functions import NEGLIGIBLE, edge_functions
+from skkan.inspection._edge_functions import NEGLIGIBLE
 from skkan.inspection._edge_selection import (
     check_max_edges,
+    named_edges,
     present_edges,
-    removed_inputs,
     selected_edges,
-    with_names,
 )
-from skkan.inspection._panels import FLOOR, draw_input, leave_floor, panel_axes, span_of
+from skkan.inspection._panels import (
+    CURVE_FLOOR,
+    draw_input,
+    leave_floor,
+    panel_axes,
+    span_of,
+)
+from skkan.inspection._text_size import LINE_HEIGHT, AxesSpace, follows, shortened
 
-N_POINTS = 201  # of a curve
-NORMAL_90 = 1.645  # deviations to both sides that hold 90% of a normal distribution
-ABOVE = 0.05  # share of the height of a panel, some room above the curve
-LEGEND_WIDTH = 110.0  # points, of a panel that can hold a legend beside its curve
+N_CURVE_POINTS = 201  # of a curve
+NORMAL_90 = 1.645  # standard deviations to both sides hold 90% of a normal variable
+SPACE_ABOVE = 0.05  # share of a panel's height that is free above the curve
+MIN_LEGEND_WIDTH = 110.0  # points; narrower panels have no room for a legend
 
 
 class EdgeFunctionDisplay:
-    """Curves of single edges, with the data and the knots that they rest on.
+    """Curves of single edges, with the density of their inputs and the knots.
 
     Every panel shows one curve over the training range of its input, less its mean over
-    the training rows, since the level of one curve can be taken up by another. Curves
-    that enter the same node have the same scale unless told otherwise. Below stand the
-    density of the input in the training rows and the knots. The values of categories
-    are bars; a mark to the right is the value where the input is missing.
+    the training rows, since another curve can take up its level. By default curves that
+    enter the same node have the same scale. The density of the input in the training
+    rows and the knots are drawn below the curve. Values of categories are bars. A mark
+    on the right shows the value for missing inputs.
 
     Use `from_estimator` to make one.
 
     Parameters
     ----------
     edges : list of EdgeFunction
-        One a panel.
+        One for each panel.
     with_posterior : bool, default=False
-        Whether to draw bands of 1.645 posterior deviations to both sides, which hold
-        90%; the edges must know them, see `edge_functions`.
+        Whether to draw 90% bands, 1.645 posterior deviations to both sides. The edges
+        must know their deviation, see `edge_functions`.
 
     Attributes
     ----------
     figure_ : Figure
     axes_ : ndarray of Axes
-        The panels, as all below in the order of `edges`.
+        The panels. All lists below have the order of `edges`, too.
     lines_ : list of Line2D
-        The curves; of categories, the ends of the bars.
+        The curves; for categories the ends of the bars.
     bars_ : list of BarContainer or None
-        One for each edge of a category.
+        Bars of the categories, None for curves of numbers.
     missing_ : list of Line2D or None
-        Marks at the values for missing inputs, where such are learnt.
+        Marks at the values for missing inputs, where these are learnt.
     bands_ : list of FillBetweenPolyCollection
         Empty without posterior.
     densities_ : list of FillBetweenPolyCollection
@@ -108,15 +114,16 @@ class EdgeFunctionDisplay:
         estimator : KANRegressor or KANClassifier
             Fitted.
         edges : list, default=None
-            Each a pair (source, target) of nodes, or one input, which stands for all
-            edges that leave it and are not removed by pruning. A node is given by its
-            name (see `node_names`) or as (level, position), an input also by its column
-            number. None takes the most important ones.
+            Each item is a pair (source, target) of nodes, or one input, which stands
+            for all edges that leave it and are not removed by pruning. A node is given
+            by its name (see `node_names`) or as (level, position), an input also by its
+            column number. None takes the most important edges.
         max_edges : int, default=9
-            How many edges None takes at most; none is taken whose importance is below
-            0.001, unless all are.
+            Largest number of edges for `edges=None`. Edges of importance below 0.001
+            are left out, unless all are below.
         with_posterior : bool or "auto", default="auto"
-            Whether to draw posterior bands; "auto" if the fit has left a posterior.
+            Whether to draw posterior bands; "auto" draws them if the fit has left a
+            posterior.
         feature_names, target_names : sequence of str, default=None
             Names of the inputs and outputs; None takes those that the estimator knows.
         **kwargs
@@ -138,13 +145,11 @@ class EdgeFunctionDisplay:
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         if with_posterior == "auto":
-            with_posterior = hasattr(estimator, "_posterior_factor")
-        curves = edge_functions(estimator, with_posterior=with_posterior)
-        curves = with_names(
-            curves, estimator.n_features_in_, feature_names, target_names
+            with_posterior = fitted_model_of(estimator).has_laplace_posterior
+        curves, removed = named_edges(
+            estimator, feature_names, target_names, with_posterior=with_posterior
         )
         last = max(curve.target[0] for curve in curves)
-        removed = removed_inputs(estimator, curves, feature_names)
         if edges is None:
             curves = _most_important(curves, max_edges)
         else:
@@ -174,15 +179,15 @@ class EdgeFunctionDisplay:
         Parameters
         ----------
         ax : Axes or array-like of Axes, default=None
-            One axes for each edge, or a single one, which is divided. None makes a
-            figure. In small axes letters are small and labels short; where there is
-            no room beside the axes, they name "input → target" inside.
+            One axes for each edge, or a single axes, which is divided. None makes a
+            figure. Small axes have small letters and short labels. Axes without room
+            beside them name "input → target" inside.
         n_cols : int, default=3
-            Panels in a row, at most.
+            Largest number of panels in a row.
         shared_scale : bool, default=True
             Whether curves that enter the same node have the same scale, so that their
-            heights compare. False lets each fill its panel, so that the shape of one
-            which is small beside others is seen.
+            heights compare. With False each curve fills its panel, which shows the
+            shapes of small curves.
         line_kw, knots_kw : dict, default=None
             Passed on to `Axes.plot` for the curves and for the knots.
         band_kw, density_kw : dict, default=None
@@ -215,8 +220,8 @@ class EdgeFunctionDisplay:
         return self
 
     def _fit_labels(self, shared_scale):
-        """Scales and labels, and letters no larger than the panels have room for."""
-        rooms = Room.around_all(self.axes_)
+        """Set scales, labels and letters that fit the panels."""
+        rooms = AxesSpace.around_all(self.axes_)
         for panel, room in zip(self.axes_, rooms, strict=True):
             room.shrink(panel)
         for panel, edge, room in zip(self.axes_, self.edges, rooms, strict=True):
@@ -242,19 +247,24 @@ class EdgeFunctionDisplay:
         numbers = [n for n, bars in enumerate(self.bars_) if bars is None]
         band = self.bands_[min(numbers, default=0)]
         band.set_label("90% band")
-        if room.width >= LEGEND_WIDTH:
+        if room.width >= MIN_LEGEND_WIDTH:
             top = 1 - _label_share(self.edges[0], room)
             self.axes_[0].legend(
                 handles=[band],
                 fontsize=0.83 * room.letter,
-                bbox_to_anchor=(0, FLOOR, 1, top - FLOOR),  # the best place in it
+                bbox_to_anchor=(
+                    0,
+                    CURVE_FLOOR,
+                    1,
+                    top - CURVE_FLOOR,
+                ),  # best place within it
                 borderaxespad=0.3,
             )
 
     def _draw_curve(self, ax, edge, line_kw, band_kw):
         bars = None
         if edge.categories is None:
-            places = x = np.linspace(*span_of(edge), N_POINTS)
+            places = x = np.linspace(*span_of(edge), N_CURVE_POINTS)
             style = {"color": "C0", **line_kw}
         else:
             x, places = edge.categories, np.arange(len(edge.categories))
@@ -285,13 +295,13 @@ class EdgeFunctionDisplay:
         if edge.missing_value is None:
             return None
         band = NORMAL_90 * float(edge.deviation([np.nan])[0]) if self.bands_ else 0.0
-        mark = draw_missing(ax, edge, band, Room.around(ax).letter)
+        mark = draw_missing(ax, edge, band, AxesSpace.around(ax).letter)
         value = float(mark.get_ydata()[0])
         self._missing_ends[len(self.missing_)] = value - band, value + band
         return mark
 
     def _set_scales(self, rooms, shared_scale):
-        """Give the panels limits, those of curves into the same node the same."""
+        """Set the limits of the panels, equal ones for curves into the same node."""
         alike = {}
         for number, edge in enumerate(self.edges):
             alike.setdefault(edge.target if shared_scale else number, []).append(number)
@@ -307,7 +317,7 @@ class EdgeFunctionDisplay:
                     for path in self.bands_[number].get_paths()
                 ]
             low, high = min(map(np.min, values)), max(map(np.max, values))
-            above = ABOVE + max(
+            above = SPACE_ABOVE + max(
                 _label_share(self.edges[number], rooms[number]) for number in numbers
             )
             for number in numbers:
@@ -315,22 +325,22 @@ class EdgeFunctionDisplay:
 
 
 def _label_share(edge, room):
-    """Share of a panel's height that a label of x takes which stands inside."""
+    """Share of a panel's height that an x label inside of it takes."""
     if room.label_below(edge.source_name):
         return 0.0
-    return min(0.3, LINE * room.letter / room.height)
+    return min(0.3, LINE_HEIGHT * room.letter / room.height)
 
 
 def _write_ylabel(ax, edge, room, *, is_said, same_ticks):
-    """Say what a panel measures and return True, unless there is no room.
+    """Label y where there is room, and return whether the panel is labelled.
 
-    `is_said` is whether the neighbour on the left has said it, perhaps with the same
-    ticks.
+    `is_said` is whether the neighbour on the left has this label; `same_ticks` whether
+    it has the same ticks.
     """
     has_room = room.ticks_of_y(ax) <= room.left
     if is_said and same_ticks:
         ax.tick_params(axis="y", labelleft=has_room)
-    elif not has_room:  # labels of the ticks inside
+    elif not has_room:  # tick labels stand inside
         ax.tick_params(axis="y", direction="in", pad=-room.ticks_of_y(ax))
     if is_said:
         return True
@@ -340,7 +350,7 @@ def _write_ylabel(ax, edge, room, *, is_said, same_ticks):
 
 
 def _ylabels(name, room):
-    """Labels of y, the longer one first."""
+    """Labels of y: a long one and a short one."""
     n_letters = max(15, room.n_letters(room.height))  # so that "less its mean" fits
     whole = f"part of {name}, less its mean"
     if len(whole) > n_letters:
@@ -351,12 +361,12 @@ def _ylabels(name, room):
 
 
 def _write_xlabel(ax, edge, room, *, is_said):
-    """Name the input, and the target if there was no room for it elsewhere."""
+    """Name the input, and the target if the y label does not."""
     name = edge.source_name if is_said else f"{edge.source_name} → {edge.target_name}"
     label = room.label_below(name)
     if not label:  # inside, above the curve
         label = shortened(name, room.n_letters(room.width))
-        ax.xaxis.set_label_coords(0.5, 1 - ABOVE / 2)
+        ax.xaxis.set_label_coords(0.5, 1 - SPACE_ABOVE / 2)
         ax.xaxis.label.set_verticalalignment("top")
     ax.set_xlabel(label, parse_math=False)
 
@@ -369,9 +379,9 @@ def _most_important(edges, max_edges):
 
 
 def _response_of(estimator):
-    """What stands before the name of an output."""
-    if not hasattr(estimator, "classes_"):
-        return "log of " if estimator._has_log_link else ""
-    # Raw outputs of several exclusive classes are known up to a common shift only.
-    exclusive = estimator.n_outputs_ > 1 and not estimator._multilabel
-    return "logit of " if exclusive else "log odds of "
+    """Prefix of the name of an output: the scale on which it is drawn."""
+    target = fitted_model_of(estimator).target
+    if target.classes is None:
+        return "log of " if target.has_log_link else ""
+    # Raw outputs of exclusive classes are defined up to a common constant.
+    return "logit of " if target.has_exclusive_classes else "log odds of "

@@ -1,11 +1,11 @@
 """The curves of a fitted estimator as functions in the user's units.
 
-An `EdgeFunction` is one curve phi(x) = w b(x) + sum_m c_m B_m(x) with what is known of
-it: names, importance, range and density of its input, posterior deviation. That of a
-category is one value for each. Inputs of
-the first layer are in the units of the features, outputs of the last one in those of
-the target (log odds for classes, logarithms of the mean where the loss has a log
-link); hidden nodes have no unit but that of the core.
+An `EdgeFunction` is one curve phi(x) = w b(x) + sum_m c_m B_m(x), with its names,
+importance and posterior deviation, and the range and density of its input. The curve of
+a category has one value for each category. Inputs of the first layer are in the units
+of the features. Outputs of the last layer are in the units of the target; they are log
+odds for classes, and logarithms of the mean where the loss has a log link. Hidden nodes
+have the units of the network.
 """
 
 from dataclasses import dataclass
@@ -14,34 +14,31 @@ import numpy as np
 import torch
 from scipy.interpolate import BSpline
 from scipy.linalg import solve_triangular
-from sklearn.utils.validation import check_is_fitted
 
-from skkan.basis._bspline import BSplineBasis
-from skkan.basis._categories_and_missing import MixedBasis
+from skkan.basis._base import Basis
 from skkan.data._categories import codes_of
 from skkan.data._scaling import AffineScaling
-from skkan.estimators._base import BaseKAN
-from skkan.network._edge_statistics import LayerStatistics
+from skkan.estimators._base import fitted_model_of
 from skkan.penalties._eigen_directions import EdgeKinds
 
-NEGLIGIBLE = 1e-3  # of an attribution, below which an edge does not show in the outputs
+NEGLIGIBLE = 1e-3  # importance below which an edge does not show in the outputs
 
 
 @dataclass(frozen=True, eq=False)
 class EdgeFunction:
     """One curve of a fitted network, callable in the user's units.
 
-    It is called with the values of a feature: numbers, NaN where they are missing, or
-    categories as they stand in X.
+    Its argument holds values of a feature: numbers, NaN where they are missing, or
+    categories as in X.
 
     Attributes
     ----------
     source, target : tuple of (int, int)
-        Level and position of the node that the edge leaves and of the one that it
+        Level and position of the node that the edge leaves and of the node that it
         enters. Level 0 holds the inputs, the last level the outputs.
     source_name, target_name : str
     importance : float
-        Attribution score of the KAN 2.0 paper; see `KANNetwork.edge_scores`.
+        Attribution score of the KAN 2.0 paper; see `KANNetwork.attribution`.
     std : float
         Standard deviation of the values over the training rows.
     mean : float
@@ -49,12 +46,12 @@ class EdgeFunction:
     low, high : float
         Range of the input in the training rows; NaN if it is a category.
     density : ndarray of shape (n_bins,)
-        Share of the training rows in equal parts of that range, or in each category,
-        among those in which the input is not missing.
+        Share of the training rows in each of equal parts of that range, or in each
+        category, among the rows in which the input is not missing.
     removed : bool
-        Whether the edge is pruned; it is zero everywhere.
+        Whether the edge is pruned. A pruned edge is zero everywhere.
     categories : ndarray of shape (n_categories,) or None
-        The known ones, if the input is a category.
+        Known categories, if the input is a category.
     """
 
     __module__ = "skkan.inspection"
@@ -71,7 +68,7 @@ class EdgeFunction:
     density: np.ndarray
     removed: bool
     categories: np.ndarray | None
-    _basis: BSplineBasis | MixedBasis  # of this one input, in scaled units
+    _basis: Basis  # of this one input, in scaled units
     _weight: np.ndarray  # (n_functions,), times the scale of the output
     _mean_features: np.ndarray  # (n_functions,)
     _centre: float
@@ -81,7 +78,7 @@ class EdgeFunction:
     def __call__(self, x):
         """Values of the curve, ndarray of the shape of `x`.
 
-        A category that is not known has the value zero.
+        The value of an unknown category is zero.
         """
         return self._features(x) @ self._weight
 
@@ -100,9 +97,9 @@ class EdgeFunction:
         ----------
         x : array-like
         centred : bool, default=True
-            Whether it is that of the curve less its mean over the training rows. What
-            one edge adds to all rows another one can take back, so that the rows tell
-            nothing of its level.
+            Whether the curve's mean over the training rows is subtracted first. The
+            rows do not determine the level of a single curve, since another curve can
+            take up a constant.
 
         Raises
         ------
@@ -133,9 +130,9 @@ class EdgeFunction:
     def missing_value(self):
         """Learnt value of the curve where the input is missing, float.
 
-        None if it was never missing in training; the curve then has its mean there.
+        None if the input was never missing in training; the curve then takes its mean.
         """
-        if not (isinstance(self._basis, MixedBasis) and self._basis.has_missing.any()):
+        if not self._basis.has_missing.any():
             return None
         return float(self(np.nan))
 
@@ -159,7 +156,7 @@ class EdgeFunction:
 
     @property
     def extrapolation(self):
-        """How the curve goes on outside of its knots, "constant" or "linear"."""
+        """How the curve continues beyond its knots, "constant" or "linear"."""
         self._check_number("extrapolation")
         return self._basis.extrapolation
 
@@ -171,11 +168,11 @@ class EdgeFunction:
 
     @property
     def spline(self):
-        """The spline part as a `scipy.interpolate.BSpline`, on the grid.
+        """Spline part of the curve, a `scipy.interpolate.BSpline` on the grid.
 
         Between the first and the last of `knots` the curve is
-        ``spline(x) + base_weight * b((x - centre) / scale)``. Where the input is
-        missing, see `missing_value`.
+        ``spline(x) + base_weight * b((x - centre) / scale)``. Its value for a missing
+        input is `missing_value`.
         """
         self._check_number("spline")
         knots = self._unscaled(self._basis.knots[0].numpy())
@@ -215,7 +212,7 @@ class EdgeFunction:
             torch.from_numpy(column).unsqueeze(1), with_derivatives=derivative
         )[1 if derivative else 0]
         features = features[:, 0].numpy()
-        if self.source[0] == 0 and isinstance(self._basis, BSplineBasis):
+        if self.source[0] == 0 and not self._basis.takes_missing:
             features[np.isnan(column)] = 0.0 if derivative else self._mean_features
         return features.reshape(*x.shape, -1)
 
@@ -223,24 +220,23 @@ class EdgeFunction:
 def edge_functions(estimator, *, with_posterior=False):
     """All curves of a fitted estimator.
 
-    The curves that enter an output and its intercept (see `intercepts`) add up to what
-    the model predicts: the target, its logarithm under a loss with a log link, or the
-    raw log odds of classes, which `decision_function` moderates after a fit with solver
-    "lm".
+    The curves that enter an output and its intercept (see `intercepts`) sum to the
+    prediction: the target, its logarithm under a loss with a log link, or the raw log
+    odds of classes, which `decision_function` moderates after a fit with solver "lm".
 
     Parameters
     ----------
     estimator : KANRegressor or KANClassifier
         Fitted.
     with_posterior : bool, default=False
-        Whether the curves know their posterior deviation, which takes the inverse of
-        the posterior's factor.
+        Whether the curves know their posterior deviation. It costs the inverse of a
+        matrix with one row for each weight.
 
     Returns
     -------
     list of EdgeFunction
-        In the order of the layers, of their outputs, of their inputs; those of an
-        additive skip come last. Features that a pruned network does not use have none.
+        Sorted by layer, then by output, then by input. Edges of an additive skip come
+        last. Features that a pruned network does not use have no edges.
 
     Raises
     ------
@@ -249,7 +245,7 @@ def edge_functions(estimator, *, with_posterior=False):
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
     ValueError
-        If the posterior is asked for and there is none.
+        If `with_posterior` is set and the fit has left no posterior.
 
     Examples
     --------
@@ -264,22 +260,28 @@ def edge_functions(estimator, *, with_posterior=False):
     >>> curves[3].target_name
     'y'
     """
-    check_fitted_kan(estimator)
-    network = estimator.network_.cpu()
-    roots = _posterior_roots(estimator, network) if with_posterior else None
+    model = fitted_model_of(estimator)
+    network, scaling = model.network(), model.preprocessing.input_scaling
+    roots = None
+    if with_posterior:
+        if not model.has_laplace_posterior:
+            raise ValueError(
+                f"{type(estimator).__name__} has no posterior of its weights: fit it "
+                "with solver='lm', or leave the posterior out."
+            )
+        roots = _posterior_roots(model.posterior, network)
     names = node_names(estimator)
     last = len(network.widths) - 1
     edges = []
     features = network.used_features.numpy()
-    for index, layer in enumerate(network.all_layers):
+    layers = zip(network.all_layers, model.layer_statistics, strict=True)
+    for index, (layer, statistics) in enumerate(layers):
         is_skip = layer is network.skip
         start, end = (0, last) if is_skip else (index, index + 1)
-        activity = LayerStatistics(**estimator._activity[index])
         centre, scale = np.zeros(layer.basis.n_inputs), np.ones(layer.basis.n_inputs)
         if start == 0:
-            centre = estimator._x_centre[features]
-            scale = estimator._x_scale[features]
-        unit = estimator._raw_scaling.scale if end == last else np.ones(len(layer.mask))
+            centre, scale = scaling.centre[features], scaling.scale[features]
+        unit = model.output_scaling.scale if end == last else np.ones(len(layer.mask))
         unscale = np.where(np.isfinite(scale), scale, 0.0)
         bases = [
             layer.basis.of_inputs(torch.tensor([i]))
@@ -290,12 +292,12 @@ def edge_functions(estimator, *, with_posterior=False):
             own = slice(bases[i].n_functions)
             of_edge = weight[o, i, own] * unit[o]
             source = features[i] if start == 0 else i
-            mean_features = activity.mean_features[i, own]
-            low = float(centre[i] + unscale[i] * activity.low[i])
-            high = float(centre[i] + unscale[i] * activity.high[i])
-            density, categories = activity.density[i], None
+            mean_features = statistics.mean_features[i, own]
+            low = float(centre[i] + unscale[i] * statistics.low[i])
+            high = float(centre[i] + unscale[i] * statistics.high[i])
+            density, categories = statistics.density[i], None
             if not layer.is_number[i]:
-                categories = estimator.categories_[source]
+                categories = model.categories.of_columns[source]
                 density = bases[i].means[0, : len(categories)].numpy()
                 low = high = np.nan
             edges.append(
@@ -304,8 +306,8 @@ def edge_functions(estimator, *, with_posterior=False):
                     target=(end, o),
                     source_name=names[start][source],
                     target_name=names[end][o],
-                    importance=float(activity.score[o, i]),
-                    std=float(activity.std[o, i] * unit[o]),
+                    importance=float(statistics.score[o, i]),
+                    std=float(statistics.std[o, i] * unit[o]),
                     mean=float(mean_features @ of_edge),
                     low=low,
                     high=high,
@@ -326,77 +328,49 @@ def edge_functions(estimator, *, with_posterior=False):
 def node_names(estimator):
     """Names of all nodes of a fitted estimator, level by level.
 
-    Inputs have the names of the features or x0, x1, ...; hidden nodes h1_0, h1_1, ...
-    for the first hidden layer; outputs y (y0, y1, ... for several targets), or the
-    classes.
+    Inputs have the names of the features, or x0, x1, .... Nodes of the first hidden
+    layer are h1_0, h1_1, .... Outputs are y (y0, y1, ... for several targets), or have
+    the names of classes.
 
     Returns
     -------
     list of list of str
     """
-    check_fitted_kan(estimator)
-    n_inputs = estimator.n_features_in_
-    inputs = getattr(estimator, "feature_names_in_", [f"x{i}" for i in range(n_inputs)])
-    widths = estimator.network_.widths
+    model = fitted_model_of(estimator)
     hidden = [
         [f"h{level}_{node}" for node in range(width)]
-        for level, width in enumerate(widths[1:-1], start=1)
+        for level, width in enumerate(model.network().widths[1:-1], start=1)
     ]
-    return [[str(name) for name in inputs], *hidden, _output_names(estimator)]
-
-
-def _output_names(estimator):
-    n_outputs = len(estimator._baseline)
-    classes = getattr(estimator, "classes_", None)
-    if classes is not None and n_outputs == 1:
-        return [str(classes[-1])]
-    if classes is not None and len(classes) == n_outputs:
-        return [str(name) for name in classes]
-    return ["y"] if n_outputs == 1 else [f"y{output}" for output in range(n_outputs)]
+    return [model.feature_names, *hidden, model.output_names]
 
 
 def intercepts(estimator):
-    """What the curves that enter the outputs are added to, ndarray of (n_outputs,).
+    """Constants of the outputs, ndarray of shape (n_outputs,).
 
-    In the units of the target; log odds for classes; logarithms of the mean where the
-    loss has a log link.
+    The curves that enter an output are added to its constant. The units are those of
+    the target; they are log odds for classes, and logarithms of the mean where the loss
+    has a log link.
     """
-    check_fitted_kan(estimator)
-    return estimator._raw_scaling.inverse_transform(estimator._baseline)
+    return fitted_model_of(estimator).intercepts
 
 
-def check_fitted_kan(estimator):
-    """Raise unless it is a fitted estimator of skkan."""
-    if not isinstance(estimator, BaseKAN):
-        raise TypeError(
-            "Expected a fitted KANRegressor or KANClassifier, got "
-            f"{type(estimator).__name__}: of a Pipeline or a search pass the last step "
-            "or best_estimator_."
-        )
-    check_is_fitted(estimator)
+def _posterior_roots(posterior, network):
+    """A matrix R for each edge, whose R^T R is the covariance of the edge's weights.
 
-
-def _posterior_roots(estimator, network):
-    """For each edge a matrix R whose R^T R is the covariance of its weights.
-
-    The noise is that of `predict`: of the output that an edge enters, or the common
-    one of training for an edge that enters a hidden node.
+    The noise is that of the output that an edge enters, as in `predict`. Edges that
+    enter hidden nodes take the noise that outputs share in training.
     """
-    factor = getattr(estimator, "_posterior_factor", None)
-    if factor is None:
-        raise ValueError(
-            f"{type(estimator).__name__} has no posterior of its weights: fit it with "
-            "solver='lm', or leave the posterior out."
-        )
-    inverse = solve_triangular(factor, np.eye(len(factor)), lower=True)
+    inverse = solve_triangular(
+        posterior.factor, np.eye(len(posterior.factor)), lower=True
+    )
     ends = EdgeKinds.of(network.all_layers).sizes.cumsum(0).numpy()
     roots = iter(np.split(inverse, ends[:-1], axis=1))
     scaled = []
     for layer in network.all_layers:
         enters_output = layer in (network.layers[-1], network.skip)
-        noise = np.full(len(layer.mask), estimator._shared_noise)
+        noise = np.full(len(layer.mask), posterior.shared_noise)
         if enters_output:
-            noise = estimator._noise
+            noise = posterior.noise
         for o, i in np.ndindex(*layer.mask.shape):
             exists = float(layer.mask[o, i])  # a removed edge is zero for certain
             scaled.append(exists * np.sqrt(noise[o]) * next(roots))

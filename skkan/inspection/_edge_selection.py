@@ -1,57 +1,58 @@
-"""Which edges and nodes a caller means, by name or by position.
+"""Selection of edges and nodes by name or by position.
 
-A node is named as in `node_names`, or is a pair (level, position).
+A node is given by its name, see `node_names`, or as a pair (level, position).
 """
 
 from dataclasses import replace
 from numbers import Integral
 
-from skkan.inspection._edge_functions import node_names
+from skkan.inspection._edge_functions import edge_functions, node_names
 
 
-def with_names(edges, n_features, feature_names=None, target_names=None):
-    """The same edges, with other names of inputs and outputs.
+def named_edges(
+    estimator, feature_names=None, target_names=None, *, with_posterior=False
+):
+    """Edges of a fitted estimator, and the inputs that pruning has removed.
 
     Parameters
     ----------
-    edges : list of EdgeFunction
-        All those of a network.
-    n_features : int
-        Of the estimator, those that a pruned network does not use included.
+    estimator : KANRegressor or KANClassifier
     feature_names, target_names : sequence of str, default=None
-        None keeps the present names.
+        Names of the inputs and outputs; None takes those that the estimator knows.
+    with_posterior : bool, default=False
+        See `edge_functions`.
+
+    Returns
+    -------
+    edges : list of EdgeFunction
+        All edges of the network.
+    removed : dict of (level, position) to str
+        Names of the inputs that no edge leaves any more.
 
     Raises
     ------
     ValueError
-        If their number is not that of the inputs or outputs.
+        If the number of names is not that of the inputs or outputs.
     """
-    last = max(edge.target[0] for edge in edges)
-    names = {
-        level: _checked_names(parameter, given, n_nodes)
-        for parameter, given, level, n_nodes in (
-            ("feature_names", feature_names, 0, n_features),
-            ("target_names", target_names, last, _n_outputs(edges, last)),
-        )
-        if given is not None
-    }
-
-    def name(node, present):
-        return names[node[0]][node[1]] if node[0] in names else present
-
-    return [
+    edges = edge_functions(estimator, with_posterior=with_posterior)
+    names = node_names(estimator)
+    for parameter, given, level in (
+        ("feature_names", feature_names, 0),
+        ("target_names", target_names, -1),
+    ):
+        if given is not None:
+            names[level] = _checked_names(parameter, given, len(names[level]))
+    edges = [
         replace(
             edge,
-            source_name=name(edge.source, edge.source_name),
-            target_name=name(edge.target, edge.target_name),
+            source_name=names[edge.source[0]][edge.source[1]],
+            target_name=names[edge.target[0]][edge.target[1]],
         )
         for edge in edges
     ]
-
-
-def _n_outputs(edges, last):
-    nodes = (edge.target for edge in edges)
-    return 1 + max(position for level, position in nodes if level == last)
+    left = {edge.source for edge in edges if not edge.removed}
+    inputs = {(0, i): name for i, name in enumerate(names[0])}
+    return edges, {at: name for at, name in inputs.items() if at not in left}
 
 
 def _checked_names(parameter, given, n_nodes):
@@ -65,7 +66,7 @@ def _checked_names(parameter, given, n_nodes):
 
 
 def check_max_edges(max_edges):
-    """Raise a ValueError unless it is a positive integer; True is none."""
+    """Raise a ValueError unless `max_edges` is a positive integer."""
     whole = isinstance(max_edges, Integral) and not isinstance(max_edges, bool)
     if not (whole and max_edges >= 1):
         raise ValueError(
@@ -74,7 +75,7 @@ def check_max_edges(max_edges):
 
 
 def present_edges(edges):
-    """Those of all edges of a network that pruning has left; a ValueError if none."""
+    """Edges that pruning has left; raises a ValueError if there are none."""
     present = [edge for edge in edges if not edge.removed]
     if not present:
         raise ValueError(
@@ -84,46 +85,23 @@ def present_edges(edges):
     return present
 
 
-def removed_inputs(estimator, edges, feature_names=None):
-    """Inputs of a fitted estimator that no edge leaves any more.
-
-    Parameters
-    ----------
-    estimator : KANRegressor or KANClassifier
-    edges : list of EdgeFunction
-        All those of its network.
-    feature_names : sequence of str, default=None
-        Checked by `with_names`; None takes those that the estimator knows.
-
-    Returns
-    -------
-    dict of (level, position) to str
-        Their names.
-    """
-    names = node_names(estimator)[0]
-    if feature_names is not None:
-        names = _checked_names("feature_names", feature_names, len(names))
-    left = {edge.source for edge in edges if not edge.removed}
-    return {(0, i): name for i, name in enumerate(names) if (0, i) not in left}
-
-
 def selected_edges(edges, wanted, removed):
-    """The edges that a caller asks for, in that order and each once.
+    """Requested edges, in the order of the request and each once.
 
     Parameters
     ----------
     edges : list of EdgeFunction
-        All those of a network.
+        All edges of a network.
     wanted : list
-        Of pairs (source, target) of nodes, or of single inputs, by name or column
-        number, which stand for all edges that leave them and exist.
+        Each item is a pair (source, target) of nodes, or a single input by name or
+        column number, which stands for all edges that leave it and are not removed.
     removed : dict of (level, position) to str
         Names of the inputs that no edge leaves any more.
 
     Raises
     ------
     ValueError
-        If there is no such node or edge, or if it is removed.
+        If a node or an edge does not exist, or is removed.
     """
     if isinstance(wanted, str | Integral):
         wanted = [wanted]
@@ -170,21 +148,21 @@ def _edges_meant(edges, item, removed):
 
 
 def node_meant(edges, node, removed=None, *, side="source"):
-    """The node (level, position) that a name, a column number or a pair stands for.
+    """Node (level, position) for a name, a column number or a pair.
 
     Parameters
     ----------
     edges : list of EdgeFunction
     node : str, int or tuple of (int, int)
     removed : dict of (level, position) to str, default=None
-        Names of the inputs that no edge leaves any more, and that are not meant.
+        Names of the inputs that no edge leaves any more; they are not found.
     side : {"source", "target"}, default="source"
-        Whether edges are to leave it or to enter it.
+        Whether the node is searched among those that edges leave or enter.
 
     Raises
     ------
     ValueError
-        If there is none, or more than one of that name, or if it is removed.
+        If there is no such node, more than one of that name, or if it is removed.
     """
     removed = removed or {}
     names = {getattr(e, side): getattr(e, f"{side}_name") for e in edges}

@@ -3,15 +3,16 @@
 import numpy as np
 from sklearn.utils._optional_dependencies import check_pandas_support
 
+from skkan.estimators._base import fitted_model_of
 from skkan.inspection._edge_functions import edge_functions, node_names
 
-N_POINTS = 201  # of a curve, equal steps over the training range
-FLAT = 0.01  # of the importance of the node that an edge enters, and of an output
-STRAIGHT = 0.02  # of the rise of the curve itself
+N_TABLE_POINTS = 201  # of a curve, in equal steps over the training range
+FLAT_SHARE = 0.01  # of the importance of the node that an edge enters and of an output
+STRAIGHT_SHARE = 0.02  # of the rise of the curve itself
 
 
 def edge_table(estimator):
-    """The edges of a fitted estimator as a table, the most important first.
+    """Table of the edges of a fitted estimator, the most important first.
 
     Parameters
     ----------
@@ -21,30 +22,31 @@ def edge_table(estimator):
     Returns
     -------
     pandas.DataFrame
-        One row an edge, with the columns
+        One row for each edge, with the columns
 
         - source, target: names of the nodes, see `node_names`;
-        - source_level, source_position, target_level, target_position: where they are,
-          level 0 being the inputs;
+        - source_level, source_position, target_level, target_position: their places;
+          level 0 holds the inputs;
         - importance: attribution score of the KAN 2.0 paper, see `node_importances`;
         - std: standard deviation of the values over the training rows, in the units of
           the target where the edge enters an output;
         - kind: "removed" if the edge is pruned; "flat" if it hardly varies, see below;
           "straight" if, over the training range of its input, it departs from its
           least-squares line by at most 2% of its rise (largest less smallest value);
-          "category" if its input is one; else "curved";
-        - slope: of that line where the edge is straight, else NaN;
-        - low, high: the training range, NaN of categories;
-        - alpha_size, alpha_curvature, alpha_change: strengths of the penalty, if the
-          fit has `alpha_`.
+          "category" if its input is a category; else "curved";
+        - slope: slope of that line if the edge is straight, else NaN;
+        - low, high: the training range, NaN for categories;
+        - alpha_size, alpha_curvature, alpha_change: weights of the penalty, if the fit
+          has `alpha_`.
 
     Notes
     -----
-    An edge is flat if its importance is at most 1% both of that of the node which it
-    enters and of that of an output (1 / n_outputs; see `node_importances`). The first
-    says that its standard deviation is at most 1% of that of its node. The second says
-    that little of it reaches the outputs: behind hidden nodes that cancel each other, a
-    small part of a node may be all that an output depends on.
+    An edge is flat if its importance is at most 1% of the importance of the node that
+    it enters, and at most 1% of the importance 1 / n_outputs of an output (see
+    `node_importances`). By the first condition its standard deviation is at most 1% of
+    that of its node. By the second condition little of it reaches the outputs: behind
+    hidden nodes that cancel each other, an output may depend on a small part of a node
+    only.
 
     Examples
     --------
@@ -80,9 +82,10 @@ def edge_table(estimator):
         "low": [edge.low for edge in edges],
         "high": [edge.high for edge in edges],
     }
-    if hasattr(estimator, "alpha_"):
+    model = fitted_model_of(estimator)
+    if model.has_laplace_posterior:
         parts = ("alpha_size", "alpha_curvature", "alpha_change")
-        columns |= dict(zip(parts, estimator.alpha_.T, strict=True))
+        columns |= dict(zip(parts, model.posterior.alpha.T, strict=True))
     table = pandas.DataFrame(columns)
     return table.sort_values(
         "importance", ascending=False, kind="stable", ignore_index=True
@@ -90,18 +93,18 @@ def edge_table(estimator):
 
 
 def _kind_and_slope(edge, scores):
-    """What an edge looks like, and its slope or NaN; `scores` are those of nodes."""
+    """Kind of an edge, and its slope or NaN; `scores` are importances of nodes."""
     if edge.removed:
         return "removed", np.nan
     level, position = edge.target
-    if edge.importance <= FLAT * min(scores[level][position], scores[-1].max()):
+    if edge.importance <= FLAT_SHARE * min(scores[level][position], scores[-1].max()):
         return "flat", np.nan
     if edge.categories is not None:
         return "category", np.nan
-    x = np.linspace(edge.low, edge.high, N_POINTS)
+    x = np.linspace(edge.low, edge.high, N_TABLE_POINTS)
     curve = edge(x)
     line = np.polynomial.Polynomial.fit(x, curve, 1)
-    if np.abs(curve - line(x)).max() <= STRAIGHT * np.ptp(curve):
+    if np.abs(curve - line(x)).max() <= STRAIGHT_SHARE * np.ptp(curve):
         return "straight", line.convert().coef[1]
     return "curved", np.nan
 
@@ -109,11 +112,11 @@ def _kind_and_slope(edge, scores):
 def node_importances(estimator):
     """Importance of every node of a fitted estimator, level by level.
 
-    The attribution score of the KAN 2.0 paper begins with 1 / n_outputs at every
-    output. A node hands its score down to the edges that enter it, in proportion to the
-    standard deviation of their values over the training rows,
-    edge_ij = std(phi_ij) node_i / (std(node_i) + 1e-4), and the score of a node below
-    is the sum over the edges that leave it.
+    It is the attribution score of the KAN 2.0 paper. Every output has the score
+    1 / n_outputs. A node passes its score on to the edges that enter it, in proportion
+    to the standard deviation of their values over the training rows,
+    edge_ij = std(phi_ij) node_i / (std(node_i) + 1e-4). The score of any other node is
+    the sum of the scores of the edges that leave it.
 
     Parameters
     ----------
@@ -123,9 +126,9 @@ def node_importances(estimator):
     Returns
     -------
     list of ndarray of shape (n_nodes,)
-        One for each level of `node_names`, the inputs first; divided by their sum,
-        the scores of the inputs are `feature_importances_`. All zero if the network
-        is constant.
+        One for each level of `node_names`, the inputs first. The scores of the inputs,
+        divided by their sum, are `feature_importances_`. All scores are zero if the
+        network is constant.
 
     References
     ----------

@@ -4,13 +4,10 @@ import numpy as np
 from scipy.interpolate import BSpline
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from skkan.inspection._axes_space import Room
-from skkan.inspection._edge_functions import edge_functions
 from skkan.inspection._edge_selection import (
+    named_edges,
     node_meant,
     present_edges,
-    removed_inputs,
-    with_names,
 )
 from skkan.inspection._panels import (
     check_single_axes,
@@ -18,6 +15,7 @@ from skkan.inspection._panels import (
     leave_floor,
     panel_axes,
 )
+from skkan.inspection._text_size import AxesSpace
 
 POINTS_PER_INTERVAL = 40
 
@@ -31,7 +29,7 @@ class GridDisplay:
     Parameters
     ----------
     edge : EdgeFunction
-        Any edge that leaves the node.
+        An edge that leaves the node.
 
     Attributes
     ----------
@@ -70,8 +68,8 @@ class GridDisplay:
             Fitted.
         node : str, int or tuple of (int, int), default=None
             Name of an input or a hidden node, see `node_names`, its (level, position),
-            or the column number of an input. None takes the first input that pruning
-            has left and that is no category.
+            or the column number of an input. None takes the first input that is not
+            removed and no category.
         feature_names : sequence of str, default=None
             Names of the inputs; None takes those that the estimator knows.
         **kwargs
@@ -88,17 +86,15 @@ class GridDisplay:
         sklearn.exceptions.NotFittedError
             If it is not fitted.
         ValueError
-            If there is no such node, if pruning has removed it, or if it is a category,
-            which has no grid.
+            If the node does not exist, is removed by pruning, or is a category, which
+            has no grid.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
-        edges = edge_functions(estimator)
-        edges = with_names(edges, estimator.n_features_in_, feature_names)
+        edges, removed = named_edges(estimator, feature_names)
         present = present_edges(edges)
         numbers = [edge.source for edge in present if edge.categories is None]
         source = min(numbers or [present[0].source])
         if node is not None:
-            removed = removed_inputs(estimator, edges, feature_names)
             source = node_meant(edges, node, removed)
         edge = next(edge for edge in edges if edge.source == source)
         if edge.categories is not None:
@@ -138,7 +134,7 @@ class GridDisplay:
         self.density_, self.knots_ = draw_input(
             self.ax_, self.edge, density_kw=density_kw, knots_kw=knots_kw
         )
-        room = Room.around(self.ax_)
+        room = AxesSpace.around(self.ax_)
         room.shrink(self.ax_)
         room.thin_ticks(self.ax_)
         leave_floor(self.ax_, 0.0, values.max())

@@ -1,16 +1,17 @@
-"""LossCurveDisplay: the course of a fit."""
+"""LossCurveDisplay: the loss in each iteration of a fit."""
 
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from skkan.inspection._axes_space import CHARACTER, Room
-from skkan.inspection._edge_functions import check_fitted_kan
+from skkan.estimators._base import fitted_model_of
 from skkan.inspection._panels import check_single_axes
+from skkan.inspection._text_size import LETTER_WIDTH, AxesSpace
 from skkan.selection._search_space import WITHOUT_SEARCH
 
 LEGEND_PAD = 8.0  # points between the legend and the border or a curve
-LEAST_SHARE = 0.3  # of the height of small axes that is left to the curves
-LOG_RATIO = 10.0  # of the largest to the smallest loss, from which the scale is log
+MIN_CURVE_HEIGHT = 0.3  # of the height of small axes that is left to the curves
+# Ratio of the largest to the smallest loss from which the scale is log.
+LOG_SCALE_RATIO = 10.0
 
 
 class LossCurveDisplay:
@@ -27,7 +28,7 @@ class LossCurveDisplay:
     stage_ends : list of int, default=()
         Number of iterations at the end of each grid stage.
     grid_sizes : list of int, default=None
-        Grid size of each stage, if it is to be written.
+        Grid size of each stage; None writes none.
 
     Attributes
     ----------
@@ -37,9 +38,9 @@ class LossCurveDisplay:
         The training loss.
     validation_line_ : Line2D or None
     stage_lines_ : list of Line2D
-        Where a stage ended and another began.
+        Each stands where a stage ended and the next began.
     stage_labels_ : list of Text
-        Grid sizes of the stages, empty above those too short for it.
+        Grid sizes of the stages, empty where a stage is too short for the text.
 
     Examples
     --------
@@ -91,13 +92,13 @@ class LossCurveDisplay:
             If it is not fitted.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
-        check_fitted_kan(estimator)
+        fitted_model_of(estimator)
         schedule = estimator.grid_schedule
         first = estimator.grid_size
         if first == "auto":
             first = WITHOUT_SEARCH.grid_size
         sizes = [first, *([] if schedule is None else schedule)]
-        # A warm start skips stages, so that it is not known which they were.
+        # A warm start skips stages, and does not tell which.
         known = len(sizes) == len(estimator.stage_ends_)
         display = cls(
             estimator.loss_curve_,
@@ -117,8 +118,8 @@ class LossCurveDisplay:
         ax : Axes, default=None
             None makes a figure.
         scale : {"auto", "log", "linear"}, default="auto"
-            Of the losses; "auto" is "log" where all are positive and the largest is
-            at least ten times the smallest.
+            Scale of the losses; "auto" is "log" if all losses are positive and the
+            largest is at least ten times the smallest.
         validation_kw : dict, default=None
             Passed on to `Axes.plot` for the validation loss.
         stage_kw : dict, default=None
@@ -141,7 +142,7 @@ class LossCurveDisplay:
         if ax is None:
             _, ax = plt.subplots(layout="constrained")
         self.ax_, self.figure_ = ax, ax.figure
-        marker = "." if len(self.loss_curve) <= 30 else ""  # single points are seen
+        marker = "." if len(self.loss_curve) <= 30 else ""  # so that single points show
         self.line_ = self._draw(
             self.loss_curve,
             **{"label": "training, with penalties", "marker": marker, **kwargs},
@@ -152,21 +153,21 @@ class LossCurveDisplay:
                 self.validation_loss_curve,
                 **{"label": "validation", "marker": marker, **(validation_kw or {})},
             )
-        room = Room.around(ax)
+        room = AxesSpace.around(ax)
         room.shrink(ax)
         ax.set_yscale(self._chosen_scale() if scale == "auto" else scale)
         ax.set(xlabel=room.label_below("iteration"), ylabel="loss")
         ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
         if len(self.loss_curve) == 1:
-            ax.set_xlim(0.5, 1.5)  # so that the only tick is that of an integer
+            ax.set_xlim(0.5, 1.5)  # so that the only tick is an integer
         self._mark_stages(room, stage_kw or {})
         self._write_legend(room)
         return self
 
     def _write_legend(self, room):
-        """In the upper right corner, from which losses stay away, as they fall.
+        """Write the legend into the upper right corner, above losses that fall.
 
-        Where they do not, in small axes, the scale gets room above them.
+        Where curves reach it, in small axes, the scale gets room above them.
         """
         legend = self.ax_.legend(loc="upper right", fontsize=room.letter)
         box = legend.get_window_extent().padded(LEGEND_PAD * self.figure_.dpi / 72)
@@ -175,7 +176,7 @@ class LossCurveDisplay:
         if highest > bottom:
             scale = self.ax_.yaxis.get_transform()
             low, high = scale.transform(self.ax_.get_ylim())
-            share = highest / max(bottom, LEAST_SHARE)
+            share = highest / max(bottom, MIN_CURVE_HEIGHT)
             top = scale.inverted().transform([low + (high - low) * share])[0]
             self.ax_.set_ylim(top=top)
 
@@ -183,7 +184,7 @@ class LossCurveDisplay:
         return [line for line in (self.line_, self.validation_line_) if line]
 
     def _highest(self, line, left):
-        """Height of a curve to the right of `left`, all in shares of the axes."""
+        """Largest height of a curve right of `left`, in shares of the axes."""
         to_shares = self.ax_.transData - self.ax_.transAxes
         x, y = to_shares.transform(line.get_xydata()).T
         beyond = y[x >= left]
@@ -196,7 +197,7 @@ class LossCurveDisplay:
     def _chosen_scale(self):
         losses = np.concatenate([self.loss_curve, self.validation_loss_curve or []])
         low, high = losses.min(), losses.max()
-        return "log" if low > 0 and high >= LOG_RATIO * low else "linear"
+        return "log" if low > 0 and high >= LOG_SCALE_RATIO * low else "linear"
 
     def _mark_stages(self, room, stage_kw):
         import matplotlib as mpl
@@ -211,12 +212,12 @@ class LossCurveDisplay:
             return
         span = bounds[-1] - bounds[0]
         for start, end, size in zip(bounds, bounds[1:], self.grid_sizes, strict=False):
-            fit = int(room.width * (end - start) / span / (CHARACTER * room.letter))
+            fit = int(room.width * (end - start) / span / (LETTER_WIDTH * room.letter))
             names = (name for name in (f"grid {size}", f"{size}") if len(name) <= fit)
             text = self.ax_.text(
                 (start + end) / 2,
                 1.01,
-                next(names, ""),  # nothing above a stage that is too short for it
+                next(names, ""),  # empty if the stage is too short for it
                 transform=self.ax_.get_xaxis_transform(),
                 ha="center",
                 va="bottom",

@@ -6,64 +6,65 @@ from textwrap import fill, wrap
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from skkan.inspection._bars import outline
-from skkan.inspection._edge_functions import NEGLIGIBLE, edge_functions
-from skkan.inspection._edge_selection import check_max_edges, removed_inputs, with_names
-from skkan.inspection._layout import BOX_WIDTH, Choice, Layout
+from skkan.inspection._category_bars import outline
+from skkan.inspection._diagram_layout import BOX_WIDTH, DiagramLayout, ShownEdges
+from skkan.inspection._edge_functions import NEGLIGIBLE
+from skkan.inspection._edge_selection import check_max_edges, named_edges
 from skkan.inspection._panels import check_single_axes, span_of
 
-N_POINTS = 101  # of a curve
-INNER = 0.8  # of the width and height of a box that its curve fills
-FAINTEST = 0.3  # opacity of an edge that hardly matters
-MAX_EDGES = 30  # more are a wickerwork
-FEWER_EDGES = (30, 24, 19, 15, 12, 10, 8, 6, 4, 3, 2, 1)  # tried in turn in small axes
-LINE_WIDTH, MOST_LINE_WIDTH = 0.7, 2.0  # points
+N_BOX_POINTS = 101  # of a curve
+CURVE_SHARE = 0.8  # of the width and height of a box is filled by its curve
+MIN_OPACITY = 0.3  # opacity of an edge of importance 0
+MAX_EDGES = 30  # more lines cross too often to be read
+EDGE_COUNTS = (30, 24, 19, 15, 12, 10, 8, 6, 4, 3, 2, 1)  # small axes try them in turn
+LINE_WIDTH, MAX_LINE_WIDTH = 0.7, 2.0  # points
 NAME_WIDTH, NAME_LINES = 18, 2  # characters of a line, lines of a name
-ROW, LAYER = 0.48, 2.3  # inches of a row and of a layer in a figure of one's own
-LEAST_ROW = 0.2  # inches, in which a curve is still seen
-NOTE, NOTE_SIZE = 0.35, 8.0  # inches, points
-TALLEST_ROW = 0.75  # inches, where a few edges have a large axes
-SMALLEST, LARGEST = (3.5, 1.5), (16.0, 16.0)  # inches, of a figure of one's own
-CHARACTER = 0.57  # width in units of the font size, a usual mean
-NODE, NODE_PITCH = 7.0, 27.0  # points, radius of a node with a sum, and with its name
+# Inches of a row and of a layer in a new figure.
+ROW_HEIGHT, LAYER_WIDTH = 0.48, 2.3
+MIN_ROW = 0.2  # inches in which a curve is still visible
+NOTE_HEIGHT, NOTE_SIZE = 0.35, 8.0  # inches, points
+MAX_ROW = 0.75  # inches; a few edges do not fill large axes
+MIN_FIGURE, MAX_FIGURE = (3.5, 1.5), (16.0, 16.0)  # inches of a new figure
+NAME_LETTER_WIDTH = 0.57  # in units of the font size, a mean over usual names
+# Points: radius of a node with a sum, and height of a node with its name.
+NODE_RADIUS, NODE_PITCH = 7.0, 27.0
 
 
 class KANDisplay:
     """Diagram of a fitted network, from the inputs to the outputs.
 
-    Every edge carries a box with its curve over the training range, which fills the
-    box, or with bars for the values of categories. The more important an edge is, the
-    more opaque it is; see `node_importances` for the score. Nodes with a sum sign add
-    what enters them. Edges that are removed or do not matter are left out, and a line
-    below the diagram counts them. Edges of an
-    additive skip run below the hidden nodes.
+    Every edge has a box with its curve over the training range, or with bars for the
+    values of categories. The opacity of an edge grows with its importance; see
+    `node_importances` for the score. Nodes with a sum sign add the edges that enter
+    them. Edges that are removed or do not matter are left out; a line below the diagram
+    counts them. Edges of an additive skip run below the hidden nodes.
 
     Use `from_estimator` to make one.
 
     Parameters
     ----------
     edges : list of EdgeFunction
-        All those of a network.
+        All edges of a network.
     n_unused : int, default=0
-        How many inputs pruning has removed, so that they have no edge in the list.
+        Number of inputs that pruning has removed and that have no edge in the list.
 
     Attributes
     ----------
     figure_ : Figure
     ax_ : Axes
     shown_ : list of EdgeFunction
-        The edges that are shown, as all lists below in this order.
+        The edges that are shown. All lists below have this order.
     lines_ : list of Line2D
-        From node to box to node.
+        Each runs from node to box to node.
     boxes_ : list of Rectangle
     curves_ : list of Line2D
     nodes_ : dict of (level, position) to Line2D
     sums_ : dict of (level, position) to Text
         The sum signs.
     names_ : dict of (level, position) to Text
-        Those of hidden nodes are invisible in axes too small for them.
+        Names of hidden nodes are invisible in axes too small for them.
     note_ : Text or None
-        What is left out.
+        Counts of what is left out.
 
     See Also
     --------
@@ -120,10 +121,7 @@ class KANDisplay:
             If the number of names is not that of the inputs or outputs.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
-        edges = edge_functions(estimator)
-        n_features = estimator.n_features_in_
-        edges = with_names(edges, n_features, feature_names, target_names)
-        removed = removed_inputs(estimator, edges)
+        edges, removed = named_edges(estimator, feature_names, target_names)
         n_unused = len(removed.keys() - {edge.source for edge in edges})
         return cls(edges, n_unused=n_unused).plot(**kwargs)
 
@@ -146,14 +144,14 @@ class KANDisplay:
         ax : Axes, default=None
             None makes a figure.
         max_edges : int, default=None
-            How many edges to show, the most important ones, besides those without
-            which a hidden node or an output would hang in the air. None is 30, or as
-            many as the height of `ax` leaves readable.
+            Number of most important edges to show. Edges that link shown hidden nodes
+            and outputs come on top. None takes 30, or as many as are readable at the
+            height of `ax`.
         threshold : float, default=0.001
             Importance below which an edge is left out.
         shared_scale : bool, default=False
-            Whether curves that enter the same node have the same scale, so that the
-            heights of their boxes compare. By default each curve fills its box.
+            Whether curves that enter the same node have the same scale, so that their
+            heights compare. By default each curve fills its box.
         line_kw, curve_kw : dict, default=None
             Passed on to `Line2D` for the lines and for the curves.
         box_kw : dict, default=None
@@ -191,22 +189,22 @@ class KANDisplay:
         self._draw_nodes(layout, idle, radius)
         text_kw = {"fontsize": font_size, **(text_kw or {})}
         self._write_names(layout, idle, labels, text_kw)
-        if radius < NODE:  # no room between the nodes
+        if radius < NODE_RADIUS:  # no room between the nodes
             for node, name in self.names_.items():
                 name.set_visible(node[0] in (0, layout.n_levels - 1))
         self._write_note(note, min(font_size, NOTE_SIZE))
         return self
 
     def _arranged(self, ax, max_edges, threshold):
-        """Which edges are shown, where they stand, and nodes without any."""
+        """Shown edges, their layout, and shown nodes without edges."""
         counts = [max_edges]
         if max_edges is None:
-            counts = [MAX_EDGES] if ax is None else FEWER_EDGES
+            counts = [MAX_EDGES] if ax is None else EDGE_COUNTS
         for count in counts:
-            choice = Choice.of(self.edges, max_edges=count, threshold=threshold)
+            choice = ShownEdges.of(self.edges, max_edges=count, threshold=threshold)
             idle = _idle_nodes(self.edges, choice, threshold, count)
-            layout = Layout.of(choice.shown, idle)
-            if ax is None or layout.n_rows * LEAST_ROW <= _inches_of(ax)[1] - NOTE:
+            layout = DiagramLayout.of(choice.shown, idle)
+            if ax is None or layout.n_rows * MIN_ROW <= _inches_of(ax)[1] - NOTE_HEIGHT:
                 break
         return choice, layout, idle
 
@@ -220,7 +218,7 @@ class KANDisplay:
         for (x, y), path, opacity in zip(
             layout.boxes, layout.paths, opacities, strict=True
         ):
-            width = LINE_WIDTH + opacity * (MOST_LINE_WIDTH - LINE_WIDTH)
+            width = LINE_WIDTH + opacity * (MAX_LINE_WIDTH - LINE_WIDTH)
             style = {"color": color, "alpha": 0.7 * opacity, "linewidth": width}
             self.lines_ += self.ax_.plot(*path, **{**style, "zorder": 1, **line_kw})
             frame = {
@@ -241,7 +239,7 @@ class KANDisplay:
         paths = [_path_of(edge) for edge in self.shown_]
         curves = [curve for _, curve in paths]
         rises = _rises(self.shown_, curves, shared_scale)
-        width, height = INNER * BOX_WIDTH, INNER * _box_height(self.ax_)
+        width, height = CURVE_SHARE * BOX_WIDTH, CURVE_SHARE * _box_height(self.ax_)
         self.curves_ = []
         for (x, y), (across, curve), rise, opacity in zip(
             layout.boxes, paths, rises, opacities, strict=True
@@ -281,13 +279,13 @@ class KANDisplay:
         self.names_ = {}
         for node, at in layout.nodes.items():
             if node[0] == 0:
-                place = {"xytext": (-NODE, 0), "ha": "right", "va": "center"}
+                place = {"xytext": (-NODE_RADIUS, 0), "ha": "right", "va": "center"}
             elif node[0] == layout.n_levels - 1:
-                place = {"xytext": (NODE + 4, 0), "ha": "left", "va": "center"}
-            else:  # above the node, on a ground that hides the lines behind it
+                place = {"xytext": (NODE_RADIUS + 4, 0), "ha": "left", "va": "center"}
+            else:  # above the node, on a background that hides lines
                 background = _background(self.figure_)
                 ground = {"facecolor": background, "pad": 0.5, "linewidth": 0}
-                place = {"xytext": (0, NODE + 3), "ha": "center", "bbox": ground}
+                place = {"xytext": (0, NODE_RADIUS + 3), "ha": "center", "bbox": ground}
             style = {
                 "textcoords": "offset points",
                 "alpha": _fade(node in idle),
@@ -302,7 +300,9 @@ class KANDisplay:
     def _write_note(self, note, font_size):
         self.note_ = None
         if note:
-            n_characters = _inches_of(self.ax_)[0] * 72 / (CHARACTER * font_size)
+            n_characters = (
+                _inches_of(self.ax_)[0] * 72 / (NAME_LETTER_WIDTH * font_size)
+            )
             self.note_ = self.ax_.annotate(
                 fill(note, max(20, int(n_characters))),
                 (0.5, 0),
@@ -318,18 +318,18 @@ class KANDisplay:
 
 
 def _path_of(edge):
-    """The curve of an edge over a width of one, or the outline of its bars."""
+    """Curve of an edge over a width of one, or the outline of its bars."""
     if edge.categories is not None:
         return outline(edge.category_values, edge.mean)
-    curve = edge(np.linspace(*span_of(edge), N_POINTS))
-    return np.linspace(-0.5, 0.5, N_POINTS), curve
+    curve = edge(np.linspace(*span_of(edge), N_BOX_POINTS))
+    return np.linspace(-0.5, 0.5, N_BOX_POINTS), curve
 
 
 def _background(figure):
-    """Colour behind the axes, opaque, since it has to hide the lines below."""
+    """Opaque colour of the background, which hides the lines behind it."""
     import matplotlib as mpl
 
-    # A figure within another one is transparent unless told otherwise.
+    # A subfigure is transparent by default.
     for each in (figure, figure.canvas.figure):
         color = each.get_facecolor()
         if color[3] > 0:
@@ -343,9 +343,10 @@ def _fade(is_idle):
 
 
 def _idle_nodes(edges, choice, threshold, max_edges):
-    """Inputs and outputs that are shown though none of their edges is.
+    """Inputs and outputs that are shown without edges.
 
-    All outputs are; inputs whose edges are all negligible are if there is room.
+    All outputs are shown. Inputs whose edges are all negligible are shown if there is
+    room.
     """
     last = max(edge.target[0] for edge in edges)
     touched = {e.source for e in choice.shown} | {e.target for e in choice.shown}
@@ -358,7 +359,7 @@ def _idle_nodes(edges, choice, threshold, max_edges):
 
 
 def _labels(edges, layout):
-    """Names of the nodes that are shown, wrapped, shortened and still told apart."""
+    """Names of the shown nodes, wrapped, shortened and distinct within a level."""
     names = {edge.source: edge.source_name for edge in edges}
     names |= {edge.target: edge.target_name for edge in edges}
     labels = {node: _wrapped(names[node]) for node in layout.nodes}
@@ -370,7 +371,7 @@ def _labels(edges, layout):
 
 
 def _wrapped(name):
-    """A name on two lines at most, of its first and last words if it is longer."""
+    """A name on at most two lines; a long one keeps its first and last words."""
     lines = wrap(name, NAME_WIDTH)
     if len(lines) <= NAME_LINES:
         return "\n".join(lines)
@@ -379,27 +380,27 @@ def _wrapped(name):
 
 
 def _prepared_axes(ax, layout, labels, has_note):
-    """Axes with limits that leave room for the names, and the size of their font."""
+    """Axes with limits that leave room for the names, and the font size of these."""
     import matplotlib.pyplot as plt
 
     font_size = 0.9 * plt.rcParams["font.size"]
     n_layers, n_rows = layout.n_levels - 1, layout.n_rows
     left, right = (_label_inches(labels, level, font_size) for level in (0, n_layers))
-    below = NOTE * has_note
+    below = NOTE_HEIGHT * has_note
     if ax is None:
-        size = n_layers * LAYER + left + right, n_rows * ROW + below
+        size = n_layers * LAYER_WIDTH + left + right, n_rows * ROW_HEIGHT + below
         size = np.clip(
-            size, SMALLEST, (LARGEST[0], max(LARGEST[1], n_rows * LEAST_ROW))
+            size, MIN_FIGURE, (MAX_FIGURE[0], max(MAX_FIGURE[1], n_rows * MIN_ROW))
         )
         figure = plt.figure(figsize=size)
         ax = figure.add_axes((0.01, 0.01, 0.98, 0.98))
     width, height = _inches_of(ax)
-    # Names get two thirds of a narrow axes at most.
+    # Names get at most two thirds of narrow axes.
     shrink = min(1.0, width * 2 / 3 / (left + right))
     per_inch = n_layers / (width - shrink * (left + right))
     row = (height - below) / n_rows
-    rows_above = max(0.0, row / TALLEST_ROW - 1) * n_rows / 2
-    row = min(row, TALLEST_ROW)
+    rows_above = max(0.0, row / MAX_ROW - 1) * n_rows / 2
+    row = min(row, MAX_ROW)
     n_lines = max(label.count("\n") + 1 for label in labels.values())
     room = row * layout.narrowest * 72 / (1.15 * n_lines * font_size)
     ax.set_xlim(-shrink * left * per_inch, n_layers + shrink * right * per_inch)
@@ -414,37 +415,37 @@ def _inches_of(ax):
 
 
 def _label_inches(labels, level, font_size):
-    """Width of the names of a level, with the node that they stand beside."""
+    """Width of the names of a level and of the nodes beside them."""
     longest = max(
         len(line)
         for node, label in labels.items()
         if node[0] == level
         for line in label.split("\n")
     )
-    return (longest * CHARACTER * font_size + 2 * NODE + 6) / 72
+    return (longest * NAME_LETTER_WIDTH * font_size + 2 * NODE_RADIUS + 6) / 72
 
 
 def _box_height(ax):
-    """Height of a box in rows: 0.8, but no more than its width on the screen."""
+    """Height of a box in rows: 0.8, or less, so that it is no taller than wide."""
     size = _inches_of(ax) / np.abs([np.ptp(ax.get_xlim()), np.ptp(ax.get_ylim())])
     return min(0.8, 0.9 * BOX_WIDTH * size[0] / size[1])
 
 
 def _node_radius(ax, layout):
-    """Radius of a node with a sum in points, smaller where nodes and names crowd."""
+    """Radius of a node with a sum in points, smaller where nodes are close."""
     row = _inches_of(ax)[1] * 72 / abs(np.ptp(ax.get_ylim()))
-    return NODE * min(1.0, row * layout.narrowest_sums / NODE_PITCH)
+    return NODE_RADIUS * min(1.0, row * layout.narrowest_sums / NODE_PITCH)
 
 
 def _opacities(edges):
-    """From the faintest to one as the root of the importance grows to its largest."""
+    """Opacities, which grow with the root of the importance, up to 1."""
     scores = np.array([edge.importance for edge in edges])
     largest = max(scores.max(initial=0.0), np.finfo(float).tiny)
-    return FAINTEST + (1 - FAINTEST) * np.sqrt(scores / largest)
+    return MIN_OPACITY + (1 - MIN_OPACITY) * np.sqrt(scores / largest)
 
 
 def _rises(edges, curves, shared_scale):
-    """Largest less smallest value that fills the box of each edge."""
+    """Difference of values that fills the height of each edge's box."""
     rises = [np.nanmax(curve) - np.nanmin(curve) for curve in curves]
     if not shared_scale:
         return rises
@@ -457,7 +458,7 @@ def _rises(edges, curves, shared_scale):
 
 
 def _note(edges, choice, threshold, n_unused):
-    """What is shown and what is not, empty if nothing is left out."""
+    """Counts of shown and hidden edges as text, empty if nothing is left out."""
     parts = [
         f"{count} {why}"
         for count, why in (

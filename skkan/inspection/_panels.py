@@ -1,18 +1,18 @@
-"""Axes for several panels, and what panels over one input have in common."""
+"""Axes for several panels, with the density and the knots of their inputs."""
 
 from numbers import Integral
 
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from skkan.inspection._axes_space import USUAL, Room
+from skkan.inspection._text_size import USUAL_SIZE, AxesSpace
 
-STRIP = 0.12  # height of the density, in shares of that of the axes
-KNOT_LEVEL = 0.15  # height of the knots, just above the density
-FLOOR = 0.2  # height from which curves may be drawn
-NARROWEST = 0.01  # of the width of the axes, bar of an input that hardly varies
+DENSITY_HEIGHT = 0.12  # height of the density as a share of the axes
+KNOT_LEVEL = 0.15  # height of the knots as a share, just above the density
+CURVE_FLOOR = 0.2  # share of the axes that curves leave free at the bottom
+MIN_BAR_WIDTH = 0.01  # of the width of the axes, for an input that hardly varies
 PANEL_SIZE = (3.4, 2.7)  # inches
-GAPS = (60.0, 42.0)  # points between panels, for ticks and labels of usual size
+PANEL_GAPS = (60.0, 42.0)  # points between panels, for ticks and labels of usual size
 
 
 def panel_axes(ax, n_panels, n_cols, caller):
@@ -21,11 +21,11 @@ def panel_axes(ax, n_panels, n_cols, caller):
     Parameters
     ----------
     ax : Axes, array of Axes or None
-        None makes a figure; a single one is used if there is one panel, and divided
-        otherwise.
+        None makes a figure. A single axes is used for one panel, and divided for
+        several.
     n_panels : int
     n_cols : int
-        Panels in a row, at most.
+        Largest number of panels in a row.
     caller : str
         Name of the display.
 
@@ -58,12 +58,12 @@ def panel_axes(ax, n_panels, n_cols, caller):
 
 
 def check_single_axes(ax, caller, *, or_none=True):
-    """Raise unless it is one rectilinear Axes or, where that is allowed, None.
+    """Raise unless `ax` is one rectilinear Axes or, if allowed, None.
 
     Raises
     ------
     TypeError
-        If it is something else.
+        If it is no Axes.
     ValueError
         If it is an Axes of another kind, such as a polar one.
     """
@@ -84,7 +84,7 @@ def _new_axes(n_panels, n_rows, n_cols):
     import matplotlib.pyplot as plt
 
     width, height = PANEL_SIZE
-    # A single panel gets room for its labels.
+    # A single column or row gets extra room for its labels.
     size = (n_cols * width + (n_cols == 1), n_rows * height + (n_rows == 1) * 0.5)
     figure = plt.figure(figsize=size, layout="constrained")
     grid = figure.add_gridspec(n_rows, n_cols)
@@ -102,11 +102,11 @@ def _divided(ax, n_panels, n_rows, n_cols, caller):
         )
     ax.set_axis_off()
     spaces = {}
-    if ax.figure.get_layout_engine() is None:  # which finds the spaces itself
-        room = Room.around(ax)
+    if ax.figure.get_layout_engine() is None:  # a layout engine finds the spaces itself
+        room = AxesSpace.around(ax)
         spaces = {
-            "wspace": _space(room.width, n_cols, GAPS[0], USUAL[0]),
-            "hspace": _space(room.height, n_rows, GAPS[1], USUAL[1]),
+            "wspace": _space(room.width, n_cols, PANEL_GAPS[0], USUAL_SIZE[0]),
+            "hspace": _space(room.height, n_rows, PANEL_GAPS[1], USUAL_SIZE[1]),
         }
     grid = GridSpecFromSubplotSpec(
         n_rows, n_cols, subplot_spec=ax.get_subplotspec(), **spaces
@@ -115,14 +115,14 @@ def _divided(ax, n_panels, n_rows, n_cols, caller):
 
 
 def _space(length, n_panels, gap, usual):
-    """Space between panels in shares of their length, for labels of a fitting size."""
+    """Space between panels as a share of their length, for labels that fit."""
     pitch = length / n_panels
     gap *= min(1.0, pitch / (usual + gap))
     return gap / (pitch - gap)
 
 
 def span_of(edge):
-    """Ends of the training range of an edge's input, or of its grid if that is a point.
+    """Ends of the training range of an edge's input; of its grid if that is a point.
 
     Categories stand at 0, 1, ...
 
@@ -138,7 +138,7 @@ def span_of(edge):
 
 
 def draw_input(ax, edge, *, density_kw=None, knots_kw=None):
-    """Draw the density of an edge's input as a strip, the knots as ticks over it.
+    """Draw the density of an edge's input as a strip, with the knots as ticks above.
 
     Parameters
     ----------
@@ -162,14 +162,16 @@ def draw_input(ax, edge, *, density_kw=None, knots_kw=None):
     else:
         places = np.empty(0)
         ends = low, high = span_of(edge)
-    margin = NARROWEST * (ends[1] - ends[0])  # so that the outermost knots are not cut
+    margin = MIN_BAR_WIDTH * (
+        ends[1] - ends[0]
+    )  # so that the outermost knots are not cut
     inside = ax.get_xaxis_transform()
     foreground = mpl.rcParams["text.color"]
     bounds = np.linspace(low, high, len(edge.density) + 1)
-    heights = STRIP * edge.density / max(edge.density.max(), 1e-300)
+    heights = DENSITY_HEIGHT * edge.density / max(edge.density.max(), 1e-300)
     if high - low < margin:  # one bar for all rows
         bounds = low + margin * np.array([-0.5, 0.5])
-        heights = np.array([STRIP])
+        heights = np.array([DENSITY_HEIGHT])
     density = ax.fill_between(
         bounds,
         np.append(heights, heights[-1]),
@@ -195,27 +197,27 @@ def draw_input(ax, edge, *, density_kw=None, knots_kw=None):
 
 
 def leave_floor(ax, low, high, above=0.05):
-    """Set the limits of y so that values from low to high stand above the strip.
+    """Set the limits of y so that values from low to high stand above the density.
 
-    The strip has no part in the scale, so that no tick stands beside it.
+    No tick stands beside the density, which is not on the scale of y.
 
     Parameters
     ----------
     ax : Axes
     low, high : float
     above : float, default=0.05
-        Share of the axes that is left free below the upper border.
+        Share of the axes that is free below the upper border.
     """
     if not low < high:
         low, high = low - 1, high + 1
-    height = (high - low) / (1 - above - FLOOR)
-    limits = low - FLOOR * height, low + (1 - FLOOR) * height
+    height = (high - low) / (1 - above - CURVE_FLOOR)
+    limits = low - CURVE_FLOOR * height, low + (1 - CURVE_FLOOR) * height
     ax.set_ylim(limits)
     ax.set_yticks(_ticks_within(ax, low, limits[1]))
 
 
 def _ticks_within(ax, low, high):
-    """Those that the axes would have in a range, or more if a single one is left."""
+    """Ticks of the axes within a range; more ticks if fewer than two are within."""
     from matplotlib.ticker import MaxNLocator
 
     ticks = ax.get_yticks()

@@ -1,7 +1,7 @@
-"""What passed through a network in training, so that no rows are needed afterwards.
+"""Statistics of the edges and inputs of each layer over the training rows.
 
-A `LayerActivity` describes the edges and the inputs of one layer. Displays, pruning and
-formulas read it. It is in the scaled units of the core.
+A fitted estimator keeps them in place of the rows. Displays, pruning and formulas read
+them. They are in scaled units.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-N_BINS = 40  # of the densities, equal parts of the range of an input
+from skkan.network._attribution import edge_scores, input_scores
+
+N_BINS = 40  # of the densities; each is 2.5% of the range of an input
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,13 +21,13 @@ class LayerStatistics:
     Attributes
     ----------
     score : ndarray of shape (n_outputs, n_inputs)
-        Attribution of each edge; see `KANNetwork.edge_scores`.
+        Attribution of each edge; see `edge_scores`.
     std : ndarray of shape (n_outputs, n_inputs)
         Standard deviation of the values of each edge.
     low, high : ndarrays of shape (n_inputs,)
         Range of each input, missing cells left out.
     density : ndarray of shape (n_inputs, N_BINS)
-        Share of the rows in equal parts of that range, of those that are not missing.
+        Share of the known cells in each of `N_BINS` equal parts of that range.
     mean_features : ndarray of shape (n_inputs, n_functions)
         Mean of the basis functions of each input.
     """
@@ -38,13 +40,13 @@ class LayerStatistics:
     mean_features: np.ndarray
 
     def to_arrays(self):
-        """A dict of the arrays, from which `LayerStatistics(**arrays)` rebuilds it."""
+        """Dict of the arrays, from which `LayerStatistics(**arrays)` rebuilds it."""
         return dict(vars(self))
 
 
 @torch.no_grad()
-def layer_statistics(network, x, sample_share):
-    """What passes through a network.
+def network_statistics(network, x, sample_share):
+    """Statistics of the edges and inputs of every layer, and of the columns of x.
 
     Parameters
     ----------
@@ -55,10 +57,12 @@ def layer_statistics(network, x, sample_share):
 
     Returns
     -------
-    list of LayerStatistics, one per layer of `network.all_layers`
+    layers : list of LayerStatistics, one per layer of `network.all_layers`
+    importances : Tensor of shape (n_features,)
+        See `KANNetwork.attribution`.
     """
     output, passes = network.propagate(x)
-    scores = network.edge_scores(output, passes, sample_share)
+    scores = edge_scores(network, output, passes, sample_share)
     layers = []
     for step, score in zip(passes, scores, strict=True):
         std = step.layer.edge_std(step.features, step.weight, sample_share)
@@ -75,7 +79,7 @@ def layer_statistics(network, x, sample_share):
                 .numpy(),
             )
         )
-    return layers
+    return layers, input_scores(network, scores)
 
 
 def _range(inputs):

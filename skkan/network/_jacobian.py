@@ -1,9 +1,10 @@
 """The derivative of a network's output with respect to its weights.
 
-The output is linear in the weights of the last layer and of the skip layer, and every
-output has its own copy of those; all other weights are shared by the outputs. The two
-parts are kept apart, since the first has no dimension for the outputs. Masks are left
-to the caller: derivatives with respect to removed edges are given like all others.
+The output is linear in the weights of the last layer and of the skip layer, the outer
+weights. Every output has its own outer weights, and the derivative is the same for all,
+so that it has no dimension for the outputs. All other weights, the inner ones, are
+shared by the outputs. Masks are left to the caller: derivatives with respect to removed
+edges are given like all others.
 """
 
 from typing import NamedTuple
@@ -14,9 +15,9 @@ import torch
 class Linearisation(NamedTuple):
     """Output of a network and its derivative with respect to all weights.
 
-    The weights of a network are ordered as in `KANNetwork.weights`: first the inner
-    ones, those of all layers but the last, then those of the last and the skip layer.
-    The derivative with respect to the inner ones is kept as its factors.
+    The order of the weights is that of `KANNetwork.theta`: first the inner weights,
+    then those of the last layer and the skip layer. The derivative with respect to the
+    inner weights is kept as its factors.
     """
 
     output: torch.Tensor  # (n_samples, n_outputs)
@@ -90,7 +91,7 @@ class Linearisation(NamedTuple):
 
 @torch.no_grad()
 def linearise(network, weights, x, features=None):
-    """Output and derivative, layer by layer.
+    """Linearisation of a network, made layer by layer.
 
     With the sensitivities d_oj of output o to node j of a layer, the derivative with
     respect to the weight of its basis function f on the edge from input i is
@@ -139,3 +140,15 @@ def linearise(network, weights, x, features=None):
         nodes=nodes[:-1],
         sensitivities=sensitivities,
     )
+
+
+def outer_weight_positions(network):
+    """Positions of the outer weights among all weights.
+
+    Returns
+    -------
+    Tensor of int of shape (n_outputs, n_outer_weights of one output)
+    """
+    sizes = [len(layer.mask) * layer.n_weights for layer in network.all_layers]
+    parts = torch.arange(sum(sizes)).split(sizes)[len(network.layers) - 1 :]
+    return torch.cat([part.view(network.widths[-1], -1) for part in parts], dim=1)

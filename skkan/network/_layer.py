@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from skkan.basis._autograd import checked_samples
-from skkan.basis._bspline import BSplineBasis
-from skkan.basis._categories_and_missing import MixedBasis
+from skkan.basis._categories_and_missing import basis_from_arrays
 from skkan.network._layer_evaluation import (
     has_ways,
     layer_output,
@@ -30,7 +29,7 @@ class KANLayer(nn.Module):
 
     Parameters
     ----------
-    basis : BSplineBasis or MixedBasis
+    basis : Basis
         Functions of each input.
     weight : Tensor of shape (n_outputs, n_inputs, n_functions)
         Coefficients of every edge.
@@ -67,9 +66,6 @@ class KANLayer(nn.Module):
             n_outputs, basis.n_inputs, generator=generator, dtype=knots.dtype
         )
         base = (1 + START_SPREAD * draw.to(knots)) / basis.n_inputs**0.5
-        if isinstance(basis, BSplineBasis):
-            weight[..., -1] = base
-            return cls(basis, weight)
         is_number, base_column = basis.is_number, basis.splines.n_functions - 1
         if is_number.any():
             weight[:, is_number, base_column] = base[:, is_number]
@@ -101,8 +97,6 @@ class KANLayer(nn.Module):
     @property
     def is_number(self):
         """Which inputs are numbers and no categories, Tensor of bool (n_inputs,)."""
-        if isinstance(self.basis, BSplineBasis):
-            return self.mask.new_ones(self.mask.shape[1], dtype=torch.bool)
         return self.basis.is_number
 
     @property
@@ -126,10 +120,7 @@ class KANLayer(nn.Module):
         -------
         Tensor of shape (n_outputs, n_inputs, n_coefficients)
         """
-        weight = self.masked(weight)
-        if isinstance(self.basis, BSplineBasis):
-            return weight[..., : self.basis.n_splines]
-        return weight * self.basis.constant
+        return self.basis.coefficients(self.masked(weight))
 
     def forward(self, x):
         """Node values.
@@ -260,10 +251,7 @@ class KANLayer(nn.Module):
 
     def _raise(self, weight, level):
         """Add a constant to the curve of each edge, in place."""
-        if isinstance(self.basis, BSplineBasis):
-            weight[..., : self.basis.n_splines] += level.unsqueeze(2)
-        else:
-            weight += level.unsqueeze(2) * self.basis.constant
+        weight += level.unsqueeze(2) * self.basis.constant
 
     def between(self, sources, targets, basis=None):
         """The part of the layer between some of its inputs and some of its outputs.
@@ -272,7 +260,7 @@ class KANLayer(nn.Module):
         ----------
         sources, targets : Tensor of int
             Positions of inputs and outputs.
-        basis : BSplineBasis, default=None
+        basis : Basis, default=None
             Of these inputs, where another layer shares it.
         """
         if basis is None:
@@ -304,7 +292,7 @@ class KANLayer(nn.Module):
 
         Parameters
         ----------
-        basis : BSplineBasis
+        basis : Basis
         scale, shift : float or Tensor of shape (n_inputs,), default=1.0, 0.0
             An input x of the new layer is the input scale x + shift of this one.
         """
@@ -314,15 +302,7 @@ class KANLayer(nn.Module):
 
     def to_arrays(self):
         """Numpy arrays and plain values from which `from_arrays` rebuilds the layer."""
-        inputs = None
-        if isinstance(self.basis, MixedBasis):
-            inputs = self.basis.to_arrays()
-        return {
-            "inputs": inputs,
-            "grid": self.basis.grid.cpu().numpy().copy(),
-            "spline_order": self.basis.spline_order,
-            "base_activation": self.basis.base_activation,
-            "extrapolation": self.basis.extrapolation,
+        return self.basis.to_arrays() | {
             "weight": self.weight.detach().cpu().numpy().copy(),
             "mask": self.mask.cpu().numpy().copy(),
         }
@@ -334,12 +314,5 @@ class KANLayer(nn.Module):
         def tensor(name):
             return torch.tensor(np.asarray(arrays[name]), device=device)
 
-        basis = BSplineBasis(
-            tensor("grid"),
-            arrays["spline_order"],
-            base_activation=arrays["base_activation"],
-            extrapolation=arrays["extrapolation"],
-        )
-        if arrays.get("inputs") is not None:
-            basis = MixedBasis.from_arrays(basis, arrays["inputs"], device)
+        basis = basis_from_arrays(arrays, device)
         return cls(basis, tensor("weight"), tensor("mask"))

@@ -14,8 +14,6 @@ import numpy as np
 import torch
 
 from skkan.basis._autograd import applied, through_functions, values_and_slopes
-from skkan.basis._bspline import BSplineBasis
-from skkan.basis._spline_evaluator import SplineEvaluator
 from skkan.numerics._matrix_products import AS_SILENT_AS_TORCH, product, sum_with
 
 BLOCK_BYTES = 2**20  # of a tile, about what the cache of one core holds
@@ -34,7 +32,7 @@ NUMBERS = torch.float32, torch.float64  # that numpy calculates with fast
 def has_ways(basis, weight):
     """Whether there is a `way_through` a layer."""
     return (
-        isinstance(basis, BSplineBasis)
+        basis.is_piecewise
         and weight.is_cpu
         and weight.dtype == basis.knots.dtype
         and weight.dtype in NUMBERS
@@ -131,18 +129,10 @@ def way_through(basis, n_rows, n_outputs, of_x, of_weight):
     -------
     Object with methods `output` and `gradients`; see `_Dense`
     """
-    stencil = _stencil_of(basis)
+    stencil = basis.evaluator
     is_fine = stencil.n_functions >= LOOKUP_FUNCTIONS * n_outputs
     kind = _Lookup if is_fine and n_outputs <= MOST_LOOKUPS else _Dense
     return kind(stencil, n_rows, of_x, of_weight)
-
-
-def _stencil_of(basis):
-    """The stencil of a basis, which keeps it."""
-    basis.follow_knots()
-    if basis.stencil is None:
-        basis.stencil = SplineEvaluator(basis)
-    return basis.stencil
 
 
 class Tile(NamedTuple):
@@ -152,7 +142,7 @@ class Tile(NamedTuple):
     index: np.ndarray  # (n_inputs * n_rows,), where the first one of a sample stands
     values: np.ndarray  # (k + 1, n_inputs * n_rows)
     slopes: np.ndarray | None  # of the same shape, with respect to the position
-    density: np.ndarray  # these three as of a `Place`
+    inverse_width: np.ndarray  # these three as of `SamplePositions`
     base: np.ndarray | None
     base_slopes: np.ndarray | None
 
@@ -177,7 +167,7 @@ class _Dense:
     def __init__(self, stencil, n_rows, of_x, of_weight):
         self._stencil, self._of_x, self._of_weight = stencil, of_x, of_weight
         n_inputs = stencil.n_inputs
-        size = stencil.n_functions * stencil.knots.itemsize
+        size = stencil.n_functions * stencil.dtype.itemsize
         most = BLOCK_BYTES // size
         keeps = (of_x or of_weight) and n_rows * n_inputs * size <= KEPT_BYTES
         self._kept = [] if keeps else None
@@ -265,8 +255,8 @@ class _Dense:
         place = stencil.locate(x, inputs, with_slopes=with_slopes)
         values, slopes = stencil.splines(place, with_slopes=with_slopes)
         index = np.multiply(place.piece, x.shape[1], out=place.piece)
-        index += stencil.places(x.shape, inputs)
-        return Tile(x.shape, index, values, slopes, place.density, *place[-2:])
+        index += stencil.first_places(x.shape, inputs)
+        return Tile(x.shape, index, values, slopes, place.inverse_width, *place[-2:])
 
     def _block(self, tile, room):
         """Values of all functions, of shape (n_inputs * n_functions, n_rows)."""
@@ -295,7 +285,7 @@ class _Dense:
             # No index needs to be clipped, but this is the fastest mode.
             flat[row * len(slope) :].take(tile.index, out=of_row, mode="clip")
         total = np.einsum("kn,kn->n", near, tile.slopes).reshape(tile.shape)
-        total *= tile.density
+        total *= tile.inverse_width
         if tile.base is not None:
             total += by_function[width - 1 :: width] * tile.base_slopes
         return total
@@ -316,7 +306,7 @@ class _Lookup:
 
     def __init__(self, stencil, n_rows, of_x, of_weight):
         self._stencil, self._of_x, self._of_weight = stencil, of_x, of_weight
-        row_bytes = stencil.n_inputs * stencil.knots.itemsize
+        row_bytes = stencil.n_inputs * stencil.dtype.itemsize
         self._rows = _cut(n_rows, LOOKUP_BYTES // row_bytes)
         self._keeps = len(self._rows) == 1 and (of_x or of_weight)
         self._kept = None
@@ -380,7 +370,7 @@ class _Lookup:
         """Of samples, ndarray of shape (n_inputs, n_rows)."""
         slopes = slopes.reshape(len(slope), -1, slope.shape[1])
         total = np.einsum("oin,on->in", slopes, slope)
-        total *= place.density
+        total *= place.inverse_width
         if of_base is not None:
             total += np.einsum("oi,on->in", of_base, slope) * place.base_slopes
         return total

@@ -1,27 +1,32 @@
 """A Kolmogorov-Arnold network: a stack of layers and, optionally, an additive skip.
 
-What it computes is in `network._composition`; here it is made, stored and changed.
-Changing a network returns a new one: on other grids, with other nodes, or with fewer
-edges.
+A network computes in scaled units. It knows nothing of losses, solvers or
+scikit-learn. Methods that change a network return a new one; changes that only
+training needs are in `network._edits` and `network._edge_removal`.
 """
 
-from itertools import pairwise
+from typing import NamedTuple
 
 import torch
+from torch import nn
 
+from skkan.basis._autograd import checked_samples
 from skkan.basis._bspline import BSplineBasis
-from skkan.basis._categories_and_missing import MixedBasis
 from skkan.basis._grids import grid_from_samples
-from skkan.network._composition import Composition, node_std
+from skkan.network._attribution import edge_scores, input_scores
 from skkan.network._layer import KANLayer
 
-LEFT = 1 / 3  # of the margin of a grid, before its node has outgrown it
-# Shares of the width of a grid that a node must fill, and that one fills which does not
-# vary.
-SHRUNK, DEAD = 0.5, 0.02
+
+class LayerPass(NamedTuple):
+    """What went into a layer during one pass through the network."""
+
+    layer: KANLayer
+    weight: torch.Tensor  # (n_outputs, n_inputs, n_functions)
+    inputs: torch.Tensor  # (n_samples, n_inputs)
+    features: torch.Tensor  # (n_samples, n_inputs, n_functions)
 
 
-class KANNetwork(Composition):
+class KANNetwork(nn.Module):
     """Composition of KAN layers, plus `skip(x)` when there is a skip layer.
 
     Parameters
@@ -53,6 +58,12 @@ class KANNetwork(Composition):
     """
 
     __module__ = "skkan"
+
+    def __init__(self, layers, skip=None, used=None):
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.skip = skip
+        self.register_buffer("used", used)
 
     @classmethod
     def from_samples(
@@ -86,7 +97,7 @@ class KANNetwork(Composition):
             Whether to add edges from the inputs to the outputs.
         generator : torch.Generator, default=None
             Source of the base weights, on the CPU.
-        inputs : BSplineBasis or MixedBasis, default=None
+        inputs : Basis, default=None
             Basis of the first layer; None has splines on grids that fit the samples.
 
         Returns
@@ -117,138 +128,231 @@ class KANNetwork(Composition):
             skip = KANLayer.at_random(layers[0].basis, widths[-1], generator)
         return cls(layers, skip)
 
-    @classmethod
-    def weighted_sum(cls, networks, shares):
-        """One network, whose output is a weighted sum of those of others.
+    @property
+    def all_layers(self):
+        """The layers in order, then the skip layer if there is one."""
+        return [*self.layers] + ([] if self.skip is None else [self.skip])
 
-        Their hidden nodes stand side by side, and the edges that enter the outputs are
-        multiplied by the shares. Networks without hidden nodes become part of the skip.
+    @property
+    def weights(self):
+        """The weight of each of `all_layers`, without gradient."""
+        return [layer.weight.detach() for layer in self.all_layers]
 
-        Parameters
-        ----------
-        networks : sequence of KANNetwork
-            With at most one hidden layer, and with inputs and their grids in common.
-        shares : sequence of float
-            Weight of each network.
+    @property
+    def n_parameters(self):
+        """Number of weights, those of removed edges included."""
+        return sum(len(layer.mask) * layer.n_weights for layer in self.all_layers)
+
+    @property
+    def theta(self):
+        """The weights that are in use as one vector, (n_parameters,)."""
+        layers = self.all_layers
+        return torch.cat(
+            [layer.packed(layer.weight.detach()).flatten() for layer in layers]
+        )
+
+    def unpacked(self, theta):
+        """The weight of each of `all_layers` from one vector."""
+        weights, start = [], 0
+        for layer in self.all_layers:
+            n_outputs, n_weights = layer.weight.shape[0], layer.n_weights
+            stop = start + n_outputs * n_weights
+            weights.append(layer.unpacked(theta[start:stop].view(n_outputs, n_weights)))
+            start = stop
+        return weights
+
+    @property
+    def grid_size(self):
+        return self.layers[0].basis.grid_size
+
+    @property
+    def n_features(self):
+        """Number of columns of x, unused ones included."""
+        return self.widths[0] if self.used is None else len(self.used)
+
+    @property
+    def used_features(self):
+        """Indices of the columns of x that are inputs, Tensor of shape (n_inputs,)."""
+        if self.used is None:
+            return torch.arange(self.n_features, device=self.layers[0].mask.device)
+        return self.used.nonzero().flatten()
+
+    @property
+    def weight_mask(self):
+        """1 for each weight of an edge, 0 where that is removed, (n_parameters,)."""
+        return torch.cat(
+            [
+                layer.packed(
+                    layer.mask.unsqueeze(-1).expand(layer.weight.shape)
+                ).flatten()
+                for layer in self.all_layers
+            ]
+        )
+
+    @property
+    def n_edges(self):
+        """Number of edges that are not removed."""
+        return sum(int(layer.mask.sum()) for layer in self.all_layers)
+
+    @property
+    def leaving_edges(self):
+        """Positions of the edges that leave the inputs, and the nodes of hidden layers.
 
         Returns
         -------
-        KANNetwork
+        list of Tensor of int of shape (n_nodes, n_edges), one per layer of `layers`
+            Among the edges of all layers; those of the skip leave the inputs, too.
         """
-        pairs = list(zip(networks, shares, strict=True))
-        deep = [(n, share) for n, share in pairs if len(n.layers) > 1]
-        direct = [(n.layers[0], share) for n, share in pairs if len(n.layers) == 1]
-        direct += [(n.skip, share) for n, share in deep if n.skip is not None]
-        skip = None
-        if direct:
-            weights = [layer.masked(layer.weight.detach()) * s for layer, s in direct]
-            masks = [layer.mask for layer, _ in direct]
-            mask = torch.stack(masks).amax(0)
-            skip = KANLayer(networks[0].layers[0].basis, sum(weights), mask)
-        if not deep:
-            return cls([skip], None, networks[0].used)
-        firsts, seconds = zip(*(network.layers for network, _ in deep), strict=True)
-        inner = KANLayer(
-            networks[0].layers[0].basis,
-            torch.cat([layer.weight.detach() for layer in firsts]),
-            torch.cat([layer.mask for layer in firsts]),
-        )
-        basis = seconds[0].basis
-        outer = KANLayer(
-            basis.with_grid(torch.cat([layer.basis.grid for layer in seconds])),
-            torch.cat([n.layers[1].weight.detach() * share for n, share in deep], 1),
-            torch.cat([layer.mask for layer in seconds], dim=1),
-        )
-        return cls([inner, outer], skip, networks[0].used)
+        counts = [layer.mask.numel() for layer in self.all_layers]
+        positions = torch.arange(sum(counts)).split(counts)
+        leaving = [
+            part.view(layer.mask.shape).T
+            for part, layer in zip(positions, self.all_layers, strict=True)
+        ]
+        if self.skip is not None:
+            leaving[0] = torch.cat([leaving[0], leaving.pop()], dim=1)
+        return leaving
+
+    @property
+    def widths(self):
+        """Number of used inputs, of nodes of each hidden layer, of outputs."""
+        return [
+            self.layers[0].basis.n_inputs,
+            *(len(layer.weight) for layer in self.layers),
+        ]
+
+    def forward(self, x):
+        """Network output.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_outputs)
+        """
+        inputs = nodes = self.inputs(x)
+        for layer in self.layers:
+            nodes = layer(nodes)
+        return nodes if self.skip is None else nodes + self.skip(inputs)
+
+    def inputs(self, x):
+        """The used columns of x, Tensor of shape (n_samples, n_inputs)."""
+        if self.used is None:
+            return x
+        return checked_samples(x, len(self.used))[:, self.used]
+
+    def propagate(self, x, weights=None, features=None):
+        """Output, and what passed through each layer on the way.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_features)
+        weights : list of Tensor, default=None
+            One weight per layer of `all_layers`; None takes the network's own.
+        features : Tensor of shape (n_samples, n_inputs, n_functions), default=None
+            Basis values of the first layer, where the caller keeps them.
+
+        Returns
+        -------
+        output : Tensor of shape (n_samples, n_outputs)
+        passes : list of LayerPass, one per layer of `all_layers`
+        """
+        if weights is None:
+            weights = [layer.weight for layer in self.all_layers]
+        passes, inputs = [], self.inputs(x)
+        for layer, weight in zip(self.layers, weights, strict=False):
+            if features is None:
+                features = layer.basis(inputs)
+            passes.append(LayerPass(layer, weight, inputs, features))
+            inputs, features = layer.combine(features, weight), None
+        output = inputs
+        if self.skip is not None:
+            features = passes[0].features
+            passes.append(LayerPass(self.skip, weights[-1], passes[0].inputs, features))
+            output = output + self.skip.combine(features, weights[-1])
+        return output, passes
+
+    def activations(self, x):
+        """Values of every edge.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_features)
+
+        Returns
+        -------
+        list of Tensor of shape (n_samples, n_outputs, n_inputs)
+            One per layer of `all_layers`.
+        """
+        return [step.layer.activations(step.inputs) for step in self.propagate(x)[1]]
+
+    @torch.no_grad()
+    def attribution(self, x, sample_share):
+        """Share of each column in the variation of the outputs.
+
+        It is the attribution score of the KAN 2.0 paper; see
+        `network._attribution.edge_scores`.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_features)
+        sample_share : Tensor of shape (n_samples,)
+            Sample weights that sum to one.
+
+        Returns
+        -------
+        Tensor of shape (n_features,)
+            Non-negative; they sum to one unless the network is constant.
+        """
+        scores = edge_scores(self, *self.propagate(x), sample_share)
+        return input_scores(self, scores)
+
+    def with_layers(self, all_layers):
+        """Network with other layers, one per layer of `all_layers`."""
+        if self.skip is None:
+            return KANNetwork(all_layers, None, self.used)
+        return KANNetwork(all_layers[:-1], all_layers[-1], self.used)
 
     def with_weights(self, weights):
-        """The same network with other weights, one per layer of `all_layers`."""
-        layers = [
-            layer.with_weight(weight)
-            for layer, weight in zip(self.all_layers, weights, strict=True)
-        ]
-        return self._from_all_layers(layers)
+        """Network with other weights, one Tensor per layer of `all_layers`."""
+        return self.with_layers(
+            [
+                layer.with_weight(weight)
+                for layer, weight in zip(self.all_layers, weights, strict=True)
+            ]
+        )
+
+    def with_bases(self, bases):
+        """Network with its curves projected onto other bases.
+
+        Parameters
+        ----------
+        bases : dict
+            The new basis for each present one; a basis that is left out stays.
+        """
+        return self.with_layers(
+            [
+                layer.with_basis(bases[layer.basis]) if layer.basis in bases else layer
+                for layer in self.all_layers
+            ]
+        )
 
     def refined(self, grid_size):
-        """The same function on grids of `grid_size` intervals.
+        """Network with the same function on grids of `grid_size` intervals.
 
         It is a projection of the curves, independent of data, and exact when
         `grid_size` is a multiple of the present one.
         """
-        return self._on_bases(
-            {layer.basis: layer.basis.refined(grid_size) for layer in self.all_layers}
-        )
-
-    def resized(self, grid_size, inputs=None):
-        """The same, where coarser grids are allowed, which hold less of the function.
-
-        Parameters
-        ----------
-        grid_size : int
-        inputs : BSplineBasis, default=None
-            Basis of the first layer; None interpolates the present knots.
-        """
-        bases = {
-            layer.basis: layer.basis.resized(grid_size) for layer in self.all_layers
-        }
-        if inputs is not None:
-            bases[self.layers[0].basis] = inputs
-        return self._on_bases(bases)
-
-    def with_input_basis(self, basis):
-        """The same function, as nearly as can be, on another basis of the inputs."""
-        first = self.layers[0].basis
-        layers = [
-            layer.with_basis(basis) if layer.basis is first else layer
-            for layer in self.all_layers
-        ]
-        return self._from_all_layers(layers)
-
-    def with_means_from(self, sums):
-        """The same, where missing cells count as the mean of rows with such sums.
-
-        See `sums_of_known`. Learnt values at "missing" stay what they were.
-        """
-        return self.with_input_basis(self.layers[0].basis.with_means_from(sums))
-
-    def with_values_at_missing(self, means):
-        """The same network, which takes missing cells; they count as means.
-
-        Parameters
-        ----------
-        means : Tensor of shape (n_inputs, n_functions)
-            Of the basis functions, where the network knows of no missing cells yet.
-        """
-        basis = self.layers[0].basis
-        if not isinstance(basis, BSplineBasis):
-            return self
-        basis = MixedBasis.around(basis, means)
-        layers = [
-            layer
-            if layer.basis is not self.layers[0].basis
-            else KANLayer(basis, layer.weight.detach(), layer.mask)
-            for layer in self.all_layers
-        ]
-        return self._from_all_layers(layers)
-
-    def with_missing_of(self, x):
-        """The same function, with a value at "missing" for all inputs that have some.
-
-        It is to be learnt; until then it is the mean of each edge.
-        """
-        basis = self.layers[0].basis
-        wider = basis.with_missing_of(self.inputs(x))
-        return self if wider is basis else self.with_input_basis(wider)
-
-    def _on_bases(self, bases):
-        return self._from_all_layers(
-            [layer.with_basis(bases[layer.basis]) for layer in self.all_layers]
+        return self.with_bases(
+            {layer.basis: layer.basis.refined(grid_size) for layer in self.layers}
         )
 
     def with_grids_from_samples(
         self, x, *, grid_eps, margin=0.0, sample_weight=None, hidden_only=False
     ):
-        """The same function, as nearly as can be, on grids that fit the samples.
+        """Network with nearly the same function on grids that fit the samples.
 
         The layers are updated in turn, so that each sees the activations of the
         updated ones before it.
@@ -260,27 +364,34 @@ class KANNetwork(Composition):
             As for `grid_from_samples`.
         hidden_only : bool, default=False
             Whether the first layer keeps its grid.
+
+        Returns
+        -------
+        KANNetwork
         """
         settings = {
             "grid_eps": grid_eps,
             "margin": margin,
             "sample_weight": sample_weight,
         }
-        first, inputs = self.layers[0], self.inputs(x)
+        network, inputs = self, self.inputs(x)
         if not hidden_only:
-            first = first.with_basis(first.basis.with_grids_of(inputs, **settings))
+            basis = self.layers[0].basis
+            network = self.with_bases({basis: basis.with_grids_of(inputs, **settings)})
         with torch.no_grad():
-            nodes = first(inputs)
-        return self._with_first_layer(first).with_hidden_grids(nodes, **settings)
+            nodes = network.layers[0](inputs)
+        return network.with_hidden_grids_from_nodes(nodes, **settings)
 
-    def with_hidden_grids(self, nodes, **settings):
-        """The same, for what the first layer makes of the samples; it stays as it is.
+    @torch.no_grad()
+    def with_hidden_grids_from_nodes(self, nodes, **settings):
+        """Network whose hidden layers have grids that fit the samples.
 
         Parameters
         ----------
         nodes : Tensor of shape (n_samples, n_nodes)
+            Output of the first layer for the samples. The first layer stays.
         **settings
-            `grid_eps`, `margin` and `sample_weight`, as above.
+            `grid_eps`, `margin` and `sample_weight`, as for `grid_from_samples`.
 
         Returns
         -------
@@ -290,149 +401,8 @@ class KANNetwork(Composition):
         for layer in self.layers[1:]:
             basis = layer.basis.with_grids_of(nodes, **settings)
             layers.append(layer.with_basis(basis))
-            with torch.no_grad():
-                nodes = layers[-1](nodes)
-        return self._from_all_layers(
-            layers + ([] if self.skip is None else [self.skip])
-        )
-
-    def _with_first_layer(self, first):
-        layers = [first, *self.layers[1:]]
-        if self.skip is not None:
-            layers.append(self.skip.with_basis(first.basis))
-        return self._from_all_layers(layers)
-
-    @torch.no_grad()
-    def with_standard_nodes(self, x, *, grid_eps, margin, sample_weight):
-        """The same function, as nearly as can be, with nodes that fit their grids.
-
-        A hidden node that has used up most of the margin of its grid, or fills less
-        than half of it, is shifted and scaled to mean zero and deviation one, and gets
-        a grid from its samples. The curves before it take up shift and scale exactly;
-        those behind it are projected onto the new grid. Nodes that hardly vary are left
-        alone, since rounding would be blown up.
-
-        Parameters
-        ----------
-        x : Tensor of shape (n_samples, n_features)
-        grid_eps, margin, sample_weight
-            As for `grid_from_samples`.
-
-        Returns
-        -------
-        network : KANNetwork
-        scales : list of Tensor of shape (n_nodes,), one per hidden layer
-            By which the nodes were divided; None if no node had to change.
-        """
-        layers, scales = [self.layers[0]], []
-        nodes = self.layers[0](self.inputs(x))
-        share = sample_weight / sample_weight.sum()
-        for layer in self.layers[1:]:
-            moved = _outgrown(layer.basis.grid, nodes, margin)
-            shift = torch.where(moved, share @ nodes, 0.0)
-            scale = torch.where(moved, node_std(nodes, share), 1.0)
-            scales.append(scale)
-            if moved.any():
-                layers[-1] = layers[-1].with_scaled_outputs(scale, shift)
-                nodes = (nodes - shift) / scale
-                grid = grid_from_samples(
-                    nodes,
-                    layer.basis.grid_size,
-                    grid_eps=grid_eps,
-                    margin=margin,
-                    sample_weight=sample_weight,
-                )
-                grid = torch.where(moved.unsqueeze(1), grid, layer.basis.grid)
-                layer = layer.with_basis(
-                    layer.basis.with_grid(grid), scale=scale, shift=shift
-                )
-            layers.append(layer)
-            if len(layers) < len(self.layers):
-                nodes = layer(nodes)
-        if all((scale == 1).all() for scale in scales):
-            return self, None
-        return KANNetwork(layers, self.skip, self.used), scales
-
-    def _from_all_layers(self, layers):
-        if self.skip is None:
-            return KANNetwork(layers, None, self.used)
-        return KANNetwork(layers[:-1], layers[-1], self.used)
-
-    @torch.no_grad()
-    def pruned(self, keep, x, sample_share):
-        """The network without some edges, and without what they leave idle.
-
-        Hidden nodes that no kept edge enters, or that none leaves, are removed with
-        their edges, until every node lies on a path from an input to an output. Inputs
-        that no edge leaves are not used any more. What remains between two nodes
-        without being kept is masked. The mean of each removed edge is handed on to
-        the edges that still enter its node; an output that none enters is zero. Where
-        no path is left, one input and one node of each layer stay without edges.
-
-        Parameters
-        ----------
-        keep : list of Tensor of bool of shape (n_outputs, n_inputs)
-            One per layer of `all_layers`.
-        x : Tensor of shape (n_samples, n_features)
-            Rows over which the means are taken.
-        sample_share : Tensor of shape (n_samples,)
-            Sample weights that sum to one.
-
-        Returns
-        -------
-        network : KANNetwork
-        edges : Tensor of int of shape (n_pairs,)
-            Position of each edge of the new network, masked ones included, among all
-            those of this one.
-        """
-        has_skip = self.skip is not None
-        keep = [
-            kept & (layer.mask > 0)
-            for kept, layer in zip(keep, self.all_layers, strict=True)
-        ]
-        keep = _on_paths(keep, has_skip=has_skip)
-        passes = self.propagate(x)[1]
-        lost = [
-            (step.layer.edge_mean(step.features, sample_share) * ~kept).sum(1)
-            for step, kept in zip(passes, keep, strict=True)
-        ]
-        stds = [
-            step.layer.edge_std(step.features, step.weight, sample_share)
-            for step in passes
-        ]
-        if has_skip:  # its edges enter the same nodes as those of the last layer
-            total, last = lost[-2] + lost[-1], keep[-2].any(1)
-            lost[-2:] = torch.where(last, total, 0.0), torch.where(last, 0.0, total)
-        masked = self._from_all_layers(
-            [
-                layer.without_edges(*of_layer)
-                for layer, *of_layer in zip(
-                    self.all_layers, keep, lost, stds, strict=True
-                )
-            ]
-        )
-        return masked._without_idle_nodes()
-
-    def _without_idle_nodes(self):
-        """The network on those nodes that edges leave, and which edges these are."""
-        leaving = [layer.mask.any(0) for layer in self.all_layers]
-        if self.skip is not None:
-            leaving[0] = leaving[0] | leaving.pop()
-        nodes = [_positions(flags) for flags in leaving]
-        nodes.append(torch.arange(self.widths[-1], device=nodes[0].device))
-        ends = [*pairwise(nodes), (nodes[0], nodes[-1])]
-        layers, edges, n_before = [], [], 0
-        for layer, (sources, targets) in zip(self.all_layers, ends, strict=False):
-            basis = layers[0].basis if layer is self.skip else None
-            layers.append(layer.between(sources, targets, basis))
-            pairs = targets.unsqueeze(1) * layer.basis.n_inputs + sources
-            edges.append(n_before + pairs.flatten())
-            n_before += layer.mask.numel()
-        used = torch.zeros(self.n_features, dtype=torch.bool, device=nodes[0].device)
-        used[self.used_features[nodes[0]]] = True
-        skip = None if self.skip is None else layers.pop()
-        network = KANNetwork(layers, skip, None if used.all() else used)
-        return network, torch.cat(edges)
+            nodes = layers[-1](nodes)
+        return self.with_layers([*layers, *self.all_layers[len(layers) :]])
 
     def to_arrays(self):
         """Numpy arrays and plain values from which `from_arrays` rebuilds it."""
@@ -454,30 +424,3 @@ class KANNetwork(Composition):
         if used is not None:
             used = torch.tensor(used, device=device)
         return cls(layers, skip, used)
-
-
-def _on_paths(keep, *, has_skip):
-    """The kept edges that lie on a path from an input to an output."""
-    chain = keep[:-1] if has_skip else keep
-    before = -1
-    while before != (before := sum(int(kept.sum()) for kept in chain)):
-        for index in range(len(chain) - 1):
-            alive = chain[index].any(1) & chain[index + 1].any(0)
-            chain[index] = chain[index] & alive.unsqueeze(1)
-            chain[index + 1] = chain[index + 1] & alive
-    return chain + keep[len(chain) :]
-
-
-def _positions(flags):
-    """Where flags are set; the first position if they are nowhere."""
-    positions = flags.nonzero().flatten()
-    return positions if len(positions) else positions.new_zeros(1)
-
-
-def _outgrown(grid, nodes, margin):
-    """Which nodes come near the ends of their grid or fill too little of it."""
-    width = grid[:, -1] - grid[:, 0]
-    low, high = nodes.amin(0), nodes.amax(0)
-    beyond = torch.maximum(grid[:, 0] - low, high - grid[:, -1]) / width
-    filled = (high - low) / width
-    return ((beyond > -LEFT * margin) | (filled < SHRUNK)) & (filled > DEAD)

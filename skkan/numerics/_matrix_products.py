@@ -3,15 +3,15 @@
 import numpy as np
 import torch
 
-# Multiplications, up to which OpenBLAS uses one thread, and torch is slower to call.
-SMALL_PRODUCT = 2**18
-# Infinity and what is no number are seen by those who ask for the result.
+# Up to so many multiplications OpenBLAS uses one thread and torch is slower to call.
+MAX_NUMPY_PRODUCT = 2**18
+# Like torch, do not warn of overflow: callers check whether the result is finite.
 AS_SILENT_AS_TORCH = np.errstate(all="ignore")
 
 
 def product(left, right, out=None):
-    """Matrix product of arrays, by torch and its threads where that pays."""
-    if left.size * right.shape[1] <= SMALL_PRODUCT:
+    """Matrix product of arrays, by torch where it is large."""
+    if left.size * right.shape[1] <= MAX_NUMPY_PRODUCT:
         return np.matmul(left, right, out=out)
     if out is not None:
         out = torch.from_numpy(out)
@@ -19,7 +19,7 @@ def product(left, right, out=None):
 
 
 def sum_with(total, left, right):
-    """A product, or its sum with those before."""
+    """left @ right, added to the total in place unless that is None."""
     if total is None:
         return product(left, right)
     torch.from_numpy(total).addmm_(torch.from_numpy(left), torch.from_numpy(right))

@@ -1,16 +1,37 @@
-"""Blocks of rows over which sums are made one by one.
+"""Blocks of rows, and sums over them in a fixed order.
 
-Rounding is then the same wherever the blocks are: in memory or on a cluster.
+The rounding of a sum is then the same wherever the blocks are: in memory or on a
+cluster.
 """
 
-# Sorting costs little up to here; the effect of rounding that it removes is smaller
-# than any difference that matters beyond.
-MOST_ROWS = 100_000
-# More rows are summed over in pieces, whose sums are added up in a fixed order, so that
-# rounding is the same wherever the pieces are: many solver steps amplify it.
-PIECE = 2**15
+from functools import reduce
+from operator import add
+
+# Up to here rows are merged, sorted and summed as one block. Sorting costs little; for
+# more rows the rounding that it removes is smaller than any difference that matters.
+SINGLE_BLOCK_ROWS = 100_000
+# Sums over more rows are sums over blocks of this size. Their order is fixed, since
+# many solver steps amplify rounding.
+SUM_BLOCK_ROWS = 2**15
+FAN_IN = 8  # results that are added up one after the other
 
 
-def pieces(n_rows):
-    """Slices of the rows, of which sums are made one by one."""
-    return [slice(n, min(n + PIECE, n_rows)) for n in range(0, n_rows, PIECE)]
+def row_blocks(n_rows):
+    """List of the slices of the rows that are summed over one by one."""
+    return [
+        slice(start, min(start + SUM_BLOCK_ROWS, n_rows))
+        for start in range(0, n_rows, SUM_BLOCK_ROWS)
+    ]
+
+
+def tree_sum(values):
+    """Sum of some values, in the order of a tree with `FAN_IN` branches."""
+    values = list(values)
+    while len(values) > FAN_IN:
+        values = [tree_sum(group) for group in in_groups(values)]
+    return reduce(add, values)
+
+
+def in_groups(values):
+    """The values in lists of `FAN_IN`; the last list may be shorter."""
+    return [values[n : n + FAN_IN] for n in range(0, len(values), FAN_IN)]

@@ -1,21 +1,20 @@
-"""One thread for each piece of work, whatever the process is set to.
+"""One thread for each task, whatever the process is set to.
 
 Results then do not depend on the number of workers, and workers do not oversubscribe
 the cores. Parallelism comes from fitting several models at once (`n_jobs`), from
-training networks of one search side by side, and from predicting blocks of rows at
-once, by as many threads as torch is allowed to use.
+training several networks of one search, and from sums and predictions of several blocks
+of rows, by as many threads as torch may use.
 """
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ContextDecorator, contextmanager
-from functools import lru_cache, reduce
-from operator import add
+from functools import lru_cache
 
 import torch
 from threadpoolctl import ThreadpoolController
 
-FAN_IN = 8  # results that are added up one after the other
+from skkan.numerics._row_blocks import in_groups, tree_sum
 
 
 class _SingleThread(ContextDecorator):
@@ -56,7 +55,10 @@ class _SingleThread(ContextDecorator):
 
     @contextmanager
     def alone(self):
-        """The same for work that is one of many pieces, `side_by_side` included."""
+        """Context in which `parallel_map` uses one thread, too.
+
+        It is for work that is one of many tasks.
+        """
         with self:
             before, self._own.before = self._own.before, 1
             try:
@@ -81,7 +83,7 @@ def available_threads():
     return torch.get_num_threads()
 
 
-def side_by_side(function, items):
+def parallel_map(function, items):
     """List of function(item), by as many threads as there are outside.
 
     Order, and with it any sum of the results, does not depend on their number.
@@ -94,26 +96,15 @@ def side_by_side(function, items):
         return list(pool.map(function, items))
 
 
-def added(values):
-    """Sum of some values, in the order in which a tree of `FAN_IN` branches has it."""
-    values = list(values)
-    while len(values) > FAN_IN:
-        values = [added(group) for group in in_groups(values)]
-    return reduce(add, values)
-
-
-def in_groups(values):
-    """The values in lists of `FAN_IN`, and what is left."""
-    return [values[n : n + FAN_IN] for n in range(0, len(values), FAN_IN)]
-
-
-def added_side_by_side(function, items):
-    """As `added` of all function(item), by as many threads as there are outside."""
-    return added(added(side_by_side(function, group)) for group in in_groups(items))
+def parallel_tree_sum(function, items):
+    """`tree_sum` of all function(item), by as many threads as there are outside."""
+    return tree_sum(
+        tree_sum(parallel_map(function, group)) for group in in_groups(items)
+    )
 
 
 def threads_outside():
-    """Number of threads that torch might use here, were it not for `single_thread`."""
+    """Number of threads that torch may use outside of `single_thread`."""
     return single_thread.n_outside()
 
 

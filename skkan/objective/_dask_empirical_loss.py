@@ -1,96 +1,98 @@
-"""The mean loss of rows that stay in chunks: weights go out, sums come back."""
+"""The mean loss of rows in dask chunks: weights go out, sums come back."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 
 from skkan.data._dask_dataset import as_tensor
-from skkan.objective._empirical_loss import LARGEST_CACHE, EmpiricalLoss, unpacked
-from skkan.objective._gauss_newton import WeightedRows, model_of
+from skkan.objective._empirical_loss import MAX_KEPT_FEATURES, EmpiricalLoss, unpacked
+from skkan.objective._gauss_newton import quadratic_model_of
 
 
 class DaskEmpiricalLoss:
-    """What `EmpiricalLoss` is, for rows in chunks; mini-batches aside.
+    """Mean loss of rows in chunks, with the methods of `EmpiricalLoss`.
+
+    There are no mini-batches and no penalties that depend on rows.
 
     Parameters
     ----------
+    network : KANNetwork
     loss : Loss
-    data : ChunkedData
+    data : DaskDataset
     features : list of dask.delayed.Delayed, default=None
-        Basis values of the first layer beside each chunk, where they are kept.
+        Basis values of the first layer for each chunk, where they are kept.
     """
 
-    def __init__(self, loss, data, features=None):
-        self._loss, self._data, self._features = loss, data, features
+    def __init__(self, network, loss, data, features=None):
+        self.network, self.loss, self._data = network, loss, data
+        self._features = features
 
     @classmethod
-    def of_samples(cls, network, loss, data):
-        """The loss of all rows, which keeps basis values as `EmpiricalLoss` does."""
+    def of_rows(cls, network, loss, data):
+        """Loss of all rows; basis values are kept as in `EmpiricalLoss`."""
         features = None
-        if data.n_rows * network.weights[0][0].numel() <= LARGEST_CACHE:
+        if data.n_rows * network.weights[0][0].numel() <= MAX_KEPT_FEATURES:
             features = data.kept(partial(_features, network))
-        return cls(loss, data, features)
+        return cls(network, loss, data, features)
 
-    def on_rows(self, network, X, target, sample_weight):
-        """The same loss of other rows, which are in memory."""
-        return EmpiricalLoss.of_samples(
-            network, self._loss, X, target, sample_weight, self._data.baseline
-        )
+    def with_network(self, network):
+        """Loss of another network for the same rows."""
+        if network.layers[0].basis is not self.network.layers[0].basis:
+            return DaskEmpiricalLoss.of_rows(network, self.loss, self._data)
+        return DaskEmpiricalLoss(network, self.loss, self._data, self._features)
 
     @property
     def n_rows(self):
         return self._data.n_rows
 
-    def raw(self, network, theta):
+    def raw(self, theta):
         """Raw output, baseline included, Tensor of shape (n_samples, n_outputs)."""
-        return torch.cat(
-            self._data.mapped(
-                self._part(EmpiricalLoss.raw, network, theta), self._features
-            )
-        )
+        function = self._chunk_function(EmpiricalLoss.raw, theta)
+        return torch.cat(self._data.results(function, self._features))
 
     def of_raw(self, raw):
         """Loss of a raw output of all rows, float."""
         weight = self._data.sample_weight
-        return float(weight @ self._loss.value(raw, self._data.target) / weight.sum())
+        return float(weight @ self.loss.value(raw, self._data.target) / weight.sum())
 
-    def value(self, network, theta):
-        """Loss of the output of a network, float."""
-        return self._total(EmpiricalLoss.value, network, theta)
+    def value(self, theta):
+        """Loss of the output of the network, float."""
+        return self._total(EmpiricalLoss.value, theta)
 
-    def value_and_grad(self, network, theta, rows=None):
+    def value_and_grad(self, theta, rows=None):
         """Loss, float, and its gradient, removed edges included."""
-        return unpacked(self._total(EmpiricalLoss.packed, network, theta))
+        return unpacked(self._total(EmpiricalLoss.packed, theta))
 
-    def quadratic_model(self, network, theta):
+    def quadratic_model(self, theta):
         """Loss, gradient and curvature, QuadraticModel."""
-        sums = self._total(EmpiricalLoss.sums, network, theta)
-        return model_of(network, self._loss, sums)
+        sums = self._total(EmpiricalLoss.gauss_newton_sums, theta)
+        return quadratic_model_of(self.network, self.loss, theta, sums)
 
-    def _total(self, method, network, theta):
-        return self._data.total(self._part(method, network, theta), self._features)
+    def _total(self, method, theta):
+        return self._data.total(self._chunk_function(method, theta), self._features)
 
-    def _part(self, method, network, theta):
+    def _chunk_function(self, method, theta):
         total = self._data.sample_weight.sum()
-        return _PartOfLoss(method, self._loss, network, theta.detach().clone(), total)
+        theta = theta.detach().clone()
+        return _ChunkLoss(method, self.loss, self.network, theta, total)
 
 
 @dataclass(frozen=True, eq=False)
-class _PartOfLoss:
-    """What one chunk adds to the loss of all."""
+class _ChunkLoss:
+    """A method of `EmpiricalLoss` for the rows of one chunk."""
 
     method: object  # of EmpiricalLoss
     loss: object
     network: torch.nn.Module
     theta: torch.Tensor
-    total: torch.Tensor  # sum of all weights
+    total_weight: torch.Tensor  # of all rows
 
     def __call__(self, data, features=None):
-        share = data.sample_weight / self.total
-        features = None if features is None else as_tensor(features)
-        rows = WeightedRows(data.X, data.target, share, data.baseline, features)
-        return self.method(EmpiricalLoss(self.loss, rows), self.network, self.theta)
+        data = data.with_weights_divided_by(self.total_weight)
+        if features is not None:
+            data = replace(data, features=as_tensor(features))
+        return self.method(EmpiricalLoss(self.network, self.loss, data), self.theta)
 
 
 def _features(network, data):

@@ -1,24 +1,25 @@
 """The mean loss of rows in memory, as a function of the flattened weights."""
 
+from dataclasses import replace
 from functools import cached_property, partial
 
 import torch
 
-from skkan.numerics import _row_blocks
-from skkan.numerics._threads import added_side_by_side, side_by_side
+from skkan.numerics._threads import parallel_map, parallel_tree_sum
 from skkan.objective._gauss_newton import (
-    WeightedRows,
-    model_of,
+    blocks_for,
+    gauss_newton_sums,
     normal_equations,
-    sums_over,
+    quadratic_model_of,
 )
 from skkan.objective._gradient_without_autograd import ForwardBackwardPass
 
 # Basis values of the first layer are kept up to this many numbers (200 MB), since the
 # inputs never change within a fit.
-LARGEST_CACHE = 25_000_000
-MANY_ROWS = 50_000  # from which it pays to evaluate blocks of them side by side
-FEATURE_ROWS = 2**14  # of which basis values are made at a time, where rows are many
+MAX_KEPT_FEATURES = 25_000_000
+# From here on starting a thread costs little against the work for a block of rows.
+MIN_PARALLEL_ROWS = 50_000
+FEATURE_ROWS = 2**14  # basis values of many rows are made in such blocks, about 5 MB
 PASS_ARRAYS = 16  # numbers that a pass holds for each node and row
 
 
@@ -27,162 +28,152 @@ class EmpiricalLoss:
 
     Parameters
     ----------
+    network : KANNetwork
     loss : Loss
-    rows : WeightedRows
+    data : Dataset
+        Its weights sum to one, or to less where it is a part of all rows.
     """
 
-    def __init__(self, loss, rows):
-        self._loss, self._rows = loss, rows
-        self._last_runs = {}  # by whether they have gradients
+    def __init__(self, network, loss, data):
+        self.network, self.loss, self.data = network, loss, data
+        self._full_passes = {}  # through all rows, by whether they have gradients
 
     @classmethod
-    def of_samples(cls, network, loss, X, target, sample_weight, baseline):
-        """The loss of some samples; the other arguments are those of `Objective`."""
-        share = sample_weight / sample_weight.sum()
-        features = None
-        if len(X) * network.weights[0][0].numel() <= LARGEST_CACHE:
-            features = _features(network, X)
-        return cls(loss, WeightedRows(X, target, share, baseline, features))
+    def of_rows(cls, network, loss, data):
+        """Loss of all rows of a Dataset, whose weights may have any sum."""
+        data = data.with_weights_divided_by(data.sample_weight.sum())
+        return cls(network, loss, _with_features(network, data))
 
-    def on_rows(self, network, X, target, sample_weight):
-        """The same loss of other rows."""
-        return EmpiricalLoss.of_samples(
-            network, self._loss, X, target, sample_weight, self._rows.baseline
-        )
-
-    @property
-    def features(self):
-        """Basis values of the first layer, where they are kept."""
-        return self._rows.features
+    def with_network(self, network):
+        """Loss of another network for the same rows."""
+        data = self.data
+        if network.layers[0].basis is not self.network.layers[0].basis:
+            data = _with_features(network, data)
+        return EmpiricalLoss(network, self.loss, data)
 
     @property
     def n_rows(self):
-        return len(self._rows.X)
+        return self.data.n_rows
 
     @cached_property
-    def _pieces(self):
-        """The same of few rows each, whose sum this is; an empty list for few rows."""
-        if self.n_rows <= _row_blocks.MOST_ROWS:
-            return []
-        return [
-            EmpiricalLoss(self._loss, self._rows.part(rows))
-            for rows in _row_blocks.pieces(self.n_rows)
-        ]
+    def _parts(self):
+        """Losses of blocks of the rows, whose sum this is; None for few rows."""
+        blocks = self.data.sum_blocks()
+        if blocks is None:
+            return None
+        return [EmpiricalLoss(self.network, self.loss, block) for block in blocks]
 
     @torch.no_grad()
-    def raw(self, network, theta):
+    def raw(self, theta):
         """Raw output, baseline included, Tensor of shape (n_samples, n_outputs)."""
-        if self._pieces:
-            work = partial(EmpiricalLoss.raw, network=network, theta=theta)
-            return torch.cat(side_by_side(work, self._pieces))
+        if self._parts:
+            return torch.cat(
+                parallel_map(partial(EmpiricalLoss.raw, theta=theta), self._parts)
+            )
 
         def output_of(block):
-            return self._pass_through(network, block, with_gradient=False).output(theta)
+            return self._pass_through(block, with_gradient=False).output(theta)
 
-        blocks = self._rows.blocks(_width_of_pass(network))
-        work = map if self.n_rows <= MANY_ROWS else side_by_side
-        return self._rows.baseline + torch.cat(list(work(output_of, blocks)))
+        work = map if self.n_rows <= MIN_PARALLEL_ROWS else parallel_map
+        outputs = list(work(output_of, self._blocks(self.data)))
+        return self.data.baseline + torch.cat(outputs)
 
     def of_raw(self, raw):
         """Loss of a raw output of all rows, float."""
-        return float(self._rows.share @ self._loss.value(raw, self._rows.target))
+        return float(self.data.sample_weight @ self.loss.value(raw, self.data.target))
 
-    def value(self, network, theta):
-        """Loss of the output of a network, float."""
-        if self._pieces:
-            work = partial(EmpiricalLoss.value, network=network, theta=theta)
-            return added_side_by_side(work, self._pieces)
-        return self.of_raw(self.raw(network, theta))
+    def value(self, theta):
+        """Loss of the output of the network, float."""
+        if self._parts:
+            return self._sum_of_parts(EmpiricalLoss.value, theta)
+        return self.of_raw(self.raw(theta))
 
     @torch.no_grad()
-    def value_and_grad(self, network, theta, rows=None):
+    def value_and_grad(self, theta, rows=None):
         """Loss, float, and its gradient, removed edges included; see `Objective`."""
-        if self._pieces and rows is None:
-            work = partial(EmpiricalLoss.packed, network=network, theta=theta)
-            return unpacked(added_side_by_side(work, self._pieces))
+        if self._parts and rows is None:
+            return unpacked(self._sum_of_parts(EmpiricalLoss.packed, theta))
         gradient, value = 0.0, 0.0
-        for block in self._batch(rows).blocks(_width_of_pass(network)):
-            run = self._pass_through(network, block)
+        for block in self._blocks(self._batch(rows)):
+            run = self._pass_through(block)
             raw = block.baseline + run.output(theta)
-            slope = block.share.unsqueeze(1) * self._loss.gradient(raw, block.target)
+            weight = block.sample_weight
+            slope = weight.unsqueeze(1) * self.loss.gradient(raw, block.target)
             gradient = gradient + run.gradient(slope)
-            value += float(block.share @ self._loss.value(raw, block.target))
+            value += float(weight @ self.loss.value(raw, block.target))
         return value, gradient
 
-    def _pass_through(self, network, block, *, with_gradient=True):
-        """The pass of a network through some rows; that through all is kept."""
-        make = partial(
-            ForwardBackwardPass,
-            network,
-            block.X,
-            block.features,
-            with_gradient=with_gradient,
-        )
-        if block is not self._rows:
-            return make()
-        last_network, run = self._last_runs.get(with_gradient, (None, None))
-        if last_network is not network:
-            run = make()
-            self._last_runs[with_gradient] = network, run
-        return run
-
-    def packed(self, network, theta):
+    def packed(self, theta):
         """Loss and gradient in one Tensor; see `unpacked`."""
-        value, gradient = self.value_and_grad(network, theta)
+        value, gradient = self.value_and_grad(theta)
         return torch.cat([gradient.new_tensor([value]), gradient])
 
-    def quadratic_model(self, network, theta):
+    def quadratic_model(self, theta):
         """Loss, gradient and curvature, QuadraticModel."""
-        if self._pieces:
-            work = partial(EmpiricalLoss.sums, network=network, theta=theta)
-            sums = added_side_by_side(work, self._pieces)
-            return model_of(network, self._loss, sums)
-        return normal_equations(
-            network, self._loss, network.unpacked(theta), self._rows
+        if self._parts:
+            sums = self._sum_of_parts(EmpiricalLoss.gauss_newton_sums, theta)
+            return quadratic_model_of(self.network, self.loss, theta, sums)
+        return normal_equations(self.network, self.loss, theta, self.data)
+
+    def gauss_newton_sums(self, theta):
+        """Sums over these rows, which may be a part of all, GaussNewtonSums."""
+        return gauss_newton_sums(self.network, self.loss, theta, self.data)
+
+    def with_penalties(self, theta, penalties, rows=None):
+        """Loss, and penalties that depend on rows, two Tensors with a graph."""
+        data = self._batch(rows)
+        output, passes = self.network.propagate(
+            data.X, self.network.unpacked(theta), data.features
         )
-
-    def sums(self, network, theta):
-        """What these rows, as some of many, add to the quadratic model of all, Sums."""
-        weights = network.unpacked(theta)
-        return sums_over(network, self._loss, weights, self._rows)
-
-    def with_penalties(self, network, theta, penalties, rows):
-        """Loss and penalties that depend on rows, two Tensors with a graph."""
-        X, target, share, baseline, features = self._batch(rows)
-        output, passes = network.propagate(X, network.unpacked(theta), features)
-        loss = share @ self._loss.value(baseline + output, target)
+        share = data.sample_weight
+        loss = share @ self.loss.value(data.baseline + output, data.target)
         share = share / share.sum()
         penalty = sum(part.value(passes, share) for part in penalties)
         return loss, penalty if penalties else loss.new_zeros(())
 
+    def _sum_of_parts(self, method, theta):
+        return parallel_tree_sum(partial(method, theta=theta), self._parts)
+
+    def _blocks(self, data):
+        """Blocks of rows that a pass can hold."""
+        return blocks_for(data, PASS_ARRAYS * max(self.network.widths[1:]))
+
+    def _pass_through(self, block, *, with_gradient=True):
+        """Pass of the network through some rows; a pass through all rows is kept."""
+        run = self._full_passes.get(with_gradient) if block is self.data else None
+        if run is None:
+            run = ForwardBackwardPass(
+                self.network, block.X, block.features, with_gradient=with_gradient
+            )
+            if block is self.data:
+                self._full_passes[with_gradient] = run
+        return run
+
     def _batch(self, rows):
-        """Some of the rows (None: all), whose shares make up for the others."""
+        """Some of the rows, with the weight of all; None stands for all rows."""
         if rows is None:
-            return self._rows
-        X, target, share, baseline, features = self._rows
-        features = None if features is None else features[rows]
-        share = share[rows] * (self.n_rows / len(rows))
-        return WeightedRows(X[rows], target[rows], share, baseline, features)
+            return self.data
+        batch = self.data.rows(rows)
+        scale = self.n_rows / len(rows)
+        return replace(batch, sample_weight=batch.sample_weight * scale)
 
 
 @torch.no_grad()
-def _features(network, X):
-    """Basis values of the first layer, made block by block to spare memory."""
-    basis, inputs = network.layers[0].basis, network.inputs(X)
-    if len(inputs) <= MANY_ROWS:
-        return basis(inputs)
-    parts = inputs.split(FEATURE_ROWS)
+def _with_features(network, data):
+    """Dataset with basis values of the first layer, unless they are too many."""
+    if len(data.X) * network.weights[0][0].numel() > MAX_KEPT_FEATURES:
+        return replace(data, features=None)
+    basis, inputs = network.layers[0].basis, network.inputs(data.X)
+    if len(inputs) <= MIN_PARALLEL_ROWS:
+        return replace(data, features=basis(inputs))
     features = inputs.new_empty(len(inputs), *network.weights[0].shape[1:])
-    for part, room in zip(parts, features.split(FEATURE_ROWS), strict=True):
-        room.copy_(basis(part))
-    return features
+    # Made block by block, since evaluation takes several times the memory of values.
+    parts = zip(inputs.split(FEATURE_ROWS), features.split(FEATURE_ROWS), strict=True)
+    for part, values in parts:
+        values.copy_(basis(part))
+    return replace(data, features=features)
 
 
 def unpacked(packed):
-    """Loss, float, and gradient."""
+    """Loss, float, and gradient of a Tensor that `EmpiricalLoss.packed` returned."""
     return float(packed[0]), packed[1:].clone()
-
-
-def _width_of_pass(network):
-    """Numbers that a pass holds for each row."""
-    return PASS_ARRAYS * max(network.widths[1:])

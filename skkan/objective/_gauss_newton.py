@@ -1,95 +1,77 @@
 """The quadratic model of a loss around the weights of a network.
 
-The generalised Gauss-Newton matrix is a sum over the rows, accumulated over blocks of
-them, so that the Jacobian of all rows is never held.
+The generalised Gauss-Newton matrix is a sum over blocks of rows, so that the Jacobian
+of all rows is never held.
 """
 
 import math
-from copy import copy
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from scipy.linalg import blas
 
-from skkan.network._jacobian import linearise
-from skkan.numerics._threads import side_by_side
+from skkan.network._jacobian import linearise, outer_weight_positions
+from skkan.numerics._threads import parallel_map
 
-# Numbers in the Jacobian of a block of rows: what caches hold, unless that is too few
-# rows for a matrix product to be fast; and at most 32 MB.
-CACHED_BLOCK = 2**19
-ROWS_PER_PRODUCT = 512
-LARGEST_BLOCK = 2**22
-# Products above which the sums are made in parts, side by side. Their number is that
-# of no machine, so that the rounding is the same on all.
-LARGE_WORK, N_PARTS = 1e10, 4
-ANCHOR = 1e3  # stiffness of anchors, relative to the largest curvature of their weights
+# Numbers in the Jacobian of a block of rows: 4 MB, what caches hold, unless that is
+# too few rows for a matrix product to be fast; and at most 32 MB.
+CACHED_NUMBERS = 2**19
+MIN_BLOCK_ROWS = 512
+MAX_BLOCK_NUMBERS = 2**22
+# Sums of more multiplications, about a second's work, are made in parts by several
+# threads. The number of parts does not depend on the machine, so that the rounding is
+# the same everywhere.
+MIN_PARALLEL_WORK, N_PARALLEL_PARTS = 1e10, 4
+# Stiffness of a gauge constraint relative to the largest curvature of its weights. A
+# step then moves a node by about a thousandth of a free step.
+GAUGE_STIFFNESS = 1e3
 
 
-class WeightedRows(NamedTuple):
-    """WeightedRows over which a loss is averaged."""
-
-    X: torch.Tensor  # (n_samples, n_inputs)
-    target: torch.Tensor  # (n_samples, n_outputs)
-    share: torch.Tensor  # (n_samples,), sums to one
-    baseline: torch.Tensor  # (n_outputs,)
-    features: torch.Tensor | None  # basis values of the first layer, where kept
-
-    def blocks(self, width):
-        """The rows in blocks, for work that needs `width` numbers for each."""
-        size = max(ROWS_PER_PRODUCT, CACHED_BLOCK // width)
-        return self._of_size(max(1, min(size, LARGEST_BLOCK // width)))
-
-    def parts(self, count):
-        """The rows in that many parts, or as many as there are rows."""
-        return self._of_size(max(1, math.ceil(len(self.X) / count)))
-
-    def _of_size(self, size):
-        if size >= len(self.X):
-            yield self
-            return
-        for start in range(0, len(self.X), size):
-            yield self.part(slice(start, start + size))
-
-    def part(self, rows):
-        """Some of the rows, by a slice."""
-        features = None if self.features is None else self.features[rows]
-        return WeightedRows(
-            self.X[rows], self.target[rows], self.share[rows], self.baseline, features
-        )
+def blocks_for(data, width):
+    """Blocks of the rows of a Dataset, for work that needs `width` numbers for each."""
+    size = max(MIN_BLOCK_ROWS, CACHED_NUMBERS // width)
+    return data.blocks(max(1, min(size, MAX_BLOCK_NUMBERS // width)))
 
 
 class QuadraticModel(NamedTuple):
-    """value + gradient^T d + d^T curvature d / 2, with a step d from a point."""
+    """value + gradient^T d + d^T curvature d / 2, with a step d from a point.
+
+    Shift and scale of a hidden node are not identified: the curves behind it can make
+    up for both. The gauge constraints fix them softly.
+    """
 
     value: float
     gradient: torch.Tensor  # (n_parameters,)
     curvature: torch.Tensor  # (n_parameters, n_parameters)
-    anchors: torch.Tensor  # (n_anchors, n_parameters), directions not to step along
+    gauge_constraints: torch.Tensor  # (n_constraints, n_parameters), for a zero product
     bounded_value: float | None = None  # for the noise, where outliers are bounded
 
-    def anchored_curvature(self):
-        """The curvature that keeps steps from moving hidden nodes off their grids."""
-        return self.curvature + self.anchors.T @ self.anchors
+    def constrained_curvature(self):
+        """The curvature with the squares of the gauge constraints added."""
+        return self.curvature + self.gauge_constraints.T @ self.gauge_constraints
 
-    def without_anchors(self):
-        """The same of a network whose hidden nodes may move freely."""
-        return self._replace(anchors=self.anchors[:0])
+    def without_gauge_constraints(self):
+        """The model of a network whose hidden nodes may move freely."""
+        return self._replace(gauge_constraints=self.gauge_constraints[:0])
 
 
 @torch.no_grad()
-def normal_equations(network, loss, weights, rows):
+def normal_equations(network, loss, theta, data):
     """Mean loss of the rows, its gradient and its generalised Gauss-Newton matrix.
 
     With J the derivative of the raw output with respect to the weights, and R the
     root of the Hessian of the loss with respect to the raw output, the matrix is
-    sum_n share_n J_n^T R_n^T R_n J_n. Removed edges have zeros.
+    sum_n weight_n J_n^T R_n^T R_n J_n. Removed edges have zeros.
 
     Parameters
     ----------
     network : KANNetwork
     loss : Loss
-    weights : list of Tensor, one per layer of `network.all_layers`
-    rows : Rows
+    theta : Tensor of shape (n_parameters,)
+        Weights of the network.
+    data : Dataset
+        Its sample weights sum to one.
 
     Returns
     -------
@@ -100,74 +82,65 @@ def normal_equations(network, loss, weights, rows):
     N. Schraudolph, Fast Curvature Matrix-Vector Products for Second-Order Gradient
     Descent, 2002 (the generalised Gauss-Newton matrix).
     """
-    work = len(rows.X) * len(rows.baseline) * network.n_parameters**2
-    n_parts = N_PARTS if work > LARGE_WORK else 1
-    sums = side_by_side(
-        lambda part: sums_over(network, loss, weights, part), rows.parts(n_parts)
-    )
-    return model_of(network, loss, sum(sums[1:], sums[0]))
-
-
-def model_of(network, loss, sums):
-    """The model that sums over all rows amount to.
-
-    Parameters
-    ----------
-    network : KANNetwork
-    loss : Loss
-    sums : Sums
-
-    Returns
-    -------
-    QuadraticModel
-    """
-    value, bounded_value, gradient, curvature, moments = sums
-    free = network.weight_mask
-    curvature = curvature.tril()
-    curvature = curvature.add_(curvature.tril(-1).T)
-    if not free.all():
-        gradient, curvature = gradient * free, curvature * free * free.unsqueeze(1)
-    anchors = moments.anchors(curvature.diagonal())
-    if not loss.is_adaptive:
-        bounded_value = value
-    return QuadraticModel(value, gradient, curvature, anchors, bounded_value)
+    sums_of = partial(gauss_newton_sums, network, loss, theta)
+    work = data.n_rows * len(data.baseline) * network.n_parameters**2
+    if work <= MIN_PARALLEL_WORK:
+        return quadratic_model_of(network, loss, theta, sums_of(data))
+    parts = data.blocks(math.ceil(data.n_rows / N_PARALLEL_PARTS))
+    sums = parallel_map(sums_of, parts)
+    return quadratic_model_of(network, loss, theta, sum(sums[1:], sums[0]))
 
 
 class GaussNewtonSums(NamedTuple):
-    """What is summed over rows; of the curvature the lower triangle."""
+    """Sums over rows that make a QuadraticModel."""
 
     value: float
     bounded_value: float
-    gradient: torch.Tensor
-    curvature: torch.Tensor
-    moments: object
+    gradient: torch.Tensor  # (n_parameters,)
+    curvature: torch.Tensor  # (n_parameters, n_parameters), the lower triangle counts
+    node_moments: torch.Tensor  # see `_node_moments`
 
     def __add__(self, other):
         return GaussNewtonSums(*(a + b for a, b in zip(self, other, strict=True)))
 
 
+def quadratic_model_of(network, loss, theta, sums):
+    """QuadraticModel of the GaussNewtonSums over all rows."""
+    value, bounded_value, gradient, curvature, moments = sums
+    exists = network.weight_mask
+    curvature = curvature.tril()
+    curvature = curvature.add_(curvature.tril(-1).T)
+    if not exists.all():
+        gradient, curvature = gradient * exists, curvature * exists * exists[:, None]
+    constraints = _gauge_constraints(
+        network, theta * exists, exists, moments, curvature.diagonal()
+    )
+    if not loss.is_adaptive:
+        bounded_value = value
+    return QuadraticModel(value, gradient, curvature, constraints, bounded_value)
+
+
 @torch.no_grad()
-def sums_over(network, loss, weights, rows):
-    """The sums over some of the rows; arguments are those of `normal_equations`."""
-    n_outputs, n_parameters = len(rows.baseline), network.n_parameters
-    value, bounded_value, moments = 0.0, 0.0, _Moments(network, weights)
-    gradient = weights[0].new_zeros(n_parameters)
-    curvature = weights[0].new_zeros(n_parameters, n_parameters)
-    own = weights_of_each_output(network, n_outputs).to(gradient.device)
-    buffer = None
-    for block in rows.blocks(n_outputs * n_parameters):
+def gauss_newton_sums(network, loss, theta, data):
+    """GaussNewtonSums over some rows; the arguments are as for `normal_equations`."""
+    n_outputs, n_parameters = len(data.baseline), network.n_parameters
+    weights = network.unpacked(theta)
+    value, bounded_value, moments, buffer = 0.0, 0.0, 0.0, None
+    gradient = theta.new_zeros(n_parameters)
+    curvature = theta.new_zeros(n_parameters, n_parameters)
+    own = outer_weight_positions(network).to(theta.device)
+    for block in blocks_for(data, n_outputs * n_parameters):
+        target, share = block.target, block.sample_weight
         line = linearise(network, weights, block.X, block.features)
         raw = block.baseline + line.output
-        value += float(block.share @ loss.value(raw, block.target))
+        value += float(share @ loss.value(raw, target))
         if loss.is_adaptive:
-            bounded = loss.bounded(raw, block.target).sum(1)
-            bounded_value += float(block.share @ bounded)
-        moments.add(line, block.share)
-        slope = block.share.unsqueeze(1) * loss.gradient(raw, block.target)
+            bounded_value += float(share @ loss.bounded(raw, target).sum(1))
+        moments = moments + _node_moments(line, share)
+        slope = share.unsqueeze(1) * loss.gradient(raw, target)
         gradient[: line.n_inner] += line.inner_gradient(slope)
         gradient[own] += slope.T @ line.outer
-        root = loss.curvature_root(raw, block.target)
-        root = root * block.share.sqrt().view(-1, 1, 1)
+        root = loss.curvature_root(raw, target) * share.sqrt().view(-1, 1, 1)
         if n_outputs == 1:
             if buffer is None:
                 buffer = raw.new_empty(len(raw), n_parameters)
@@ -181,75 +154,70 @@ def sums_over(network, loss, weights, rows):
     return GaussNewtonSums(value, bounded_value, gradient, curvature, moments)
 
 
-class _Moments:
-    """How mean and variance of the hidden nodes depend on the weights before them.
+def _node_moments(line, share):
+    """Weighted sums over rows that the moments of the hidden nodes depend on.
 
-    What a hidden node loses in scale the curve behind it can make up for, so that the
-    loss hardly tells where to stop; but nodes that wander leave their grids, or fill
-    too little of them. Steps are therefore kept from changing the first two moments.
+    Parameters
+    ----------
+    line : Linearisation
+    share : Tensor of shape (n_samples,)
+        Weights of the rows.
+
+    Returns
+    -------
+    Tensor of shape (n_sums,)
+        For each hidden layer the means of the basis values that enter one node, then
+        for each of its nodes the means of their products with the node.
     """
-
-    def __init__(self, network, weights):
-        hidden = [*network.layers][:-1]
-        self._weights = [
-            layer.packed(layer.masked(weight))
-            for layer, weight in zip(hidden, weights, strict=False)
-        ]
-        self._free = [
-            layer.packed(layer.masked(torch.ones_like(weight)))
-            for layer, weight in zip(hidden, weights, strict=False)
-        ]
-        self._means = [weight.new_zeros(weight[0].numel()) for weight in self._weights]
-        self._products = [torch.zeros_like(weight) for weight in self._weights]
-
-    def add(self, line, share):
-        """Add a block of rows."""
-        for index, (features, nodes) in enumerate(
-            zip(line.features, line.nodes, strict=True)
-        ):
-            self._means[index] += share @ features
-            self._products[index] += (share.unsqueeze(1) * nodes).T @ features
-
-    def __add__(self, other):
-        total = copy(self)
-        total._means, total._products = (
-            [a + b for a, b in zip(own, more, strict=True)]
-            for own, more in (
-                (self._means, other._means),
-                (self._products, other._products),
-            )
-        )
-        return total
-
-    def anchors(self, curvature):
-        """Two directions for each node, long enough to outweigh the curvature."""
-        rows, start = [], 0
-        for weight, mean, product, free in zip(
-            self._weights, self._means, self._products, self._free, strict=True
-        ):
-            node_mean = weight @ mean
-            of_variances = product - node_mean.unsqueeze(1) * mean
-            for of_variance, own in zip(of_variances, free, strict=True):
-                end = start + len(mean)
-                largest = curvature[start:end].max()
-                for direction in (own * mean, own * of_variance):
-                    length = direction.norm().clamp(min=1e-300)
-                    row = torch.zeros_like(curvature)
-                    row[start:end] = direction / length * (ANCHOR * largest).sqrt()
-                    rows.append(row)
-                start = end
-        return torch.stack(rows) if rows else curvature.new_zeros(0, len(curvature))
+    sums = [share.new_zeros(0)]
+    for features, nodes in zip(line.features, line.nodes, strict=True):
+        products = (share.unsqueeze(1) * nodes).T @ features
+        sums += [share @ features, products.flatten()]
+    return torch.cat(sums)
 
 
-def weights_of_each_output(network, n_outputs):
-    """Positions of the outer weights, (n_outputs, n_outer_weights of one output)."""
-    sizes = [len(layer.mask) * layer.n_weights for layer in network.all_layers]
-    n_inner = sum(sizes[: len(network.layers) - 1])
-    parts, start = [], n_inner
-    for size in sizes[len(network.layers) - 1 :]:
-        parts.append(torch.arange(start, start + size).view(n_outputs, -1))
-        start += size
-    return torch.cat(parts, dim=1)
+def _gauge_constraints(network, theta, exists, moments, curvature):
+    """Stiff directions along which mean and variance of the hidden nodes change.
+
+    Shift and scale of a hidden node are not identified, so that the loss hardly changes
+    with them. But nodes that wander leave their grids or fill too little of them. The
+    gauge constraints keep steps from changing the first two moments.
+
+    Parameters
+    ----------
+    network : KANNetwork
+    theta : Tensor of shape (n_parameters,)
+        Weights, zero for removed edges.
+    exists : Tensor of shape (n_parameters,)
+        1 for each weight of an edge, 0 where that is removed.
+    moments : Tensor of shape (n_sums,)
+        Sum of `_node_moments` over all rows.
+    curvature : Tensor of shape (n_parameters,)
+        Diagonal of the Gauss-Newton matrix.
+
+    Returns
+    -------
+    Tensor of shape (2 * n_nodes, n_parameters)
+    """
+    rows, start = [], 0
+    for layer in list(network.layers)[:-1]:
+        size = layer.n_weights
+        of_layer = slice(start, start + len(layer.weight) * size)
+        n_sums = size + of_layer.stop - start
+        sums, moments = moments[:n_sums], moments[n_sums:]
+        mean, products = sums[:size], sums[size:].view(-1, size)
+        node_mean = theta[of_layer].view(-1, size) @ mean
+        of_variances = products - node_mean.unsqueeze(1) * mean
+        for of_variance in of_variances:
+            own = slice(start, start + size)
+            stiffness = (GAUGE_STIFFNESS * curvature[own].max()).sqrt()
+            for direction in (exists[own] * mean, exists[own] * of_variance):
+                length = direction.norm().clamp(min=1e-300)
+                row = torch.zeros_like(curvature)
+                row[own] = direction / length * stiffness
+                rows.append(row)
+            start = own.stop
+    return torch.stack(rows) if rows else curvature.new_zeros(0, len(curvature))
 
 
 def _add_square(total, rows):
@@ -259,8 +227,8 @@ def _add_square(total, rows):
     if total.device.type != "cpu":
         total.addmm_(rows.T, rows)
         return
-    # Half of the work of a matrix product. BLAS counts columns first, so that it sees
-    # both arrays transposed.
+    # It is half of the work of a matrix product. BLAS counts columns first, so that it
+    # sees both arrays transposed.
     blas.dsyrk(1.0, rows.numpy().T, beta=1.0, c=total.numpy().T, overwrite_c=1)
 
 

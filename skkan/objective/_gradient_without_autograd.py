@@ -1,7 +1,7 @@
-"""Output of a network, and the gradient of any function of it, without a graph.
+"""Output of a network, and the gradient of any function of it, without autograd.
 
-Solvers ask for them over and over: what the weights do not change is prepared once, and
-small networks, which spend their time on calls, go by numpy, whose calls are the
+First-order solvers ask for both many times. What the weights do not change is prepared
+once. Small networks spend their time on calls; they use numpy, whose calls are the
 shortest. Masks are left to the caller: derivatives with respect to removed edges are
 given like all others.
 """
@@ -24,7 +24,7 @@ class ForwardBackwardPass:
     features : Tensor of shape (n_samples, n_inputs, n_functions), default=None
         Basis values of the first layer, where the caller keeps them.
     with_gradient : bool, default=True
-        Whether `gradient` will be asked for.
+        Whether `gradient` will be called.
     """
 
     @torch.no_grad()
@@ -32,28 +32,29 @@ class ForwardBackwardPass:
         first, *others = network.layers
         if features is None:
             features = first.basis(network.inputs(x))
-        ways = [
+        kernels = [
             layer.way_through(len(x), with_gradient=with_gradient) for layer in others
         ]
-        self._by_numpy = x.is_cpu and None not in ways
-        known = self._array(features.flatten(1))
-        self._steps = [_Known(_Weights(first, self._array), known, self._by_numpy)]
-        for layer, way in zip(others, ways, strict=True):
-            weights = _Weights(layer, self._array)
-            if self._by_numpy:
-                self._steps.append(_ByWay(weights, way))
+        self._uses_numpy = x.is_cpu and None not in kernels
+        values = self._array(features.flatten(1))
+        self._passes = [_FirstLayerPass(self._weight_map(first), values)]
+        for layer, kernel in zip(others, kernels, strict=True):
+            weights = self._weight_map(layer)
+            if self._uses_numpy:
+                self._passes.append(_KernelPass(weights, kernel))
             else:
-                self._steps.append(_ByValues(weights, layer.basis, with_gradient))
+                self._passes.append(_BasisPass(weights, layer.basis, with_gradient))
         self._skip = None
         if network.skip is not None:
-            self._skip = _Known(
-                _Weights(network.skip, self._array), known, self._by_numpy
-            )
+            self._skip = _FirstLayerPass(self._weight_map(network.skip), values)
         sizes = [layer.n_weights * len(layer.weight) for layer in network.all_layers]
         self._parts = [slice(*ends) for ends in pairwise([0, *accumulate(sizes)])]
 
     def _array(self, tensor):
-        return tensor.numpy() if self._by_numpy else tensor
+        return tensor.numpy() if self._uses_numpy else tensor
+
+    def _weight_map(self, layer):
+        return _WeightMap(layer, self._array)
 
     @AS_SILENT_AS_TORCH
     def output(self, theta):
@@ -68,11 +69,11 @@ class ForwardBackwardPass:
         Tensor of shape (n_samples, n_outputs)
         """
         theta, nodes = self._array(theta), None
-        for step, part in zip(self._steps, self._parts, strict=False):
-            nodes = step.output(nodes, theta[part])
+        for of_layer, part in zip(self._passes, self._parts, strict=False):
+            nodes = of_layer.output(nodes, theta[part])
         if self._skip is not None:
             nodes = nodes + self._skip.output(None, theta[self._parts[-1]])
-        return torch.from_numpy(nodes) if self._by_numpy else nodes
+        return torch.from_numpy(nodes) if self._uses_numpy else nodes
 
     @AS_SILENT_AS_TORCH
     def gradient(self, slope):
@@ -89,19 +90,20 @@ class ForwardBackwardPass:
         slope = self._array(slope)
         last = [] if self._skip is None else [self._skip.gradients(slope)[1]]
         parts = []
-        for step in reversed(self._steps):
-            slope, of_weight = step.gradients(slope)
+        for of_layer in reversed(self._passes):
+            slope, of_weight = of_layer.gradients(slope)
             parts.insert(0, of_weight)
         parts = [part.reshape(-1) for part in parts + last]
-        if self._by_numpy:
+        if self._uses_numpy:
             return torch.from_numpy(np.concatenate(parts))
         return torch.cat(parts)
 
 
-class _Weights:
-    """The weight of a layer, zero where an edge is removed or a function not in use.
+class _WeightMap:
+    """Map from the weights in use of a layer to the weight of all functions.
 
-    Here and below, arrays are all of numpy or all of torch.
+    Weights of removed edges and of functions that are not in use become zero. Here and
+    below, arrays are all numpy's or all torch's.
     """
 
     def __init__(self, layer, as_array):
@@ -119,62 +121,62 @@ class _Weights:
         exists = exists.flatten(1)
         self._exists = None if exists.all() else as_array(exists)
 
-    def of(self, theta):
-        """From those in use, an array of shape (n_outputs, n_inputs * n_functions)."""
+    def weight(self, theta):
+        """Array of shape (n_outputs, n_inputs * n_functions) from weights in use."""
         weight = theta.reshape(self._n_outputs, -1)
         if self._position is not None:
             weight = weight[:, self._position]
         return weight if self._exists is None else weight * self._exists
 
-    def in_use(self, gradient):
-        """The gradient of those in use, from one of all."""
+    def gradient_in_use(self, gradient):
+        """Gradient of the weights in use from that of all functions."""
         return gradient if self._packing is None else gradient[:, self._packing]
 
 
-class _Known:
+class _FirstLayerPass:
     """A layer whose inputs never change, by the values of its basis functions."""
 
-    def __init__(self, weights, features, by_numpy):
-        self._weights, self._features = weights, features
-        self._product = product if by_numpy else torch.mm
+    def __init__(self, weights, values):
+        self._weights, self._values = weights, values
+        self._product = torch.mm if isinstance(values, torch.Tensor) else product
 
     def output(self, nodes, theta):
-        """Node values; those before are not asked for."""
-        return self._product(self._features, self._weights.of(theta).T)
+        """Node values; `nodes` is not used."""
+        return self._product(self._values, self._weights.weight(theta).T)
 
     def gradients(self, slope):
-        """No gradient of the inputs, and that of the weight."""
-        of_weight = self._product(slope.T, self._features)
-        return None, self._weights.in_use(of_weight)
+        """None in place of the gradient of the inputs, and that of the weights."""
+        of_weight = self._product(slope.T, self._values)
+        return None, self._weights.gradient_in_use(of_weight)
 
 
-class _ByWay:
-    """A layer by the way that its kernel has for it; arrays are numpy's."""
+class _KernelPass:
+    """A layer by the numpy kernel that `KANLayer.way_through` chose for it."""
 
-    def __init__(self, weights, way):
-        self._weights, self._way = weights, way
+    def __init__(self, weights, kernel):
+        self._weights, self._kernel = weights, kernel
 
     def output(self, nodes, theta):
-        """Node values."""
-        self._nodes, self._weight = nodes, self._weights.of(theta)
-        return self._way.output(nodes, self._weight)
+        """Node values from the nodes before and the weights in use."""
+        self._nodes, self._weight = nodes, self._weights.weight(theta)
+        return self._kernel.output(nodes, self._weight)
 
     def gradients(self, slope):
-        """Gradients of the inputs and of the weight."""
-        of_x, columns = self._way.gradients(self._nodes, self._weight, slope)
+        """Gradients of the inputs and of the weights."""
+        of_x, columns = self._kernel.gradients(self._nodes, self._weight, slope)
         return of_x, columns.T
 
 
-class _ByValues:
-    """The same by the values of the basis functions, on any device."""
+class _BasisPass:
+    """A layer by the values of its basis functions, on any device."""
 
     def __init__(self, weights, basis, with_gradient):
         self._weights, self._basis = weights, basis
         self._with_gradient = with_gradient
 
     def output(self, nodes, theta):
-        """As of `_ByWay`."""
-        self._weight = self._weights.of(theta)
+        """Node values from the nodes before and the weights in use."""
+        self._weight = self._weights.weight(theta)
         values, self._slopes = self._basis.values_and_derivatives(
             nodes, with_derivatives=self._with_gradient
         )
@@ -182,6 +184,6 @@ class _ByValues:
         return self._values @ self._weight.T
 
     def gradients(self, slope):
-        """As of `_ByWay`."""
+        """Gradients of the inputs and of the weights."""
         by_function = (slope @ self._weight).view(self._slopes.shape)
         return by_function.mul_(self._slopes).sum(2), slope.T @ self._values

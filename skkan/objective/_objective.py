@@ -1,4 +1,4 @@
-"""What a solver minimises: network, loss, penalties and data as a function of a vector.
+"""The function that a solver minimises: mean loss plus penalties of a weight vector.
 
 A solver sees this function and nothing else.
 """
@@ -7,10 +7,25 @@ from copy import copy
 
 import torch
 
-from skkan.data._dask_dataset import DaskDataset
 from skkan.objective._dask_empirical_loss import DaskEmpiricalLoss
 from skkan.objective._empirical_loss import EmpiricalLoss
 from skkan.objective._gauss_newton import QuadraticModel
+
+
+def make_objective(network, data, plan):
+    """Objective of a network for the loss and penalties of a plan.
+
+    Parameters
+    ----------
+    network : KANNetwork
+    data : Dataset or DaskDataset
+    plan : FitPlan
+
+    Returns
+    -------
+    Objective
+    """
+    return Objective(network, plan.loss, plan.penalties, data)
 
 
 class Objective:
@@ -22,41 +37,20 @@ class Objective:
         Gives the bases, masks and the starting point.
     loss : Loss
     penalties : sequence of Penalty
-    X : Tensor of shape (n_samples, n_features)
-    target : Tensor of shape (n_samples, n_outputs)
-    sample_weight : Tensor of shape (n_samples,)
-        Positive weights.
-    baseline : Tensor of shape (n_outputs,)
-        Raw output to which the network adds.
+    data : Dataset or DaskDataset
+        Sample weights are positive.
     """
 
-    def __init__(self, network, loss, penalties, X, target, sample_weight, baseline):
-        rows = (X, target, sample_weight, baseline)
-        self._set_up(network, penalties, EmpiricalLoss.of_samples(network, loss, *rows))
-
-    @classmethod
-    def of_loss(cls, network, penalties, loss_of_rows):
-        """The objective of rows that are perhaps elsewhere.
-
-        Parameters
-        ----------
-        network : KANNetwork
-        penalties : sequence of Penalty
-        loss_of_rows : EmpiricalLoss
-            Or what has the same methods, as far as the penalties need them.
-        """
-        objective = cls.__new__(cls)
-        objective._set_up(network, penalties, loss_of_rows)
-        return objective
-
-    def _set_up(self, network, penalties, rows):
-        self._rows = rows
-        self._anchored = True
+    def __init__(self, network, loss, penalties, data):
+        mean_loss = DaskEmpiricalLoss if data.in_chunks else EmpiricalLoss
+        self._mean_loss = mean_loss.of_rows(network, loss, data)
+        self._has_gauge_constraints = True
         self._set_network(network)
         self._set_penalties(penalties)
 
     def _set_penalties(self, penalties):
         self._penalties = penalties
+        self._depends_on_rows = any(penalty.depends_on_rows for penalty in penalties)
         self._forms = [
             penalty.form(self._network.all_layers)
             for penalty in penalties
@@ -65,12 +59,12 @@ class Objective:
 
     def _set_network(self, network):
         self._network = network
-        self._free = network.weight_mask
-        self._expansion = {}  # the last quadratic model of the loss, and its point
+        self._weight_mask = network.weight_mask
+        self._last_model = {}  # the last quadratic model of the loss, and its point
 
     @property
     def n_rows(self):
-        return self._rows.n_rows
+        return self._mean_loss.n_rows
 
     @property
     def grid_size(self):
@@ -101,26 +95,29 @@ class Objective:
             [weight.clone() for weight in self._network.unpacked(theta.detach())]
         )
 
-    def on_rows(self, X, target, sample_weight):
-        """The same function of other rows."""
-        other = self._rows.on_rows(self._network, X, target, sample_weight)
-        return Objective.of_loss(self._network, self._penalties, other)
+    def on_data(self, data):
+        """Objective of the same network, loss and penalties for other data."""
+        return Objective(self._network, self._mean_loss.loss, self._penalties, data)
 
     def with_penalties(self, penalties):
-        """The same function with other penalties."""
+        """Objective with other penalties."""
         changed = copy(self)
         changed._set_penalties(penalties)
         return changed
 
-    def without_anchors(self):
-        """The same function, whose steps may move hidden nodes freely."""
+    def without_gauge_constraints(self):
+        """Objective whose quadratic models let hidden nodes move freely."""
         changed = copy(self)
-        changed._anchored = False
+        changed._has_gauge_constraints = False
         return changed
 
     def with_network(self, network):
-        """The same rows and penalties, but a network whose hidden layers differ."""
+        """Objective of another network for the same data and penalties.
+
+        Basis values of the first layer are kept where its basis is the same.
+        """
         changed = copy(self)
+        changed._mean_loss = self._mean_loss.with_network(network)
         changed._set_network(network)
         changed._set_penalties(self._penalties)
         return changed
@@ -128,24 +125,24 @@ class Objective:
     @torch.no_grad()
     def value(self, theta):
         """Objective over all rows, float."""
-        if any(penalty.depends_on_rows for penalty in self._penalties):
-            return float(sum(self._evaluate(theta, None)))
-        return self._rows.value(self._network, theta) + self.penalty(theta)
+        if self._depends_on_rows:
+            return float(sum(self._mean_loss.with_penalties(theta, self._penalties)))
+        return self._mean_loss.value(theta) + self.penalty(theta)
 
     @torch.no_grad()
     def penalty(self, theta):
-        """The penalties' part of `value`, float."""
-        if any(penalty.depends_on_rows for penalty in self._penalties):
-            return float(self._evaluate(theta, None)[1])
+        """Penalties over all rows, float."""
+        if self._depends_on_rows:
+            return float(self._mean_loss.with_penalties(theta, self._penalties)[1])
         return float(sum(form.value(theta) for form in self._forms))
 
     def raw(self, theta):
         """Raw output, baseline included, Tensor of shape (n_samples, n_outputs)."""
-        return self._rows.raw(self._network, theta)
+        return self._mean_loss.raw(theta)
 
     def loss_of(self, raw):
         """Mean loss of a raw output of all rows, without penalties, float."""
-        return self._rows.of_raw(raw)
+        return self._mean_loss.of_raw(raw)
 
     def value_and_grad(self, theta, rows=None):
         """Objective and gradient.
@@ -162,22 +159,22 @@ class Objective:
         value : float
         gradient : Tensor of shape (n_parameters,)
         """
-        if not any(penalty.depends_on_rows for penalty in self._penalties):
+        if not self._depends_on_rows:
             return self._value_and_analytic_grad(theta, rows)
         with torch.enable_grad():  # whatever the caller's mode is
             theta = theta.detach().requires_grad_()
-            value = sum(self._evaluate(theta, rows))
+            value = sum(self._mean_loss.with_penalties(theta, self._penalties, rows))
             (gradient,) = torch.autograd.grad(value, theta)
         return float(value.detach()), gradient
 
     @torch.no_grad()
     def _value_and_analytic_grad(self, theta, rows):
-        """The same without a graph, where all penalties are quadratic forms."""
-        value, gradient = self._rows.value_and_grad(self._network, theta, rows)
-        gradient *= self._free
+        """Objective and gradient without autograd, for quadratic penalties alone."""
+        value, gradient = self._mean_loss.value_and_grad(theta, rows)
+        gradient *= self._weight_mask
         for form in self._forms:
-            of_form, slope = form.value_and_grad(theta)
-            value += float(of_form)
+            penalty, slope = form.value_and_grad(theta)
+            value += float(penalty)
             gradient += slope
         return value, gradient
 
@@ -192,51 +189,21 @@ class Objective:
         QuadraticModel
         """
         model = self.gauss_newton_of_loss(theta)
-        if not self._anchored:
-            model = model.without_anchors()
+        if not self._has_gauge_constraints:
+            model = model.without_gauge_constraints()
         gradient, curvature = model.gradient, model.curvature.clone()
         value = model.value
         for form in self._forms:
             value += float(form.value(theta))
             gradient = gradient + form.gradient(theta)
             form.add_to(curvature)
-        return QuadraticModel(value, gradient, curvature, model.anchors)
+        return QuadraticModel(value, gradient, curvature, model.gauge_constraints)
 
     @torch.no_grad()
     def gauss_newton_of_loss(self, theta):
-        """The same without penalties; the last one computed is kept."""
-        known = self._expansion.get("theta")
+        """Quadratic model of the loss alone; the last one is kept."""
+        known = self._last_model.get("theta")
         if known is None or not torch.equal(known, theta):
-            self._expansion["model"] = self._rows.quadratic_model(self._network, theta)
-            self._expansion["theta"] = theta.clone()
-        return self._expansion["model"]
-
-    def _evaluate(self, theta, rows):
-        return self._rows.with_penalties(self._network, theta, self._penalties, rows)
-
-
-def make_objective(network, data, plan):
-    """What a solver minimises to fit a network to the data.
-
-    Parameters
-    ----------
-    network : KANNetwork
-    data : Dataset or DaskDataset
-    plan : FitPlan
-
-    Returns
-    -------
-    Objective
-    """
-    if isinstance(data, DaskDataset):
-        rows = DaskEmpiricalLoss.of_samples(network, plan.loss, data)
-    else:
-        rows = EmpiricalLoss.of_samples(
-            network,
-            plan.loss,
-            data.X,
-            data.target,
-            data.sample_weight,
-            data.baseline,
-        )
-    return Objective.of_loss(network, plan.penalties, rows)
+            self._last_model["model"] = self._mean_loss.quadratic_model(theta)
+            self._last_model["theta"] = theta.clone()
+        return self._last_model["model"]

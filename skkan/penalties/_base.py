@@ -1,10 +1,14 @@
-"""The interface of a penalty: a function of what passed through the network."""
+"""The abstract class of penalties."""
 
 from abc import ABC, abstractmethod
 
 
 class Penalty(ABC):
-    """A non-negative function of the weights and the activations of a network."""
+    """A non-negative function of the weights and the activations of a network.
+
+    A penalty of the weights alone sets `depends_on_rows` to False and has a method
+    `form`; see `QuadraticPenalty`.
+    """
 
     depends_on_rows = True
 

@@ -12,22 +12,6 @@ from typing import NamedTuple
 import torch
 
 
-def basis_kind(basis):
-    """Arguments of `penalty_spectrum` for the edges of a basis of splines."""
-    return basis.grid_size, basis.spline_order, basis.base_activation is not None
-
-
-def _kinds_of_inputs(basis):
-    """Arguments of `_spectrum` for the edges that leave each input."""
-    if not hasattr(basis, "splines"):
-        return [(*basis_kind(basis), False)] * basis.n_inputs
-    of_number = basis_kind(basis.splines)
-    return [
-        (int(count), bool(missing)) if count else (*of_number, bool(missing))
-        for count, missing in zip(basis.n_categories, basis.has_missing, strict=True)
-    ]
-
-
 class PenaltySpectrum(NamedTuple):
     """Orthogonal directions along which all parts of the penalty are diagonal."""
 
@@ -94,20 +78,19 @@ def _differences(n_splines, grid_size, order):
 
 
 @lru_cache
-def _spectrum(*kind):
-    """The spectrum of an edge with splines, or with categories, and "missing".
+def spectrum_of_kind(kind):
+    """The spectrum of an edge of a `PenaltyKind`.
 
     The values of the categories have size alone, the sum of their squares, so that
     rare ones are shrunk; and so has the deviation at "missing".
     """
-    *splines, has_missing = kind
-    if len(splines) == 1:
-        n_categories = splines[0] + has_missing
-        parts = torch.zeros(3, n_categories, dtype=torch.float64)
+    if kind.n_categories:
+        n_functions = kind.n_categories + kind.has_missing
+        parts = torch.zeros(3, n_functions, dtype=torch.float64)
         parts[0] = 1.0
-        return PenaltySpectrum(torch.eye(n_categories, dtype=torch.float64), parts)
-    vectors, parts = penalty_spectrum(*splines)
-    if has_missing:
+        return PenaltySpectrum(torch.eye(n_functions, dtype=torch.float64), parts)
+    vectors, parts = penalty_spectrum(kind.grid_size, kind.spline_order, kind.has_base)
+    if kind.has_missing:
         vectors = torch.block_diag(vectors, vectors.new_ones(1, 1))
         parts = torch.cat([parts, parts.new_tensor([[1.0], [0.0], [0.0]])], dim=1)
     return PenaltySpectrum(vectors, parts)
@@ -131,20 +114,18 @@ class EdgeKinds(NamedTuple):
     @classmethod
     def of(cls, layers):
         """Those of layers whose weights stand in one vector, in their order."""
-        of_layers = {
-            None if hasattr(layer.basis, "splines") else basis_kind(layer.basis)
-            for layer in layers
-        }
-        if len(of_layers) == 1 and None not in of_layers:
-            return cls._uniform(layers, *of_layers)
+        of_layers = [layer.basis.penalty_kinds for layer in layers]
+        distinct = set().union(*of_layers)
+        if len(distinct) == 1:
+            return cls._uniform(layers, *distinct)
         edges_of, starts_of, sizes = {}, {}, []
         n_edges, start = 0, 0
-        for layer in layers:
+        for layer, kinds_of_inputs in zip(layers, of_layers, strict=True):
             n_outputs, n_inputs = layer.mask.shape
             of_inputs = layer.basis.sizes.cpu()
             offsets = of_inputs.cumsum(0) - of_inputs
             output = torch.arange(n_outputs)
-            for index, kind in enumerate(_kinds_of_inputs(layer.basis)):
+            for index, kind in enumerate(kinds_of_inputs):
                 edges_of.setdefault(kind, []).append(
                     n_edges + output * n_inputs + index
                 )
@@ -157,7 +138,7 @@ class EdgeKinds(NamedTuple):
         like = layers[0].mask
         kinds = []
         for kind, edges in edges_of.items():
-            vectors, parts = _spectrum(*kind)
+            vectors, parts = spectrum_of_kind(kind)
             order = torch.cat(edges).argsort()
             members = torch.cat(starts_of[kind])[order].unsqueeze(1)
             members = members + torch.arange(len(vectors))
@@ -173,7 +154,7 @@ class EdgeKinds(NamedTuple):
 
     @classmethod
     def _uniform(cls, layers, kind):
-        vectors, parts = penalty_spectrum(*kind)
+        vectors, parts = spectrum_of_kind(kind)
         like = layers[0].mask
         n_edges = sum(layer.mask.numel() for layer in layers)
         edges = torch.arange(n_edges, device=like.device)

@@ -19,15 +19,15 @@ ROUGHNESS = 1e-2
 class QuadraticPenalty(Penalty):
     """1/2 sum over the edges of w^T (sum_p alpha_p S_p) w, with three parts p.
 
-    The parts are the size of a curve, its curvature, and the change of its curvature;
-    see `penalty_spectrum`.
+    The parts are a ridge penalty, a second-difference and a third-difference penalty,
+    in short size, curvature and change of curvature; see `penalty_spectrum`.
 
     Parameters
     ----------
     alpha : float or array-like of shape (n_edges, 3)
         Strengths of the parts for every edge; edges in the order of the layers, of
-        their outputs, of their inputs. A float stands for itself on the size, for 0.01
-        of itself on the curvature and for nothing on its change, on all edges.
+        their outputs, of their inputs. A float is the strength of size on all edges;
+        that of curvature is 0.01 of it, and that of the change of curvature is zero.
     """
 
     alpha: object
@@ -35,30 +35,27 @@ class QuadraticPenalty(Penalty):
     depends_on_rows = False
 
     def value(self, passes, sample_share):
-        theta = torch.cat([step.weight.flatten() for step in passes])
+        theta = torch.cat([step.layer.packed(step.weight).flatten() for step in passes])
         return self.form([step.layer for step in passes]).value(theta)
 
     def form(self, layers):
         """The penalty as a function of the weights of some layers in one vector."""
         mask = torch.cat([layer.mask.flatten() for layer in layers]).unsqueeze(1)
         alpha = self.per_edge(len(mask)).to(mask)
-        kinds = EdgeKinds.of(layers)
-        if kinds.is_uniform:
-            (kind,) = kinds.kinds
-            return QuadraticForm(kind.vectors, alpha @ kind.parts, mask)
-        forms = [
-            QuadraticForm(vectors, alpha[edges] @ parts, mask[edges])
-            for vectors, parts, edges, _ in kinds.kinds
-        ]
-        return MixedForm(forms, [kind.members for kind in kinds.kinds])
+        kinds = EdgeKinds.of(layers).kinds
+        return QuadraticForm(
+            kinds,
+            [alpha[kind.edges] @ kind.parts for kind in kinds],
+            [mask[kind.edges] for kind in kinds],
+        )
 
     def of_edges(self, edges):
-        """The same penalty of a network that has some of the edges only.
+        """Penalty of a network that has some of the edges only.
 
         Parameters
         ----------
         edges : Tensor of int
-            Positions of its edges; see `KANNetwork.pruned`.
+            Positions of its edges; see `without_edges`.
         """
         alpha = torch.as_tensor(self.alpha, dtype=torch.float64)
         return self if alpha.ndim == 0 else QuadraticPenalty(alpha[edges.cpu()])
@@ -72,83 +69,49 @@ class QuadraticPenalty(Penalty):
 
 
 class QuadraticForm(NamedTuple):
-    """1/2 sum over the edges of w^T S w, diagonal along directions that all share."""
+    """1/2 sum over the edges of w^T S w, diagonal along the directions of each kind."""
 
-    vectors: torch.Tensor  # (n_functions, n_functions), one direction a column
-    curvature: torch.Tensor  # (n_edges, n_functions), along them
-    mask: torch.Tensor  # (n_edges, 1)
-
-    def value(self, theta):
-        """The form at weights of shape (n_edges * n_functions,)."""
-        return 0.5 * (self.curvature * self._along(theta).square()).sum()
-
-    def gradient(self, theta):
-        """Its derivative, of the shape of the weights."""
-        return ((self.curvature * self._along(theta)) @ self.vectors.T).flatten()
-
-    def value_and_grad(self, theta):
-        """Both of them."""
-        along = self._along(theta)
-        slope = self.curvature * along
-        return 0.5 * (slope * along).sum(), (slope @ self.vectors.T).flatten()
-
-    def blocks(self):
-        """Its second derivative, (n_edges, n_functions, n_functions)."""
-        return (self.vectors * self.curvature.unsqueeze(1)) @ self.vectors.T
-
-    def add_to(self, matrix):
-        """Add its second derivative to a matrix of (n_parameters, n_parameters)."""
-        n_edges, n_functions = self.curvature.shape
-        square = matrix.view(n_edges, n_functions, n_edges, n_functions)
-        square.diagonal(dim1=0, dim2=2).add_(self.blocks().movedim(0, 2))
-
-    def leading_block(self, n_weights):
-        """Its second derivative for the first weights, those of whole edges."""
-        n_edges = n_weights // self.curvature.shape[1]
-        return torch.block_diag(*self.blocks()[:n_edges])
-
-    def _along(self, theta):
-        return (theta.view(len(self.mask), -1) * self.mask) @ self.vectors
-
-
-class MixedForm(NamedTuple):
-    """Sum of forms over edges of several kinds."""
-
-    forms: list  # of QuadraticForm
-    members: list  # their weights' positions, Tensors of (n_edges, n_functions)
+    kinds: list  # of EdgeKind
+    curvatures: list  # of each kind along its directions, (n_edges, n_functions)
+    masks: list  # of each kind, (n_edges, 1)
 
     def value(self, theta):
-        """As for `QuadraticForm`."""
+        """The form at weights in one vector."""
         return sum(
-            form.value(theta[members.flatten()])
-            for form, members in zip(self.forms, self.members, strict=True)
+            0.5 * (curvature * along.square()).sum()
+            for _, curvature, along in self._along(theta)
         )
 
     def gradient(self, theta):
-        """As for `QuadraticForm`."""
-        gradient = torch.zeros_like(theta)
-        for form, members in zip(self.forms, self.members, strict=True):
-            members = members.flatten()
-            gradient[members] = form.gradient(theta[members])
-        return gradient
+        """Its derivative, of the shape of the weights."""
+        return self.value_and_grad(theta)[1]
 
     def value_and_grad(self, theta):
-        """As for `QuadraticForm`."""
-        return self.value(theta), self.gradient(theta)
+        """Value and derivative."""
+        value, gradient = 0.0, torch.zeros_like(theta)
+        for kind, curvature, along in self._along(theta):
+            slope = curvature * along
+            value = value + 0.5 * (slope * along).sum()
+            gradient[kind.members] = slope @ kind.vectors.T
+        return value, gradient
 
     def add_to(self, matrix):
-        """As for `QuadraticForm`."""
-        for form, members in zip(self.forms, self.members, strict=True):
-            matrix[members.unsqueeze(2), members.unsqueeze(1)] += form.blocks()
+        """Add the second derivative to a square matrix.
 
-    def leading_block(self, n_weights):
-        """As for `QuadraticForm`."""
-        matrix = self.forms[0].curvature.new_zeros(n_weights, n_weights)
-        for form, members in zip(self.forms, self.members, strict=True):
-            leads = members[:, -1] < n_weights
-            members = members[leads]
-            matrix[members.unsqueeze(2), members.unsqueeze(1)] = form.blocks()[leads]
-        return matrix
+        It may be the matrix of the first weights alone, those of whole edges.
+        """
+        for (vectors, _, _, members), curvature in zip(
+            self.kinds, self.curvatures, strict=True
+        ):
+            blocks = (vectors * curvature.unsqueeze(1)) @ vectors.T
+            within = members[:, -1] < len(matrix)
+            members = members[within]
+            matrix[members.unsqueeze(2), members.unsqueeze(1)] += blocks[within]
+
+    def _along(self, theta):
+        """Each kind, its curvature, and its weights along its directions."""
+        for kind, curvature, mask in zip(*self, strict=True):
+            yield kind, curvature, (theta[kind.members] * mask) @ kind.vectors
 
 
 def quadratic_form(grid_size, spline_order, has_base):

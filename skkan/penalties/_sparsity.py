@@ -10,8 +10,8 @@ from skkan._parameter_ranges import check_fields
 from skkan.network._layer import SMALLEST_VARIANCE
 from skkan.penalties._base import Penalty
 
-ENTROPY_FLOOR = 1e-4  # inside of the logarithm, as in the papers' implementation
-INPUT_FLOOR = 0.1  # added to the deviation of an input, as there
+ENTROPY_FLOOR = 1e-4  # inside of the logarithm, as in pykan 0.2.8
+INPUT_STD_FLOOR = 0.1  # added to the deviation of an input, as in pykan 0.2.8
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class SparsityPenalty(Penalty):
     def _of_layer(self, step, sample_share):
         layer = step.layer
         deviation = layer.edge_std(step.features, step.weight, sample_share)
-        activity = deviation / (_std_of_inputs(step, sample_share) + INPUT_FLOOR)
+        activity = deviation / (_std_of_inputs(step, sample_share) + INPUT_STD_FLOOR)
         activity = activity * layer.mask
         coef = layer.coefficients(step.weight)
         differences = layer.masked(step.weight)[:, layer.is_number]
@@ -97,7 +97,7 @@ def _entropy(activity, dim):
 
 
 def _std_of_inputs(step, sample_share):
-    """Deviation of the known cells of each input; 1 for categories, (n_inputs,)."""
+    """Standard deviation of the known cells of each input; 1 for categories."""
     missing = step.inputs.isnan()
     is_number = step.layer.is_number
     if is_number.all() and not missing.any():

@@ -4,7 +4,9 @@ from typing import NamedTuple
 
 import torch
 
+from skkan.network._edits import resized
 from skkan.network._network import KANNetwork
+from skkan.network._weighted_average import weighted_average
 from skkan.penalties._quadratic import QuadraticPenalty
 
 
@@ -19,7 +21,7 @@ class EnsembleMember(NamedTuple):
         """The member on another basis of the inputs, which may be finer."""
         network = self.network
         if network.layers[0].basis is not basis:
-            network = network.resized(basis.grid_size, basis)
+            network = resized(network, basis.grid_size, basis)
         return self._replace(network=network)
 
     def alpha_of_layers(self):
@@ -52,7 +54,7 @@ def ensemble_network(members):
     bases = [member.network.layers[0].basis for member in members]
     finest = max(bases, key=lambda basis: basis.grid_size)
     members = [member.on_basis(finest) for member in members]
-    network = KANNetwork.weighted_sum(
+    network = weighted_average(
         [member.network for member in members], [member.weight for member in members]
     )
     inner, outer, variances = [], [], []

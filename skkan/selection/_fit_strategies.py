@@ -164,7 +164,7 @@ class FitProblem:
             has_penalty=settings.penalty is not None,
             streaming=self.streaming,
             searching=searching,
-            in_chunks=isinstance(self.data, DaskDataset),
+            in_chunks=self.data.in_chunks,
         )
         return FitPlan(
             loss=self.loss,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 
 from skkan.data._dataset import Dataset
-from skkan.numerics._threads import side_by_side
+from skkan.numerics._threads import parallel_map
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.selection import _settings
 from skkan.selection._validation_rows import ValidationRows
@@ -128,7 +128,7 @@ class RegularizationPath:
             self.report(_step_name(states, point.alpha, "all rows, "))
             ratio = (data.n_rows / n_fitted) ** (step / n_steps)
             n_rows = max(settings.max_rows_at_once, round(n_fitted * ratio))
-            rows = data.thinned(min(n_rows, settings.max_rows))
+            rows = data.subsample(min(n_rows, settings.max_rows))
             states = self._trained(states, point.alpha / ratio, rows)
         trained = [state for state in states if state.message != DIVERGED]
         self.n_left_out += len(states) - len(trained)
@@ -137,7 +137,7 @@ class RegularizationPath:
     def _trained(self, states, alpha, data):
         """States trained further, side by side where there are threads for that."""
         train_one = partial(self._trained_further, alpha=alpha, data=data)
-        states = side_by_side(train_one, states)
+        states = parallel_map(train_one, states)
         self.n_iter += sum(state.n_iter for state in states)
         return states
 

@@ -16,6 +16,7 @@ import torch
 from skkan.inference._laplace_posterior import deviations, laplace_posterior
 from skkan.inference._last_layer_posterior import variance_without
 from skkan.inference._prior import Prior
+from skkan.network._edits import resized
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.selection import _settings
 from skkan.selection._ensemble import EnsembleMember, ensemble_network
@@ -341,7 +342,7 @@ class _StructureSearch:
             return self.path.on_all_rows(PathPoint([state], penalty.alpha), self._data)
         n_products = len(self._data.baseline) * state.network.n_parameters**2  # a row
         n_rows = int(_settings.SEARCH.max_refit_products / n_products)
-        rows = self._data.thinned(n_rows)
+        rows = self._data.subsample(n_rows)
         if rows.n_rows >= self._sample.n_rows:
             state = at_mode(state, rows, plan, _settings.SEARCH.max_refit_iter)
             self.path.n_iter += state.n_iter
@@ -364,4 +365,4 @@ def _on_knots_of(basis, network):
     """
     grid_size = network.grid_size
     step = basis.grid_size // grid_size
-    return network.resized(grid_size, basis.with_grid(basis.grid[:, ::step]))
+    return resized(network, grid_size, basis.with_grid(basis.grid[:, ::step]))

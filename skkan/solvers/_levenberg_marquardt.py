@@ -104,7 +104,7 @@ class LevenbergMarquardt(Solver):
 
     def _accepted_step(self, objective, theta, model, damping):
         """The first step, of ever greater damping, that lowers the objective."""
-        metric = model.anchored_curvature()
+        metric = model.constrained_curvature()
         for _ in range(self.max_rejections + 1):
             step = damped_step(model.gradient, metric, damping)
             if step is not None:

@@ -1,22 +1,27 @@
-"""Formulas: a fitted network written down with functions that have names."""
+"""Formulas that are found from fitted networks, and the public names of formulas.
 
-from skkan.symbolic._candidates import Candidate, rank_candidates
-from skkan.symbolic._choices import SymbolicEdge
-from skkan.symbolic._curves import CategoryCurve, SplineCurve
-from skkan.symbolic._estimators import (
-    SymbolicKANClassifier,
-    SymbolicKANRegressor,
-    fit_symbolic,
-)
-from skkan.symbolic._export import (
+Holds the symbolic estimators and the search behind them: proposals for each edge, the
+description length, the beam search. Does not hold formulas themselves, see
+`skkan.formulas`. A new loss of formulas implements `FormulaLoss`.
+"""
+
+from skkan.formulas._formula import Formula, Term
+from skkan.formulas._primitives import LIBRARY, Primitive
+from skkan.formulas._spline_curves import CategoryCurve, SplineCurve
+from skkan.formulas._sympy_and_latex import (
     feature_symbols,
     named_splines,
     to_latex,
     to_numpy_source,
     to_sympy,
 )
-from skkan.symbolic._formula import Formula, Term
-from skkan.symbolic._primitives import LIBRARY, Primitive
+from skkan.symbolic._candidates import Candidate, rank_candidates
+from skkan.symbolic._estimators import (
+    SymbolicKANClassifier,
+    SymbolicKANRegressor,
+    fit_symbolic,
+)
+from skkan.symbolic._proposals import SymbolicEdge
 
 __all__ = [
     "LIBRARY",

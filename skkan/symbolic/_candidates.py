@@ -1,8 +1,8 @@
-"""Which functions c f(a x + b) + d could a curve be? A ranked list.
+"""Ranked candidates c f(a x + b) + d for a curve.
 
-A curve is looked at where the training rows are. For every primitive a coarse scan over
-(a, b), in which c and d follow by linear least squares, finds where to start; a local
-fit of all constants does the rest.
+The curve is evaluated where the training rows are. For every primitive a coarse scan
+over (a, b) finds a start, with c and d by linear least squares. A local fit of all
+constants follows for the best primitives.
 """
 
 import math
@@ -10,39 +10,42 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skkan.symbolic._formula import Term
+from skkan.formulas._formula import Term
+from skkan.formulas._primitives import ZERO
 from skkan.symbolic._least_squares import minimised
-from skkan.symbolic._primitives import ZERO
 
-N_POINTS = 120  # at which a curve is looked at, in equal parts of its range
-UNIFORM_SHARE = 0.1  # of the weight of these points; the rest follows the rows
-MARGIN = 2e-3  # of the half-range that arguments keep from the end of a domain
-N_REFINED = 14  # primitives that get a local fit, the best of the scan
-PRECISE = 1e-6  # share of a loss below which a local fit does not go on
-EXACT = 1e-3  # share of a curve's deviation below which errors are the spline's own
+N_SCAN_POINTS = 120  # of a curve, one in each of equal parts of its range
+UNIFORM_SHARE = 0.1  # of the points' weight is uniform; the rest follows the rows
+DOMAIN_MARGIN = 2e-3  # distance of arguments from the end of a domain, in half-ranges
+N_LOCAL_FITS = 14  # best primitives of the scan, which get a local fit
+LOCAL_FIT_TOL = 1e-6  # relative decrease of the loss below which a local fit ends
+# Errors below this share of a curve's deviation may be the spline's own.
+SPLINE_ERROR = 1e-3
 
-# Values to scan, for a curve on [-1, 1].
+# Values of the scan, for a curve on [-1, 1].
 RATES = np.r_[-np.geomspace(0.1, 10, 16)[::-1], np.geomspace(0.1, 10, 16)]
 FREQUENCIES = np.geomspace(0.25, 16, 28)
 CENTRES = np.linspace(-2.5, 2.5, 21)
 PHASES = np.linspace(-np.pi / 2, np.pi / 2, 12, endpoint=False)
-BEYOND = np.geomspace(MARGIN, 30, 30)  # of [-1, 1], where a pole may be
-ENDS = np.r_[MARGIN, np.linspace(0, 1, 15)[1:-1], 1 - MARGIN]  # within a finite domain
+BEYOND = np.geomspace(DOMAIN_MARGIN, 30, 30)  # distances of a pole from [-1, 1]
+ENDS = np.r_[
+    DOMAIN_MARGIN, np.linspace(0, 1, 15)[1:-1], 1 - DOMAIN_MARGIN
+]  # shares of a finite domain
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A function that a curve could be.
+    """A function that may replace a curve.
 
     Attributes
     ----------
     term : Term
         Primitive and constants, in the units of the curve.
     r2 : float
-        Share of the variance of the curve that it explains, over the training rows.
+        Share of the curve's variance over the training rows that it explains.
     score : float
-        By which candidates are ranked, lower is better: n / 2 log(1 - R2) plus the cost
-        of constants and complexity, with a floor at what a spline cannot resolve.
+        Candidates are ranked by it, lower is better: n / 2 log(1 - R2) plus the cost of
+        constants and complexity. Errors that a spline cannot resolve do not count.
     """
 
     __module__ = "skkan.symbolic"
@@ -53,24 +56,24 @@ class Candidate:
 
     @property
     def error(self):
-        """Root mean square error in deviations of the curve."""
+        """Root mean square error, in standard deviations of the curve."""
         return float(np.sqrt(max(1 - self.r2, 0.0)))
 
 
 def curve_points(edge):
-    """Points, values and weights of a curve where its training rows are.
+    """Points, values and weights of a curve over its training rows.
 
     Returns
     -------
-    x, values, share : ndarrays of shape (N_POINTS,)
+    x, values, share : ndarrays of shape (N_SCAN_POINTS,)
         The shares sum to one.
     """
-    centres = (np.arange(N_POINTS) + 0.5) / N_POINTS
+    centres = (np.arange(N_SCAN_POINTS) + 0.5) / N_SCAN_POINTS
     x = edge.low + (edge.high - edge.low) * np.r_[0.0, centres[1:-1], 1.0]
     n_bins = len(edge.density)
     density = np.interp(centres, (np.arange(n_bins) + 0.5) / n_bins, edge.density)
     share = density / max(density.sum(), np.finfo(float).tiny)
-    share = (1 - UNIFORM_SHARE) * share + UNIFORM_SHARE / N_POINTS
+    share = (1 - UNIFORM_SHARE) * share + UNIFORM_SHARE / N_SCAN_POINTS
     return x, edge(x), share / share.sum()
 
 
@@ -101,7 +104,7 @@ def rank_candidates(edge, library, n_rows):
     scanned = sorted((s for s in scanned if s is not None), key=lambda s: s[0])
     found = []
     for position, (_, primitive, constants) in enumerate(scanned):
-        if position < N_REFINED:
+        if position < N_LOCAL_FITS:
             constants = _local_fit(primitive, constants, u, target, share)
         a, b, c, d = constants
         with np.errstate(all="ignore"):
@@ -114,14 +117,14 @@ def rank_candidates(edge, library, n_rows):
         a, c, d = a / half, c * deviation, mean + d * deviation
         term = Term(edge.source, edge.target, primitive, a, b, c, d).normalised()
         n_constants = len(primitive.constants)
-        cost = 0.5 * n_rows * np.log(loss + EXACT**2)
+        cost = 0.5 * n_rows * np.log(loss + SPLINE_ERROR**2)
         cost += 0.5 * np.log(n_rows) * n_constants + np.log(2) * primitive.complexity
         found.append(Candidate(term, float(1 - loss), float(cost)))
     return sorted(found, key=lambda candidate: candidate.score)
 
 
 def _scan(primitive, u, target, share):
-    """(loss, primitive, constants) of the best of the coarse scan, or None."""
+    """(loss, primitive, constants) of least loss in the coarse scan, or None."""
     if not primitive.constants:
         return float(share @ target**2), primitive, (1.0, 0.0, 0.0, 0.0)
     a, b = _grid(primitive)
@@ -154,7 +157,7 @@ def _grid(primitive):
         return np.ones(1), np.zeros(1)
     if primitive.scan == "a":
         return RATES, np.zeros(len(RATES))
-    if np.isfinite(low) and np.isfinite(high):  # from one point of the domain to other
+    if np.isfinite(low) and np.isfinite(high):  # from one point of it to another
         first, last = (low + (high - low) * end for end in np.meshgrid(ENDS, ENDS))
         first, last = first[first < last], last[first < last]
         a, b = (last - first) / 2, (first + last) / 2
@@ -178,12 +181,12 @@ def _grid(primitive):
 
 @dataclass(frozen=True, eq=False)
 class _LocalProblem:
-    """The constants of one term and d, as `minimised` sees them."""
+    """Problem of `minimised` for the constants of one term and d."""
 
     term: Term
     u: np.ndarray
     target: np.ndarray
-    root: np.ndarray  # of the shares
+    root: np.ndarray  # of the weights
 
     @property
     def start(self):
@@ -209,14 +212,14 @@ class _LocalProblem:
         columns = {"a": slope * self.u, "b": slope, "c": values}
         columns["d"] = np.ones_like(self.u)
         matrix = np.stack([columns[name] for name in [*at.free, "d"]], axis=1)
-        # At the edge of a domain (a root at zero) a value exists, but no finite slope.
-        # Such a row tells no direction; whether a step is good the values decide.
+        # At the edge of a domain (a root at zero) the value is finite, but the slope is
+        # not. Such a row gives no direction; its value still judges the step.
         matrix *= self.root[:, None]
         error = self.root * (at.c * values + at.d - self.target)
         return np.where(np.isfinite(matrix), matrix, 0.0), error
 
     def worth(self, value):
-        return PRECISE * (value + EXACT**2)
+        return LOCAL_FIT_TOL * (value + SPLINE_ERROR**2)
 
 
 def _local_fit(primitive, constants, u, target, share):

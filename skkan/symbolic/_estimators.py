@@ -1,7 +1,7 @@
-"""Formulas as scikit-learn estimators, and `fit_symbolic`, which makes them.
+"""Symbolic estimators, and `fit_symbolic`, which makes one of a fitted network.
 
-The estimators turn a fitted KAN into a `Formula` and predict by it. Which rows and
-which loss the search goes by is put together here.
+The estimators turn a fitted KAN into a `Formula` and predict by it. They prepare the
+rows and the loss of the search.
 """
 
 from abc import ABC, abstractmethod
@@ -9,7 +9,6 @@ from numbers import Integral
 
 import numpy as np
 import torch
-from scipy.special import log_expit, log_softmax
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
@@ -33,30 +32,37 @@ from skkan.data._column_checks import (
     naming_column,
 )
 from skkan.data._merged_rows import canonical_rows, dense
+from skkan.estimators._base import fitted_model_of
 from skkan.estimators._classifier import KANClassifier
 from skkan.estimators._error_context import earlier_fit_kept
 from skkan.estimators._regressor import KANRegressor
-from skkan.inspection._edge_functions import edge_functions, intercepts, node_names
-from skkan.losses._registry import REGRESSION_LOSSES, regression_loss
-from skkan.symbolic._choices import Proposer, symbolic_edges
-from skkan.symbolic._fit_losses import Deviance, LogMean, SquaredError
-from skkan.symbolic._primitives import ZERO
-from skkan.symbolic._refit import Refit
-from skkan.symbolic._requests import (
+from skkan.estimators._row_validation import validated_features
+from skkan.formulas._primitives import ZERO
+from skkan.inspection._edge_functions import edge_functions, node_names
+from skkan.symbolic._argument_checks import (
     SPLINE,
     checked_count,
     checked_fixed,
     checked_primitives,
     checked_target,
 )
-from skkan.symbolic._search import Search
+from skkan.symbolic._beam_search import FormulaSearch
+from skkan.symbolic._description_length import FormulaFit
+from skkan.symbolic._formula_losses import (
+    FormulaLogLoss,
+    FormulaLogMeanDeviance,
+    FormulaSquaredError,
+)
+from skkan.symbolic._proposals import Proposer, symbolic_edges
 
-MOST_SEARCHED = 2000  # rows by which choices are compared before the last refits
-EXACT = 1e-8  # of the deviation of the target: smaller errors are not told apart
-UNKNOWN_NOISE = 1e-2  # the same where a network's own predictions are the target and
-# its solver has not learnt how far they are from the data
-# Deviation of the noise by which latent log odds of two classes decide on a label
-# (logistic), and of each of more classes (Gumbel).
+MAX_COMPARED_ROWS = 2000  # rows of the fits by which choices are compared
+# Errors below this share of the target's deviation are all the same.
+EXACT_FIT_ERROR = 1e-8
+# Noise as a share of the target's deviation, where a network's own predictions are the
+# target and its fit has left no noise.
+UNKNOWN_NOISE = 1e-2
+# Standard deviation of the noise of latent log odds: logistic for a label, Gumbel for
+# each of several classes.
 LABEL_NOISE, CLASS_NOISE = np.pi / np.sqrt(3), np.pi / np.sqrt(6)
 INDICATORS = "columns of 0 and 1, as OneHotEncoder makes them."
 
@@ -89,19 +95,20 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
 
     @abstractmethod
     def _default_estimator(self):
-        """The network to fit where none was given."""
+        """Network to fit if none is given."""
 
+    @staticmethod
     @abstractmethod
-    def _loss(self, estimator, raw, target, weight):
-        """FitLoss of the coded target, or of the network's output where it is None."""
+    def _loss(model, raw, target, weight):
+        """FormulaLoss of the encoded target, or of the raw output if it is None."""
 
-    @abstractmethod
-    def _coding(self, estimator):
-        """Fitted attributes that say how the target is coded."""
+    @property
+    def _target(self):
+        return fitted_model_of(self.estimator_).target
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, sample_weight=None):
-        """Fit the network to data, and write it down as a formula.
+        """Fit the network to data, and turn it into a formula.
 
         Parameters
         ----------
@@ -151,30 +158,32 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         return self._write_down(estimator, X, y, sample_weight)
 
     def _write_down(self, estimator, X, y, sample_weight):
-        """Set the fitted attributes from a fitted network."""
-        curves = edge_functions(estimator)
+        """Find the formula of a fitted network, and set the fitted attributes."""
+        curves, model = edge_functions(estimator), fitted_model_of(estimator)
         primitives = checked_primitives(self.primitives)
         fixed = checked_fixed(self.fixed, curves, primitives)
         n_candidates = checked_count("n_candidates", self.n_candidates)
         max_refits = checked_count("max_refits", self.max_refits)
-        _check_all_numbers(node_names(estimator)[0], estimator.is_categorical_)
-        estimator._validated(X)
+        _check_all_numbers(model.feature_names, estimator.is_categorical_)
+        validated_features(estimator, X)
         with earlier_fit_kept(self), adding_remedies():
             X = validate_data(
                 self, X, accept_sparse="csr", dtype=np.float64, ensure_min_samples=2
             )
-            X, loss = self._rows(estimator, X, y, sample_weight)
+            X, loss = self._rows(model, X, y, sample_weight)
             choices = Proposer(
                 primitives, fixed, n_candidates, loss.n_observations
             ).choices(curves)
             n_names = len(primitives) + 1
-            some = np.linspace(0, len(X) - 1, min(len(X), MOST_SEARCHED)).astype(int)
-            outcome = Search(
-                widths=(X.shape[1], *estimator.network_.widths[1:]),
+            some = np.linspace(0, len(X) - 1, min(len(X), MAX_COMPARED_ROWS)).astype(
+                int
+            )
+            outcome = FormulaSearch(
+                widths=tuple(map(len, node_names(estimator))),
                 edges=choices,
-                intercepts=intercepts(estimator),
-                refit=Refit(X[some], loss.of_rows(some), n_names),
-                last_refit=Refit(X, loss, n_names),
+                intercepts=model.intercepts,
+                refit=FormulaFit(X[some], loss.of_rows(some), n_names),
+                last_refit=FormulaFit(X, loss, n_names),
                 max_refits=max_refits,
             ).best()
             if outcome is None:
@@ -183,7 +192,8 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
                     "rows of X and in which all edges asked for lead to an output, got "
                     f"{self.fixed}: free some of these edges."
                 )
-        vars(self).update(self._coding(estimator))
+        if model.target.classes is not None:
+            self.classes_ = model.target.classes
         self.estimator_ = estimator
         self.formula_ = outcome.formula
         self.edges_ = symbolic_edges(curves, choices, outcome.formula)
@@ -192,25 +202,25 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         self.n_refits_ = outcome.n_refits
         return self
 
-    def _rows(self, estimator, X, y, sample_weight):
-        """Rows in a form in which weights equal repetitions, and their FitLoss."""
+    def _rows(self, model, X, y, sample_weight):
+        """Merged rows, so that weights equal repetitions, and their FormulaLoss."""
         weight = checked_weights(sample_weight, X, fewest=2)
         target = np.empty((X.shape[0], 0))
         if y is not None:
             check_consistent_length(X, y)
-            target = checked_target(estimator, y, self._coding(estimator))
+            target = checked_target(model, y)
         X, target, weight = canonical_rows(dense(X), target, weight)
-        raw = estimator._raw(X)
-        return X, self._loss(estimator, raw, None if y is None else target, weight)
+        raw = model.raw_output(X)
+        return X, self._loss(model, raw, None if y is None else target, weight)
 
     def proposals(self):
-        """All proposals for all edges as a table.
+        """Table of all candidates for all edges.
 
         Returns
         -------
         pandas.DataFrame
             Columns source, target, primitive, a, b, c, d, r2, complexity, score and
-            chosen; constants are those of the curve, before the joint refit.
+            chosen. The constants are fitted to the curve, before the joint fit.
         """
         import pandas as pd
 
@@ -232,11 +242,11 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
 
     @property
     def choices_(self):
-        """What each edge is, by (source name, target name).
+        """Function of each edge, a dict by (source name, target name).
 
-        The name of its function, "spline" or "0"; a `Primitive` of `fixed` that is not
-        among the primitives stands for itself. All of it, or a part that leaves other
-        edges free, may be given as `fixed`.
+        Its values are names of functions, "spline" or "0". A `Primitive` of `fixed`
+        that is not among the primitives stands for itself. The dict, or a part of it
+        that leaves other edges free, may be given as `fixed`.
         """
         check_is_fitted(self)
         known = (ZERO, *checked_primitives(self.primitives))
@@ -311,13 +321,13 @@ class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):
     edges_ : list of SymbolicEdge
         Function and constants of every edge, and the ranked proposals for it.
     choices_ : dict
-        Name of the function of every edge, by (source name, target name).
+        Function of every edge, by (source name, target name).
     intercept_ : ndarray of shape (n_outputs,)
-        What the outputs start from.
+        Constants of the outputs.
     formula_ : Formula
-        By which it predicts; see `to_sympy`.
+        The formula; see `to_sympy`.
     estimator_ : KANRegressor
-        The network that was written down.
+        The network that the formula replaces.
     cost_ : float
         Description length of data and formula in nats, up to a constant of the data.
     n_refits_ : int
@@ -329,13 +339,13 @@ class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):
 
     See Also
     --------
-    fit_symbolic : The same for a network that is fitted already.
+    fit_symbolic : Formula of a network that is fitted already.
     to_sympy : The formula as a sympy expression.
 
     Notes
     -----
     A formula may be undefined where there were no training rows, such as a logarithm of
-    a negative number: asking for predictions there is an error.
+    a negative number. Predictions there raise an error.
 
     Examples
     --------
@@ -354,28 +364,26 @@ class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):
     def _default_estimator(self):
         return KANRegressor((5,))
 
-    def _loss(self, estimator, raw, target, weight):
-        output = estimator._raw_scaling.inverse_transform(raw)
-        parameters = getattr(estimator, "_loss_parameters", vars(estimator))
-        loss = regression_loss(estimator._fitted_loss, parameters)
+    @staticmethod
+    def _loss(model, raw, target, weight):
+        output = model.output_scaling.inverse_transform(raw)
+        loss, posterior = model.target.loss, model.posterior
         if target is not None and loss.has_log_link:
-            return LogMean.of_target(target, weight, loss, EXACT)
-        scale = estimator._y_scale
+            return FormulaLogMeanDeviance.of_target(
+                target, weight, loss, EXACT_FIT_ERROR
+            )
+        scale = model.preprocessing.target_scaling.scale
         if target is not None and loss.is_normal:
-            return SquaredError(target, weight, scale, EXACT)
+            return FormulaSquaredError(target, weight, scale, EXACT_FIT_ERROR)
         if loss.has_log_link:
             deviation = np.sqrt(weight @ np.square(output - output.mean(0)))
             deviation = deviation / np.sqrt(weight.sum())
             scale = np.where(deviation > 0, deviation, 1.0)
-        noise = getattr(estimator, "noise_std_", UNKNOWN_NOISE * scale)
-        floor = max(EXACT, float(np.max(noise / scale)))
-        return SquaredError(output, weight, scale, floor)
-
-    def _coding(self, estimator):
-        return {
-            "_y_is_vector": estimator._y_is_vector,
-            "_fitted_loss": estimator._fitted_loss,
-        }
+        noise = UNKNOWN_NOISE
+        if loss.is_normal and posterior is not None and posterior.noise is not None:
+            noise = float(np.sqrt(posterior.noise).max())
+        floor = max(EXACT_FIT_ERROR, noise)
+        return FormulaSquaredError(output, weight, scale, floor)
 
     def predict(self, X):
         """Predict the target by the formula.
@@ -393,9 +401,8 @@ class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):
         ValueError
             If the formula is not defined at some rows.
         """
-        raw = torch.from_numpy(self._raw(X))
-        y = REGRESSION_LOSSES[self._fitted_loss]().inverse_link(raw).numpy()
-        return y[:, 0] if self._y_is_vector else y
+        raw, target = torch.from_numpy(self._raw(X)), self._target
+        return target.shaped(target.loss.inverse_link(raw).numpy())
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -414,14 +421,14 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
     estimator : KANClassifier, default=None
         Network to start from; None takes `KANClassifier((5,))`.
     primitives, fixed, n_candidates, max_refits
-        As for `SymbolicKANRegressor`.
+        See `SymbolicKANRegressor`.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
         The classes, in the order of the probabilities.
     edges_, choices_, intercept_, formula_, estimator_, cost_, n_refits_
-        As for `SymbolicKANRegressor`.
+        See `SymbolicKANRegressor`.
     n_features_in_ : int
         Number of features seen during fit.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -429,7 +436,7 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
 
     See Also
     --------
-    fit_symbolic : The same for a network that is fitted already.
+    fit_symbolic : Formula of a network that is fitted already.
 
     Examples
     --------
@@ -449,18 +456,13 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
     def _default_estimator(self):
         return KANClassifier((5,))
 
-    def _loss(self, estimator, raw, target, weight):
-        exclusive = raw.shape[1] > 1 and not estimator._multilabel
+    @staticmethod
+    def _loss(model, raw, target, weight):
+        exclusive = model.target.has_exclusive_classes
         if target is not None:
-            return Deviance(target, weight, exclusive)
+            return FormulaLogLoss(target, weight, exclusive)
         noise = CLASS_NOISE if exclusive else LABEL_NOISE
-        return SquaredError(raw, weight, np.full(raw.shape[1], noise), 1.0)
-
-    def _coding(self, estimator):
-        return {
-            "classes_": estimator.classes_,
-            "_multilabel": estimator._multilabel,
-        }
+        return FormulaSquaredError(raw, weight, np.full(raw.shape[1], noise), 1.0)
 
     def decision_function(self, X):
         """Log odds, the values of the formula.
@@ -475,7 +477,7 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
             For two classes one column, positive for the second of `classes_`.
         """
         raw = self._raw(X)
-        return raw[:, 0] if raw.shape[1] == 1 and not self._multilabel else raw
+        return self._target.shaped(raw)
 
     def predict(self, X):
         """Predict the most probable class, or all labels of probability above 1/2.
@@ -489,11 +491,7 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
         ndarray of shape (n_samples,), or (n_samples, n_labels) of 0 and 1
         """
         raw = self._raw(X)
-        if self._multilabel:
-            return (raw > 0).astype(int)
-        if raw.shape[1] == 1:
-            return self.classes_[(raw[:, 0] > 0).astype(int)]
-        return self.classes_[raw.argmax(axis=1)]
+        return self._target.decode(raw)
 
     def predict_proba(self, X):
         """Predict probabilities.
@@ -520,11 +518,7 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
         ndarray of shape (n_samples, n_classes)
         """
         raw = self._raw(X)
-        if self._multilabel:
-            return log_expit(raw)
-        if raw.shape[1] == 1:
-            return np.hstack([log_expit(-raw), log_expit(raw)])
-        return log_softmax(raw, axis=1)
+        return self._target.log_probabilities(raw)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -543,13 +537,13 @@ def fit_symbolic(
     n_candidates=8,
     max_refits=300,
 ):
-    """Formula of a fitted network, as an estimator of its own.
+    """Formula of a fitted network, as an estimator.
 
-    For every edge a ranked list of functions c f(a x + b) + d is proposed. Combinations
-    of them are fitted jointly and compared by their description length,
+    Every edge gets a ranked list of functions c f(a x + b) + d. Combinations of them
+    are fitted jointly and compared by their description length,
     -log likelihood + sum over edges of log(number of functions) + complexity log 2
-    + log(n) / 2 for each fitted constant; a constant that is as good at 0, 1, another
-    integer or a half is held there for less.
+    + log(n) / 2 for each fitted constant. A constant that is as good at an integer or
+    a half-integer is held there, which costs less.
 
     Parameters
     ----------

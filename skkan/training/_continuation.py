@@ -8,6 +8,7 @@ import math
 from dataclasses import replace
 from typing import NamedTuple
 
+from skkan.network._edits import resized
 from skkan.training import _settings
 from skkan.training._second_order import burn_in, starting_states, train_second_order
 
@@ -64,7 +65,8 @@ def on_grids(state, grid_size, last):
     """The state on other grids: those of the network `last` where sizes agree."""
     network, is_last = state.network, last.grid_size == grid_size
     if network.grid_size != grid_size:
-        network = network.resized(grid_size, last.layers[0].basis if is_last else None)
+        basis = last.layers[0].basis if is_last else None
+        network = resized(network, grid_size, basis)
     max_precision = None if is_last else state.max_precision
     return replace(state, network=network, max_precision=max_precision)
 
@@ -147,7 +149,7 @@ def _through_stages(state, stages, last, data, plan):
         if stage.n_rows != settings.max_rows_for_evidence:
             max_iter = min(settings.max_iter_per_stage, max_iter)
         state = on_grids(state, stage.grid_size, last)
-        state = train_stage(state, data.thinned(stage.n_rows), plan, max_iter)
+        state = train_stage(state, data.subsample(stage.n_rows), plan, max_iter)
         n_iter += state.n_iter
     return replace(state, n_iter=n_iter)
 
@@ -186,7 +188,7 @@ def _best_start(starts, last, stages, data, plan):
         grid_size, n_rows = stages[index]
         state = _best_of(
             [on_grids(start, grid_size, last) for start in starts],
-            data.thinned(n_rows),
+            data.subsample(n_rows),
             plan,
             budget - n_iter,
         )

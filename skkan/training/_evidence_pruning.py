@@ -6,6 +6,8 @@ from functools import partial
 
 import torch
 
+from skkan.network._attribution import edge_scores
+from skkan.network._edge_removal import without_edges
 from skkan.objective._objective import make_objective
 from skkan.solvers import DivergenceError
 from skkan.training import _settings
@@ -118,7 +120,7 @@ class EvidencePruning:
         masks = [layer.mask.flatten() for layer in self.best.network.all_layers]
         gains = self._linearised.removal_gains(self.best.prior, self._posterior)
         gains = torch.where(torch.cat(masks) > 0, gains, -math.inf)
-        scores = edge_scores(self.best.network, self._data)
+        scores = attribution_scores(self.best.network, self._data)
         order = torch.cat([score.flatten() for score in scores]).argsort(stable=True)
         return order[gains[order] >= -_settings.PRUNING.max_evidence_fall_of_edge]
 
@@ -167,15 +169,14 @@ def with_edges(state, keep, data):
     edges : Tensor
     """
     sample = data.sample(_settings.PRUNING.max_rows)
-    network, edges = state.network.pruned(
-        keep, sample.X, sample.sample_weight / sample.sample_weight.sum()
-    )
+    weight = sample.sample_weight / sample.sample_weight.sum()
+    network, edges = without_edges(state.network, keep, sample.X, weight)
     return FitState(network, state.prior and state.prior.of_edges(edges)), edges
 
 
-def edge_scores(network, data):
+def attribution_scores(network, data):
     """Attribution scores, a Tensor of shape (n_outputs, n_inputs) for each layer."""
     sample = data.sample(_settings.PRUNING.max_rows)
     output, passes = network.propagate(sample.X)
     weight = sample.sample_weight / sample.sample_weight.sum()
-    return network.edge_scores(output, passes, weight)
+    return edge_scores(network, output, passes, weight)

@@ -4,6 +4,10 @@ First-order training updates them between its legs and undoes what does not help
 Second-order training standardises the nodes and fits their grids after some steps.
 """
 
+from skkan.network._edits import (
+    with_standardised_nodes,
+    with_updated_hidden_grids,
+)
 from skkan.objective._objective import make_objective
 from skkan.solvers import DivergenceError
 from skkan.training import _settings
@@ -40,7 +44,8 @@ def try_update(objective, theta, data, plan, generator, max_iter):
         None if the update is undone.
     n_iter : int
     """
-    updated = data.with_hidden_grids_in(objective.network_at(theta), plan.grid_eps)
+    network = objective.network_at(theta)
+    updated = with_updated_hidden_grids(network, data, plan.grid_eps)
     after = make_objective(updated, data, plan)
     try:
         outcome = plan.solver.minimize(
@@ -67,7 +72,8 @@ def standardised(network, data, plan):
         Factors of the hidden nodes; None if nothing had to move.
     """
     sample = data.sample(_settings.SECOND_ORDER.max_rows_per_grid_update)
-    return network.with_standard_nodes(
+    return with_standardised_nodes(
+        network,
         sample.X,
         grid_eps=plan.grid_eps,
         margin=plan.hidden_margin,

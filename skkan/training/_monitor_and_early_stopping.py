@@ -9,15 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
+from skkan.data._dataset import Dataset
 
 
 class Validation(NamedTuple):
     """Rows that are scored but not fitted."""
 
-    X: torch.Tensor  # (n_samples, n_inputs)
-    target: torch.Tensor  # (n_samples, n_outputs)
-    sample_weight: torch.Tensor  # (n_samples,)
+    data: Dataset
     score: Callable  # of (raw output, target, sample_weight), higher is better
 
 
@@ -112,7 +110,7 @@ class Monitor:
         self._reference, self._n_no_change = math.inf, 0
         self._validation_objective = None
         if self._validation is not None:
-            self._validation_objective = objective.on_rows(*self._validation[:3])
+            self._validation_objective = objective.on_data(self._validation.data)
 
     def record_start(self, objective):
         """Start watching a solver, and record the value where it starts."""
@@ -157,8 +155,8 @@ class Monitor:
             self._best_loss = loss
             self.best_network, self.best_iteration = self.network, len(self.loss_curve)
         self.validation_loss_curve.append(loss)
-        score = self._validation.score
-        self.validation_scores.append(score(raw, *self._validation[1:3]))
+        data, score = self._validation
+        self.validation_scores.append(score(raw, data.target, data.sample_weight))
 
     def _has_stalled(self, value):
         progress = value < self._reference - self._tol * abs(self._reference)

@@ -7,7 +7,11 @@ import numpy as np
 from skkan.objective._objective import make_objective
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.training import _settings
-from skkan.training._evidence_pruning import EvidencePruning, edge_scores, with_edges
+from skkan.training._evidence_pruning import (
+    EvidencePruning,
+    attribution_scores,
+    with_edges,
+)
 from skkan.training._stages import train
 from skkan.training._state import FitState
 
@@ -73,7 +77,7 @@ def pruned(state, data, plan, threshold, generator, monitor):
     for _ in range(settings.max_rounds):  # training moves the scores of what is left
         n_edges = state.network.n_edges
         least = max(threshold, settings.min_score)
-        keep = [score >= least for score in edge_scores(state.network, data)]
+        keep = [score >= least for score in attribution_scores(state.network, data)]
         left, edges = with_edges(state, keep, data)
         state, plan = _trained_on(state, left, edges, data, plan, generator, monitor)
         if state.interrupted or state.network.n_edges == n_edges:

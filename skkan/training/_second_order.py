@@ -229,8 +229,8 @@ class _SecondOrderRun:
     def solve(self, prior, n_steps, max_iter):
         """Take steps under a prior (None: the plan's penalties); returns the value."""
         objective = self._objective
-        if prior is None:  # the gauge constraints would slow the way to the minimum
-            objective = objective.without_anchors()
+        if prior is None:  # gauge constraints would slow down the descent
+            objective = objective.without_gauge_constraints()
         else:
             alpha = prior.alpha(self._data.n_observations)
             objective = objective.with_penalties((QuadraticPenalty(alpha),))

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import torch
 
+from skkan.network._edits import with_means_at_missing
 from skkan.objective._objective import make_objective
 from skkan.training import _settings
 from skkan.training._continuation import before_last_stage, train_stage
@@ -50,7 +51,7 @@ def train(
         for grid_size in plan.grid_sizes:
             network = state.network
             if grid_size != network.grid_size:
-                network = data.with_means_in(network.refined(grid_size))
+                network = with_means_at_missing(network.refined(grid_size), data)
                 state = replace(state, network=network)
             monitor.begin_stage(grid_size)
             if not plan.solver.second_order:
@@ -112,7 +113,7 @@ def adapted_loss(loss, networks, data):
     """The loss for the noise around the mean of some networks."""
     if not loss.is_adaptive:
         return loss
-    outputs = sum(data.output_of(network) for network in networks)
+    outputs = sum(data.map_rows(network) for network in networks)
     raw = data.baseline + outputs / len(networks)
     return loss.adapted(raw, data.target, data.sample_weight)
 

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.interpolate import BSpline
 
 from skkan import BSplineBasis, extend_grid, grid_from_samples
-from skkan.basis._spline_pieces import spline_polynomials
+from skkan.basis._spline_pieces import cardinal_polynomials, spline_polynomials
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 GRIDS = json.loads((GOLDEN / "grids.json").read_text())
@@ -92,7 +92,9 @@ def test_equidistant_knots_have_the_cardinal_polynomials(spline_order, rng):
     basis = BSplineBasis(grid, spline_order)
     assert basis.is_uniform
     by_recurrence = spline_polynomials(basis.knots, spline_order)
-    assert_allclose(basis.polynomials(), by_recurrence, rtol=0, atol=1e-13)
+    cardinal = cardinal_polynomials(spline_order).T[:, :, None]
+    cardinal = np.broadcast_to(cardinal, by_recurrence.shape)
+    assert_allclose(by_recurrence, cardinal, rtol=0, atol=1e-13)
 
 
 def test_uneven_grids_are_not_taken_for_equidistant(rng):
@@ -223,6 +225,36 @@ def test_dtype_follows_the_input(rng):
     double = BSplineBasis(grid, base_activation="silu")(x)
     # Single precision: 6e-8 times a handful of operations.
     assert_allclose(single, double, rtol=0, atol=5e-6)
+
+
+@pytest.mark.parametrize("extrapolation", ["constant", "linear"])
+@pytest.mark.parametrize("base_activation", ["silu", None])
+@pytest.mark.parametrize("spline_order", DEGREES)
+def test_other_devices_have_the_same_values(
+    grid, spline_order, base_activation, extrapolation, rng
+):
+    """The operations of torch, which they take, agree with the evaluator of the CPU."""
+    settings = {"base_activation": base_activation, "extrapolation": extrapolation}
+    basis = BSplineBasis(grid, spline_order, **settings)
+    x = torch.cat([2 * samples_inside(grid, rng), grid.T])
+    expected = basis.values_and_derivatives(x)
+    values, slopes = basis._by_torch(x, True)
+    assert_allclose(values, expected[0], rtol=0, atol=1e-12)
+    assert_allclose(slopes, expected[1], rtol=1e-11, atol=1e-11)
+    assert_array_equal(basis._by_torch(x, False)[0], values)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_short_numbers_have_values(grid, dtype, rng):
+    """To the precision that they have."""
+    grid = grid.to(dtype)
+    basis = BSplineBasis(grid, 2)
+    x = samples_inside(grid.double(), rng).to(dtype)
+    values = basis(x)
+    assert values.dtype == dtype
+    expected = BSplineBasis(grid.double(), 2)(x.double())
+    tolerance = 16 * torch.finfo(dtype).eps  # positions in intervals of a tenth
+    assert_allclose(values.double(), expected, rtol=0, atol=tolerance)
 
 
 def test_counts_and_grid_are_those_of_the_formula(rng):

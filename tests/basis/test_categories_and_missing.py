@@ -9,11 +9,15 @@ from sklearn.preprocessing import OneHotEncoder
 from skkan.basis._bspline import BSplineBasis
 from skkan.basis._categories_and_missing import MixedBasis
 from skkan.basis._grids import grid_from_samples, grid_of_known
+from skkan.data._dataset import Dataset
 from skkan.inference._log_marginal_likelihood import LinearisedModel
 from skkan.inference._prior import Prior
 from skkan.losses._regression import SquaredError
+from skkan.network._edge_removal import without_edges
+from skkan.network._edits import with_learnt_missing, with_values_at_missing
 from skkan.network._layer import KANLayer
 from skkan.network._network import KANNetwork
+from skkan.network._weighted_average import weighted_average
 from skkan.objective._objective import Objective
 from skkan.penalties._quadratic import QuadraticPenalty
 
@@ -173,14 +177,14 @@ def test_missing_cells_can_come_later(rng, x, weight):
     means = network.layers[0].basis(x[:, [2, 3]]).mean(0)
     later = x[:, [2, 3]].clone()
     later[0, 0] = torch.nan
-    taking = network.with_values_at_missing(means)
-    learning = taking.with_missing_of(later)
+    taking = with_values_at_missing(network, means)
+    learning = with_learnt_missing(taking, later)
     assert learning.n_parameters == network.n_parameters + 2
     for each in (taking, learning):
         assert_allclose(each(x[:, [2, 3]]).detach(), network(x[:, [2, 3]]).detach())
     assert_allclose(learning(later).detach(), taking(later).detach(), atol=1e-14)
-    assert learning.with_missing_of(later) is learning
-    assert taking.with_values_at_missing(means) is taking
+    assert with_learnt_missing(learning, later) is learning
+    assert with_values_at_missing(taking, means) is taking
 
 
 def test_part_of_the_inputs(basis, x):
@@ -230,9 +234,8 @@ def test_grids_of_all_layers_can_follow_samples(x, weight, rng):
 
 
 def make_objective(network, x, weight, y, penalties=()):
-    return Objective(
-        network, SquaredError(), penalties, x, y, weight, torch.zeros(1).double()
-    )
+    data = Dataset(x, y, weight, torch.zeros(1).double())
+    return Objective(network, SquaredError(), penalties, data)
 
 
 @pytest.mark.parametrize("widths", [(4, 1), (4, 3, 1)])
@@ -276,7 +279,7 @@ def test_evidence_is_the_marginal_likelihood(x, weight, rng):
     precision = torch.from_numpy(rng.uniform(0.5, 2.0, size=(4, 3)))
     prior = Prior(precision, 0.7)
     theta = random_theta(network, rng)
-    model = objective.gauss_newton_of_loss(theta).without_anchors()
+    model = objective.gauss_newton_of_loss(theta).without_gauge_constraints()
     posterior = LinearisedModel(network, theta, model, 60.0, True).posterior(prior)
     matrix = torch.zeros(26, 26, dtype=torch.float64)
     QuadraticPenalty(precision).form(network.all_layers).add_to(matrix)
@@ -297,7 +300,7 @@ def test_an_average_shares_the_inputs(x, weight, rng):
         theta = random_theta(network, rng)
         networks.append(network.with_weights(network.unpacked(theta)))
     mean = sum(network(x) for network in networks) / 2
-    total = KANNetwork.weighted_sum(networks, [0.5, 0.5])
+    total = weighted_average(networks, [0.5, 0.5])
     assert_allclose(total(x).detach(), mean.detach(), atol=1e-12)
 
 
@@ -314,7 +317,7 @@ def test_removed_edges_hand_their_mean_on_to_numbers(x, weight, rng, inputs):
     keep = torch.ones(1, n_inputs, dtype=torch.bool)
     keep[0, 1] = False
     share = weight / weight.sum()
-    smaller, edges = network.pruned([keep], x, share)
+    smaller, edges = without_edges(network, [keep], x, share)
     assert edges.tolist() == [i for i in range(n_inputs) if i != 1]
     gap = (network(x) - smaller(x)).detach()
     assert_allclose(share @ gap, 0, atol=1e-12)

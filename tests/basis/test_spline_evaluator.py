@@ -8,8 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import skkan.basis._spline_evaluator
 import skkan.numerics._matrix_products
 from skkan import BSplineBasis
-from skkan.basis._base_functions import BASE_ACTIVATIONS
-from skkan.basis._spline_evaluator import BASES, SplineEvaluator
+from skkan.basis._spline_evaluator import SplineEvaluator
 from skkan.numerics._matrix_products import product, sum_with
 
 
@@ -52,8 +51,8 @@ def test_splines_are_those_of_the_basis(
     values, derivatives = stencil.splines(place, with_slopes=True)
     values = in_blocks(values, place, basis)
     assert_allclose(values, expected[..., :-1], rtol=0, atol=1e-12)
-    density = np.broadcast_to(place.density, place.base.shape).reshape(-1)
-    derivatives = in_blocks(derivatives * density, place, basis)
+    inverse_width = np.broadcast_to(place.inverse_width, place.base.shape).reshape(-1)
+    derivatives = in_blocks(derivatives * inverse_width, place, basis)
     assert_allclose(derivatives, slopes[..., :-1], rtol=0, atol=1e-11)
     assert_allclose(place.base.T, expected[..., -1], rtol=0, atol=1e-13)
     assert_allclose(place.base_slopes.T, slopes[..., -1], rtol=0, atol=1e-13)
@@ -88,16 +87,6 @@ def test_curves_by_pieces_and_their_transpose(
 
 
 @np.errstate(over="ignore")
-@pytest.mark.parametrize("name", sorted(BASES))
-def test_base_functions_are_those_of_the_basis(name):
-    """To their ends."""
-    x = np.array([-1e300, -800.0, -30.0, -1.0, 0.0, 2.0, 40.0, 1e300])
-    expected = BASE_ACTIVATIONS[name](torch.from_numpy(x), True)
-    for mine, theirs in zip(BASES[name](x, True), expected, strict=True):
-        assert_allclose(mine, theirs, rtol=1e-12, atol=0)
-
-
-@np.errstate(over="ignore")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_largest_numbers_are_beyond(dtype, rng):
     """They and infinity stand at the ends of the grid."""
@@ -113,15 +102,16 @@ def test_places_are_remembered_for_some_shapes_only(rng):
     """A long life with batches of many sizes does not fill the memory."""
     stencil = SplineEvaluator(make_basis(rng, is_uniform=True))
     for n_rows in range(1, 50):
-        first = stencil.places((3, n_rows))
+        first = stencil.first_places((3, n_rows))
         assert len(first) == 3 * n_rows
-    assert len(stencil._places) <= skkan.basis._spline_evaluator.MOST_PLACES
+    remembered = skkan.basis._spline_evaluator.MAX_REMEMBERED_SHAPES
+    assert len(stencil._first_places) <= remembered
 
 
 @pytest.mark.parametrize("small", [0, 2**18])
 def test_products_are_the_same_by_numpy_and_torch(small, rng, monkeypatch):
     """Of arrays in any order, into an array of one's own, and added to others."""
-    monkeypatch.setattr(skkan.numerics._matrix_products, "SMALL_PRODUCT", small)
+    monkeypatch.setattr(skkan.numerics._matrix_products, "MAX_NUMPY_PRODUCT", small)
     left, right = rng.normal(size=(7, 4)).T, rng.normal(size=(7, 5))
     expected = np.einsum("kn,nm->km", left, right)
     assert_allclose(product(left, right), expected, rtol=0, atol=1e-13)

@@ -64,7 +64,7 @@ def test_rows_keep_their_weights(rng):
 @pytest.mark.parametrize("most_rows", [5, 100])
 def test_rows_without_weight_are_dropped(most_rows, rng, monkeypatch):
     """They must not even take part in the grids, however many rows there are."""
-    monkeypatch.setattr(_row_blocks, "MOST_ROWS", most_rows)
+    monkeypatch.setattr(_row_blocks, "SINGLE_BLOCK_ROWS", most_rows)
     X = rng.standard_normal((30, 2))
     target = rng.standard_normal((30, 1))
     weight = 1.0 * (np.arange(30) % 3 > 0)
@@ -78,12 +78,12 @@ def test_many_rows_keep_their_order(rng, monkeypatch):
     """Sorting would cost more than the rounding it saves; the arrays go through."""
     X, target = make_rows(rng)
     weight = rng.uniform(1, 2, len(X))
-    monkeypatch.setattr(_row_blocks, "MOST_ROWS", len(X) - 1)
+    monkeypatch.setattr(_row_blocks, "SINGLE_BLOCK_ROWS", len(X) - 1)
     for part, given in zip(
         canonical_rows(X, target, weight), (X, target, weight), strict=True
     ):
         assert part is given
-    monkeypatch.setattr(_row_blocks, "MOST_ROWS", len(X))
+    monkeypatch.setattr(_row_blocks, "SINGLE_BLOCK_ROWS", len(X))
     assert len(canonical_rows(X, target, weight)[0]) < len(X)
 
 

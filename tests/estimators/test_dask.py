@@ -32,8 +32,8 @@ N_ROWS = sum(ROWS)
 @pytest.fixture
 def _many(monkeypatch, change_settings):
     """A few hundred rows count as many."""
-    monkeypatch.setattr(_row_blocks, "MOST_ROWS", 300)
-    monkeypatch.setattr(_row_blocks, "PIECE", 128)
+    monkeypatch.setattr(_row_blocks, "SINGLE_BLOCK_ROWS", 300)
+    monkeypatch.setattr(_row_blocks, "SUM_BLOCK_ROWS", 128)
     change_settings("training", "CONTINUATION", max_rows_for_evidence=300)
     change_settings("selection", "SEARCH_SPACE", max_rows=300)
     change_settings("selection", "SEARCH", n_members=2)
@@ -81,9 +81,13 @@ def assert_same(one, other):
     for name, value in vars(one).items():
         if isinstance(value, float | np.ndarray):
             assert_array_equal(value, getattr(other, name), err_msg=name)
-    for layer, of_other in zip(one._activity, other._activity, strict=True):
-        for name, values in layer.items():
-            assert_array_equal(values, of_other[name], err_msg=name)
+    for layer, of_other in zip(
+        one.fitted_model_.layer_statistics,
+        other.fitted_model_.layer_statistics,
+        strict=True,
+    ):
+        for name, values in vars(layer).items():
+            assert_array_equal(values, getattr(of_other, name), err_msg=name)
     arrays, of_other = one.network_.state_dict(), other.network_.state_dict()
     for name, values in arrays.items():
         assert_array_equal(values, of_other[name], err_msg=name)
@@ -141,7 +145,7 @@ def test_classifiers_are_those_of_a_fit_in_memory(n_classes, hidden_layer_sizes,
 
 @pytest.mark.usefixtures("_many")
 def test_rows_that_become_few_by_early_stopping_are_summed_at_once(table, monkeypatch):
-    monkeypatch.setattr(_row_blocks, "MOST_ROWS", N_ROWS - 1)
+    monkeypatch.setattr(_row_blocks, "SINGLE_BLOCK_ROWS", N_ROWS - 1)
     assert_same_fit(REGRESSORS["early stopping"], *table)
 
 

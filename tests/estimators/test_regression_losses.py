@@ -68,6 +68,11 @@ ADDITIVE = {"hidden_layer_sizes": (), "solver": "lm", "random_state": 0}
 EXACT = {"max_iter": 1000, "tol": 0.0, "n_iter_no_change": 1000}
 
 
+def target_scaling(model):
+    """Between the units of the target and the core."""
+    return model.fitted_model_.preprocessing.target_scaling
+
+
 def table(name, rng, n_samples=150, n_outputs=None):
     """Features, and a target of the kind that the loss takes."""
     X = rng.uniform(-1, 1, (n_samples, 3))
@@ -97,7 +102,7 @@ def around_mean(name, mean, dispersion, rng):
 def penalised_features(model, X):
     """Basis values in which the model's quadratic penalty is that of Ridge."""
     basis = model.network_.layers[0].basis
-    scaled = torch.from_numpy((X - model._x_centre) / model._x_scale)
+    scaled = torch.from_numpy(model.fitted_model_.scaled(X))
     root = torch.linalg.cholesky(quadratic_form(basis.grid_size, 3, has_base=True))
     features = torch.linalg.solve_triangular(
         root, basis(scaled).detach().mT, upper=False
@@ -122,8 +127,10 @@ def test_additive_model_is_the_generalised_linear_model_on_its_features(name, rn
         y, np.full_like(y, mean), sample_weight=weight, power=power
     )
     if power < 2:  # in units of the deviance around the mean
-        assert_allclose(model._y_scale, [null ** (1 / (2 - power))], rtol=1e-12)
-    alpha *= (model._y_scale[0] / mean) ** loss.noise_power
+        assert_allclose(
+            target_scaling(model).scale, [null ** (1 / (2 - power))], rtol=1e-12
+        )
+    alpha *= (target_scaling(model).scale[0] / mean) ** loss.noise_power
     glm = TweedieRegressor(
         power=power,
         alpha=alpha,
@@ -152,7 +159,7 @@ def test_robust_losses_end_with_the_noise_of_their_residuals(rng, monkeypatch):
 
         monkeypatch.setattr(kind, "adapted", spy)
         model = KANRegressor((), alpha=0.01, solver="lm", **loss).fit(X, y)
-        residuals = (y - model.predict(X)) / model._y_scale
+        residuals = (y - model.predict(X)) / target_scaling(model).scale
         if kind is Huber:
             (used,) = seen[-1].delta
             ordered, half = np.sort(residuals), len(y) // 2
@@ -183,7 +190,9 @@ def test_second_order_training_minimises_the_huber_loss(delta, rng, monkeypatch)
         **EXACT,
     ).fit(X, y)
     features = penalised_features(model, X)
-    target = (y - model._y_centre) / model._y_scale - model._baseline
+    target = (
+        target_scaling(model).transform(y) - model.fitted_model_.preprocessing.baseline
+    )
 
     def objective(w):
         error = features @ w - target
@@ -194,9 +203,13 @@ def test_second_order_training_minimises_the_huber_loss(delta, rng, monkeypatch)
     options = {"gtol": 1e-11, "maxiter": 5000}
     best = minimize(objective, start, jac=True, options=options)
     assert_allclose(model.loss_, best.fun, rtol=1e-9)
-    predicted = (model.predict(X) - model._y_centre) / model._y_scale
+    predicted = target_scaling(model).transform(model.predict(X))
     # The root of the rounding of the objective, on which the peer's search ends.
-    assert_allclose(predicted - model._baseline, features @ best.x, atol=1e-5)
+    assert_allclose(
+        predicted - model.fitted_model_.preprocessing.baseline,
+        features @ best.x,
+        atol=1e-5,
+    )
 
 
 @pytest.mark.parametrize("quantile", [0.1, 0.5, 0.9])
@@ -217,9 +230,14 @@ def test_additive_quantiles_are_the_linear_programs(quantile, rng, monkeypatch):
     ).fit(X, y)
     features = penalised_features(model, X)
     peer = QuantileRegressor(quantile=quantile, alpha=0, fit_intercept=False)
-    target = (y - model._y_centre) / model._y_scale - model._baseline
+    target = (
+        target_scaling(model).transform(y) - model.fitted_model_.preprocessing.baseline
+    )
     expected = peer.fit(features, target).predict(features)
-    predicted = (model.predict(X) - model._y_centre) / model._y_scale - model._baseline
+    predicted = (
+        target_scaling(model).transform(model.predict(X))
+        - model.fitted_model_.preprocessing.baseline
+    )
 
     def loss(raw):
         return np.maximum(
@@ -250,9 +268,14 @@ def test_quantiles_of_any_noise_are_the_linear_programs(law, quantile, rng):
     model.fit(X, y)
     features = penalised_features(model, X)
     peer = QuantileRegressor(quantile=quantile, alpha=0, fit_intercept=False)
-    target = (y - model._y_centre) / model._y_scale - model._baseline
-    best = model._y_scale * peer.fit(features, target).predict(features)
-    best += model._y_centre + model._y_scale * model._baseline
+    target = (
+        target_scaling(model).transform(y) - model.fitted_model_.preprocessing.baseline
+    )
+    best = target_scaling(model).scale * peer.fit(features, target).predict(features)
+    best += (
+        target_scaling(model).centre
+        + target_scaling(model).scale * model.fitted_model_.preprocessing.baseline
+    )
     least = mean_pinball_loss(y, best, alpha=quantile)
     reached = mean_pinball_loss(y, model.predict(X), alpha=quantile)
     assert least <= reached * (1 + 1e-9)

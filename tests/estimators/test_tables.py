@@ -42,6 +42,11 @@ WAYS = {
 every_way = pytest.mark.parametrize("settings", WAYS.values(), ids=WAYS)
 
 
+def target_scaling(model):
+    """Between the units of the target and the core."""
+    return model.fitted_model_.preprocessing.target_scaling
+
+
 def make_frame(rng, n=120):
     """A frame of numbers and categories, with missing cells in some of both."""
     frame = pd.DataFrame(
@@ -101,7 +106,7 @@ def test_missing_is_ridge_on_imputed_features_and_an_indicator(rng, fit_weight):
     model = KANRegressor((), alpha=0.01, solver="lm", **EXACT)
     model.fit(X, y, sample_weight=weight)
     splines = model.network_.layers[0].basis.splines
-    scaled = torch.from_numpy((X - model._x_centre) / model._x_scale)
+    scaled = torch.from_numpy(model.fitted_model_.scaled(X))
     features = splines(torch.nan_to_num(scaled)).numpy()
     missing = np.isnan(X[:, 0])
     features[missing, 0] = np.average(
@@ -111,9 +116,9 @@ def test_missing_is_ridge_on_imputed_features_and_an_indicator(rng, fit_weight):
     features = np.linalg.solve(root, features.transpose(0, 2, 1)).reshape(90, -1)
     features = np.column_stack([features, missing])
     ridge = Ridge(0.01 * weight.sum(), fit_intercept=False)
-    y_scaled = (y - model._y_centre) / model._y_scale
+    y_scaled = target_scaling(model).transform(y)
     ridge.fit(features, y_scaled, sample_weight=weight)
-    expected = model._y_centre + model._y_scale * ridge.predict(features)
+    expected = target_scaling(model).inverse_transform(ridge.predict(features))
     assert_allclose(model.predict(X), expected, atol=1e-9)
 
 
@@ -360,9 +365,7 @@ def test_refined_grids_keep_categories_and_gaps(frame, y):
     before = coarse.predict(frame)
     fine = pickle.loads(pickle.dumps(coarse)).set_params(grid_size=10, max_iter=1)
     network = coarse.network_.refined(10)
-    x = torch.from_numpy(
-        (coarse._validated(frame) - coarse._x_centre) / coarse._x_scale
-    )
+    x = torch.from_numpy(coarse.fitted_model_.scaled(coarse._validated(frame)))
     assert_allclose(network(x).detach(), coarse.network_(x).detach(), atol=1e-9)
     fine.fit(frame, y)
     assert fine.grid_size_ == 10
@@ -492,7 +495,7 @@ def test_sparsity_of_categories_and_gaps_is_that_of_known_cells(rng):
     model = KANRegressor((), max_iter=3, random_state=0, **settings).fit(X, y)
     penalty = SparsityPenalty(1.0, lamb_entropy=0.0, lamb_coef=0.3, lamb_coefdiff=0.2)
     network = model.network_
-    x = torch.from_numpy((X - model._x_centre) / model._x_scale)
+    x = torch.from_numpy(model.fitted_model_.scaled(X))
     _, passes = network.propagate(x)
     value = penalty.value(passes, torch.full((50,), 0.02, dtype=torch.float64))
     stds = network.activations(x)[0][:, 0].detach().numpy().std(axis=0)

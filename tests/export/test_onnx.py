@@ -18,8 +18,8 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from skkan import KANClassifier, KANRegressor
 from skkan.export import register_converters, to_onnx
-from skkan.export._search import thresholds_in_units
-from skkan.fitted._numpy_predictor import MOST_CURVES
+from skkan.export._bisection import thresholds_in_units
+from skkan.fitted._numpy_predictor import MAX_CURVES
 from skkan.losses._registry import REGRESSION_LOSSES
 
 # Small budgets end fits early.
@@ -68,7 +68,7 @@ def assert_equal_predictions(model, X, **settings):
             assert output.dtype == settings["dtype"]
             spread = 1.0 if len(expected) == 2 else known.std(axis=0).max()
             # What is off by so much before the exponential is off relatively after it.
-            rtol = tolerance if model._has_log_link else 0
+            rtol = tolerance if model.fitted_model_.target.has_log_link else 0
             assert_allclose(output, known, rtol=rtol, atol=tolerance * spread)
         else:
             assert_array_equal(output, known)
@@ -95,7 +95,7 @@ def with_gaps(X, rng):
 
 
 @pytest.mark.parametrize("settings", KINDS, ids=str)
-@pytest.mark.parametrize("hidden", [(), (3,), (MOST_CURVES + 1, 2)], ids=str)
+@pytest.mark.parametrize("hidden", [(), (3,), (MAX_CURVES + 1, 2)], ids=str)
 @pytest.mark.parametrize("extrapolation", ["constant", "linear"])
 def test_regressor(hidden, extrapolation, settings, table):
     """Inside of the grids and beyond."""
@@ -156,7 +156,7 @@ def test_predictions_under_a_log_link_stay_positive_and_finite(table):
 
 @pytest.mark.parametrize("grid_size", [1, 2, 8])
 @pytest.mark.parametrize("spline_order", [0, 1, 2, 4])
-@pytest.mark.parametrize("n_targets", [1, MOST_CURVES + 1])
+@pytest.mark.parametrize("n_targets", [1, MAX_CURVES + 1])
 def test_degrees_and_grids(spline_order, grid_size, n_targets, table):
     X, y = table
     model = KANRegressor((), spline_order=spline_order, grid_size=grid_size, **SHORT)
@@ -214,7 +214,7 @@ def test_constant_and_pruned_features(table):
 
 
 @pytest.mark.parametrize("settings", KINDS, ids=str)
-@pytest.mark.parametrize("n_targets", [1, MOST_CURVES + 1])
+@pytest.mark.parametrize("n_targets", [1, MAX_CURVES + 1])
 def test_categories_are_known_by_their_values(n_targets, settings, rng):
     """Known, unknown and missing ones, beside numbers and alone."""
     X = np.column_stack(

@@ -6,14 +6,14 @@ import torch
 from numpy.testing import assert_allclose
 
 from skkan import KANNetwork
-from skkan.basis._base_functions import BASE_ACTIVATIONS
 from skkan.basis._categories_and_missing import mixed_basis_from_samples
 from skkan.basis._grids import grid_from_samples
 from skkan.basis._spline_pieces import LookupTable
-from skkan.fitted._numpy_predictor import BASES, MOST_CURVES, Predictor
+from skkan.fitted._numpy_predictor import MAX_CURVES, Predictor
+from skkan.network._edits import with_values_at_missing
 from skkan.network._layer import KANLayer
 
-FEW_OR_MANY = [[3, 1], [3, 4, 2], [3, MOST_CURVES + 2, 2, 1], [3, 2, MOST_CURVES + 1]]
+FEW_OR_MANY = [[3, 1], [3, 4, 2], [3, MAX_CURVES + 2, 2, 1], [3, 2, MAX_CURVES + 1]]
 
 
 def random_weights(network, rng):
@@ -26,7 +26,7 @@ def random_weights(network, rng):
 
 def taking_missing(network):
     shape = network.weights[0].shape[1:]
-    return network.with_values_at_missing(torch.ones(shape, dtype=torch.float64))
+    return with_values_at_missing(network, torch.ones(shape, dtype=torch.float64))
 
 
 def assert_equal_outputs(network, x):
@@ -61,7 +61,7 @@ def test_predictor_equals_network(
 
 
 @pytest.mark.parametrize("spline_order", [0, 1, 2, 4])
-@pytest.mark.parametrize("n_outputs", [1, MOST_CURVES + 1])
+@pytest.mark.parametrize("n_outputs", [1, MAX_CURVES + 1])
 def test_predictor_of_other_degrees(spline_order, n_outputs, rng):
     """Step functions and slopes jump at knots, where the right piece counts."""
     x = torch.from_numpy(rng.normal(size=(100, 3)))
@@ -76,7 +76,7 @@ def test_predictor_on_uneven_knots(rng):
     """Knots so uneven that they are found by bisection."""
     x = torch.from_numpy(rng.lognormal(sigma=4, size=(300, 2)))
     grid = grid_from_samples(x, 10, grid_eps=1e-4)
-    assert LookupTable.of(grid) is None
+    assert LookupTable.of_grid(grid.numpy()) is None
     basis = KANNetwork.from_samples([2, 1], x).layers[0].basis.with_grid(grid)
     layer = KANLayer(basis, torch.from_numpy(rng.normal(size=(1, 2, 14))))
     assert_equal_outputs(KANNetwork([layer]), torch.cat([x, grid.T, grid.T + 1e-9]))
@@ -91,7 +91,7 @@ def test_predictor_of_used_columns(rng):
 
 
 @pytest.mark.parametrize("n_categories", [[0, 3, 0, 5], [2, 3, 4, 2], [0, 0, 0, 0]])
-@pytest.mark.parametrize("widths", [[1], [MOST_CURVES + 2, 2]])
+@pytest.mark.parametrize("widths", [[1], [MAX_CURVES + 2, 2]])
 def test_predictor_of_categories_and_missing_cells(widths, n_categories, rng):
     """Codes known and unknown, and missing cells, learnt ones and others."""
     n_categories = torch.tensor(n_categories)
@@ -128,15 +128,7 @@ def test_missing_cells_of_a_network_that_knows_none(rng):
 
 def test_rows_do_not_depend_on_their_block(rng):
     x = torch.from_numpy(rng.normal(size=(257, 3)))
-    network = KANNetwork.from_samples([3, MOST_CURVES + 1, 1], x, grid_eps=0.2)
+    network = KANNetwork.from_samples([3, MAX_CURVES + 1, 1], x, grid_eps=0.2)
     predict, x = Predictor(taking_missing(random_weights(network, rng))), x.numpy()
     rows = np.concatenate([predict(x[start : start + 3]) for start in range(0, 257, 3)])
     assert_allclose(rows, predict(x), rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("name", BASE_ACTIVATIONS)
-def test_base_functions_equal_those_of_networks(name):
-    x = np.linspace(-40, 40, 999)
-    value, slope = BASE_ACTIVATIONS[name](torch.from_numpy(x), True)
-    assert_allclose(BASES[name](x), value, rtol=1e-14, atol=0)
-    assert_allclose(BASES[name].slope(x), slope, rtol=1e-9, atol=1e-15)

@@ -9,7 +9,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from torch.autograd.functional import jacobian
 
-from skkan import KANLayer, KANNetwork, _objective
+from skkan import KANLayer, KANNetwork
 from skkan.data._dataset import Dataset
 from skkan.inference._laplace_posterior import deviations, laplace_posterior
 from skkan.inference._last_layer_posterior import (
@@ -20,9 +20,11 @@ from skkan.inference._last_layer_posterior import (
 from skkan.inference._log_marginal_likelihood import LinearisedModel
 from skkan.inference._prior import Prior
 from skkan.losses._regression import SquaredError
-from skkan.objective._gauss_newton import weights_of_each_output
+from skkan.network._edge_removal import without_edges
+from skkan.network._jacobian import outer_weight_positions
+from skkan.objective import _empirical_loss
 from skkan.objective._objective import make_objective
-from skkan.penalties._eigen_directions import basis_kind, penalty_spectrum
+from skkan.penalties._eigen_directions import spectrum_of_kind
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.solvers import LevenbergMarquardt
 from skkan.training._plan import FitPlan
@@ -71,7 +73,7 @@ def dense_precision(network, data, alpha):
     J = dense_jacobian(network, data.X)
     loss = np.einsum("n,nop,noq->pq", data.sample_weight.numpy(), J, J)
     n_edges = sum(layer.mask.numel() for layer in network.all_layers)
-    spectrum = penalty_spectrum(*basis_kind(network.layers[0].basis))
+    spectrum = spectrum_of_kind(network.layers[0].basis.penalty_kinds[0])
     vectors = np.kron(np.eye(n_edges), spectrum.vectors.numpy())
     strengths = (np.asarray(alpha) @ spectrum.parts.numpy()).ravel()
     return loss + data.n_observations * (vectors * strengths) @ vectors.T
@@ -145,8 +147,8 @@ def test_objective_of_the_training_is_used_where_it_fits(widths, rng):
     plan = make_plan(QuadraticPenalty(0.5))
     objective = make_objective(network, data, plan)
     objective.gauss_newton(objective.start)
-    used = Mock(wraps=_objective.normal_equations)
-    with patch.object(_objective, "normal_equations", used):
+    used = Mock(wraps=_empirical_loss.normal_equations)
+    with patch.object(_empirical_loss, "normal_equations", used):
         found = laplace_posterior(network, data, plan, None, objective)
         assert not used.called
         moved = network.refined(4)
@@ -169,7 +171,7 @@ def test_noise_is_that_of_the_residuals_of_each_output(widths, rng):
     squares = (data.sample_weight @ residual.square()).numpy()
     ratio = posterior.noise / squares
     assert_allclose(ratio, ratio[0], rtol=1e-12)
-    if len(widths) == 2:  # linear: no anchors, and exact degrees of freedom
+    if len(widths) == 2:  # linear: no gauge constraints, and exact degrees of freedom
         J = dense_jacobian(network, data.X)
         loss = np.einsum("n,nop,noq->pq", data.sample_weight.numpy(), J, J)
         H = posterior.factor @ posterior.factor.T
@@ -240,8 +242,8 @@ def test_removed_edges_count_for_nothing(widths, has_noise, rng):
         for layer, mask in zip(network.all_layers, masks, strict=True)
     ]
     masked = KANNetwork(layers[:-1], layers[-1])
-    smaller, edges = masked.pruned(
-        [mask > 0 for mask in masks], data.X, torch.full((60,), 1 / 60).double()
+    smaller, edges = without_edges(
+        masked, [mask > 0 for mask in masks], data.X, torch.full((60,), 1 / 60).double()
     )
     precision = torch.from_numpy(rng.uniform(1, 9, (sum(m.numel() for m in masks), 3)))
     prior = Prior(precision, 0.5 if has_noise else 1.0)
@@ -295,7 +297,7 @@ def test_gain_of_a_removal_is_the_difference_of_two_evidences(has_noise, rng):
         )
         return model, model.posterior(prior)
 
-    vectors = penalty_spectrum(*basis_kind(layers[0].basis)).vectors
+    vectors = spectrum_of_kind(layers[0].basis.penalty_kinds[0]).vectors
 
     def mean(posterior):
         return (posterior.weights.view(n_edges, -1) @ vectors.T).flatten()
@@ -341,7 +343,7 @@ def test_factor_of_the_outputs_is_a_part_of_the_whole_precision(widths, rng):
     alpha = QuadraticPenalty(0.1).per_edge(
         sum(layer.mask.numel() for layer in network.all_layers)
     )
-    own = weights_of_each_output(network, widths[-1])[-1]
+    own = outer_weight_positions(network)[-1]
     expected = dense_precision(network, data, alpha)[own][:, own]
     assert_allclose(factor @ factor.T, expected, rtol=1e-9, atol=1e-9)
     x = torch.from_numpy(rng.uniform(-2, 2, (7, 2)))

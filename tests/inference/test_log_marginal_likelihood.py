@@ -11,13 +11,14 @@ from scipy.stats import multivariate_normal
 from torch.autograd.functional import jacobian
 
 from skkan import KANNetwork
+from skkan.data._dataset import Dataset
 from skkan.inference._log_marginal_likelihood import LinearisedModel
 from skkan.inference._precision_hyperprior import ALIKE, RATE
 from skkan.inference._prior import LEAST, MOST, Prior
 from skkan.losses._classification import BinaryLogLoss
 from skkan.losses._regression import SquaredError
-from skkan.objective._gauss_newton import WeightedRows, normal_equations
-from skkan.penalties._eigen_directions import basis_kind, penalty_spectrum
+from skkan.objective._gauss_newton import normal_equations
+from skkan.penalties._eigen_directions import spectrum_of_kind
 
 # Widths of networks that are linear in their weights, and of others, of which the
 # linearisation is put to the test.
@@ -28,7 +29,7 @@ every_network = pytest.mark.parametrize("widths", WIDTHS, ids=str)
 def make_problem(rng, widths, *, loss=None, additive_skip=False):
     """A network with random weights, counted rows, and the model around its weights.
 
-    Anchors, which are no part of the textbook's model, are left out.
+    Gauge constraints, which are no part of the textbook's model, are left out.
     """
     loss = loss or SquaredError()
     x = torch.from_numpy(rng.uniform(-1, 1, (30, widths[0])))
@@ -43,9 +44,9 @@ def make_problem(rng, widths, *, loss=None, additive_skip=False):
     count = torch.from_numpy(rng.integers(1, 4, 30))
     n_rows = int(count.sum())
     baseline = torch.from_numpy(rng.standard_normal(widths[-1]))
-    rows = WeightedRows(x, target, count.double() / n_rows, baseline, None)
-    model = normal_equations(network, loss, weights, rows)
-    model = model._replace(anchors=model.anchors[:0])
+    rows = Dataset(x, target, count.double() / n_rows, baseline)
+    model = normal_equations(network, loss, network.theta, rows)
+    model = model.without_gauge_constraints()
     theta = torch.cat([weight.flatten() for weight in weights])
     return SimpleNamespace(
         network=network,
@@ -69,7 +70,7 @@ def random_prior(rng, n_edges, *, unused=None):
 
 def directions(problem):
     """Directions of the penalties of all weights, one a column."""
-    spectrum = penalty_spectrum(*basis_kind(problem.network.layers[0].basis))
+    spectrum = spectrum_of_kind(problem.network.layers[0].basis.penalty_kinds[0])
     return np.kron(np.eye(problem.n_edges), spectrum.vectors.numpy()), spectrum.parts
 
 
@@ -187,23 +188,24 @@ def test_evidence_of_classes_is_laplaces(widths, rng):
     assert_allclose(outcome.log_evidence, expected, rtol=1e-8)
 
 
-def test_anchors_hold_the_directions_that_they_name(rng):
+def test_gauge_constraints_hold_the_directions_that_they_name(rng):
     """As observations of nothing new: the posterior does not move along them."""
     problem = make_problem(rng, [2, 2, 1])
-    rows, weights = problem.rows, problem.network.weights
-    model = normal_equations(problem.network, SquaredError(), weights, rows)
+    model = normal_equations(
+        problem.network, SquaredError(), problem.theta, problem.rows
+    )
     linearised = LinearisedModel(
         problem.network, problem.theta, model, problem.n_rows, True
     )
     prior = random_prior(rng, problem.n_edges)
     vectors, _ = directions(problem)
-    J, y = dense_linear_model(problem)
-    anchors = model.anchors.numpy() * problem.n_rows**0.5
-    all_J, all_y = np.vstack([J, anchors]), np.r_[y, anchors @ problem.theta.numpy()]
+    (J, y), theta = dense_linear_model(problem), problem.theta.numpy()
+    gauge = model.gauge_constraints.numpy() * problem.n_rows**0.5
+    all_J, all_y = np.vstack([J, gauge]), np.r_[y, gauge @ theta]
     H = all_J.T @ all_J / prior.noise + dense_prior(problem, prior)
     mean = np.linalg.solve(H, all_J.T @ all_y) / prior.noise
     outcome = linearised.posterior(prior)
-    # The ridge, 1e-13, times the condition number, which anchors raise.
+    # The ridge, 1e-13, times the condition number, which the constraints raise.
     assert_allclose(vectors @ outcome.weights.numpy(), mean, rtol=1e-6, atol=1e-6)
     expected = len(y) - np.trace(np.linalg.solve(H, J.T @ J)) / prior.noise
     assert_allclose(linearised.freedom(outcome, prior.noise), expected, rtol=1e-6)

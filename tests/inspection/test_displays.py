@@ -25,7 +25,7 @@ from skkan.inspection import (
     node_names,
     prune,
 )
-from skkan.inspection._layout import Choice, Layout
+from skkan.inspection._diagram_layout import DiagramLayout, ShownEdges
 from skkan.inspection._network_display import NAME_WIDTH, _wrapped
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -85,10 +85,10 @@ def model(request):
 def without_edges(estimator, *removed):
     """A copy whose edges (layer, output, input) are removed."""
     pruned = copy.deepcopy(estimator)
-    arrays = pruned._network_arrays["layers"]
+    arrays = pruned.fitted_model_.network_arrays["layers"]
     for layer, output, source in removed:
         arrays[layer]["mask"][output, source] = 0
-        pruned._activity[layer]["score"][output, source] = 0
+        pruned.fitted_model_.layer_statistics[layer].score[output, source] = 0
     return pruned
 
 
@@ -163,8 +163,11 @@ def test_edges_into_nodes_that_cancel_are_not_flat():
     assert (table["kind"][table["source"] == "x2"] == "flat").all()
     # Nodes of scores 100 and 0.001, where the output has 1.
     deep = copy.deepcopy(model)
-    deep._activity[1]["score"][:] = [[100.0, 0.001]]
-    deep._activity[0]["score"][:] = [[0.011, 99, 0.009], [2e-5, 0.001, 0.9e-5]]
+    deep.fitted_model_.layer_statistics[1].score[:] = [[100.0, 0.001]]
+    deep.fitted_model_.layer_statistics[0].score[:] = [
+        [0.011, 99, 0.009],
+        [2e-5, 0.001, 0.9e-5],
+    ]
     kinds = edge_table(deep).set_index(["target", "source"])["kind"] == "flat"
     assert kinds["h1_0"].to_dict() == {"x1": False, "x0": False, "x2": True}
     assert kinds["h1_1"].to_dict() == {"x1": False, "x0": False, "x2": True}
@@ -886,7 +889,7 @@ def test_shared_scale_compares_curves_of_one_node(additive):
 
 def test_skips_run_below_the_hidden_nodes(deep):
     edges = edge_functions(deep)
-    layout = Layout.of(edges, set())
+    layout = DiagramLayout.of(edges, set())
     boxes, paths = {"skip": [], "other": []}, []
     for edge, (_, y), path in zip(edges, layout.boxes, layout.paths, strict=True):
         is_skip = (edge.source[0], edge.target[0]) == (0, 3)
@@ -904,7 +907,7 @@ def test_skips_run_below_the_hidden_nodes(deep):
 def test_choice_counts_every_edge_once(deep):
     edges = edge_functions(without_edges(deep, (0, 0, 0), (1, 1, 1)))
     for max_edges in (1, 5, 100):
-        choice = Choice.of(edges, max_edges=max_edges, threshold=0.01)
+        choice = ShownEdges.of(edges, max_edges=max_edges, threshold=0.01)
         counted = choice.n_removed + choice.n_negligible + choice.n_lesser
         assert counted + len(choice.shown) == choice.n_edges == len(edges)
         assert choice.n_removed == 2

@@ -205,7 +205,7 @@ def test_deviations_are_those_of_dense_algebra(name, request):
     The inverse of a matrix of condition 1e8 keeps as many digits.
     """
     model = request.getfixturevalue(name)
-    factor = model._posterior_factor
+    factor = model.fitted_model_.posterior.factor
     covariance = np.linalg.inv(factor @ factor.T)
     edges = edge_functions(model, with_posterior=True)
     nodes, last = node_values(model, X), max(edge.target[0] for edge in edges)
@@ -214,7 +214,9 @@ def test_deviations_are_those_of_dense_algebra(name, request):
         rows = nodes[edge.source]
         if np.ptp(rows) < 1e-6:  # see the constant column
             continue
-        noise = np.sqrt(model._shared_noise)  # hidden nodes have no scale
+        noise = np.sqrt(
+            model.fitted_model_.posterior.shared_noise
+        )  # hidden nodes have no scale
         if edge.target[0] == last:
             noise = model.noise_std_[edge.target[1]]
         x = np.linspace(rows.min(), rows.max(), 31)
@@ -243,7 +245,7 @@ def test_the_deviation_of_a_single_curve_is_that_of_predict():
 
 def test_removed_edges_are_zero_for_certain(additive):
     pruned = copy.deepcopy(additive)
-    pruned._network_arrays["layers"][0]["mask"][1, 0] = 0
+    pruned.fitted_model_.network_arrays["layers"][0]["mask"][1, 0] = 0
     for edge in edge_functions(pruned, with_posterior=True):
         assert edge.removed == ((edge.source, edge.target) == ((0, 0), (1, 1)))
         if edge.removed:

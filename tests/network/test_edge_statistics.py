@@ -6,7 +6,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skkan import KANNetwork
-from skkan.network._edge_statistics import N_BINS, LayerStatistics, layer_statistics
+from skkan.network._edge_statistics import N_BINS, LayerStatistics, network_statistics
 from skkan.network._layer import KANLayer
 
 
@@ -27,12 +27,12 @@ def problem(request, rng):
         for layer in network.all_layers
     ]
     share = rng.dirichlet(np.ones(80))
-    return network._from_all_layers(layers), x, share
+    return network.with_layers(layers), x, share
 
 
 def described(problem):
     network, x, share = problem
-    return layer_statistics(network, x, torch.from_numpy(share))
+    return network_statistics(network, x, torch.from_numpy(share))[0]
 
 
 def edge_values(network, x):

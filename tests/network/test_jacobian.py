@@ -7,8 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from torch.autograd.functional import jacobian
 
 from skkan import KANNetwork
-from skkan.network._jacobian import linearise
-from skkan.objective._gauss_newton import weights_of_each_output
+from skkan.network._jacobian import linearise, outer_weight_positions
 
 WIDTHS = [[3, 1], [3, 3], [3, 2, 1], [3, 4, 3, 2]]
 every_network = [
@@ -67,7 +66,7 @@ def assembled(network, line):
         n_samples, n_outputs, sum(w.numel() for w in network.weights)
     )
     dense[..., : line.n_inner] = line.inner()
-    own = weights_of_each_output(network, n_outputs)
+    own = outer_weight_positions(network)
     for output in range(n_outputs):
         dense[:, output, own[output]] = line.outer
     return dense * free_weights(network)

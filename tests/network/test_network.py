@@ -8,6 +8,9 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skkan import BSplineBasis, KANLayer, KANNetwork, grid_from_samples
+from skkan.network._edge_removal import without_edges
+from skkan.network._edits import with_standardised_nodes
+from skkan.network._weighted_average import weighted_average
 
 WIDTHS = [3, 4, 2]
 
@@ -83,14 +86,14 @@ def test_weighted_sum_of_networks_is_that_of_the_outputs(additive_skip, rng):
     direct = KANNetwork([KANLayer.at_random(first.layers[0].basis, 2, None)])
     shares = [0.5, -0.2, 0.3, 0.4]
     networks = [first, *others, direct]
-    total = KANNetwork.weighted_sum(networks, shares)
+    total = weighted_average(networks, shares)
     expected = sum(
         share * output(network, x)
         for network, share in zip(networks, shares, strict=True)
     )
     assert_allclose(output(total, x), expected, rtol=0, atol=1e-12)
     assert total.widths == [3, 12, 2]
-    alone = KANNetwork.weighted_sum([direct], [0.5])
+    alone = weighted_average([direct], [0.5])
     assert_allclose(output(alone, x), 0.5 * output(direct, x), rtol=0, atol=1e-12)
     assert alone.skip is None
 
@@ -333,8 +336,8 @@ STANDARD = {"grid_eps": 0.5, "margin": 0.1}
 
 def standardised(network, x, weight=None, **options):
     weight = x.new_ones(len(x)) if weight is None else weight
-    return network.with_standard_nodes(
-        x, **{**STANDARD, **options}, sample_weight=weight
+    return with_standardised_nodes(
+        network, x, **{**STANDARD, **options}, sample_weight=weight
     )
 
 
@@ -528,7 +531,7 @@ def test_pruning_zero_edges_keeps_the_function(additive_skip, rng):
     network = network.with_weights(
         [w * k.unsqueeze(-1) for w, k in zip(network.weights, keep, strict=True)]
     )
-    pruned, edges = network.pruned(keep, x, share)
+    pruned, edges = without_edges(network, keep, x, share)
     assert pruned.widths == [2, 2, 3, 2]
     assert_array_equal(pruned.used_features, [1, 2])
     assert_allclose(output(pruned, x), output(network, x), rtol=0, atol=1e-12)
@@ -551,7 +554,7 @@ def test_a_removed_edge_leaves_its_mean(rng):
     share = torch.from_numpy(rng.dirichlet(np.ones(60)))
     network = make_network(rng, x, additive_skip=False, widths=[3, 2])
     keep = [torch.tensor([[True, False, True], [True, True, True]])]
-    pruned, _ = network.pruned(keep, x, share)
+    pruned, _ = without_edges(network, keep, x, share)
     edge = network.activations(x)[0][:, 0, 1].detach()
     expected = output(network, x)
     expected[:, 0] += share @ edge - edge
@@ -567,7 +570,7 @@ def test_means_pass_between_the_last_layer_and_the_skip(rng):
     for index, gone in ((1, 1), (-1, -1)):
         keep = [flags.clone() for flags in everything]
         keep[gone][0] = False
-        pruned, _ = network.pruned(keep, x, share)
+        pruned, _ = without_edges(network, keep, x, share)
         lost = network.activations(x)[index][:, 0].sum(1).detach()
         expected = output(network, x)
         expected[:, 0] += share @ lost - lost
@@ -581,7 +584,7 @@ def test_without_a_path_the_output_is_zero(additive_skip, rng):
     network = make_network(rng, x, additive_skip=additive_skip)
     keep = [layer.mask > 0 for layer in network.all_layers]
     keep[0][:] = keep[-1][:] = False
-    pruned, edges = network.pruned(keep, x, share)
+    pruned, edges = without_edges(network, keep, x, share)
     assert pruned.widths == [1, 1, 2]
     assert pruned.n_edges == 0
     assert len(edges) == 3 + 2 * additive_skip
@@ -595,7 +598,7 @@ def test_attribution_of_unused_inputs_is_zero(rng):
     network = make_network(rng, x)
     keep = [layer.mask > 0 for layer in network.all_layers]
     keep[0][:, 1] = keep[-1][:, 1] = False
-    pruned, _ = network.pruned(keep, x, share)
+    pruned, _ = without_edges(network, keep, x, share)
     alone = KANNetwork(pruned.layers, pruned.skip)
     score = pruned.attribution(x, share)
     assert score[1] == 0

@@ -6,10 +6,10 @@ import pytest
 import threadpoolctl
 import torch
 
+from skkan.numerics._row_blocks import tree_sum
 from skkan.numerics._threads import (
-    added,
-    added_side_by_side,
-    side_by_side,
+    parallel_map,
+    parallel_tree_sum,
     single_thread,
     threads_outside,
 )
@@ -50,7 +50,7 @@ def test_one_of_many_pieces_starts_no_threads():
     """As a task of a worker, which may be one of many on its machine."""
     with single_thread.alone():
         assert threads_outside() == 1
-        names = side_by_side(lambda item: threading.current_thread().name, "abc")
+        names = parallel_map(lambda item: threading.current_thread().name, "abc")
     assert set(names) == {threading.current_thread().name}
     assert torch.get_num_threads() == threads_outside() == 3
 
@@ -59,8 +59,8 @@ def test_one_of_many_pieces_starts_no_threads():
 def test_sums_are_the_same_bits_wherever_they_are_made(n_values):
     """Workers add what they are told to, in the order of a sum by threads."""
     values = (0.1 * torch.arange(n_values, dtype=torch.float64).cos()).tolist()
-    found = added_side_by_side(lambda value: 3 * value, values)
-    assert found == added(3 * value for value in values)
+    found = parallel_tree_sum(lambda value: 3 * value, values)
+    assert found == tree_sum(3 * value for value in values)
     assert found == pytest.approx(3 * sum(values), rel=1e-14)
 
 

@@ -1,5 +1,7 @@
 """Gradient and Gauss-Newton matrix against dense algebra on autograd's derivatives."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,16 +9,16 @@ from numpy.testing import assert_allclose, assert_array_equal
 from torch.autograd.functional import hessian, jacobian
 
 from skkan import KANNetwork
+from skkan.data._dataset import Dataset
 from skkan.losses._classification import BinaryLogLoss, MultinomialLogLoss
 from skkan.losses._registry import REGRESSION_LOSSES
 from skkan.losses._regression import SquaredError
+from skkan.network._jacobian import outer_weight_positions
 from skkan.numerics import _threads
 from skkan.objective import _gauss_newton
 from skkan.objective._gauss_newton import (
-    ANCHOR,
-    WeightedRows,
+    GAUGE_STIFFNESS,
     normal_equations,
-    weights_of_each_output,
 )
 
 OTHERS = [make for make in REGRESSION_LOSSES.values() if make is not SquaredError]
@@ -65,9 +67,7 @@ def make_problem(rng, loss, n_outputs, hidden, *, additive_skip=True, removed=Fa
         target = np.eye(n_outputs)[rng.integers(n_outputs, size=n_samples)]
     weight = torch.from_numpy(rng.uniform(1, 2, n_samples))
     baseline = torch.from_numpy(rng.standard_normal(n_outputs))
-    rows = WeightedRows(
-        x, torch.from_numpy(target), weight / weight.sum(), baseline, None
-    )
+    rows = Dataset(x, torch.from_numpy(target), weight / weight.sum(), baseline)
     return network, rows
 
 
@@ -90,7 +90,9 @@ def dense_curvature(network, loss, rows):
     derivative = jacobian(lambda t: raw_output(network, rows, t), theta)
     raw = raw_output(network, rows, theta)
     total = torch.zeros(len(theta), len(theta), dtype=torch.float64)
-    for share, J, z, t in zip(rows.share, derivative, raw, rows.target, strict=True):
+    for share, J, z, t in zip(
+        rows.sample_weight, derivative, raw, rows.target, strict=True
+    ):
         if loss.is_adaptive:  # its parabola; see the tests of the losses
             H = torch.diag(loss.curvature(z, t))
         else:
@@ -109,10 +111,12 @@ def test_gradient_is_autograds(loss, n_outputs, hidden, additive_skip, rng):
     )
 
     def mean_loss(theta):
-        return rows.share @ loss.value(raw_output(network, rows, theta), rows.target)
+        return rows.sample_weight @ loss.value(
+            raw_output(network, rows, theta), rows.target
+        )
 
     theta = flat(network.weights)
-    model = normal_equations(network, loss, network.weights, rows)
+    model = normal_equations(network, loss, network.theta, rows)
     assert_allclose(model.value, mean_loss(theta), rtol=1e-12)
     assert_allclose(model.gradient, jacobian(mean_loss, theta), rtol=0, atol=1e-10)
 
@@ -127,7 +131,7 @@ def test_curvature_is_the_dense_gauss_newton_matrix(
     network, rows = make_problem(
         rng, loss, n_outputs, hidden, additive_skip=additive_skip
     )
-    model = normal_equations(network, loss, network.weights, rows)
+    model = normal_equations(network, loss, network.theta, rows)
     expected = dense_curvature(network, loss, rows)
     assert_allclose(model.curvature, expected, rtol=0, atol=1e-10)
     assert_array_equal(model.curvature, model.curvature.T)
@@ -141,7 +145,7 @@ def test_removed_edges_have_zeros(loss, n_outputs, hidden, additive_skip, rng):
     network, rows = make_problem(
         rng, loss, n_outputs, hidden, additive_skip=additive_skip, removed=True
     )
-    model = normal_equations(network, loss, network.weights, rows)
+    model = normal_equations(network, loss, network.theta, rows)
     removed = torch.cat(
         [
             (layer.mask == 0).unsqueeze(-1).expand(layer.weight.shape).flatten()
@@ -165,11 +169,11 @@ def test_blocks_of_rows_sum_to_the_whole(
 ):
     """However few rows fit, and whether their basis values are kept or not."""
     network, rows = make_problem(rng, loss, n_outputs, [2])
-    whole = normal_equations(network, loss, network.weights, rows)
+    whole = normal_equations(network, loss, network.theta, rows)
     if kept:
-        rows = rows._replace(features=network.layers[0].basis(rows.X))
-    monkeypatch.setattr(_gauss_newton, "LARGEST_BLOCK", largest)
-    parts = normal_equations(network, loss, network.weights, rows)
+        rows = replace(rows, features=network.layers[0].basis(rows.X))
+    monkeypatch.setattr(_gauss_newton, "MAX_BLOCK_NUMBERS", largest)
+    parts = normal_equations(network, loss, network.theta, rows)
     for one, two in zip(parts, whole, strict=True):
         assert_allclose(one, two, rtol=1e-12, atol=1e-12)
 
@@ -178,12 +182,12 @@ def test_blocks_of_rows_sum_to_the_whole(
 def test_parts_side_by_side_sum_to_the_whole(loss, n_outputs, rng, monkeypatch):
     """With the same bits on any number of threads."""
     network, rows = make_problem(rng, loss, n_outputs, [3, 2])
-    whole = normal_equations(network, loss, network.weights, rows)
-    monkeypatch.setattr(_gauss_newton, "LARGE_WORK", 0)
+    whole = normal_equations(network, loss, network.theta, rows)
+    monkeypatch.setattr(_gauss_newton, "MIN_PARALLEL_WORK", 0)
     found = []
     for n_threads in (1, 3):
         monkeypatch.setattr(_threads, "threads_outside", lambda n=n_threads: n)
-        found.append(normal_equations(network, loss, network.weights, rows))
+        found.append(normal_equations(network, loss, network.theta, rows))
     for one, other, expected in zip(*found, whole, strict=True):
         assert_array_equal(one, other)
         assert_allclose(one, expected, rtol=1e-12, atol=1e-12)
@@ -194,38 +198,39 @@ def test_weights_are_repetitions(loss, n_outputs, rng):
     """As everywhere; also in the moments of the hidden nodes."""
     network, rows = make_problem(rng, loss, n_outputs, [3, 2])
     count = torch.from_numpy(rng.integers(1, 5, len(rows.X)))
-    weighted = rows._replace(share=count.double() / count.sum())
-    repeated = rows._replace(
+    weighted = replace(rows, sample_weight=count.double() / count.sum())
+    repeated = replace(
+        rows,
         X=rows.X.repeat_interleave(count, 0),
         target=rows.target.repeat_interleave(count, 0),
-        share=torch.full(
+        sample_weight=torch.full(
             (int(count.sum()),), 1 / int(count.sum()), dtype=torch.float64
         ),
     )
     one, two = (
-        normal_equations(network, loss, network.weights, part)
+        normal_equations(network, loss, network.theta, part)
         for part in (weighted, repeated)
     )
     for first, second in zip(one, two, strict=True):
         assert_allclose(first, second, rtol=1e-10, atol=1e-12)
 
 
-# Anchors
+# Gauge constraints
 
 
 def moments(network, rows, weights, layer):
     """Mean and variance of the nodes of a hidden layer, (2, n_nodes)."""
     nodes = network.propagate(rows.X, weights)[1][layer + 1].inputs
-    mean = rows.share @ nodes
-    return torch.stack([mean, rows.share @ (nodes - mean).square()])
+    mean = rows.sample_weight @ nodes
+    return torch.stack([mean, rows.sample_weight @ (nodes - mean).square()])
 
 
 @pytest.mark.parametrize("hidden", HIDDEN[1:], ids=str)
-def test_anchors_are_the_gradients_of_mean_and_variance(hidden, rng):
+def test_gauge_constraints_are_the_gradients_of_mean_and_variance(hidden, rng):
     """Of every hidden node, in turn, as functions of the weights before it."""
     network, rows = make_problem(rng, SquaredError(), 2, hidden)
     weights = network.weights
-    model = normal_equations(network, SquaredError(), weights, rows)
+    model = normal_equations(network, SquaredError(), network.theta, rows)
     expected, start = [], 0
     for layer in range(len(hidden)):
 
@@ -235,40 +240,43 @@ def test_anchors_are_the_gradients_of_mean_and_variance(hidden, rng):
 
         of_both = jacobian(of_layer, weights[layer]).flatten(2)
         size = of_both.shape[2]
-        padded = torch.zeros(2 * of_both.shape[1], model.anchors.shape[1]).double()
+        padded = torch.zeros(
+            2 * of_both.shape[1], model.gauge_constraints.shape[1]
+        ).double()
         padded[:, start : start + size] = of_both.transpose(0, 1).flatten(0, 1)
         expected.append(padded)
         start += size
     expected = torch.cat(expected)
-    assert model.anchors.shape == expected.shape
+    assert model.gauge_constraints.shape == expected.shape
     directions, expected = (
-        rows / rows.norm(dim=1, keepdim=True) for rows in (model.anchors, expected)
+        rows / rows.norm(dim=1, keepdim=True)
+        for rows in (model.gauge_constraints, expected)
     )
     assert_allclose(directions, expected, rtol=0, atol=1e-10)
 
 
-def test_anchors_outweigh_the_curvature_of_their_weights(rng):
+def test_gauge_constraints_outweigh_the_curvature_of_their_weights(rng):
     """By the same factor, whatever the units of the loss."""
     network, rows = make_problem(rng, SquaredError(), 1, [2])
-    model = normal_equations(network, SquaredError(), network.weights, rows)
+    model = normal_equations(network, SquaredError(), network.theta, rows)
     diagonal = model.curvature.diagonal()[: network.weights[0].numel()]
     largest = diagonal.view(2, -1).amax(1).repeat_interleave(2)
-    stiffness = model.anchors.square().sum(1)
-    assert_allclose(stiffness, ANCHOR * largest, rtol=1e-12)
+    stiffness = model.gauge_constraints.square().sum(1)
+    assert_allclose(stiffness, GAUGE_STIFFNESS * largest, rtol=1e-12)
     assert_allclose(
-        model.anchored_curvature() - model.curvature,
-        model.anchors.T @ model.anchors,
+        model.constrained_curvature() - model.curvature,
+        model.gauge_constraints.T @ model.gauge_constraints,
         rtol=0,
-        atol=1e-12 * ANCHOR,
+        atol=1e-12 * GAUGE_STIFFNESS,
     )
 
 
-def test_network_without_hidden_nodes_has_no_anchors(rng):
+def test_network_without_hidden_nodes_has_no_gauge_constraints(rng):
     """Its steps are free, so that one of them reaches the minimum."""
     network, rows = make_problem(rng, SquaredError(), 2, [])
-    model = normal_equations(network, SquaredError(), network.weights, rows)
-    assert len(model.anchors) == 0
-    assert_array_equal(model.anchored_curvature(), model.curvature)
+    model = normal_equations(network, SquaredError(), network.theta, rows)
+    assert len(model.gauge_constraints) == 0
+    assert_array_equal(model.constrained_curvature(), model.curvature)
 
 
 @skip_or_not
@@ -277,7 +285,7 @@ def test_each_output_has_its_own_outer_weights(additive_skip, rng):
     network, rows = make_problem(
         rng, SquaredError(), 3, [2], additive_skip=additive_skip
     )
-    own = weights_of_each_output(network, 3)
+    own = outer_weight_positions(network)
     n_inner = network.weights[0].numel()
     n_parameters = sum(weight.numel() for weight in network.weights)
     assert_array_equal(own.flatten().sort().values, np.arange(n_inner, n_parameters))

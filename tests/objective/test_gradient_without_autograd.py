@@ -8,9 +8,9 @@ from skkan import KANLayer, KANNetwork
 from skkan.objective._gradient_without_autograd import ForwardBackwardPass
 
 
-@pytest.fixture(params=["by its way", "by values"])
+@pytest.fixture(params=["by its kernel", "by values"])
 def kind(request, monkeypatch):
-    """Layers may have no way of their own, on other devices."""
+    """Layers have no kernel on other devices."""
     if request.param == "by values":
         monkeypatch.setattr(KANLayer, "way_through", lambda *_, **__: None)
 

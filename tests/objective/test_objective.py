@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from torch.autograd.functional import hessian
 
 from skkan import KANNetwork, SparsityPenalty
+from skkan.data._dataset import Dataset
 from skkan.losses._classification import BinaryLogLoss, MultinomialLogLoss
 from skkan.losses._registry import REGRESSION_LOSSES
 from skkan.numerics import _row_blocks, _threads
@@ -40,7 +41,7 @@ def make_network(rng, X):
 
 
 def make_objective(network, data, *, loss=LOSSES[0], penalties=PENALTIES):
-    return Objective(network, loss, penalties, *data, BASELINE)
+    return Objective(network, loss, penalties, Dataset(*data, BASELINE))
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
@@ -147,10 +148,10 @@ def test_cache_does_not_change_values(rows, rng, monkeypatch):
     data = make_data(rng)
     network = make_network(rng, data[0])
     cached = make_objective(network, data)
-    monkeypatch.setattr(_empirical_loss, "LARGEST_CACHE", 0)
+    monkeypatch.setattr(_empirical_loss, "MAX_KEPT_FEATURES", 0)
     fresh = make_objective(network, data)
-    assert cached._rows.features is not None
-    assert fresh._rows.features is None
+    assert cached._mean_loss.data.features is not None
+    assert fresh._mean_loss.data.features is None
     theta = cached.start
     for one, two in zip(
         cached.value_and_grad(theta, rows),
@@ -161,11 +162,11 @@ def test_cache_does_not_change_values(rows, rng, monkeypatch):
     assert_array_equal(cached.raw(theta), fresh.raw(theta))
 
 
-def test_on_rows_is_the_same_function_of_other_rows(rng):
+def test_on_data_is_the_same_function_of_other_rows(rng):
     """The validation loss is computed so: same network, penalties and baseline."""
     data, other = make_data(rng), make_data(rng, n_samples=11)
     network = make_network(rng, data[0])
-    objective = make_objective(network, data).on_rows(*other)
+    objective = make_objective(network, data).on_data(Dataset(*other, BASELINE))
     expected = make_objective(network, other)
     assert objective.n_rows == 11
     assert objective.value(objective.start) == expected.value(expected.start)
@@ -244,13 +245,16 @@ def test_quadratic_model_of_the_loss_is_kept_for_its_point_only(rng):
     assert moved.value != first.value
 
 
-def test_other_network_on_the_same_rows(rng):
-    """Its weights, its hidden grids, none of the kept models of the other one."""
+@pytest.mark.parametrize("hidden_only", [False, True])
+def test_other_network_on_the_same_rows(hidden_only, rng):
+    """Its weights and grids, none of the kept models and basis values of the other."""
     data = make_data(rng)
     network = make_network(rng, data[0])
     objective = make_objective(network, data, penalties=PENALTIES[:1])
     objective.gauss_newton(objective.start)
-    other = network.with_grids_from_samples(data[0], grid_eps=0.5, hidden_only=True)
+    other = network.with_grids_from_samples(
+        data[0], grid_eps=0.5, hidden_only=hidden_only
+    )
     changed = objective.with_network(other)
     expected = make_objective(other, data, penalties=PENALTIES[:1])
     assert_array_equal(changed.start, expected.start)
@@ -289,8 +293,8 @@ def test_blocks_side_by_side_have_the_same_outputs(rng, monkeypatch):
     data = make_data(rng)
     objective = make_objective(make_network(rng, data[0]), data)
     expected = objective.raw(objective.start)
-    monkeypatch.setattr(_gauss_newton, "LARGEST_BLOCK", 200)  # a few rows each
-    monkeypatch.setattr(_empirical_loss, "MANY_ROWS", 0)
+    monkeypatch.setattr(_gauss_newton, "MAX_BLOCK_NUMBERS", 200)  # a few rows each
+    monkeypatch.setattr(_empirical_loss, "MIN_PARALLEL_ROWS", 0)
     monkeypatch.setattr(_threads, "threads_outside", lambda: 3)
     assert_allclose(objective.raw(objective.start), expected, rtol=1e-13, atol=1e-13)
 
@@ -301,9 +305,9 @@ def test_pieces_of_many_rows_have_the_sums_of_the_whole(rng, monkeypatch):
     network = make_network(rng, data[0])
     theta, batch = network.theta, torch.arange(0, len(data[0]), 3)
     found = []
-    for most_rows in (_row_blocks.MOST_ROWS, 10):
-        monkeypatch.setattr(_row_blocks, "MOST_ROWS", most_rows)
-        monkeypatch.setattr(_row_blocks, "PIECE", 7)
+    for most_rows in (_row_blocks.SINGLE_BLOCK_ROWS, 10):
+        monkeypatch.setattr(_row_blocks, "SINGLE_BLOCK_ROWS", most_rows)
+        monkeypatch.setattr(_row_blocks, "SUM_BLOCK_ROWS", 7)
         objective = make_objective(network, data, penalties=PENALTIES[:1])
         model = objective.gauss_newton(theta)
         value, gradient = objective.value_and_grad(theta)

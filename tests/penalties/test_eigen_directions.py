@@ -97,6 +97,15 @@ def test_categories_and_missing_are_charged_for_their_squares(network, rng):
     assert not any(piece.any() for k, piece in enumerate(gradient) if k != 1)
 
 
+def test_penalty_of_passes_is_that_of_the_weights_in_use(network, rng):
+    """Training with a sparsity penalty evaluates it so."""
+    theta, penalty = random_theta(network, rng), QuadraticPenalty(0.3)
+    x = torch.tensor([[0.1, 2.0, -0.3, 1.0], [torch.nan, 0.0, 0.4, 0.0]]).double()
+    passes = network.propagate(x, network.unpacked(theta))[1]
+    expected = penalty.form(network.all_layers).value(theta)
+    assert_allclose(penalty.value(passes, None), expected, rtol=1e-13)
+
+
 def test_leading_block_is_that_of_the_first_output(network):
     """Of edges of one kind and of several."""
     plain = KANNetwork.from_samples([2, 3, 1], torch.rand(30, 2).double())
@@ -105,8 +114,10 @@ def test_leading_block_is_that_of_the_first_output(network):
         size = 3 * layer.n_weights
         matrix = torch.zeros(size, size, dtype=torch.float64)
         form.add_to(matrix)
+        leading = torch.zeros(layer.n_weights, layer.n_weights, dtype=torch.float64)
+        form.add_to(leading)
         part = slice(layer.n_weights)
-        assert_allclose(form.leading_block(layer.n_weights), matrix[part, part])
+        assert_allclose(leading, matrix[part, part])
 
 
 def test_groups_are_told_apart_by_kind(network):

@@ -301,7 +301,7 @@ def diverge(monkeypatch):
         monkeypatch.setattr(_regularization_path, "train", train)
         monkeypatch.setattr(
             _regularization_path,
-            "side_by_side",
+            "parallel_map",
             lambda function, x: [*map(function, x)],
         )
 
@@ -321,10 +321,11 @@ def test_members_that_diverge_are_left_out(fitted, product, diverge):
     *inner, outer = network.weights
     outer = 4 / 3 * outer.clone()
     outer[:, 10:20] = 0.0  # nodes of the second member
-    x = torch.from_numpy(fitted._scaled(X_test))
+    scaling = fitted.fitted_model_.preprocessing
+    x = torch.from_numpy(scaling.input_scaling.transform(X_test))
     raw = network.with_weights([*inner, outer])(x).detach().numpy()
-    expected = fitted._raw_scaling.inverse_transform(fitted._baseline + raw)[:, 0]
-    assert_allclose(model.predict(X_test), expected, rtol=1e-9)
+    expected = scaling.target_scaling.inverse_transform(scaling.baseline + raw)
+    assert_allclose(model.predict(X_test), expected[:, 0], rtol=1e-9)
     assert model.hidden_layer_sizes_ == (30,)
 
 

@@ -76,8 +76,8 @@ class Function:
         if curvature is None:
             rows = torch.arange(self.n_rows)
             curvature = partial(hessian, lambda t: self._function(t, rows))
-        anchors = theta.new_zeros(0, len(theta))
-        return QuadraticModel(value, gradient, curvature(theta), anchors)
+        free = theta.new_zeros(0, len(theta))
+        return QuadraticModel(value, gradient, curvature(theta), free)
 
     def value_and_grad(self, theta, rows=None):
         self.n_evaluations += 1
@@ -520,39 +520,41 @@ def test_automatic_batches_grow_with_the_rows(n_rows, expected):
 # Levenberg-Marquardt
 
 
-def random_model(rng, n_parameters=6, n_anchors=0):
+def random_model(rng, n_parameters=6, n_constraints=0):
     """Quadratic model whose curvature is positive definite."""
     root = torch.from_numpy(rng.standard_normal((2 * n_parameters, n_parameters)))
     return QuadraticModel(
         1.0,
         torch.from_numpy(rng.standard_normal(n_parameters)),
         root.T @ root,
-        torch.from_numpy(rng.standard_normal((n_anchors, n_parameters))),
+        torch.from_numpy(rng.standard_normal((n_constraints, n_parameters))),
     )
 
 
-@pytest.mark.parametrize("n_anchors", [0, 2])
+@pytest.mark.parametrize("n_constraints", [0, 2])
 @pytest.mark.parametrize("damping", [0.0, 0.3, 1e4])
-def test_damped_step_is_marquardts(damping, n_anchors, rng):
-    """-(H + damping diag(H))^-1 g, where H has the anchors in it."""
-    model = random_model(rng, n_anchors=n_anchors)
-    matrix = (model.curvature + model.anchors.T @ model.anchors).numpy()
+def test_damped_step_is_marquardts(damping, n_constraints, rng):
+    """-(H + damping diag(H))^-1 g, where H has the gauge constraints in it."""
+    model = random_model(rng, n_constraints=n_constraints)
+    matrix = (
+        model.curvature + model.gauge_constraints.T @ model.gauge_constraints
+    ).numpy()
     damped = matrix + damping * np.diag(np.diag(matrix))
     expected = -np.linalg.solve(damped, model.gradient.numpy())
-    step = damped_step(model.gradient, model.anchored_curvature(), damping)
+    step = damped_step(model.gradient, model.constrained_curvature(), damping)
     assert_allclose(step, expected, rtol=1e-10)
 
 
-def test_steps_do_not_move_along_stiff_anchors(rng):
+def test_steps_do_not_move_along_stiff_constraints(rng):
     """But take all of the others into account."""
-    model = random_model(rng, n_anchors=2)
-    stiff = model._replace(anchors=1e4 * model.anchors)
-    step = damped_step(stiff.gradient, stiff.anchored_curvature(), 0.0)
-    assert_allclose(model.anchors @ step, 0, atol=1e-7)
-    free = np.linalg.svd(model.anchors.numpy())[2][2:].T
+    model = random_model(rng, n_constraints=2)
+    stiff = model._replace(gauge_constraints=1e4 * model.gauge_constraints)
+    step = damped_step(stiff.gradient, stiff.constrained_curvature(), 0.0)
+    assert_allclose(model.gauge_constraints @ step, 0, atol=1e-7)
+    free = np.linalg.svd(model.gauge_constraints.numpy())[2][2:].T
     reduced = free.T @ model.curvature.numpy() @ free
     expected = -free @ np.linalg.solve(reduced, free.T @ model.gradient.numpy())
-    # The anchors give way by 1e-8, the square of their stiffness.
+    # The constraints give way by 1e-8, the square of their stiffness.
     assert_allclose(step, expected, rtol=0, atol=1e-6)
 
 
@@ -562,10 +564,10 @@ def test_no_step_without_a_positive_definite_matrix(rng):
     saddle = torch.diag(torch.tensor([1.0] * 6).double())
     saddle[0, 1] = saddle[1, 0] = 2.0
     model = model._replace(curvature=saddle)
-    assert damped_step(model.gradient, model.anchored_curvature(), 0.0) is None
+    assert damped_step(model.gradient, model.constrained_curvature(), 0.0) is None
     damped = saddle.numpy() + 3 * np.eye(6)
     expected = -np.linalg.solve(damped, model.gradient.numpy())
-    step = damped_step(model.gradient, model.anchored_curvature(), 3.0)
+    step = damped_step(model.gradient, model.constrained_curvature(), 3.0)
     assert_allclose(step, expected, rtol=1e-10)
 
 

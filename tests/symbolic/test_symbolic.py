@@ -20,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skkan import KANClassifier, KANRegressor
+from skkan.formulas._primitives import LINEAR
 from skkan.inspection import edge_functions
 from skkan.symbolic import (
     LIBRARY,
@@ -38,10 +39,9 @@ from skkan.symbolic import (
     to_numpy_source,
     to_sympy,
 )
-from skkan.symbolic._fit_losses import Deviance, SquaredError
-from skkan.symbolic._primitives import LINEAR
-from skkan.symbolic._refit import Refit
-from skkan.symbolic._search import EdgeChoices, Search
+from skkan.symbolic._beam_search import EdgeChoices, FormulaSearch
+from skkan.symbolic._description_length import FormulaFit
+from skkan.symbolic._formula_losses import FormulaLogLoss, FormulaSquaredError
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 BY_NAME = {primitive.name: primitive for primitive in LIBRARY}
@@ -185,7 +185,7 @@ def test_constant_columns_and_removed_edges_do_not_show(table):
     X, y, wide = table
     X, wide = (np.column_stack([part, np.full(len(part), 3.0)]) for part in (X, wide))
     model = KANRegressor((), **QUICK).fit(X, y)
-    model._network_arrays["layers"][0]["mask"][0, 1] = 0
+    model.fitted_model_.network_arrays["layers"][0]["mask"][0, 1] = 0
     wide[:, 2] = 100.0
     assert set(named_splines(to_sympy(model))) == {"phi_0", "phi_2"}
     assert_allclose(evaluated(model, wide)[:, 0], model.predict(wide), rtol=1e-9)
@@ -338,12 +338,12 @@ def test_losses_and_their_gradients_are_those_of_torch(kind, rng):
     functional = torch.nn.functional
     if kind == "squares":
         scale = np.array([1.0, 2.0, 0.5])
-        loss = SquaredError(target, weight, scale, 0.0)
+        loss = FormulaSquaredError(target, weight, scale, 0.0)
     elif kind == "one label":
         output, target = output[:, :1], target[:, :1]
-        loss = Deviance(target, weight, exclusive=False)
+        loss = FormulaLogLoss(target, weight, exclusive=False)
     else:
-        loss = Deviance(target, weight, exclusive=kind == "classes")
+        loss = FormulaLogLoss(target, weight, exclusive=kind == "classes")
     direction = rng.normal(size=(*output.shape, 2))
     labels, shares = torch.from_numpy(target), torch.from_numpy(weight)
 
@@ -503,10 +503,10 @@ def test_the_cost_of_a_formula_is_its_description_length():
     X = np.random.default_rng(0).uniform(-1, 1, (20, 3))
     weight = np.full(20, 2.0)
     target = formula(X) + 0.4
-    loss = SquaredError(target, weight, np.array([2.0]), 0.0)
+    loss = FormulaSquaredError(target, weight, np.array([2.0]), 0.0)
     bits = (2 + 1 + 3) + (2 + 2 * 2) + (1 + 2 * math.log2(3)) + 1
     expected = bits * math.log(2) + 3 * math.log(7) + 3 * math.log(40) / 2
-    refit = Refit(X, loss, n_names=7)
+    refit = FormulaFit(X, loss, n_names=7)
     assert_allclose(refit.complexity(formula), expected, rtol=1e-12)
     # Errors of a fifth of the deviation of the target, in 40 observations.
     assert_allclose(refit.cost(formula), expected + 40 * math.log(0.2), rtol=1e-12)
@@ -518,11 +518,11 @@ def test_the_cost_of_a_spline_counts_its_coefficients(table):
     network = KANRegressor((), grid_size=4, **QUICK).fit(X[:, :1], y)
     model = fit_symbolic(network, X[:, :1], y, fixed=all_splines(network))
     (term,) = model.formula_.terms
-    loss = SquaredError(y[:, None], np.ones(len(y)), np.ones(1), 0.0)
+    loss = FormulaSquaredError(y[:, None], np.ones(len(y)), np.ones(1), 0.0)
     n_fitted = 4 + 3 + 1 + len(model.formula_.constants)  # splines and base function
     expected = n_fitted * math.log(80) / 2 + math.log(5)
     expected += math.log(2) * term.primitive.complexity
-    found = Refit(X[:, :1], loss, n_names=5).complexity(model.formula_)
+    found = FormulaFit(X[:, :1], loss, n_names=5).complexity(model.formula_)
     assert_allclose(found, expected, rtol=1e-12)
 
 
@@ -554,7 +554,7 @@ def test_sides_of_hidden_nodes_are_tried_where_they_are_few(n_hidden, n_sides):
         good, poor = Term(source, target, BY_NAME["exp"]), Term(source, target, LINEAR)
         candidates = [Candidate(good, 1.0, 0.0), Candidate(poor, 0.2, 1.0)]
         edges.append(EdgeChoices(source, target, candidates, 1.0, 1.0, False))
-    search = Search(widths, edges, np.zeros(1), None, None, max_refits=1)
+    search = FormulaSearch(widths, edges, np.zeros(1), None, None, max_refits=1)
     starts = {choice for choice in search._starts() if any(choice)}
     expected = {
         (*sides, *(1 - side for side in sides))
@@ -595,7 +595,9 @@ def test_constants_of_classes_are_those_of_logistic_regression(rng):
     terms = [Term((0, i), (1, 0), BY_NAME["x"]) for i in range(2)]
     formula = Formula((2, 1), tuple(terms), np.zeros(1))
     indicator = (y == "yes").astype(float)[:, None]
-    refit = Refit(X, Deviance(indicator, np.ones(len(X)), exclusive=False), n_names=2)
+    refit = FormulaFit(
+        X, FormulaLogLoss(indicator, np.ones(len(X)), exclusive=False), n_names=2
+    )
     found = refit(formula, max_nfev=100, tol=1e-14)
     peer = LogisticRegression(C=np.inf, tol=1e-10).fit(X, y)
     expected = [*peer.coef_[0], *peer.intercept_]

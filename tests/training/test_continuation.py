@@ -51,11 +51,11 @@ def test_thinned_rows_meet_every_rhythm(period):
     n_rows = 1000 * period
     X = (torch.arange(n_rows) % period).double().unsqueeze(1)
     data = Dataset(X, X, X[:, 0], X[0])
-    sample = data.thinned(1000)
+    sample = data.subsample(1000)
     assert len(sample.X) == 1000
     share = torch.bincount(sample.X[:, 0].long(), minlength=period) / 1000
     assert_allclose(share, 1 / period, atol=0.01)
-    rows = Dataset(torch.arange(n_rows).unsqueeze(1), X, X, X).thinned(1000).X
+    rows = Dataset(torch.arange(n_rows).unsqueeze(1), X, X, X).subsample(1000).X
     assert_array_equal(rows[:, 0] // period, torch.arange(1000))
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from numpy.testing import assert_array_equal
 
+from skkan.data._dataset import Dataset
 from skkan.training._monitor_and_early_stopping import Monitor, Observer, Validation
 
 
@@ -25,7 +26,7 @@ class FakeObjective:
     grid_size = 7
     start = torch.zeros(1)
 
-    def on_rows(self, X, target, sample_weight):
+    def on_data(self, data):
         return self
 
     def network_at(self, theta):
@@ -48,7 +49,8 @@ def make_monitor(*, tol=0.0, patience=3, early_stopping=False, validate=False, t
         def score(raw, target, sample_weight):
             return -float(raw)
 
-        validation = Validation(None, torch.zeros(1), torch.ones(1), score)
+        data = Dataset(None, torch.zeros(1), torch.ones(1), None)
+        validation = Validation(data, score)
     monitor = Monitor(
         tol=tol,
         n_iter_no_change=patience,

@@ -16,6 +16,7 @@ from skkan.objective._objective import make_objective
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.solvers import LBFGS, Adam, LevenbergMarquardt, Solver
 from skkan.solvers._base import DivergenceError
+from skkan.training import _hidden_grid_updates
 from skkan.training._continuation import continuation_stages
 from skkan.training._monitor_and_early_stopping import Monitor, Observer, Validation
 from skkan.training._plan import FitPlan
@@ -332,14 +333,14 @@ def test_update_that_would_raise_the_objective_is_undone(factor, rng, monkeypatc
     """Here every update blows the function up, or makes it NaN."""
     calls = []
 
-    def worse(network, x, **options):
-        calls.append(options)
+    def worse(network, data, grid_eps):
+        calls.append(grid_eps)
         return network.with_weights([factor * weight for weight in network.weights])
 
     data = make_data(rng)
     recorder = Recorder(LBFGS())
     network = make_network(data)
-    monkeypatch.setattr(KANNetwork, "with_grids_from_samples", worse)
+    monkeypatch.setattr(_hidden_grid_updates, "with_updated_hidden_grids", worse)
     # Four iterations a search leave one to settle, which cannot undo that.
     result = fit(network, data, make_plan(solver=recorder, max_iter=12))
     assert len(calls) == 3
@@ -430,9 +431,7 @@ def overfitting(rng):
     data = make_data(rng, n_samples=30)
     held_out = make_data(rng, n_samples=50)
     validation = Validation(
-        held_out.X,
-        held_out.target,
-        held_out.sample_weight,
+        held_out,
         lambda raw, target, sample_weight: -float((raw - target).abs().mean()),
     )
     plan = make_plan(

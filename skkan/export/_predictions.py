@@ -1,21 +1,20 @@
-"""What a fitted estimator predicts, as nodes of a graph.
+"""Predictions of a fitted estimator, as nodes of a graph.
 
-The network's output is brought to the units of the target or moderated, and passed
-through the link, as `predict` and `predict_proba` do.
+The nodes bring the network's output to the units of the target, or moderate it, and
+apply the inverse link, as `predict` and `predict_proba` do.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from skkan.estimators._classifier import KANClassifier
-from skkan.export._inputs import Units
-from skkan.export._network import NetworkInGraph, Variance
+from skkan.export._first_layer import FeatureUnits
+from skkan.export._network_nodes import NetworkNodes, VarianceNodes
 from skkan.losses._classification import SMALLEST_LEAD
 from skkan.losses._moderated_probabilities import even_nodes
 
 
-class Result(NamedTuple):
+class GraphResult(NamedTuple):
     """One output of a model."""
 
     name: str  # in the graph
@@ -23,57 +22,54 @@ class Result(NamedTuple):
     n_columns: int | None  # None for a vector
 
 
-def results(graph, estimator, X, dtype):
-    """What an estimator predicts for rows.
+def results(graph, model, X, dtype):
+    """Predictions of a fitted model for rows.
 
     Parameters
     ----------
     graph : Graph
-    estimator : KANRegressor or KANClassifier
-        Fitted.
+    model : FittedModel
     X : str
         Numbers of shape (n_samples, n_features).
     dtype : numpy.dtype
-        Of predictions, float32 or float64.
+        Type of the predictions, float32 or float64.
 
     Returns
     -------
-    dict of str to Result
-        By their public names, which are those of skl2onnx.
+    dict of str to GraphResult
+        By their public names, the names of skl2onnx.
 
     Raises
     ------
     ValueError
-        If a feature has categories, or the target classes, that the graph cannot hold.
+        If categories of a feature or classes of the target cannot be exported.
     """
-    network = estimator._network_on_cpu()
-    # What categories and classes are after rounding.
+    network, baseline = model.network_with_missing(), model.preprocessing.baseline
+    # Type to which categories and classes are rounded.
     coarser = min(dtype, graph.dtype, key=lambda each: each.itemsize)
-    units = _units(estimator, network.used_features.numpy(), coarser)
-    passed = NetworkInGraph(graph, network, units, graph.number(X))
-    raw = graph.node("Add", passed.output, estimator._baseline[:, None])
-    if isinstance(estimator, KANClassifier):
-        return _of_classifier(graph, estimator, passed, raw, dtype)
-    scaling = estimator._raw_scaling
-    y = graph.node("Mul", passed.output, scaling.scale[:, None])
-    offset = scaling.inverse_transform(estimator._baseline)
-    y = graph.node("Add", y, offset[:, None])
-    if estimator._has_log_link:
-        # Logarithms of what a prediction can be.
+    units = _units(model, network.used_features.numpy(), coarser)
+    passed = NetworkNodes(graph, network, units, graph.number(X))
+    raw = graph.node("Add", passed.output, baseline[:, None])
+    if model.target.classes is not None:
+        return _of_classifier(graph, model, passed, raw, dtype)
+    y = graph.node("Mul", passed.output, model.output_scaling.scale[:, None])
+    y = graph.node("Add", y, model.intercepts[:, None])
+    if model.target.has_log_link:
+        # Logarithms of the least and the largest prediction.
         limits = np.finfo(coarser)
         least, most = np.trunc(np.log([limits.tiny, limits.max], dtype=np.float64))
         y = graph.node("Exp", graph.node("Clip", y, np.array(least), np.array(most)))
-    return {"variable": _rows(graph, y, dtype, len(offset))}
+    return {"variable": _rows(graph, y, dtype, model.n_outputs)}
 
 
-def _units(estimator, features, dtype):
-    known = estimator.categories_ or [None] * estimator.n_features_in_
+def _units(model, features, dtype):
+    known = [None] * model.n_features
+    if model.categories is not None:
+        known = model.categories.of_columns
     categories = [_checked_categories(known[each], each, dtype) for each in features]
-    return Units(
-        features,
-        estimator._x_centre[features],
-        estimator._x_scale[features],
-        categories,
+    scaling = model.preprocessing.input_scaling
+    return FeatureUnits(
+        features, scaling.centre[features], scaling.scale[features], categories
     )
 
 
@@ -96,42 +92,41 @@ def _checked_categories(known, feature, dtype):
     return rounded.astype(np.float64)
 
 
-def _of_classifier(graph, estimator, passed, raw, dtype):
-    n_outputs, is_multilabel = len(estimator._baseline), estimator._multilabel
-    label = _label(graph, estimator, raw, dtype)
-    if hasattr(estimator, "_posterior_factor"):
-        raw = _moderated(graph, estimator, passed, raw)
-    if n_outputs == 1 and not is_multilabel:
+def _of_classifier(graph, model, passed, raw, dtype):
+    target = model.target
+    label = _label(graph, target, raw, dtype)
+    if model.has_laplace_posterior:
+        raw = _moderated(graph, model, passed, raw)
+    if not (target.has_exclusive_classes or target.is_multilabel):
         raw = graph.node("Concat", graph.node("Neg", raw), raw, axis=0)
-    if n_outputs > 1 and not is_multilabel:
+    if target.has_exclusive_classes:
         probability = graph.node("Softmax", raw, axis=0)
     else:
         probability = graph.node("Sigmoid", raw)
-    probabilities = _rows(graph, probability, dtype, len(estimator.classes_))
+    probabilities = _rows(graph, probability, dtype, len(target.classes))
     return {"label": label, "probabilities": probabilities}
 
 
-def _label(graph, estimator, raw, dtype):
-    n_outputs = len(estimator._baseline)
-    if estimator._multilabel:
+def _label(graph, target, raw, dtype):
+    if target.is_multilabel:
         positive = graph.node("Greater", raw, np.array(0.0))
         labels = graph.node("Transpose", positive, perm=[1, 0])
         integer = np.dtype(np.int64)
-        return Result(graph.cast(labels, integer), integer, n_outputs)
-    if n_outputs == 1:
+        return GraphResult(graph.cast(labels, integer), integer, len(target.classes))
+    if target.has_exclusive_classes:
+        code = graph.node("ArgMax", raw, axis=0, keepdims=0)
+    else:
         code = graph.index(graph.node("Greater", raw, np.array(0.0)))
         code = graph.node("Squeeze", code, np.array([0]))
-    else:
-        code = graph.node("ArgMax", raw, axis=0, keepdims=0)
-    classes = checked_classes(estimator.classes_)
+    classes = checked_classes(target.classes)
     label = graph.node("Gather", classes, code)
     if classes.dtype.kind == "f":
-        return Result(graph.cast(label, dtype), dtype, None)
-    return Result(label, classes.dtype, None)
+        return GraphResult(graph.cast(label, dtype), dtype, None)
+    return GraphResult(label, classes.dtype, None)
 
 
 def checked_classes(classes):
-    """Classes as an array of a type that ONNX knows."""
+    """Classes as an array of a type of ONNX."""
     if all(isinstance(each, str) for each in classes):
         return classes.astype(object)
     if classes.dtype.kind in "iu":
@@ -144,17 +139,16 @@ def checked_classes(classes):
     )
 
 
-def _moderated(graph, estimator, passed, raw):
+def _moderated(graph, model, passed, raw):
     """Logits of the mean probabilities; see the losses' `moderated`."""
-    n_outputs = len(estimator._baseline)
-    variance = Variance(graph, passed, estimator._posterior_factor)
-    if n_outputs == 1 or estimator._multilabel:
-        each = [variance.of_output(output) for output in range(n_outputs)]
+    variance = VarianceNodes(graph, passed, model.posterior.factor)
+    if not model.target.has_exclusive_classes:
+        each = [variance.of_output(output) for output in range(model.n_outputs)]
         return _logit_of_mean(graph, raw, graph.node("Concat", *each, axis=0))
-    # By the lead of the most probable class over the next.
+    # The lead of the most probable class over the next is moderated.
     two = np.array([2])
     largest, leading = graph.node_of_several(2, "TopK", raw, two, axis=0)
-    classes = np.arange(n_outputs)[:, None]
+    classes = np.arange(model.n_outputs)[:, None]
     first, second = (
         graph.number(
             graph.node(
@@ -173,13 +167,13 @@ def _moderated(graph, estimator, passed, raw):
 
 
 def _logit_of_mean(graph, logit, variance):
-    """Logit of the mean probability of normal logits, of the shape of `logit`."""
+    """Logit of the mean probability over normal logits, of the shape of `logit`."""
     nodes, log_share = (each.numpy() for each in even_nodes())
     last, one = np.array([-1]), np.array(1.0)
     std = graph.node("Unsqueeze", graph.node("Sqrt", variance), last)
     lead = graph.node("Unsqueeze", graph.node("Abs", logit), last)
     logits = graph.node("Add", lead, graph.node("Mul", std, nodes))
-    # log sigmoid(-x) = min(-x, 0) - log(1 + exp(-|x|)), of nodes that runtimes have.
+    # log sigmoid(-x) = min(-x, 0) - log(1 + exp(-|x|)), in operations of all runtimes.
     tail = graph.node("Exp", graph.node("Neg", graph.node("Abs", logits)))
     log_less = graph.node(
         "Sub",
@@ -195,6 +189,6 @@ def _logit_of_mean(graph, logit, variance):
 
 
 def _rows(graph, block, dtype, n_columns):
-    """A block of numbers as rows, as a result."""
+    """Result whose rows are the columns of a block."""
     name = graph.node("Transpose", block, perm=[1, 0])
-    return Result(graph.cast(name, dtype), dtype, n_columns)
+    return GraphResult(graph.cast(name, dtype), dtype, n_columns)

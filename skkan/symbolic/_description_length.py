@@ -1,7 +1,7 @@
-"""Fitting the constants of a formula to data, and what a formula costs.
+"""Fits of the constants of formulas, and the description length of a formula.
 
-A `Refit` holds rows and a `FitLoss`. The cost of a formula is its description length in
-nats: what the data cost once the formula is known, plus what the formula itself costs.
+A `FormulaFit` holds rows and a `FormulaLoss`. The cost of a formula is its description
+length in nats: the code length of the data given the formula, plus that of the formula.
 """
 
 import math
@@ -9,42 +9,44 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from skkan.symbolic._fit_losses import FitLoss
-from skkan.symbolic._formula import Formula
+from skkan.formulas._formula import Formula
+from skkan.symbolic._formula_losses import FormulaLoss
 from skkan.symbolic._least_squares import minimised
 
-TIGHT = 1e-12  # nats that a step of a last refit is worth, of the order of rounding
-LOOSE = 1e-2  # of one that only has to be compared; exact fits converge faster anyway
-# By how much the residuals may change, to first order, for a round value to be tried:
-# in shares of their length, and of the deviation of the target.
-TRIED, TRIED_AT_LEAST = 0.3, 1e-2
+# Nats that a step of a final fit must save, of the order of rounding.
+POLISH_TOL = 1e-12
+# Nats that a step must save in a fit that is only compared with others.
+COMPARISON_TOL = 1e-2
+# A round value is tried if it changes the residuals, to first order, by at most this
+# share of their length, or this share of the target's deviation.
+ROUNDING_CHANGE, MIN_ROUNDING_CHANGE = 0.3, 1e-2
 
 
 @dataclass(frozen=True, eq=False)
-class Refit:
-    """Rows and a loss to which the constants of formulas are fitted.
+class FormulaFit:
+    """Fits constants of formulas to rows, under a loss.
 
     Attributes
     ----------
     X : ndarray of shape (n_samples, n_inputs)
-    loss : FitLoss
+    loss : FormulaLoss
     n_names : int
-        Number of functions among which those of an edge are chosen.
+        Number of functions from which the function of an edge is chosen.
     """
 
     X: np.ndarray
-    loss: FitLoss
+    loss: FormulaLoss
     n_names: int
 
-    def __call__(self, formula, *, max_nfev=40, tol=LOOSE, goal=math.inf):
-        """The formula with fitted constants, or None if it is undefined on the rows.
+    def __call__(self, formula, *, max_nfev=40, tol=COMPARISON_TOL, goal=math.inf):
+        """Formula with fitted constants, or None if it is undefined on the rows.
 
-        A fit that will not come to a cost of `goal` nats may end early.
+        A fit that will not reach a cost of `goal` nats may end early.
         """
         formula = _into_domains(formula, self.X)
         if formula is None or len(formula.constants) == 0:
             return formula
-        problem = _Problem(self, formula, tol, goal - self.complexity(formula))
+        problem = _ConstantsProblem(self, formula, tol, goal - self.complexity(formula))
         with np.errstate(all="ignore"):
             constants = minimised(problem, formula.constants, max_nfev=max_nfev)
         return None if constants is None else formula.with_constants(constants)
@@ -52,9 +54,9 @@ class Refit:
     def cost(self, formula):
         """Description length of the data and of the formula, in nats.
 
-        That of the data is their negative log likelihood. A formula costs
-        log(number of names) and its complexity for every edge, log(n) / 2 for every
-        fitted constant (the rule of Schwarz), and for a round one its digits.
+        The data cost their negative log likelihood. The formula costs
+        log(number of names) and the complexity for every edge, log(n) / 2 for every
+        fitted constant (the rule of Schwarz), and the digits of every round constant.
 
         References
         ----------
@@ -78,7 +80,7 @@ class Refit:
         return total
 
     def rounded(self, formula):
-        """The formula with those constants at round values that cost less there."""
+        """Formula with constants at round values, where these cost less."""
         best = self.cost(formula)
         index = 0
         while index < len(formula.constants):
@@ -86,7 +88,7 @@ class Refit:
                 held = self(formula.with_held(index, value), max_nfev=100)
                 cost = math.inf if held is None else self.cost(held)
                 if cost < best:
-                    # The next constant has moved up; of a lost term, others have.
+                    # The index now points to the next constant, unless a term is gone.
                     lost = len(held.terms) < len(formula.terms)
                     index = 0 if lost else index
                     formula, best = held, cost
@@ -96,10 +98,10 @@ class Refit:
         return formula
 
     def _round_values(self, formula, index):
-        """Round values at which the constant may be, by the curvature of the loss.
+        """Round values that a constant may take, by the curvature of the loss.
 
-        Those of required terms do not become zero; outputs to which only splines lead
-        keep their intercept, as there is nothing to simplify.
+        Constants of required terms do not become zero. An output into which only
+        splines lead keeps its intercept, since nothing becomes simpler.
         """
         term, name = formula.owner(index)
         if term is None:
@@ -124,8 +126,8 @@ class Refit:
         if others.shape[1]:
             column = column - others @ np.linalg.lstsq(others, column, rcond=1e-9)[0]
         slack = max(
-            TRIED * math.sqrt(2 * self.loss.value(nodes[-1])),
-            TRIED_AT_LEAST * math.sqrt(self.loss.n_observations),
+            ROUNDING_CHANGE * math.sqrt(2 * self.loss.value(nodes[-1])),
+            MIN_ROUNDING_CHANGE * math.sqrt(self.loss.n_observations),
         )
         if term is not None and term.required and name != "b":
             near.pop(0.0)
@@ -133,14 +135,16 @@ class Refit:
 
 
 @dataclass(frozen=True, eq=False)
-class _Problem:
-    """The constants of a formula as `minimised` sees them."""
+class _ConstantsProblem:
+    """Problem of `minimised` for the constants of a formula."""
 
-    refit: Refit
+    refit: FormulaFit
     formula: Formula
-    tol: float  # nats that a step has to be worth
-    goal: float  # nats of the data at which the formula would be of use
-    _last: list = field(default_factory=list)  # the formula and nodes of one value
+    tol: float  # nats that a step must save
+    goal: float  # code length of the data at which the formula would be useful
+    _last: list = field(
+        default_factory=list
+    )  # constants, formula and nodes of the last value
 
     def worth(self, value):
         return self.refit.loss.worth(value, self.tol, self.goal)
@@ -158,25 +162,25 @@ class _Problem:
             self.value(constants)
         _, at, nodes = self._last
         slopes, residuals = self.refit.loss.expansion(nodes[-1], at.jacobian(nodes))
-        # At the edge of a domain (a root at zero) a value exists, but no finite slope.
-        # Such a row tells no direction; the values judge the steps.
+        # At the edge of a domain (a root at zero) the value is finite, but the slope is
+        # not. Such a row gives no direction; its value still judges the step.
         return np.where(np.isfinite(slopes), slopes, 0.0), residuals
 
 
 def n_coefficients(primitive):
-    """Number of coefficients of a spline; 0 of other functions."""
+    """Number of coefficients of a spline, 0 for other functions."""
     return getattr(primitive.function, "n_coefficients", 0)
 
 
 def round_nats(value):
-    """Code length of an integer or half, in nats: sign and digits."""
+    """Code length of an integer or half-integer in nats: sign and digits."""
     double = 0 if float(value).is_integer() else 1
     size = abs(value) * (1 + double)
     return math.log(2) * (1 + 2 * math.log2(1 + size) + double)
 
 
 def _into_domains(formula, X):
-    """The formula with arguments shifted into the domains; None where that fails."""
+    """Formula with arguments shifted into the domains; None where that fails."""
     nodes = [X, *(np.zeros((len(X), width)) for width in formula.widths[1:])]
     terms = []
     for term in formula.terms:
@@ -196,7 +200,7 @@ def _into_domains(formula, X):
 
 
 def _shifted(term, z):
-    """The term with its argument inside of the domain with a margin, or None."""
+    """Term with its argument inside the domain, with a margin, or None."""
     low, high = term.primitive.domain
     if "b" not in term.free or (np.isfinite(low) and np.isfinite(high)):
         return None

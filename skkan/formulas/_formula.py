@@ -1,8 +1,8 @@
 """A network whose edges are functions c f(a x + b): values and derivatives.
 
-A `Term` is one edge that is not zero, a `Formula` the sum and composition of terms. The
-d of c f(a x + b) + d only matters summed over a node; of a hidden node it is absorbed
-by the functions behind it, so that only the outputs have an intercept.
+A `Term` is one edge that is not zero. A `Formula` sums and composes terms. Of the
+constants d of the functions c f(a x + b) + d that enter a node only the sum matters.
+Functions behind a hidden node absorb it, so that only the outputs have an intercept.
 """
 
 from dataclasses import dataclass, field, replace
@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from skkan.symbolic._primitives import CONSTANTS, Primitive
+from skkan.formulas._primitives import CONSTANTS, Primitive
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,11 +24,11 @@ class Term:
     primitive : Primitive
     a, b, c : float
     d : float
-        Only of a candidate; zero in a formula.
+        Zero in a formula; candidates use it.
     held : frozenset of str
-        Constants that keep their values when others are fitted.
+        Constants that keep their values when the others are fitted.
     required : bool
-        Whether it must stay, so that neither a nor c may become zero.
+        Whether the term must stay, so that neither a nor c may become zero.
     """
 
     __module__ = "skkan.symbolic"
@@ -53,40 +53,43 @@ class Term:
         ]
 
     def at(self, constants):
-        """The same term with other constants, a dict; a search asks for millions."""
-        moved = object.__new__(Term)  # `replace` takes twenty times as long
+        """Copy with other constants, given as pairs of name and value.
+
+        A search makes millions of copies, and `replace` takes twenty times as long.
+        """
+        moved = object.__new__(Term)
         vars(moved).update(vars(self))
         vars(moved).update(constants)
         return moved
 
     def normalised(self):
-        """The same function with its constants in normal form."""
+        """Copy with the constants in normal form."""
         a, b, c, d = self.primitive.normalised(self.a, self.b, self.c, self.d)
         return replace(self, a=a, b=b, c=c, d=d)
 
     def behind(self, scale, shift):
-        """The same function of a node x' with x = scale x' + shift."""
+        """Term with the same values at x' that this one has at x = scale x' + shift."""
         moved = replace(self, a=self.a * scale, b=self.b + self.a * shift)
         return moved.normalised()
 
     def argument(self, x):
-        """What the primitive is applied to."""
+        """Argument a x + b of the primitive."""
         return self.a * x + self.b
 
 
 @dataclass(frozen=True, eq=False)
 class Formula:
-    """Outputs as sums of terms, whose inputs are sums of terms, and so on.
+    """Outputs as sums of terms, whose arguments are sums of terms, level by level.
 
     Attributes
     ----------
     widths : tuple of int
-        Number of inputs, of nodes of each hidden level, of outputs.
+        Numbers of inputs, of nodes of each hidden level and of outputs.
     terms : tuple of Term
-        By the level that they leave.
+        Sorted by the level of their source.
     intercepts : ndarray of shape (n_outputs,)
     held : frozenset of int
-        Outputs whose intercept keeps its value when others are fitted.
+        Outputs whose intercept keeps its value when constants are fitted.
     """
 
     __module__ = "skkan.symbolic"
@@ -98,16 +101,17 @@ class Formula:
 
     @classmethod
     def of_terms(cls, widths, terms, intercepts, strengths):
-        """The formula in a normal form: no constant is there that others express.
+        """Formula in normal form, without constants that other constants express.
 
-        Nodes to which or from which no term leads are left out. Hidden nodes have no
-        constant, and the strongest of the terms that enter one has a factor of 1 or -1,
-        which is held.
+        Terms that lie on no path from an input to an output are left out. Hidden nodes
+        have no constant. The strongest term that enters a hidden node has the factor 1
+        or -1, which is held.
 
         Parameters
         ----------
         widths : tuple of int
-        terms : list of Term, which may have a d
+        terms : list of Term
+            They may have a constant d.
         intercepts : ndarray of shape (n_outputs,)
         strengths : dict
             Standard deviation of each edge, by (source, target).
@@ -131,7 +135,7 @@ class Formula:
         return cls(tuple(widths), tuple(done), intercepts)
 
     def nodes(self, X):
-        """Values of all nodes, or None outside of the domain of a function.
+        """Values of all nodes, or None if an argument leaves a function's domain.
 
         Parameters
         ----------
@@ -166,7 +170,7 @@ class Formula:
         return np.array([*of_terms, *self.intercepts[self._free_outputs]])
 
     def with_constants(self, values):
-        """The same formula with other values of the free constants."""
+        """Copy with other values of the free constants."""
         values = np.asarray(values, dtype=np.float64).tolist()
         start, terms = 0, []
         for term in self.terms:
@@ -178,9 +182,10 @@ class Formula:
         return replace(self, terms=tuple(terms), intercepts=intercepts)
 
     def with_held(self, index, value):
-        """The same formula, where the free constant `index` is held at a value.
+        """Copy in which the free constant `index` is held at a value.
 
-        A term whose a or c is zero is left out, with those that lead nowhere then.
+        A term whose a or c becomes zero is left out, and so are terms that then lie on
+        no path from an input to an output.
         """
         start = 0
         for position, term in enumerate(self.terms):
@@ -199,7 +204,7 @@ class Formula:
         return replace(self, intercepts=intercepts, held=self.held | {output})
 
     def owner(self, index):
-        """What the free constant `index` is of: (term, name) or (None, output)."""
+        """Owner of the free constant `index`: (term, name), or (None, output)."""
         for term in self.terms:
             if index < len(term.free):
                 return term, term.free[index]
@@ -207,7 +212,7 @@ class Formula:
         return None, self._free_outputs[index]
 
     def _without(self, position):
-        """The formula without one term, or itself if others that are required go."""
+        """Copy without one term; the formula itself if a required term would go."""
         terms = [*self.terms[:position], *self.terms[position + 1 :]]
         terms = _connected(terms, len(self.widths) - 1)
         n_required = sum(term.required for term in self.terms)
@@ -226,7 +231,7 @@ class Formula:
         Parameters
         ----------
         nodes : list of ndarray
-            What `nodes` returned.
+            The value of `nodes`.
 
         Returns
         -------
@@ -276,9 +281,9 @@ def _connected(terms, last):
 
 
 def _unit_strength(leaving, scales, strengths, last):
-    """Terms of one level, such that the strongest at each hidden node has |c| = 1.
+    """Terms of one level, scaled so that a hidden node's strongest term has |c| = 1.
 
-    The factors by which nodes were divided are put into `scales`.
+    The function enters into `scales` the factors by which it divides the nodes.
     """
     leaders = {}
     for term in sorted(leaving, key=lambda term: strengths[term.source, term.target]):

@@ -1,26 +1,26 @@
 """Formulas and fitted networks as sympy expressions, LaTeX and numpy source.
 
-Everything is in the user's units, with features as symbols. sympy objects are built
-from numbers and callables; no text is evaluated.
+Expressions are in the user's units, and their symbols are the features. sympy objects
+are built from numbers and callables; no text is evaluated.
 """
 
 import math
+from numbers import Integral
 
 from sklearn.utils.validation import check_is_fitted
 
-from skkan.inspection._edge_functions import edge_functions, intercepts, node_names
-from skkan.symbolic._curves import (
+from skkan.estimators._base import fitted_model_of
+from skkan.formulas._formula import Formula, Term
+from skkan.formulas._numpy_source import module_source
+from skkan.formulas._printed_names import RESERVED, distinct_identifiers, latex_names
+from skkan.formulas._spline_curves import (
     CategoryCurve,
     SplineCurve,
     curve_of_edge,
     exact_number,
     spline_primitive,
 )
-from skkan.symbolic._estimators import BaseSymbolicKAN
-from skkan.symbolic._formula import Formula, Term
-from skkan.symbolic._names import RESERVED, distinct_identifiers, latex_names
-from skkan.symbolic._numpy_source import module_source
-from skkan.symbolic._requests import checked_digits
+from skkan.inspection._edge_functions import edge_functions, intercepts, node_names
 
 CURVES = SplineCurve, CategoryCurve
 
@@ -32,26 +32,26 @@ def to_sympy(model, *, round_to=None, piecewise=False):
     ----------
     model : fitted SymbolicKANRegressor, SymbolicKANClassifier, KANRegressor or \
 KANClassifier
-        Of classifiers the expressions are log odds, before any moderation by a
-        posterior; of regressors they are predictions, under any loss.
+        The expressions of classifiers are log odds, before any moderation by a
+        posterior. The expressions of regressors are predictions, with any loss.
     round_to : int, default=None
-        Number of significant digits of the constants; None rounds nothing.
+        Number of significant digits of the constants; None does not round.
     piecewise : bool, default=False
-        Whether splines are written out as `sympy.Piecewise`. Behind a hidden layer
-        these are nested and long, and sympy puts conditions into them that only
-        ``lambdify(..., "math")`` evaluates, row by row. Otherwise splines are named
-        functions, which `sympy.lambdify` evaluates as usual; see `named_splines`.
-        Edges of categories are functions of the codes 0, 1, ... of `categories_`, zero
-        for any other number; as a Piecewise they compare with the codes.
+        Whether to write splines as `sympy.Piecewise`. Behind a hidden layer these are
+        nested and long, and only ``lambdify(..., "math")`` evaluates the conditions
+        that sympy puts into them, row by row. Otherwise splines are named functions,
+        which `sympy.lambdify` evaluates as usual; see `named_splines`. Edges of
+        categories are functions of the codes 0, 1, ... of `categories_`, and zero for
+        any other number.
 
     Returns
     -------
     sympy.Expr or list of sympy.Expr
         A list if there are several outputs. Formulas have no value where a feature is
-        missing: they do not hold the learnt one. Names of features are changed where
-        they are no identifiers; see `feature_symbols`. Of an output that is constant,
-        `sympy.lambdify` makes a function that returns a number, whatever the shape of
-        its arguments; `to_numpy_source` returns arrays.
+        missing: they do not hold the learnt one. Feature names that are no identifiers
+        are changed; see `feature_symbols`. `sympy.lambdify` turns a constant output
+        into a function that returns a number, whatever the shape of its arguments;
+        `to_numpy_source` returns arrays.
 
     Raises
     ------
@@ -70,10 +70,10 @@ KANClassifier
     >>> to_sympy(model, round_to=2)
     phi_0(x0) + 0.34
     """
-    round_to = checked_digits(round_to)
+    round_to = _checked_digits(round_to)
     formula = _formula_of(model)
     expressions = _expressions(formula, feature_symbols(model), piecewise)
-    if getattr(model, "estimator_", model)._has_log_link:
+    if fitted_model_of(getattr(model, "estimator_", model)).target.has_log_link:
         expressions = [_exp(expression) for expression in expressions]
     if round_to is not None:
         expressions = [_rounded(expression, round_to) for expression in expressions]
@@ -86,14 +86,14 @@ def to_latex(model, *, round_to=None):
     Parameters
     ----------
     model, round_to
-        As for `to_sympy`.
+        See `to_sympy`.
 
     Returns
     -------
     str or list of str
-        One equation for each output. Names of features and targets stand as they were
-        given, upright if they are longer than a letter and a number; where a target
-        has the name of a feature, targets wear a hat.
+        One equation for each output. Features and targets keep their names, upright if
+        they are longer than a letter and a number. Targets get a hat where one has the
+        name of a feature.
 
     Examples
     --------
@@ -110,7 +110,7 @@ def to_latex(model, *, round_to=None):
     expressions = to_sympy(model, round_to=round_to)
     if not isinstance(expressions, list):
         expressions = [expressions]
-    levels = _network(model)
+    levels = _names_of_nodes(model)
     features, targets = latex_names(levels[0], "x"), latex_names(levels[-1], "y")
     names = dict(zip(feature_symbols(model), features, strict=True))
     if not set(features).isdisjoint(targets):
@@ -128,17 +128,16 @@ def to_numpy_source(model, *, round_to=None):
     Parameters
     ----------
     model, round_to
-        As for `to_sympy`.
+        See `to_sympy`.
 
     Returns
     -------
     str
-        Source that defines ``formula(x0, x1, ...)``, whose arguments are the columns of
-        X as numbers or arrays, by the names of `feature_symbols`; categories as their
-        codes 0, 1, ... in the order of ``categories_``, none of them missing. What it
-        returns has
-        the shape to which they broadcast, also where an output is constant; it is a
-        tuple if there are several outputs.
+        Source that defines ``formula(x0, x1, ...)``. Its arguments are the columns of X
+        as numbers or arrays, with the names of `feature_symbols`. Categories are codes
+        0, 1, ... in the order of ``categories_``; none may be missing. The result has
+        the shape to which the arguments broadcast, also where an output is constant. It
+        is a tuple if there are several outputs.
 
     Raises
     ------
@@ -174,8 +173,8 @@ def to_numpy_source(model, *, round_to=None):
 def feature_symbols(model):
     """Symbols of the features of a fitted model, in their order.
 
-    Names become identifiers of Python, in Unicode's normal form KC: other characters
-    are replaced by underscores, and names that are equal then are numbered.
+    Names become Python identifiers in Unicode's normal form KC: underscores replace
+    other characters, and numbers tell equal names apart.
 
     Returns
     -------
@@ -183,7 +182,7 @@ def feature_symbols(model):
     """
     import sympy
 
-    levels = _network(model)
+    levels = _names_of_nodes(model)
     n_edges = sum(len(a) * len(b) for a in levels for b in levels)
     reserved = RESERVED | {f"phi_{number}" for number in range(n_edges)}
     identifiers = distinct_identifiers(levels[0], reserved)
@@ -191,7 +190,7 @@ def feature_symbols(model):
 
 
 def named_splines(expression):
-    """The curves that stand as named functions in an expression of `to_sympy`.
+    """Curves that are named functions in an expression of `to_sympy`.
 
     Parameters
     ----------
@@ -200,7 +199,7 @@ def named_splines(expression):
     Returns
     -------
     dict of str to SplineCurve or CategoryCurve
-        With their knots and coefficients, or with their categories and values.
+        Each has its knots and coefficients, or its categories and values.
     """
     from sympy.core.function import AppliedUndef
 
@@ -212,15 +211,26 @@ def named_splines(expression):
     return curves
 
 
-def _network(model):
-    """Names of the nodes of the network of a model, level by level."""
+def _checked_digits(round_to):
+    """Number of significant digits, an int or None."""
+    whole = isinstance(round_to, Integral) and not isinstance(round_to, bool)
+    if round_to is not None and not (whole and round_to > 0):
+        raise ValueError(
+            "round_to must be a number of significant digits of at least 1 or None, "
+            f"got {round_to!r}: pass an integer such as 3."
+        )
+    return None if round_to is None else int(round_to)
+
+
+def _names_of_nodes(model):
+    """Names of the nodes of a model's network, level by level."""
     check_is_fitted(model)
-    return node_names(model.estimator_ if isinstance(model, BaseSymbolicKAN) else model)
+    return node_names(getattr(model, "estimator_", model))
 
 
 def _formula_of(model):
     check_is_fitted(model)
-    if isinstance(model, BaseSymbolicKAN):
+    if hasattr(model, "formula_"):
         return model.formula_
     terms = []
     for number, edge in enumerate(edge_functions(model)):
@@ -228,7 +238,7 @@ def _formula_of(model):
         if not edge.removed:
             primitive = spline_primitive(curve, of_input=edge.source[0] == 0)
             terms.append(Term(edge.source, edge.target, primitive))
-    widths = (model.n_features_in_, *model.network_.widths[1:])
+    widths = tuple(map(len, node_names(model)))
     return Formula(widths, tuple(terms), intercepts(model))
 
 
@@ -260,7 +270,7 @@ def _exp(expression):
 
 
 def _number_of(value):
-    """An Integer where it is one, so that factors of 1 and powers come out clean."""
+    """A sympy Integer for whole numbers, so that factors of 1 and powers are clean."""
     import sympy
 
     value = float(value)

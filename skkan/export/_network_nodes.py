@@ -1,23 +1,23 @@
-"""A network, and the uncertainty of its outputs, as nodes of a graph."""
+"""A network and the posterior variance of its outputs, as nodes of a graph."""
 
 import numpy as np
 import torch
 from scipy.linalg import solve_triangular
 
 from skkan.export._curves import Curves, flattened
-from skkan.export._inputs import Inputs
-from skkan.objective._gauss_newton import weights_of_each_output
+from skkan.export._first_layer import FirstLayerNodes
+from skkan.network._jacobian import outer_weight_positions
 
 
-class NetworkInGraph:
-    """Output of a network at the rows that a graph gets.
+class NetworkNodes:
+    """Output of a network at the rows of a graph's input.
 
     Parameters
     ----------
     graph : Graph
     network : KANNetwork
-        On the CPU, and such that it takes missing cells.
-    units : Units
+        On the CPU, taking missing cells.
+    units : FeatureUnits
     X : str
         Rows of shape (n_samples, n_features).
 
@@ -25,10 +25,10 @@ class NetworkInGraph:
     ----------
     output : str
         Of shape (n_outputs, n_samples).
-    places : list of Inputs and Curves
-        Where the inputs of each layer lie.
+    places : list of FirstLayerNodes and Curves
+        Inputs of each layer.
     weights : list of Tensor
-        Of each of `network.all_layers`, zero where edges are removed.
+        Weights of each of `network.all_layers`, zero where edges are removed.
     """
 
     def __init__(self, graph, network, units, X):
@@ -38,7 +38,7 @@ class NetworkInGraph:
             for layer, weight in zip(network.all_layers, network.weights, strict=True)
         ]
         first, *others = network.layers
-        self.places = [Inputs(graph, first.basis, units, X)]
+        self.places = [FirstLayerNodes(graph, first.basis, units, X)]
         self.output = self.places[0].sums(self.weights[0])
         for layer, weight in zip(others, self.weights[1:], strict=False):
             self.places.append(Curves(graph, layer.basis, self.output))
@@ -48,20 +48,20 @@ class NetworkInGraph:
             self.output = graph.node("Add", self.output, direct)
 
 
-class Variance:
+class VarianceNodes:
     """Posterior variance of the outputs of a network, at unit noise.
 
-    With the precision L L^T of the weights it is the square of L^-1 J^T. The derivative
-    J of an output is made of products: of the sensitivities to the nodes of each layer
-    and the values of the functions of its inputs; see
+    With the precision L L^T of the weights it is the squared norm of L^-1 J^T. The
+    derivative J of an output consists of products: derivatives with respect to the
+    nodes of a layer times values of the functions of the layer's inputs; see
     `skkan.inference._laplace_posterior.deviations`.
 
     Parameters
     ----------
     graph : Graph
-    passed : NetworkInGraph
+    passed : NetworkNodes
     factor : ndarray of shape (n_parameters, n_parameters)
-        L, as in `skkan.inference._laplace_posterior.LaplacePosterior`.
+        L, see `skkan.inference._laplace_posterior.LaplacePosterior`.
     """
 
     def __init__(self, graph, passed, factor):
@@ -77,11 +77,11 @@ class Variance:
                 passed.places, network.layers, hidden, strict=False
             )
         ]
-        # The place and the layer of the edges that enter the outputs.
+        # Place and layer of the edges that enter the outputs.
         outer = [(passed.places[-1], network.layers[-1])]
         if network.skip is not None:
             outer.append((passed.places[0], network.skip))
-        own = weights_of_each_output(network, network.widths[-1])
+        own = outer_weight_positions(network)
         parts = own.split([layer.n_weights for _, layer in outer], dim=1)
         self._outer = [
             (place, [_matrix(place, layer, inverse[:, each]) for each in part])
@@ -89,7 +89,7 @@ class Variance:
         ]
 
     def of_output(self, output):
-        """That of one output, by its number; name of shape (1, n_samples)."""
+        """Variance of one output, by its number; name of shape (1, n_samples)."""
         graph, weight = self._graph, self._passed.weights[len(self._inner)]
         terms = [
             graph.node("MatMul", matrices[output], place.columns)
@@ -101,7 +101,7 @@ class Variance:
         return self._square(terms)
 
     def of_combination(self, coefficients):
-        """That of a sum of multiples of the outputs.
+        """Variance of a linear combination of the outputs.
 
         Parameters
         ----------
@@ -119,12 +119,13 @@ class Variance:
         return self._square(terms)
 
     def _inner_terms(self, sensitivity):
-        """Parts of the deviation by the weights of each hidden layer, last one first.
+        """Parts of L^-1 J^T by the weights of each hidden layer, the last layer first.
 
         Parameters
         ----------
         sensitivity : str
-            To the nodes of the last hidden layer, of shape (n_nodes, n_samples).
+            Derivative with respect to the nodes of the last hidden layer, of shape
+            (n_nodes, n_samples).
         """
         terms, places = [], self._passed.places
         for index in reversed(range(len(self._inner))):
@@ -136,14 +137,14 @@ class Variance:
         return terms
 
     def _product(self, matrix, sensitivity, place):
-        """Product of a matrix and of all products of sensitivities and functions."""
+        """Product of a matrix with all products of sensitivities and functions."""
         graph = self._graph
         outer = graph.node("Unsqueeze", sensitivity, np.array([1]))
         outer = graph.node("Mul", outer, place.columns)
         return graph.node("MatMul", matrix, flattened(graph, outer, matrix.shape[1]))
 
     def _chained(self, sensitivity, slopes):
-        """From sensitivities to nodes to those to the nodes before them."""
+        """Sensitivities to the nodes of the layer before, by the chain rule."""
         graph = self._graph
         outer = graph.node("Unsqueeze", sensitivity, np.array([1]))
         outer = graph.node("Mul", outer, slopes)
@@ -158,14 +159,14 @@ class Variance:
 
 
 def _matrix(place, layer, rows):
-    """Rows of weights as what multiplies the functions of a place, node by node.
+    """Rows of weights as a matrix for the functions of a place, node by node.
 
     Parameters
     ----------
-    place : Inputs or Curves
+    place : FirstLayerNodes or Curves
     layer : KANLayer
     rows : Tensor of shape (n_rows, n_nodes * n_weights)
-        Of the functions in use.
+        Weights of the functions in use.
     """
     packing, matrices = layer.basis.packing, []
     for part in rows.split(layer.n_weights, dim=1):

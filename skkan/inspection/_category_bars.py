@@ -1,22 +1,22 @@
-"""Curves of categories as bars, and values at "missing" as marks beside a curve.
+"""Curves of categories as bars, and values for missing inputs as marks.
 
-Bars stand at 0, 1, ... in the order of the categories; the value at "missing" has a
-place of its own to the right of all others.
+Bars stand at 0, 1, ... in the order of the categories. The mark for missing inputs
+stands to their right.
 """
 
 import numpy as np
 
-from skkan.inspection._axes_space import CHARACTER, LINE, shortened
-from skkan.inspection._panels import STRIP
+from skkan.inspection._panels import DENSITY_HEIGHT
+from skkan.inspection._text_size import LETTER_WIDTH, LINE_HEIGHT, shortened
 
-WIDTH = 0.8  # of a bar
-BAND_WIDTH = 0.15  # of the band around its end
-NAME = 14  # letters of a category, at most
-APART = 0.09  # of the width of a panel, from its curve to the value at "missing"
+BAR_WIDTH = 0.8  # of a bar, where bars are 1 apart
+BAND_WIDTH = 0.15  # of the band around the end of a bar
+MAX_CATEGORY_LETTERS = 14  # longer names are shortened
+MISSING_GAP = 0.09  # between curve and mark, as a share of the panel's width
 
 
 def foreground():
-    """Colour of what has to show on top of bars."""
+    """Colour that shows on top of bars."""
     import matplotlib as mpl
 
     return mpl.rcParams["text.color"]
@@ -29,7 +29,7 @@ def draw_bars(ax, edge, **kwargs):
     ----------
     ax : Axes
     edge : EdgeFunction
-        Of a category.
+        Its input is a category.
     **kwargs
         Passed on to `Axes.bar`.
 
@@ -39,19 +39,19 @@ def draw_bars(ax, edge, **kwargs):
     """
     heights = edge.category_values - edge.mean
     places = np.arange(len(heights))
-    return ax.bar(places, heights, **{"width": WIDTH, "alpha": 0.7, **kwargs})
+    return ax.bar(places, heights, **{"width": BAR_WIDTH, "alpha": 0.7, **kwargs})
 
 
 def outline(values, base):
-    """Bars from a base as one line, with gaps, over a width of one.
+    """Outline of bars as one line with gaps, over a width of one.
 
     Returns
     -------
     x, y : ndarrays of shape (5 * n_values,)
     """
     n_values = len(values)
-    left = (np.arange(n_values) + (1 - WIDTH) / 2) / n_values - 0.5
-    right = left + WIDTH / n_values
+    left = (np.arange(n_values) + (1 - BAR_WIDTH) / 2) / n_values - 0.5
+    right = left + BAR_WIDTH / n_values
     gap = np.full(n_values, np.nan)
     x = np.column_stack([left, left, right, right, gap])
     base = np.full(n_values, base)
@@ -59,23 +59,23 @@ def outline(values, base):
 
 
 def band_ends(n_categories):
-    """Where the band of each bar begins and ends, in pairs with gaps between them."""
+    """Ends of the band of each bar, in pairs with gaps between them."""
     places, gap = np.arange(n_categories), np.full(n_categories, np.nan)
     ends = places - BAND_WIDTH / 2, places + BAND_WIDTH / 2, gap
     return np.column_stack(ends).ravel()
 
 
 def draw_missing(ax, edge, band, letter, **kwargs):
-    """Draw the value at "missing" as a mark with its name below it.
+    """Draw the value for missing inputs as a mark, named "missing".
 
-    It stands right of all that the panel shows, which is widened for it.
+    The panel is widened to the right for it.
 
     Parameters
     ----------
     ax : Axes
     edge : EdgeFunction
     band : float
-        Half the length of a line through the mark.
+        Half the length of the line through the mark.
     letter : float
         Size of ordinary text in points.
     **kwargs
@@ -92,7 +92,7 @@ def draw_missing(ax, edge, band, letter, **kwargs):
     ax.plot([place] * 2, [value - band, value + band], **style)
     ax.text(
         place,
-        STRIP / 6,
+        DENSITY_HEIGHT / 6,
         "missing",
         transform=ax.get_xaxis_transform(),
         rotation="vertical",
@@ -108,26 +108,29 @@ def _place_of_missing(ax, edge):
     if edge.categories is not None:
         ax.set_xlim(low, high + 1.2)
         return len(edge.categories) + 0.2
-    step = APART * (high - low)
+    step = MISSING_GAP * (high - low)
     ax.set_xlim(low, high + 1.5 * step)
     return high + 0.75 * step
 
 
 def name_categories(ax, categories, room):
-    """Name the bars, as many of them as there is room for.
+    """Name as many bars as there is room for.
 
-    Names stand upright where a layout engine makes room for them and they are too long
-    to lie.
+    Long names are written vertically where a layout engine makes room for them.
     """
     names = [_text(category) for category in categories]
     pitch = room.width / max(1.0, np.ptp(ax.get_xlim()))
-    n_letters = NAME
-    if np.isfinite(room.below):  # some of them side by side
-        n_letters = min(NAME, room.n_letters(room.width / min(3, len(names))))
+    n_letters = MAX_CATEGORY_LETTERS
+    if np.isfinite(room.below):  # room for three names side by side
+        n_letters = min(
+            MAX_CATEGORY_LETTERS, room.n_letters(room.width / min(3, len(names)))
+        )
     names = [shortened(name, n_letters) for name in names]
-    longest = CHARACTER * room.letter * (1 + max(map(len, names)))
+    longest = LETTER_WIDTH * room.letter * (1 + max(map(len, names)))
     upright = longest > pitch and np.isinf(room.below)
-    step = max(1, int(np.ceil((LINE * room.letter if upright else longest) / pitch)))
+    step = max(
+        1, int(np.ceil((LINE_HEIGHT * room.letter if upright else longest) / pitch))
+    )
     ax.set_xticks(
         np.arange(len(names))[::step],
         names[::step],
@@ -138,5 +141,5 @@ def name_categories(ax, categories, room):
 
 def _text(category):
     """A category as text, numbers without needless digits."""
-    # Codes of stores and the like have seven digits and more.
+    # Codes may have seven digits and more, which the default format would round.
     return f"{category:.15g}" if isinstance(category, float) else str(category)

@@ -1,7 +1,8 @@
-"""Where the nodes and edges of a network stand in a diagram, without drawing it.
+"""Positions of the nodes and edges of a network in a diagram.
 
-x counts layers: level l stands at l, the boxes of its edges at l + 1/2. y counts rows
-from the top, one for each box or node of the fullest column.
+x counts layers: level l has x = l, and the boxes of the edges that leave it have
+x = l + 1/2. y counts rows from the top; the fullest column has one box or node in each
+row. Nothing is drawn here.
 """
 
 from dataclasses import dataclass
@@ -12,15 +13,15 @@ BOX_WIDTH = 0.36  # of the distance between levels
 
 
 @dataclass(frozen=True, eq=False)
-class Choice:
-    """Which edges are shown, and why the others are not.
+class ShownEdges:
+    """Edges that are shown, and counts of the others by reason.
 
     Attributes
     ----------
     shown : list of EdgeFunction
     n_edges, n_removed, n_negligible, n_lesser : int
-        All edges; those that are pruned, those below the threshold and those that are
-        less important than the shown ones.
+        Numbers of all edges, of removed edges, of edges below the threshold, and of
+        edges that are less important than the shown ones.
     """
 
     shown: list
@@ -31,11 +32,11 @@ class Choice:
 
     @classmethod
     def of(cls, edges, *, max_edges, threshold):
-        """The most important edges, and what links them to inputs and outputs.
+        """Select the most important edges and their links to inputs and outputs.
 
-        A hidden node that some of them touch keeps its most important edge on either
-        side, and every output its most important one, so that a few more than
-        `max_edges` may be shown.
+        A hidden node of a shown edge keeps its most important edge on either side, and
+        every output keeps its most important edge. So a few more edges than `max_edges`
+        may be shown.
         """
         present = [edge for edge in edges if not edge.removed]
         above = [edge for edge in present if edge.importance >= threshold]
@@ -61,7 +62,7 @@ class Choice:
 
 
 def _missing_links(shown, present):
-    """The edges by which a shown hidden node hangs together with its neighbours."""
+    """Edges that link shown hidden nodes to the side on which they have no edge."""
     enters, leaves = {e.target for e in shown}, {e.source for e in shown}
     last = max((edge.target[0] for edge in present), default=0)
     links = []
@@ -74,7 +75,7 @@ def _missing_links(shown, present):
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
+class DiagramLayout:
     """Positions in a diagram.
 
     Attributes
@@ -84,7 +85,7 @@ class Layout:
     boxes : list of (x, y)
         Centre of the box of each edge.
     paths : list of (ndarray, ndarray)
-        x and y of the line of each edge, which is interrupted by its box.
+        x and y of the line of each edge, with a gap at its box.
     """
 
     n_levels: int
@@ -100,7 +101,7 @@ class Layout:
 
     @property
     def narrowest_sums(self):
-        """The same without the inputs."""
+        """Smallest distance of two nodes of a level other than the inputs, in rows."""
         return self._narrowest(first=1)
 
     def _narrowest(self, first):
@@ -114,9 +115,9 @@ class Layout:
 
     @classmethod
     def of(cls, edges, nodes):
-        """Layout of edges and of nodes that are shown though no edge touches them.
+        """Place edges, and nodes that are shown without edges.
 
-        Boxes and hidden nodes are ordered by where their neighbours stand. Edges of a
+        Boxes and hidden nodes are sorted by the rows of their neighbours. Edges of a
         skip run below the hidden nodes.
 
         Parameters
@@ -165,13 +166,13 @@ def _is_skip(edge):
 
 
 def _spread(things, height, x):
-    """Even rows for things from the top to a height."""
+    """Evenly spaced rows for things, from the top down to a height."""
     step = height / max(len(things), 1)
     return {thing: (x, (row + 0.5) * step) for row, thing in enumerate(things)}
 
 
 def _mean_row(node, gap, at):
-    """Row of a node's neighbours on the left, by importance."""
+    """Mean row of a node's neighbours on the left, weighted by importance."""
     edges = [edge for edge in gap if edge.target == node]
     if not edges:
         return np.inf
@@ -180,10 +181,10 @@ def _mean_row(node, gap, at):
 
 
 def _path(source, box, target):
-    """A smooth line from node to box, a gap, and on to the other node."""
+    """Smooth line from a node to a box, a gap, and on to the other node."""
     (x, y), (box_x, box_y), (end_x, end_y) = source, box, target
     into_x, into_y = _smooth((x, y), (box_x - BOX_WIDTH / 2, box_y))
-    # A skip runs level until it has passed the last hidden nodes.
+    # A skip runs horizontally until it has passed the last hidden nodes.
     turn = max(box_x + BOX_WIDTH / 2, end_x - 0.5 + BOX_WIDTH / 2)
     out_x, out_y = _smooth((turn, box_y), (end_x, end_y))
     return (
@@ -193,7 +194,7 @@ def _path(source, box, target):
 
 
 def _smooth(start, end):
-    """A line that is level at both ends."""
+    """Line that is horizontal at both ends."""
     share = np.linspace(0, 1, 25)
     x = start[0] + share * (end[0] - start[0])
     return x, start[1] + share**2 * (3 - 2 * share) * (end[1] - start[1])

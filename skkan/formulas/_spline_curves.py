@@ -1,8 +1,8 @@
-"""The curve of an edge as plain numbers, for formulas in which splines stay splines.
+"""Curves of edges as plain numbers, for formulas in which splines stay splines.
 
 A `SplineCurve` is a piecewise polynomial plus a base function, continued beyond its
-knots; a `CategoryCurve` is one value for each code of a category. They need neither
-torch nor the network from which they came.
+knots. A `CategoryCurve` has one value for each code of a category. They do not need the
+network that they come from.
 """
 
 from dataclasses import dataclass
@@ -10,9 +10,10 @@ from decimal import Decimal
 
 import numpy as np
 from scipy.interpolate import PPoly
-from scipy.special import expit
 
-from skkan.symbolic._primitives import Primitive
+from skkan.basis._base_functions import BASE_ACTIVATIONS
+from skkan.formulas._primitives import Primitive
+from skkan.numerics._matrix_products import AS_SILENT_AS_TORCH
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +81,7 @@ class SplineCurve:
         """Values, ndarray of the shape of `x`."""
         x = np.asarray(x, dtype=np.float64)
         inside = np.clip(x, self.knots[0], self.knots[-1])
-        values = self._polynomial(inside) + self.base_weight * self._base(inside)
+        values = self._polynomial(inside) + self.base_weight * self._base(inside)[0]
         if self.linear:
             values = values + self._inner_slope(inside) * (x - inside)
         return values
@@ -95,15 +96,14 @@ class SplineCurve:
     def _polynomial(self, x, order=0):
         return PPoly(self.coefficients, self.knots)(x, nu=order)
 
+    @AS_SILENT_AS_TORCH
     def _base(self, x):
-        z = (x - self.centre) / self.scale
-        return z * expit(z) if self.base_activation == "silu" else z
+        """Base function and its slope with respect to its argument."""
+        argument = (x - self.centre) / self.scale
+        return BASE_ACTIVATIONS[self.base_activation](argument, True)
 
     def _inner_slope(self, x):
-        z = (x - self.centre) / self.scale
-        slope = np.ones_like(z)
-        if self.base_activation == "silu":
-            slope = expit(z) * (1 + z * expit(-z))
+        slope = self._base(x)[1]
         return self._polynomial(x, order=1) + self.base_weight / self.scale * slope
 
     def expression(self, x):

@@ -1,8 +1,8 @@
-"""Choosing one function for every edge, by what the whole formula costs.
+"""Beam search for the functions of all edges, by the cost of the whole formula.
 
-A choice is a tuple with one index into the candidates of each edge. Choices are
-refitted and compared by their cost; the search begins at several of them and changes
-one edge at a time.
+A choice is a tuple with one index into the candidates of each edge. The search fits the
+constants of a choice and compares choices by their cost. It begins at several choices
+and changes one edge at a time.
 """
 
 import itertools
@@ -11,26 +11,26 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from skkan.symbolic._formula import Formula
-from skkan.symbolic._primitives import LINEAR, ZERO
-from skkan.symbolic._refit import TIGHT, Refit, n_coefficients
+from skkan.formulas._formula import Formula
+from skkan.formulas._primitives import LINEAR, ZERO
+from skkan.symbolic._description_length import POLISH_TOL, FormulaFit, n_coefficients
 
-# Errors in deviations of an edge, weighted by its importance, with which a first choice
-# puts up for a simpler function: from crude to as good as can be.
+# Errors of an edge, in its standard deviations and weighted by its importance. Each is
+# the tolerance of one starting choice, whose edges have the simplest functions within.
 TOLERANCES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0)
-ONE_SIDED = 0.1  # the same, where other edges are made straight by force
-MOST_SIDES = 3  # hidden nodes, all of whose combinations of sides are tried
-SLACK = 3.0  # nats by which round constants may bring one formula before another
-BEAM = 3  # choices whose neighbours are tried
+ONE_SIDED_TOLERANCE = 0.1  # for starting choices with straight edges on one side
+MAX_SIDED_NODES = 3  # hidden nodes; their 8 combinations of sides are all tried
+SLACK = 3.0  # nats that round constants may save beyond what a fit has shown
+BEAM_WIDTH = 3  # choices whose neighbours are tried, with and without splines
 N_FINISHED = 4  # cheapest choices that are rounded and compared at the end
-N_SIMPLE = 4  # and as many of the simplest of those that are nearly as cheap
-NEARLY = 12.0  # nats, what round constants save a formula that has few of them
-POLISH = 200  # evaluations of a last refit
+N_SIMPLE = 4  # simplest choices, among the nearly as cheap, that are compared as well
+NEARLY_AS_CHEAP = 12.0  # nats; round constants can save a simple formula as much
+MAX_POLISH_VALUES = 200  # evaluations of the loss in a final fit
 
 
 @dataclass(frozen=True, eq=False)
 class EdgeChoices:
-    """What one edge can be.
+    """Candidates for one edge.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class EdgeChoices:
     std : float
         Standard deviation of the values of the edge.
     required : bool
-        Whether it must be part of the formula.
+        Whether the edge must be part of the formula.
     """
 
     source: tuple
@@ -52,8 +52,8 @@ class EdgeChoices:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
-    """The formula that was chosen, and how it was found."""
+class FoundFormula:
+    """Result of a search: formula, cost, choice and number of choices fitted."""
 
     formula: Formula
     cost: float
@@ -62,40 +62,43 @@ class Outcome:
 
 
 @dataclass(eq=False)
-class Search:
-    """A beam search over choices; `best` runs it.
+class FormulaSearch:
+    """Beam search over choices, run by `best`.
 
     Attributes
     ----------
     widths : tuple of int
     edges : list of EdgeChoices
     intercepts : ndarray of shape (n_outputs,)
-    refit : Refit
-        Of some rows, by which choices are compared.
-    last_refit : Refit
-        Of all rows, for the few best.
+    refit : FormulaFit
+        Fit to some of the rows, for the comparison of choices.
+    last_refit : FormulaFit
+        Fit to all rows, for the few best choices.
     max_refits : int
-        Largest number of choices that are refitted.
+        Largest number of choices to fit.
     """
 
     widths: tuple
     edges: list
     intercepts: np.ndarray
-    refit: Refit
-    last_refit: Refit
+    refit: FormulaFit
+    last_refit: FormulaFit
     max_refits: int
     _tried: dict = field(default_factory=dict)  # choice: (cost, formula)
     _least_cost: float = math.inf
 
     def best(self):
-        """The cheapest formula found, an Outcome; None if all are undefined."""
+        """FoundFormula of least cost; None if all formulas are undefined."""
         for choice in dict.fromkeys(self._starts()):
             self._try(choice)
         expanded = set()
         while len(self._tried) < self.max_refits:
-            # Splines are as good as the network from the start, while functions are
-            # better only once all are right: they get a beam of their own.
-            leading = [*self._ranked(BEAM), *self._ranked(BEAM, without_splines=True)]
+            # A choice with splines costs little from the start. Choices of functions
+            # alone cost less only when all are right, so they get their own beam.
+            leading = [
+                *self._ranked(BEAM_WIDTH),
+                *self._ranked(BEAM_WIDTH, without_splines=True),
+            ]
             leading = [choice for choice in leading if choice not in expanded]
             if not leading:
                 break
@@ -104,20 +107,20 @@ class Search:
         return self._finished()
 
     def _starts(self):
-        """Choices from crude to exact, and the best function of each edge."""
+        """Starting choices, from crude to exact, and the best function of each edge."""
         for tolerance in TOLERANCES:
             yield tuple(_simplest(edge, tolerance) for edge in self.edges)
         yield (0,) * len(self.edges)
-        # Hidden nodes often bend only before or behind them. What a network adds to one
-        # side and takes back on the other is undone by making either side straight.
+        # Edges often need to bend only on one side of a hidden node. A network may bend
+        # one side and undo it on the other, so each side is tried straight.
         hidden = sorted({edge.source for edge in self.edges if edge.source[0] > 0})
-        if len(hidden) > MOST_SIDES:
+        if len(hidden) > MAX_SIDED_NODES:
             return
         for sides in itertools.product((True, False), repeat=len(hidden)):
             yield self._one_sided(dict(zip(hidden, sides, strict=True)))
 
     def _one_sided(self, bent_before):
-        """A choice whose nodes have straight edges on one side."""
+        """Choice in which each hidden node has straight edges on one side."""
         choice = []
         for edge in self.edges:
             straight = bent_before.get(edge.source, False)
@@ -126,11 +129,11 @@ class Search:
             if straight and LINEAR in functions:
                 choice.append(functions.index(LINEAR))
             else:
-                choice.append(_simplest(edge, ONE_SIDED))
+                choice.append(_simplest(edge, ONE_SIDED_TOLERANCE))
         return tuple(choice)
 
     def _expand(self, choice):
-        """Try all that differ in one edge, the most important edges first."""
+        """Try all choices that differ in one edge, the most important edges first."""
         order = np.argsort([-edge.importance for edge in self.edges], kind="stable")
         for index in order:
             for other in range(len(self.edges[index].candidates)):
@@ -147,7 +150,7 @@ class Search:
             return
         least = self.refit.loss.least_nats + self.refit.complexity(formula)
         if least > self._least_cost + SLACK:
-            return  # it could not be better if it were exact
+            return  # even an exact fit would cost more
         formula = self.refit(formula, goal=self._least_cost)
         cost = math.inf if formula is None else self.refit.cost(formula)
         self._tried[choice] = cost, formula
@@ -174,7 +177,7 @@ class Search:
         )
 
     def _ranked(self, n_choices, *, without_splines=False):
-        """The cheapest of the choices tried."""
+        """Cheapest choices so far."""
         choices = [
             choice
             for choice in self._tried
@@ -183,14 +186,14 @@ class Search:
         return sorted(choices, key=lambda choice: self._tried[choice][0])[:n_choices]
 
     def _promising(self):
-        """The cheapest choices, and the simplest of those nearly as cheap."""
+        """Cheapest choices, and the simplest among those nearly as cheap."""
         ranked = self._ranked(len(self._tried))
         costs = {choice: self._tried[choice][0] for choice in ranked}
         near = [
             choice
             for choice in ranked
             if math.isfinite(costs[choice])
-            and costs[choice] <= costs[ranked[0]] + NEARLY
+            and costs[choice] <= costs[ranked[0]] + NEARLY_AS_CHEAP
         ]
         simple = sorted(
             near, key=lambda choice: self.refit.complexity(self._tried[choice][1])
@@ -204,23 +207,27 @@ class Search:
         )
 
     def _finished(self):
-        """The best choices with round constants and tight refits, compared."""
+        """Best of the promising choices, after final fits and rounding of constants."""
         outcomes = []
         strengths = {(edge.source, edge.target): edge.std for edge in self.edges}
         for choice in self._promising():
             formula = self._tried[choice][1]
-            for _ in range(2):  # constants may leave their normal form in a refit
+            for _ in range(2):  # a fit may move constants out of normal form
                 formula = Formula.of_terms(
                     self.widths, formula.terms, formula.intercepts, strengths
                 )
-                formula = self.last_refit(formula, max_nfev=POLISH) or formula
+                formula = (
+                    self.last_refit(formula, max_nfev=MAX_POLISH_VALUES) or formula
+                )
             formula = self.last_refit.rounded(formula)
             cost = self.last_refit.cost(formula)
-            outcomes.append(Outcome(formula, cost, choice, len(self._tried)))
+            outcomes.append(FoundFormula(formula, cost, choice, len(self._tried)))
         if not outcomes:
             return None
         best = min(outcomes, key=lambda outcome: outcome.cost)
-        polished = self.last_refit(best.formula, max_nfev=POLISH, tol=TIGHT)
+        polished = self.last_refit(
+            best.formula, max_nfev=MAX_POLISH_VALUES, tol=POLISH_TOL
+        )
         if polished is None:
             return best
         return replace(best, formula=polished, cost=self.last_refit.cost(polished))
@@ -240,4 +247,4 @@ def _simplest(edge, tolerance):
 
 def _size(primitive):
     n_constants = len(primitive.constants) + n_coefficients(primitive)
-    return primitive.complexity + 4 * n_constants  # bits of a constant, roughly
+    return primitive.complexity + 4 * n_constants  # a constant has about 4 bits

@@ -1,10 +1,10 @@
-"""Checks of what users ask of formulas, each with a remedy in its message."""
+"""Checks of the arguments of symbolic estimators, with a remedy in each message."""
 
 from numbers import Integral
 
-from skkan.symbolic._primitives import LIBRARY, ZERO, Primitive
+from skkan.formulas._primitives import LIBRARY, ZERO, Primitive
 
-SPLINE = "spline"  # by which an edge is asked to stay as it is
+SPLINE = "spline"  # stands for an edge that keeps its spline
 
 
 def checked_count(name, value):
@@ -15,17 +15,6 @@ def checked_count(name, value):
             "pass a number such as 8."
         )
     return int(value)
-
-
-def checked_digits(round_to):
-    """Number of significant digits, an int or None."""
-    whole = isinstance(round_to, Integral) and not isinstance(round_to, bool)
-    if round_to is not None and not (whole and round_to > 0):
-        raise ValueError(
-            "round_to must be a number of significant digits of at least 1 or None, "
-            f"got {round_to!r}: pass an integer such as 3."
-        )
-    return None if round_to is None else int(round_to)
 
 
 def checked_primitives(primitives):
@@ -64,10 +53,10 @@ def _check_reserved(primitive, where):
 
 
 def checked_fixed(fixed, curves, primitives):
-    """What edges have to be, by their number: a Primitive or "spline".
+    """Required functions of edges: a dict from edge numbers to Primitive or "spline".
 
-    A Primitive is taken as it is, whatever its name; a name is looked up among the
-    primitives.
+    Names are looked up among the primitives. A Primitive is taken as it is, whatever
+    its name.
     """
     edges = {(c.source_name, c.target_name): k for k, c in enumerate(curves)}
     by_name = {primitive.name: primitive for primitive in (ZERO, *primitives)}
@@ -95,13 +84,13 @@ def checked_fixed(fixed, curves, primitives):
     return checked
 
 
-def checked_target(estimator, y, coding):
-    """y as the fitted network codes it, ndarray of shape (n_samples, n_outputs)."""
-    target = estimator.fitted_model_.target.encode(estimator._checked_target(y))
-    n_outputs = len(estimator._baseline)
-    if target.shape[1] != n_outputs:
+def checked_target(model, y):
+    """Encoded target of a fitted model, ndarray of shape (n_samples, n_outputs)."""
+    y = model.target.loss.checked_target(model.target.checked(y))
+    target = model.target.encode(y)
+    if target.shape[1] != model.n_outputs:
         raise ValueError(
-            f"y must have the {n_outputs} outputs of the network, got "
+            f"y must have the {model.n_outputs} outputs of the network, got "
             f"{target.shape[1]}: pass the target that it was fitted to."
         )
     return target

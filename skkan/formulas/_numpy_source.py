@@ -1,7 +1,8 @@
-"""Source of Python that evaluates expressions and splines with numpy alone.
+"""Python source that evaluates expressions and splines with numpy alone.
 
-Expressions are printed by sympy's printer for numpy, put right where it writes what is
-not numpy or not element by element; what it has no way to write is an error.
+sympy's printer for numpy writes the expressions. It is corrected where it writes other
+code than numpy's, or code that does not work element by element. A function that it
+cannot write is an error.
 """
 
 # ruff: noqa: N802 - printers of sympy find their methods by names of classes
@@ -10,16 +11,16 @@ import ast
 
 import numpy as np
 
-from skkan.symbolic._curves import CategoryCurve
+from skkan.formulas._spline_curves import CategoryCurve
 
-# What element by element arithmetic and calls of numpy consist of.
+# Syntax of element-by-element arithmetic and of calls of numpy.
 PLAIN = (ast.Expression, ast.Constant, ast.Name, ast.Attribute, ast.Call, ast.keyword)
 PLAIN += (ast.BinOp, ast.UnaryOp, ast.operator, ast.USub, ast.UAdd, ast.Load)
 PLAIN += (ast.List, ast.Tuple)
 
 
 def expression_source(expression, splines):
-    """Source of a sympy expression, whose splines are functions of their names.
+    """Source of a sympy expression, in which splines are functions by their names.
 
     Raises
     ------
@@ -80,7 +81,7 @@ def _printer(splines):
 
 
 def _plain_source(printer, expression, splines):
-    """Source that consists of symbols, numbers, numpy and splines, or None."""
+    """Source made of symbols, numbers, numpy and splines; None if it needs others."""
     try:
         source = printer.doprint(expression)
         nodes = list(ast.walk(ast.parse(source, mode="eval")))
@@ -114,7 +115,7 @@ def module_source(expressions, arguments, splines, *, several):
     """
     names = [curve.name for curve in splines]
     written = [expression_source(expression, names) for expression in expressions]
-    # What does not depend on all arguments has not the shape of all.
+    # The value of an expression without some arguments may lack their shape.
     parts = [set(arguments) <= expression.free_symbols for expression in expressions]
     written = [
         source if is_whole else f"{source} + zeros"

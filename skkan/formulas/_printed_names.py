@@ -7,29 +7,31 @@ import keyword
 import re
 import unicodedata
 
-# Names that the sources use themselves, ours and those that sympy's printers write.
+# Names that written sources use: our own, and those of sympy's printers.
 RESERVED = {"numpy", "np", "formula", "scipy", "math", "pi", "E", "I", "oo", "nan"}
 RESERVED |= {"exp", "log", "sqrt", "abs", "Abs", "sign", "select", "less", "greater"}
 RESERVED |= {"sin", "cos", "tan", "tanh", "arcsin", "arccos", "arctan", "arctanh"}
 RESERVED |= {"asin", "acos", "atan", "atanh", "less_equal", "greater_equal", "array"}
 RESERVED |= {"logical_and", "logical_or", "inf", "minimum", "maximum", "where"}
 RESERVED |= {"zeros", "__debug__"}
-# What LaTeX typesets as a letter with an index; e and pi would read as the numbers.
-GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho "
-GREEK += "sigma tau upsilon phi chi psi omega"
-SHORT = re.compile(rf"([a-zA-Z]|{'|'.join(GREEK.split())})([0-9]*)")
-NUMBERS = {"e", "pi"}
-# Characters of LaTeX's own, and a space, as they are written in its maths.
+# Names that LaTeX typesets as a letter with an index. The names e and pi are set
+# upright, since they would read as numbers.
+GREEK_LETTERS = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho "
+)
+GREEK_LETTERS += "sigma tau upsilon phi chi psi omega"
+LETTER_AND_INDEX = re.compile(rf"([a-zA-Z]|{'|'.join(GREEK_LETTERS.split())})([0-9]*)")
+NUMBER_NAMES = {"e", "pi"}
+# LaTeX's special characters, and the space, as its maths mode writes them.
 ESCAPES = {character: f"\\{character}" for character in " #$%&_{}"}
 ESCAPES |= {"\\": r"\backslash ", "^": r"{\wedge}", "~": r"{\sim}"}
-UPRIGHT = re.compile(r"[a-zA-Z0-9()/.]+")  # is set as text in \mathrm, too
+UPRIGHT = re.compile(r"[a-zA-Z0-9()/.]+")  # \mathrm sets these as text does
 
 
 def distinct_identifiers(names, reserved):
     """Identifiers that resemble names, all different and none of them reserved.
 
-    Python takes identifiers for equal that are so in Unicode's normal form KC, and
-    these are in it.
+    They are in Unicode's normal form KC, in which Python compares identifiers.
     """
     used, distinct = set(reserved), []
     for name in names:
@@ -51,9 +53,10 @@ def distinct_identifiers(names, reserved):
 
 
 def latex_names(names, letter):
-    """LaTeX of names, all different; `letter` stands before those that begin with none.
+    """LaTeX of names, all different.
 
-    A single letter keeps its number as an index, other names are upright.
+    A single letter keeps its number as an index. Other names are upright. `letter`
+    stands before names that do not begin with a letter.
     """
     used, distinct = set(), []
     for name in names:
@@ -68,8 +71,8 @@ def latex_names(names, letter):
 
 
 def _latex_name(name, letter):
-    short = SHORT.fullmatch(name)
-    if short and name not in NUMBERS:
+    short = LETTER_AND_INDEX.fullmatch(name)
+    if short and name not in NUMBER_NAMES:
         symbol, index = short.groups()
         symbol = symbol if len(symbol) == 1 else f"\\{symbol}"
         return f"{symbol}_{{{index}}}" if index else symbol

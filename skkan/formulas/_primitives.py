@@ -1,8 +1,8 @@
 """The functions f of which formulas c f(a x + b) + d are made.
 
-A `Primitive` is one such function as numpy (or torch) and as sympy see it. Its
-`normal_form` turns constants that say the same into one way of saying it, so that a
-formula has no more constants than matter. Nothing here knows of networks or of data.
+A `Primitive` is one such function in numpy (or torch) and in sympy. Its `normal_form`
+maps equivalent constants to one choice of them, so that a formula has no constant too
+many. Nothing here knows of networks or of data.
 """
 
 import math
@@ -14,9 +14,10 @@ from numbers import Real
 import numpy as np
 from scipy.special import expit
 
-from skkan.symbolic._callables import on_arrays, trial_points
+from skkan.formulas._array_functions import on_arrays, trial_points
 
-STEP = 1e-6  # of central differences, near the cube root of the rounding of a float
+# Step of central differences, near the cube root of the machine epsilon.
+DIFFERENCE_STEP = 1e-6
 CONSTANTS = ("a", "b", "c")
 SCANS = ("", "a", "b", "ab")
 EVERYWHERE = (-np.inf, np.inf)
@@ -30,33 +31,33 @@ class Primitive:
     Parameters
     ----------
     name : str
-        By which it is asked for and shown.
+        Name by which formulas show the function and users ask for it.
     function : callable
-        Values, element by element, for a float64 ndarray or for a float64 tensor of any
-        shape: of numpy or of torch, which is found out by trying. The attribute takes
-        and returns ndarrays. A formula that is to be pickled needs functions that can
-        be: of a module, not lambdas.
+        Takes a float64 ndarray or a float64 tensor of any shape, and returns the values
+        element by element. A trial call finds out which of the two it takes. The
+        attribute takes and returns ndarrays. Formulas can be pickled if their functions
+        can: define them in a module, not as lambdas.
     expression : callable
-        The same for a sympy expression.
+        Maps a sympy expression to the function of it.
     derivative : callable, default=None
-        Of `function`, of numpy or of torch; None takes central differences.
+        Derivative of `function`, in numpy or torch; None takes central differences.
     domain : tuple of (float, float), default=(-inf, inf)
-        Open interval in which the argument a x + b must stay over the data of a fit.
+        Open interval that the arguments a x + b of a fit's rows must not leave.
     complexity : float, default=3.0
-        In bits: what it costs to prefer this function to a simpler one.
+        Cost of the function in a formula, in bits, beside that of its constants.
     constants : str, default="abc"
-        Which of a, b and c matter; the others are left where the scan put them.
+        Constants among a, b and c that are fitted; others keep their scanned values.
     scan : {"", "a", "b", "ab"}, default="ab"
-        Of which of a and b the first, coarse fit tries many values; the others are 1
-        (both signs are tried) and 0.
+        Constants of which the first, coarse fit tries many values. The others are a = 1
+        (and -1) and b = 0.
     normal_form : callable, default=None
-        Maps (a, b, c, d) to other constants of the same function.
+        Maps (a, b, c, d) to equivalent constants.
 
     Raises
     ------
     TypeError
-        If something that has to be a function is none, or takes neither arrays nor
-        tensors.
+        If an argument is not callable where it has to be, or a function takes neither
+        arrays nor tensors.
     ValueError
         If values in the domain have another shape or dtype, or are all undefined, or
         if another argument is not as described.
@@ -140,11 +141,11 @@ class Primitive:
         """Derivative at `z`, by central differences where none was given."""
         if self.derivative is not None:
             return self.derivative(z)
-        step = STEP * np.maximum(1.0, np.abs(z))
+        step = DIFFERENCE_STEP * np.maximum(1.0, np.abs(z))
         return (self.function(z + step) - self.function(z - step)) / (2 * step)
 
     def admits(self, z):
-        """Whether all of `z` is inside of the domain."""
+        """Whether all of `z` lies in the domain."""
         low, high = self.domain
         return bool(low < z.min() and z.max() < high) if z.size else True
 
@@ -359,8 +360,8 @@ LINEAR = Primitive(
     scan="",
     normal_form=_linear_form,
 )
-# Complexities: one bit for each operation of a pocket calculator that would be missed,
-# one more for functions that are steeper than what they are mistaken for.
+# Complexities in bits: one for each operation of a pocket calculator, and one more for
+# functions that are steeper than the functions they are mistaken for.
 LIBRARY = (
     ZERO,
     LINEAR,

@@ -1,7 +1,7 @@
-"""The first layer of a network in raw units, as nodes of a graph.
+"""The first layer of a network in the user's units, as nodes of a graph.
 
-Features come as the estimator takes them: numbers in the user's units, categories by
-their values, NaN where a cell is missing.
+The graph takes features as the estimator does: numbers in the user's units, categories
+by their values, NaN where a cell is missing.
 """
 
 from dataclasses import dataclass
@@ -10,25 +10,25 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from skkan.export._curves import Curves
-from skkan.export._search import (
+from skkan.export._bisection import (
     in_rows_of_stride,
     search,
     stride_of,
     thresholds_in_units,
 )
+from skkan.export._curves import Curves
 
 
 @dataclass(frozen=True, eq=False)
-class Units:
-    """How the inputs of a network are made of features.
+class FeatureUnits:
+    """Scaling and categories of a network's inputs.
 
     Attributes
     ----------
     features : ndarray of int of shape (n_inputs,)
         Column of each input.
     centre, scale : ndarrays of shape (n_inputs,)
-        Of numbers; the scale is infinite for an input that does not vary.
+        Of numbers. The scale is infinite for an input that does not vary.
     categories : list of (ndarray or None) of length n_inputs
         Known categories in the order of their codes; None for numbers.
     """
@@ -39,16 +39,16 @@ class Units:
     categories: list
 
 
-class Inputs:
-    """The curves of a first layer at the rows that a graph gets.
+class FirstLayerNodes:
+    """Curves of a first layer at the rows of a graph's input.
 
-    It has the methods of `Curves` that all layers need: `sums`, `columns`, `matrix`.
+    It has those methods of `Curves` that all layers need: `sums`, `columns`, `matrix`.
 
     Parameters
     ----------
     graph : Graph
-    basis : InputBasis
-    units : Units
+    basis : MixedBasis
+    units : FeatureUnits
     X : str
         Rows of shape (n_samples, n_features).
     """
@@ -61,20 +61,20 @@ class Inputs:
         self._missing = graph.number(missing)
         self._numbers = basis.is_number.numpy()
         self._curves = self._categories = None
-        # What the other functions of an input are where its cell is missing.
+        # Value that replaces a missing cell in the other functions of an input.
         stand_in = basis.means.new_full((1, basis.n_inputs), -1.0)
         if self._numbers.any():
             parts = [_rows(graph, each, self._numbers) for each in (x, missing)]
             numbers = np.flatnonzero(self._numbers)
             centre, scale = units.centre[numbers, None], units.scale[numbers, None]
-            scaled = _Scaled(graph, *parts, centre, scale)
+            scaled = _ScaledInputs(graph, *parts, centre, scale)
             searched = scaled.raw, scaled.thresholds(basis.grid[:, 1:-1].numpy())
             self._curves = Curves(graph, basis.splines, scaled.x, searched)
             stand_in[0, basis.is_number] = torch.from_numpy(scaled.stand_in[:, 0])
         if not self._numbers.all():
             known = [each for each in units.categories if each is not None]
             cells = _rows(graph, x, ~self._numbers)
-            self._categories = _Categories(graph, known, cells)
+            self._categories = _CategoryInputs(graph, known, cells)
         at_missing = basis(torch.full_like(stand_in, torch.nan)) - basis(stand_in)
         self._at_missing = at_missing[0]
 
@@ -102,7 +102,7 @@ class Inputs:
         return self._graph.node("Concat", *parts, axis=0)
 
     def matrix(self, weight):
-        """What multiplies `columns`; see `Curves.matrix`."""
+        """Matrix that multiplies `columns`; see `Curves.matrix`."""
         parts = [torch.einsum("if,oif->oi", self._at_missing, weight).numpy()]
         if self._curves is not None:
             parts.append(self._curves.matrix(self._of_numbers(weight)))
@@ -117,14 +117,14 @@ class Inputs:
         return weight[:, ~self._basis.is_number].numpy()
 
 
-class _Scaled:
-    """Numbers in the units of the network.
+class _ScaledInputs:
+    """Numbers, scaled to the units of the network.
 
     Parameters
     ----------
     graph : Graph
     x, missing : str
-        Cells of shape (n_inputs, n_samples), and which are missing.
+        Cells of shape (n_inputs, n_samples), and whether they are missing.
     centre, scale : ndarrays of shape (n_inputs, 1)
 
     Attributes
@@ -132,21 +132,21 @@ class _Scaled:
     raw : str
         Finite numbers in the user's units.
     x : str
-        The same in the units of the network.
+        Scaled numbers.
     stand_in : ndarray of shape (n_inputs, 1)
-        What missing cells are in these.
+        Scaled number that replaces missing cells.
     """
 
     def __init__(self, graph, x, missing, centre, scale):
         varies = np.isfinite(scale)
-        # An input that does not vary is zero, whatever comes.
+        # The scaled value of an input that does not vary is always zero.
         self._centre, self._scale = (
             np.where(varies, centre, 0),
             np.where(varies, scale, 1),
         )
         self._dtype = graph.dtype
-        # A sum of two numbers of the graph's type, of which the first is subtracted
-        # without rounding from what lies near it.
+        # The centre is the sum of two numbers of the graph's type. The subtraction of
+        # the first from numbers near it has no rounding error.
         high = self._centre.astype(graph.dtype)
         low = (self._centre - high).astype(graph.dtype)
         replaced = missing
@@ -166,14 +166,14 @@ class _Scaled:
         return thresholds_in_units(knots, self._centre, self._scale, self._dtype)
 
 
-class _Categories:
+class _CategoryInputs:
     """Cells that hold one of several values.
 
     Parameters
     ----------
     graph : Graph
     known : list of ndarray of float64
-        Of each column, in the order of their codes.
+        Categories of each column, in the order of their codes.
     cells : str
         Of shape (n_columns, n_samples).
     """
@@ -188,7 +188,7 @@ class _Categories:
         thresholds = values[:, 1:]
         self._stride = stride_of(thresholds)
         place, _ = search(graph, cells, thresholds)
-        # No cell equals NaN, which stands where a column has no further categories.
+        # Places without a category hold NaN, which no cell equals.
         values = np.where(np.isinf(values), np.nan, values)
         value = graph.node("Gather", in_rows_of_stride(values, self._stride), place)
         self._unknown = len(known) * self._stride
@@ -203,7 +203,7 @@ class _Categories:
         Parameters
         ----------
         weight : ndarray of shape (n_outputs, n_columns, n_functions)
-            Of the codes 0, 1, ... of each column, and others that do not matter.
+            Weights of the codes 0, 1, ... of each column; others are not used.
         """
         return self._summed(self.matrix(weight))
 
@@ -213,7 +213,7 @@ class _Categories:
         return self._summed(np.eye(self._unknown))
 
     def matrix(self, weight):
-        """What multiplies `columns`."""
+        """Matrix that multiplies `columns`."""
         table = np.zeros((len(weight), len(self._orders), self._stride))
         for column, order in enumerate(self._orders):
             table[:, column, : len(order)] = weight[:, column, order]
@@ -226,7 +226,7 @@ class _Categories:
 
 
 def _rows(graph, block, chosen):
-    """Some of the rows of a block, given by a mask."""
+    """Rows of a block that a mask selects."""
     if chosen.all():
         return block
     return graph.node("Gather", block, np.flatnonzero(chosen))

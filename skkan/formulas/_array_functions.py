@@ -1,6 +1,6 @@
-"""Functions of users, of numpy or of torch, as functions of float64 ndarrays.
+"""Users' functions of numpy or torch, turned into functions of float64 ndarrays.
 
-Which of the two a function is made for is found out by trying.
+A trial call finds out whether a function takes arrays or tensors.
 """
 
 import math
@@ -13,12 +13,12 @@ import torch
 
 @dataclass(frozen=True)
 class TensorFunction:
-    """A function of torch as one of ndarrays.
+    """A function of tensors, called with ndarrays.
 
     Attributes
     ----------
     function : callable
-        Of float64 tensors.
+        Takes float64 tensors.
     """
 
     function: Callable
@@ -42,7 +42,15 @@ def trial_points(low, high):
 
 
 def on_arrays(function, role, name, z):
-    """The function as one of float64 ndarrays, tried at `z`; raises if it is none."""
+    """The function as a function of float64 ndarrays, after a trial call at `z`.
+
+    Raises
+    ------
+    TypeError
+        If it takes neither arrays nor tensors.
+    ValueError
+        If its values have another shape or dtype, or are all NaN.
+    """
     if not callable(function):
         raise TypeError(
             f"{role} of {name!r} must be a function of numpy or torch, got "
@@ -69,7 +77,7 @@ def on_arrays(function, role, name, z):
 
 
 def _check_values(values, role, name, z):
-    """Raise unless these are what a function may return for `z`."""
+    """Raise unless `values` has the shape and dtype of `z` and holds numbers."""
     problem = f"{role} of {name!r} must return a float64 ndarray or tensor of the shape"
     problem += f" of its argument, {z.shape}, got "
     if not isinstance(values, np.ndarray) or values.shape != z.shape:

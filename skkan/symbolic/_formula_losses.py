@@ -1,6 +1,6 @@
-"""Losses to which the constants of formulas are fitted, with gradient and curvature.
+"""Losses for the constants of formulas, with gradient and curvature.
 
-They know neither formulas nor networks, only outputs and what these should be.
+They know neither formulas nor networks, only outputs and targets.
 """
 
 import math
@@ -13,17 +13,19 @@ from scipy.special import expit
 
 from skkan.losses._base import LogLinkLoss
 
-EXPONENT = 30.0  # largest |log odds| that count: separable classes have no best ones
-HOPELESS = 0.05  # of what is missing to be of use: a step that promises less ends a fit
-LEAST_CURVATURE = 1e-6  # of a log loss, so that steps are finite where all is certain
+# Bound of |log odds|: for separable classes the loss has no minimum.
+MAX_LOG_ODDS = 30.0
+# A step must promise this share of the distance to a useful loss.
+MIN_PROGRESS = 0.05
+MIN_CURVATURE = 1e-6  # of a log loss: steps stay finite where all is certain
 
 
-class FitLoss(ABC):
-    """What is to be least, a sum over rows of outputs of a formula.
+class FormulaLoss(ABC):
+    """Loss of a formula's outputs, a sum over rows.
 
-    The outputs are (n_samples, n_outputs) in what the link inverts (the units of the
-    target, log odds, logarithms of the mean), the weights of
-    the rows (n_samples,) count as repetitions.
+    The outputs have shape (n_samples, n_outputs). Their units are those before the
+    inverse link: units of the target, log odds, or logarithms of the mean. The weights
+    of the rows, of shape (n_samples,), count as repetitions.
     """
 
     @abstractmethod
@@ -32,9 +34,13 @@ class FitLoss(ABC):
 
     @abstractmethod
     def expansion(self, output, jacobian):
-        """Gradient and curvature of the loss, as those of half a sum of squares.
+        """Gradient and curvature of the loss, in the form of half a sum of squares.
 
-        `jacobian` is that of the outputs, (n_samples, n_outputs, n_free).
+        Parameters
+        ----------
+        output : ndarray of shape (n_samples, n_outputs)
+        jacobian : ndarray of shape (n_samples, n_outputs, n_free)
+            Of the outputs.
 
         Returns
         -------
@@ -45,20 +51,20 @@ class FitLoss(ABC):
 
     @abstractmethod
     def nats(self, output):
-        """Code length of the data, up to a constant."""
+        """Code length of the data in nats, up to a constant."""
 
     @property
     @abstractmethod
     def least_nats(self):
-        """What `nats` is at a perfect fit."""
+        """Value of `nats` at a perfect fit."""
 
     @abstractmethod
     def worth(self, value, nats, goal):
-        """Decrease of the loss from a value that makes a step worth it.
+        """Least decrease of the loss, from a value, for which a step is taken.
 
-        It saves that many nats, to first order. Where the loss is in nats, it also is
-        one that leads to the goal, at which the formula would be of use, in a number
-        of steps.
+        To first order it saves `nats`. Where the loss is in nats, it is at least the
+        share MIN_PROGRESS of the distance to the goal, at which the formula would be
+        useful.
         """
 
     @property
@@ -67,22 +73,22 @@ class FitLoss(ABC):
         return float(self.weight.sum())
 
     def of_rows(self, rows):
-        """The same loss of some of the rows, given by their index."""
+        """Loss of some of the rows, given by their index."""
         return replace(self, target=self.target[rows], weight=self.weight[rows])
 
 
-class NoisyFitLoss(FitLoss):
-    """Deviances around the outputs, with a noise that is unknown, one for each output.
+class NoisyFormulaLoss(FormulaLoss):
+    """Deviance with one unknown noise for each output.
 
     Attributes
     ----------
     floor : float
-        Root of the mean scaled deviance that counts as exact.
+        Root of the mean scaled deviance below which a fit counts as exact.
     """
 
     @abstractmethod
     def _deviances(self, output):
-        """Deviances in those of the target around a constant, of the outputs' shape."""
+        """Deviances of shape (n_samples, n_outputs), with mean 1 around a constant."""
 
     def value(self, output):
         return 0.5 * float(self.weight @ self._deviances(output).sum(1))
@@ -102,8 +108,8 @@ class NoisyFitLoss(FitLoss):
 
 
 @dataclass(frozen=True, eq=False)
-class SquaredError(NoisyFitLoss):
-    """Normal noise of unknown deviation, one for each output.
+class FormulaSquaredError(NoisyFormulaLoss):
+    """Squared error: normal noise with one unknown deviation for each output.
 
     Attributes
     ----------
@@ -112,7 +118,7 @@ class SquaredError(NoisyFitLoss):
     scale : ndarray of shape (n_outputs,)
         Standard deviation of the target.
     floor : float
-        Share of it that counts as exact.
+        Share of `scale` below which an error counts as exact.
     """
 
     target: np.ndarray
@@ -131,7 +137,7 @@ class SquaredError(NoisyFitLoss):
 
 
 @dataclass(frozen=True, eq=False)
-class LogMean(NoisyFitLoss):
+class FormulaLogMeanDeviance(NoisyFormulaLoss):
     """Deviance of outputs that are logarithms of the mean.
 
     Attributes
@@ -156,18 +162,18 @@ class LogMean(NoisyFitLoss):
 
     @classmethod
     def of_target(cls, target, weight, loss, floor):
-        """The loss of a target, whose mean says the rest."""
+        """Loss of a target, centred and scaled by its mean."""
         mean = weight @ target / weight.sum()
         one, centre = np.ones_like(mean), np.log(mean)
         unscaled = cls(target / mean, weight, loss, centre, one, floor)
         around = unscaled._deviances(np.broadcast_to(centre, target.shape))
         scale = weight @ around / weight.sum()
-        # Equal values have none but rounding.
+        # Equal values have no deviance but rounding errors.
         return replace(unscaled, scale=np.where(scale > 1e-12, scale, 1.0))
 
     def _of_rows(self, function, output):
-        """A function of raw output and target, where the raw output is bounded."""
-        raw = np.clip(output - self.centre, -EXPONENT, EXPONENT)
+        """Values of a function of raw output and target, for bounded raw output."""
+        raw = np.clip(output - self.centre, -MAX_LOG_ODDS, MAX_LOG_ODDS)
         return function(torch.from_numpy(raw), torch.from_numpy(self.target)).numpy()
 
     def _deviances(self, output):
@@ -175,10 +181,10 @@ class LogMean(NoisyFitLoss):
         return 2 * np.maximum(half, 0.0) / self.scale
 
     def expansion(self, output, jacobian):
-        inside = np.abs(output - self.centre) < EXPONENT  # beyond, the loss is flat
+        inside = np.abs(output - self.centre) < MAX_LOG_ODDS  # beyond, the loss is flat
         gradient = self._of_rows(self.loss.gradient, output)
         curvature = self._of_rows(self.loss.curvature, output)
-        curvature = np.maximum(curvature, LEAST_CURVATURE)
+        curvature = np.maximum(curvature, MIN_CURVATURE)
         root = np.sqrt(self.weight[:, None] * curvature / self.scale)
         residuals = self.weight[:, None] * gradient * inside / (self.scale * root)
         slopes = root[..., None] * jacobian
@@ -186,15 +192,16 @@ class LogMean(NoisyFitLoss):
 
 
 @dataclass(frozen=True, eq=False)
-class Deviance(FitLoss):
-    """Log loss of labels, or of classes that exclude each other.
+class FormulaLogLoss(FormulaLoss):
+    """Log loss of labels, or of exclusive classes.
 
     Attributes
     ----------
     target : ndarray of shape (n_samples, n_outputs)
-        Indicators of the labels, or of the classes if they exclude each other.
+        Indicators of the labels or of the classes.
     weight : ndarray of shape (n_samples,)
     exclusive : bool
+        Whether a row has exactly one class.
     """
 
     target: np.ndarray
@@ -202,7 +209,7 @@ class Deviance(FitLoss):
     exclusive: bool
 
     def value(self, output):
-        output = np.clip(output, -EXPONENT, EXPONENT)
+        output = np.clip(output, -MAX_LOG_ODDS, MAX_LOG_ODDS)
         if self.exclusive:
             losses = _logsumexp(output)[:, 0] - (self.target * output).sum(1)
         else:
@@ -210,16 +217,16 @@ class Deviance(FitLoss):
         return float(self.weight @ losses)
 
     def expansion(self, output, jacobian):
-        inside = np.abs(output) < EXPONENT  # beyond, the loss is flat
-        output = np.clip(output, -EXPONENT, EXPONENT)
+        inside = np.abs(output) < MAX_LOG_ODDS  # beyond, the loss is flat
+        output = np.clip(output, -MAX_LOG_ODDS, MAX_LOG_ODDS)
         if not self.exclusive:
             share = expit(output)
-            root = np.sqrt(np.maximum(share * (1 - share), LEAST_CURVATURE))
+            root = np.sqrt(np.maximum(share * (1 - share), MIN_CURVATURE))
             slopes = root[..., None] * jacobian
         else:
             # The curvature diag(p) - p p^T is A^T A with A = diag(sqrt(p)) (1 - 1 p^T).
             share = np.exp(output - _logsumexp(output))
-            root = np.sqrt(np.maximum(share, LEAST_CURVATURE))
+            root = np.sqrt(np.maximum(share, MIN_CURVATURE))
             mean = np.einsum("no,nop->np", share, jacobian)
             slopes = root[..., None] * (jacobian - mean[:, None])
         weight = np.sqrt(self.weight)[:, None]
@@ -235,9 +242,9 @@ class Deviance(FitLoss):
         return 0.0
 
     def worth(self, value, nats, goal):
-        return max(nats, HOPELESS * (value - goal))
+        return max(nats, MIN_PROGRESS * (value - goal))
 
 
 def _logsumexp(output):
-    """log(sum(exp(output))) of each row, (n_samples, 1); the output is bounded."""
+    """log(sum(exp(output))) of each row, (n_samples, 1), for bounded outputs."""
     return np.log(np.exp(output).sum(axis=1, keepdims=True))

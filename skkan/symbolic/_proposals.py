@@ -1,23 +1,23 @@
-"""What the edges of a network can be in a formula, and what they became."""
+"""Candidates of all edges before a search, and the functions of all edges after it."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from skkan.formulas._formula import Term
+from skkan.formulas._primitives import ZERO, Primitive
+from skkan.formulas._spline_curves import SplineCurve, spline_primitive
 from skkan.inspection._edge_functions import NEGLIGIBLE
+from skkan.symbolic._argument_checks import SPLINE
+from skkan.symbolic._beam_search import EdgeChoices
 from skkan.symbolic._candidates import Candidate, rank_candidates
-from skkan.symbolic._curves import SplineCurve, spline_primitive
-from skkan.symbolic._formula import Term
-from skkan.symbolic._primitives import ZERO, Primitive
-from skkan.symbolic._requests import SPLINE
-from skkan.symbolic._search import EdgeChoices
 
-SIMPLE = 2.0  # bits; functions up to here are tried however bad they look alone
+SIMPLE = 2.0  # bits; functions up to this complexity are always candidates
 
 
 @dataclass(frozen=True, eq=False)
 class SymbolicEdge:
-    """What one edge of a symbolic model is, and what else it could have been.
+    """Function of one edge of a symbolic model, and the candidates for it.
 
     Attributes
     ----------
@@ -26,10 +26,10 @@ class SymbolicEdge:
     primitive : Primitive
         The function f of c f(a x + b); "0" if the edge is left out.
     a, b, c : float
-        Its constants. Hidden nodes have units of their own, chosen such that the
-        strongest edge into each has |c| = 1.
+        Constants of the function. The units of a hidden node are such that the
+        strongest edge into it has |c| = 1.
     candidates : tuple of Candidate
-        Proposals for the curve of the network, best first.
+        Candidates for the curve of the network, best first.
     """
 
     __module__ = "skkan.symbolic"
@@ -44,23 +44,23 @@ class SymbolicEdge:
 
     @property
     def is_spline(self):
-        """Whether it stayed the spline of the network."""
+        """Whether the edge kept the spline of the network."""
         return isinstance(self.primitive.function, SplineCurve)
 
 
 @dataclass(frozen=True, eq=False)
 class Proposer:
-    """Lists for every curve what its edge can be.
+    """Lists the candidates of every edge.
 
     Attributes
     ----------
     primitives : tuple of Primitive
     fixed : dict
-        What edges have to be, by their number: a Primitive or "spline".
+        Maps edge numbers to their required function, a Primitive or "spline".
     n_candidates : int
-        Number of functions proposed for a free edge, simple ones not counted.
+        Number of candidates for a free edge; simple functions come on top.
     n_rows : float
-        Number of rows, repetitions included.
+        Sum of the sample weights.
     """
 
     primitives: tuple
@@ -69,7 +69,7 @@ class Proposer:
     n_rows: float
 
     def choices(self, curves):
-        """A list of EdgeChoices, one for each curve."""
+        """List of EdgeChoices, one for each curve."""
         left_out = self._left_out(curves)
         return [
             EdgeChoices(
@@ -87,10 +87,10 @@ class Proposer:
         return self.fixed.get(number, ZERO) != ZERO
 
     def _left_out(self, curves):
-        """Numbers of the free edges that do not show in the outputs.
+        """Numbers of the free edges that do not matter for the outputs.
 
-        An edge that has to be a function would not show, either, if all edges before
-        or behind it were left out: these are kept for the search to choose from.
+        A required edge does not matter if all edges before it or all edges behind it
+        are left out. Such edges are kept, and the search chooses among them.
         """
         left_out = {
             number
@@ -131,7 +131,7 @@ class Proposer:
         for candidate in rank_candidates(curve, [primitive], self.n_rows):
             if candidate.term.primitive == primitive:
                 return candidate
-        if curve.std == 0:  # of a curve that does not vary, any constants are as good
+        if curve.std == 0:  # all constants are equally good for a flat curve
             return Candidate(Term(curve.source, curve.target, primitive), 0.0, np.inf)
         raise ValueError(
             f"fixed asks for {primitive.name!r} on the edge from {curve.source_name} to"
@@ -141,7 +141,7 @@ class Proposer:
 
 
 def symbolic_edges(curves, choices, formula):
-    """What became of each edge, a list of SymbolicEdge."""
+    """Function of each edge in the formula, a list of SymbolicEdge."""
     terms = {(term.source, term.target): term for term in formula.terms}
     symbolic = []
     for curve, edge in zip(curves, choices, strict=True):

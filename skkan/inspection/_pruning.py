@@ -1,4 +1,4 @@
-"""Pruning of an estimator that is fitted already."""
+"""Pruning of a fitted estimator, which trains the rest of it."""
 
 from copy import deepcopy
 
@@ -8,36 +8,35 @@ from skkan.estimators._base import fitted_model_of
 
 
 def prune(estimator, X, y, threshold=0.01, sample_weight=None):
-    """A new estimator without the unneeded edges of a fitted one.
+    """New estimator without the unneeded edges of a fitted one.
 
-    It begins with the fitted curves, removes edges, and with them hidden nodes and
-    features that no edge needs any more, and trains what is left on X and y. The
-    `feature_importances_` of the new estimator are those of what is left.
+    The new estimator starts from the fitted curves and removes edges, together with
+    hidden nodes and features that no edge needs any more. It trains the rest on X and
+    y. Its `feature_importances_` refer to the rest.
 
     Parameters
     ----------
     estimator : KANRegressor or KANClassifier
-        Fitted; it stays as it is.
+        Fitted; it is not changed.
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        Rows to train on, as a rule those of the fit.
+        Rows to train on, usually those of the fit.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
     threshold : float or "auto", default=0.01
-        As `prune_threshold` of the estimators, which it becomes in the new one: the
-        attribution score below which edges are removed, or "auto" to remove them as
-        long as the evidence allows.
+        Attribution score below which edges are removed, or "auto" to remove edges as
+        long as the evidence allows. It is the `prune_threshold` of the new estimator.
     sample_weight : array-like of shape (n_samples,), default=None
 
     Returns
     -------
     KANRegressor or KANClassifier
-        Fitted; of the class and with the other parameters of the given one.
+        Fitted, with the class and the other parameters of the given one.
 
     Raises
     ------
     sklearn.exceptions.NotFittedError
         If the estimator is not fitted.
     TypeError
-        If it is no estimator of skkan.
+        If the estimator is not one of skkan.
     ValueError
         If the threshold or the data are not as described, or if the columns of X are
         not those of the fit.

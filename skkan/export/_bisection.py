@@ -1,31 +1,31 @@
-"""Where samples lie among sorted numbers, as nodes of a graph.
+"""Bisection: intervals of samples among sorted thresholds, as nodes of a graph.
 
-Features are searched in their own units, with thresholds such that a sample is found
-where the estimator, which scales it first, finds it: rounding to float32 moves none
-across a knot.
+Features are searched in their own units. Their thresholds are such that a sample falls
+into the interval in which the estimator finds it after scaling. So rounding to float32
+moves no sample across a knot.
 """
 
 import numpy as np
 
 
 def search(graph, x, thresholds):
-    """Number of thresholds that are not above each sample, by bisection.
+    """Number of thresholds at or below each sample, by bisection.
 
     Parameters
     ----------
     graph : Graph
     x : str
-        Finite samples of shape (n_inputs, n_samples), or NaN, which is below all.
+        Samples of shape (n_inputs, n_samples), finite or NaN. NaN is below all.
     thresholds : ndarray of shape (n_inputs, n_thresholds)
-        Increasing along each row; infinite where there are no more.
+        Increasing along each row, and infinite after the last.
 
     Returns
     -------
     place : str
-        Indices of shape (n_inputs, n_samples) into rows of `stride_of(thresholds)`
-        places, one row after the other.
+        Indices of shape (n_inputs, n_samples) into a flat table in which each input has
+        `stride_of(thresholds)` places.
     first : ndarray of shape (n_inputs, 1)
-        Where the rows begin.
+        First place of each input.
     """
     stride = stride_of(thresholds)
     rows = np.full((len(thresholds), stride), np.inf)
@@ -45,12 +45,12 @@ def search(graph, x, thresholds):
 
 
 def stride_of(thresholds):
-    """Power of two above the number of thresholds, and above 1."""
+    """Least power of two above the number of thresholds, and at least 2."""
     return 1 << max(1, thresholds.shape[1].bit_length())
 
 
 def in_rows_of_stride(table, stride):
-    """Table of shape (..., n_inputs, size) in the layout of `search`."""
+    """Table of shape (..., n_inputs, size), flat in the layout of `search`."""
     missing = stride - table.shape[-1]
     padded = np.pad(table, [(0, 0)] * (table.ndim - 1) + [(0, missing)])
     return padded.reshape(*table.shape[:-2], -1)
@@ -62,7 +62,7 @@ def thresholds_in_units(knots, centre, scale, dtype):
     Parameters
     ----------
     knots : ndarray of shape (n_inputs, n_knots)
-        Of scaled values, in float64, as those are.
+        In scaled units, float64.
     centre, scale : ndarrays of shape (n_inputs, 1)
     dtype : numpy.dtype
         float32 or float64.
@@ -70,10 +70,10 @@ def thresholds_in_units(knots, centre, scale, dtype):
     Returns
     -------
     ndarray of shape (n_inputs, n_knots)
-        In the given type.
+        Of the given type.
     """
-    # Floating-point numbers are ordered as the integers are that their bits spell, but
-    # for the sign, so that a bisection over all of them takes a step for each bit.
+    # The bits of floating-point numbers, read as integers, have the same order, up to
+    # the sign. So a bisection over all numbers takes one step for each bit.
     integer = np.dtype(f"i{dtype.itemsize}")
     lowest = np.iinfo(integer).min
     most = np.array(np.finfo(dtype).max).view(integer)
