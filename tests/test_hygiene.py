@@ -134,7 +134,7 @@ def test_verbose_tells_what_a_search_tries(capfd):
     steps = (
         "fit, additive model:",
         "fit, 1 x hidden nodes, alpha 1e-01:",
-        "fit, precise",
+        "fit, second-order network:",
     )
     places = [err.index(step) for step in (*steps, "fit: 100%")]
     assert places == sorted(places)

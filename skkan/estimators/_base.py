@@ -41,10 +41,11 @@ from skkan.objective._objective import make_objective
 from skkan.penalties._base import Penalty
 from skkan.selection._fit_strategies import choose_strategy
 from skkan.selection._solver_choice import SOLVERS
+from skkan.selection._structure_search import LEFT_OUT
 from skkan.solvers import Adam, Solver
 from skkan.solvers._base import STUCK
 from skkan.training._final_posterior import with_posterior
-from skkan.training._monitor import Monitor, Validation
+from skkan.training._monitor_and_early_stopping import Monitor, Validation
 from skkan.training._second_order import NO_EVIDENCE
 
 LIGHT = 0.1  # mean weight of the rows below which their number is in doubt
@@ -216,7 +217,11 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 train = strategy.prune if only_prune else strategy.fit
                 result, plan = train(monitor)
                 result = with_posterior(
-                    result, problem.data, plan, keep_weights=self.early_stopping
+                    result,
+                    problem.data,
+                    plan,
+                    monitor,
+                    keep_weights=self.early_stopping,
                 )
         finally:
             for line in progress:
@@ -230,7 +235,8 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             continuation=self._continuation(plan, previous),
             posterior=result.posterior,
         )
-        store_course(self, monitor.loss_curve, result.stage_ends, monitor.n_iter)
+        ends = [*result.stage_ends]
+        store_course(self, monitor.loss_curve, ends, monitor.n_iter)
         store_validation(self, monitor)
         store_posterior(self, plan.loss)
         self._warn(result, plan)
@@ -319,7 +325,8 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             warn_user(f"{type(self).__name__} {message}", ConvergenceWarning)
 
     def _reasons_to_warn(self, result, plan):
-        if result.posterior is None and (plan.judged or plan.solver.second_order):
+        needs_posterior = plan.penalty_from_validation or plan.solver.second_order
+        if result.posterior is None and needs_posterior:
             yield (
                 "has no posterior, since the normal matrix is not positive definite "
                 "within rounding: alpha_ and the like are not set. Raise alpha, or "
@@ -342,6 +349,11 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 f"stopped after {self.n_iter_} iterations, since rounding hides the "
                 "evidence. Clip far outliers, set extrapolation='constant', or set "
                 "alpha to a float."
+            )
+        elif result.message.endswith(LEFT_OUT):
+            yield (
+                f"has searched for a structure, and {result.message}. Scale or clip "
+                "extreme values of X and y."
             )
         elif result.converged or self.early_stopping:
             return

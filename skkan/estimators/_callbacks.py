@@ -1,6 +1,6 @@
 """scikit-learn's callbacks (1.9 and later): fit, grid stage, iteration as task tree."""
 
-from skkan.training._monitor import Observer
+from skkan.training._monitor_and_early_stopping import Observer
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks

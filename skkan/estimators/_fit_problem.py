@@ -22,7 +22,7 @@ from skkan.network._edits import with_learnt_missing
 from skkan.numerics import _row_blocks
 from skkan.selection._fit_strategies import FitProblem, FitSettings
 from skkan.selection._search_space import WITHOUT_SEARCH, Structure
-from skkan.training._training import adapted_loss
+from skkan.training._stages import adapted_loss
 
 
 def make_fit_problem(

@@ -2,7 +2,7 @@
 
 from tqdm import tqdm
 
-from skkan.training._monitor import Observer
+from skkan.training._monitor_and_early_stopping import Observer
 
 
 class ProgressLine(Observer):
@@ -16,8 +16,8 @@ class ProgressLine(Observer):
         self._max_iter = max_iter
         self._n_stages_done = 0
 
-    def begin_step(self, what):
-        self._line.set_description(f"fit, {what}")
+    def begin_step(self, name):
+        self._line.set_description(f"fit, {name}")
 
     def begin_stage(self, grid_size):
         self._line.set_description("fit")

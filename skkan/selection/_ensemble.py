@@ -1,4 +1,4 @@
-"""A weighted sum of networks, with the penalty that its parts were trained with."""
+"""An ensemble as one network, with the penalty that its members were trained with."""
 
 from typing import NamedTuple
 
@@ -11,21 +11,21 @@ from skkan.penalties._quadratic import QuadraticPenalty
 
 
 class EnsembleMember(NamedTuple):
-    """A network with at most one hidden layer, in a sum."""
+    """A network with at most one hidden layer, and its weight in an ensemble."""
 
     network: KANNetwork
-    share: float  # what its output is multiplied by
+    weight: float  # of its output
     alpha: float | torch.Tensor  # of its penalty; one, or of shape (n_edges, 3)
 
     def on_basis(self, basis):
-        """The same with another basis of the inputs, which may be finer."""
+        """The member on another basis of the inputs, which may be finer."""
         network = self.network
         if network.layers[0].basis is not basis:
             network = resized(network, basis.grid_size, basis)
         return self._replace(network=network)
 
     def alpha_of_layers(self):
-        """Strengths, a Tensor of shape (n_outputs, n_inputs, 3) for each layer."""
+        """Penalty weights, Tensors of shape (n_outputs, n_inputs, 3) of the layers."""
         masks = [layer.mask for layer in self.network.all_layers]
         counts = [mask.numel() for mask in masks]
         alpha = QuadraticPenalty(self.alpha).per_edge(sum(counts))
@@ -35,34 +35,35 @@ class EnsembleMember(NamedTuple):
         ]
 
 
-def ensemble_network(parts):
-    """One network for the sum of parts, and the penalty of its weights.
+def ensemble_network(members):
+    """One network for the weighted sum of members, and the penalty of its weights.
 
-    What was multiplied by a share has one over its square of the strength; what is
-    added up has variances that add up.
+    A curve that is multiplied by w has a penalty weight divided by w^2. The variances
+    of curves that are added up add up, too.
 
     Parameters
     ----------
-    parts : list of Part
-        With knots of the inputs in common; the finest are those of the sum.
+    members : list of EnsembleMember
+        The knots of their inputs are nested; the ensemble has the finest.
 
     Returns
     -------
     network : KANNetwork
     penalty : QuadraticPenalty
     """
-    basis = max((part.network.layers[0].basis for part in parts), key=_grid_size)
-    parts = [part.on_basis(basis) for part in parts]
+    bases = [member.network.layers[0].basis for member in members]
+    finest = max(bases, key=lambda basis: basis.grid_size)
+    members = [member.on_basis(finest) for member in members]
     network = weighted_average(
-        [part.network for part in parts], [part.share for part in parts]
+        [member.network for member in members], [member.weight for member in members]
     )
     inner, outer, variances = [], [], []
-    for part in parts:
-        *deep, last = part.alpha_of_layers()
-        square = part.share**2
-        if len(part.network.layers) == 1 or part.network.skip is not None:
+    for member in members:
+        *deep, last = member.alpha_of_layers()
+        square = member.weight**2
+        if len(member.network.layers) == 1 or member.network.skip is not None:
             variances.append(square / last)
-        if part.network.skip is not None:
+        if member.network.skip is not None:
             *deep, last = deep
         if deep:
             inner.append(deep[0])
@@ -71,7 +72,3 @@ def ensemble_network(parts):
     if variances:
         alpha.append(1 / sum(variances))
     return network, QuadraticPenalty(torch.cat([each.flatten(0, 1) for each in alpha]))
-
-
-def _grid_size(basis):
-    return basis.grid_size

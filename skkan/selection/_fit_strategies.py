@@ -23,6 +23,8 @@ from skkan.inference._prior import Prior
 from skkan.losses._base import Loss
 from skkan.network._network import KANNetwork
 from skkan.penalties._base import Penalty
+from skkan.selection import _settings
+from skkan.selection._regularization_path import validated_plan
 from skkan.selection._search_space import (
     WITHOUT_SEARCH,
     InputCounts,
@@ -35,19 +37,14 @@ from skkan.selection._solver_choice import (
     choose_penalties,
     choose_solver,
 )
-from skkan.selection._structure_search import (
-    MOST_STEPS,
-    N_MEMBERS,
-    ValidatedEnsemble,
-    search_structure,
-    validated_plan,
-)
+from skkan.selection._structure_search import search_structure
 from skkan.solvers import Solver
-from skkan.training._evidence_pruning import checked_pruning, pruned
 from skkan.training._final_posterior import with_posterior
 from skkan.training._plan import FitPlan
-from skkan.training._second_order import STARTING_STRENGTHS
-from skkan.training._training import TrainingResult, train_adapting, trained_already
+from skkan.training._pruning import checked_pruning, pruned
+from skkan.training._settings import SECOND_ORDER
+from skkan.training._stages import train_adapting, trained_already
+from skkan.training._state import FitState
 
 # Grids end that many mean distances between samples beyond the outermost ones, so that
 # hardly any later row is left to the continuation.
@@ -215,7 +212,7 @@ class FitStrategy(ABC):
 
         Returns
         -------
-        result : TrainingResult
+        state : FitState
         plan : FitPlan
             By which the training has ended.
         """
@@ -227,36 +224,29 @@ class FitStrategy(ABC):
 
     def _train(self, networks, monitor, plan, prior=None):
         problem = self.problem
-        result = train_adapting(
-            networks,
-            problem.data,
-            plan,
-            generator=problem.generator,
-            monitor=monitor,
-            prior=prior,
+        state = train_adapting(
+            networks, problem.data, plan, problem.generator, monitor, prior
         )
-        return result, replace(plan, loss=result.loss)
+        return state, replace(plan, loss=state.loss)
 
-    def _pruned(self, result, plan):
-        """The result without unneeded edges, where that is requested."""
+    def _pruned(self, state, plan, monitor):
+        """The state without unneeded edges, where that is requested."""
         problem, threshold = self.problem, self.problem.settings.prune_threshold
-        if threshold is None or result.interrupted:
-            return result, plan
-        return pruned(
-            result, problem.data, plan, threshold, generator=problem.generator
-        )
+        if threshold is None or state.interrupted:
+            return state, plan
+        return pruned(state, problem.data, plan, threshold, problem.generator, monitor)
 
-    def _settled(self, result, plan):
-        """The result as a fit without pruning would leave it.
+    def _settled(self, state, plan, monitor):
+        """The state as a fit without pruning would leave it.
 
         It matters for classes only, whose weights end at the mean of the posterior.
         """
         prunes = self.problem.settings.prune_threshold is not None
-        if not prunes or result.interrupted or plan.loss.has_noise:
-            return result
+        if not prunes or state.interrupted or plan.loss.has_noise:
+            return state
         keep_weights = self.problem.settings.early_stopping
         return with_posterior(
-            result, self.problem.data, plan, keep_weights=keep_weights
+            state, self.problem.data, plan, monitor, keep_weights=keep_weights
         )
 
 
@@ -268,12 +258,12 @@ class FixedStructure(FitStrategy):
         self.plan = plan = problem.plan(network, structure.grid_eps)
         self._check_pruning()
         if plan.solver.second_order and (plan.learns_alpha or len(network.layers) > 1):
-            starts = STARTING_STRENGTHS[1:]
+            starts = SECOND_ORDER.starting_penalties[1:]
             self.networks += [problem.new_network(structure) for _ in starts]
 
     def fit(self, monitor):
-        result, plan = self._train(self.networks, monitor, self.plan)
-        return self._pruned(self._settled(result, plan), plan)
+        state, plan = self._train(self.networks, monitor, self.plan)
+        return self._pruned(self._settled(state, plan, monitor), plan, monitor)
 
 
 class StructureSearch(FitStrategy):
@@ -286,29 +276,26 @@ class StructureSearch(FitStrategy):
     def fit(self, monitor):
         problem = self.problem
         early_stopping = problem.settings.early_stopping
-        found = search_structure(
+        found, plan = search_structure(
             self._space,
             problem.new_network,
-            # A network can be watched on the way, an average cannot.
-            1 if early_stopping else N_MEMBERS,
+            # A network can be monitored, an ensemble cannot.
+            1 if early_stopping else _settings.SEARCH.n_members,
             problem.data,
             self.plan,
             problem.generator,
             monitor.begin_step,
         )
         monitor.n_iter += found.n_iter
-        is_ensemble = isinstance(found, ValidatedEnsemble)
-        if is_ensemble and not early_stopping:
-            result = trained_already(found.network, problem.data, found.plan, monitor)
-            plan = replace(found.plan, loss=result.loss)
+        if plan.penalty_from_validation and not early_stopping:
+            state = trained_already(found, problem.data, plan, monitor)
         else:
-            network = found.network if is_ensemble else found.candidate.network
-            prior = found.prior if is_ensemble else found.candidate.prior
-            result, plan = self._train([network], monitor, found.plan, prior)
-        if is_ensemble:
-            _note_validation(result, found.noise, problem)
-            result.message = found.message
-        return result, plan
+            state, plan = self._train([found.network], monitor, plan, found.prior)
+        if plan.penalty_from_validation:
+            state = _with_validation(state, found.validation_noise, problem)
+            converged = state.converged and found.converged
+            state = replace(state, converged=converged, message=found.message)
+        return state, plan
 
 
 class WarmStart(FitStrategy):
@@ -335,20 +322,22 @@ class WarmStart(FitStrategy):
             self._prior = self._previous_prior()
 
     def fit(self, monitor):
-        result, plan = self._train(self.networks, monitor, self.plan, self._prior)
-        return self._finished(*self._pruned(self._settled(result, plan), plan))
+        state, plan = self._train(self.networks, monitor, self.plan, self._prior)
+        state = self._settled(state, plan, monitor)
+        return self._finished(state, plan, monitor)
 
     def prune(self, monitor):
         """Prune the previous network as it is, and train what is left."""
-        result = TrainingResult(
-            self.networks[0], monitor, prior=self._prior, loss=self.plan.loss
+        state = FitState(
+            self.networks[0], self._prior, converged=True, loss=self.plan.loss
         )
-        return self._finished(*self._pruned(result, self.plan))
+        return self._finished(state, self.plan, monitor)
 
-    def _finished(self, result, plan):
-        if plan.judged:
-            _note_validation(result, self._noise, self.problem)
-        return result, plan
+    def _finished(self, state, plan, monitor):
+        state, plan = self._pruned(state, plan, monitor)
+        if plan.penalty_from_validation:
+            state = _with_validation(state, self._noise, self.problem)
+        return state, plan
 
     def _continues_validated(self, plan):
         """Whether validation rows of the previous fit have set what may stay open."""
@@ -375,8 +364,8 @@ class WarmStart(FitStrategy):
         begins = self._begins_to_vary()[network.used_features]
         edges = network.leaving_edges[0][begins].flatten()
         if len(edges):  # what was learnt of them is that they are of no use
-            strengths = [[part / n_rows for part in STARTING_STRENGTHS[0]]]
-            start = Prior.of_alpha(network, strengths, noise, n_rows)
+            alpha = [[part / n_rows for part in SECOND_ORDER.starting_penalties[0]]]
+            start = Prior.of_alpha(network, alpha, noise, n_rows)
             prior.precision[edges] = start.precision[edges]
         return prior
 
@@ -388,10 +377,10 @@ class WarmStart(FitStrategy):
         return (X.abs() > 0).any(0).cpu() & was_constant
 
 
-def _note_validation(result, noise, problem):
-    """Add what validation rows have told; their steps are few on purpose."""
-    result.held_out_noise = noise
-    result.converged = problem.settings.max_iter >= MOST_STEPS
+def _with_validation(state, noise, problem):
+    """The state with the noise of the validation rows; few iterations are intended."""
+    converged = problem.settings.max_iter >= _settings.PATH.max_iter
+    return replace(state, validation_noise=noise, converged=converged)
 
 
 def choose_strategy(problem):

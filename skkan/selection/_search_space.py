@@ -1,22 +1,15 @@
-"""What a network may look like, and the structures that a search is to choose from."""
+"""The structure of a network, and the limits within which a search may try others."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
-ADDITIVE_GRIDS = (20, 10, 5)  # the finest that is affordable
-HIDDEN = ((10,), 10)  # layers and grid size
-GRID_EPS = 0.2  # grids that follow the samples more than they are even
-# Of second-order training: rows * outputs * parameters^2, for some tenths of a second
-# an iteration, and parameters.
-MOST_PRODUCTS, MOST_PARAMETERS = 2.5e9, 1000
-MOST_SEARCHED = 4000  # rows
-FEWEST_ROWS = 60  # to look for hidden nodes
+from skkan.selection import _settings
 
 
 @dataclass(frozen=True)
 class Structure:
-    """What a network looks like before it is trained; None where data are to say."""
+    """Structure of a network before it is trained; None where the data decide."""
 
     hidden_layer_sizes: tuple | None
     grid_size: int | None
@@ -24,14 +17,9 @@ class Structure:
     additive_skip: bool | None
 
     def or_else(self, other):
-        """The same, with what is left open taken from another structure."""
-        own = vars(self)
-        return Structure(
-            **{
-                name: value if own[name] is None else own[name]
-                for name, value in vars(other).items()
-            }
-        )
+        """The structure with its open fields taken from another one."""
+        own = {name: value for name, value in vars(self).items() if value is not None}
+        return replace(other, **own)
 
     def n_parameters(self, inputs, n_outputs):
         """Number of weights of a network between such inputs and outputs."""
@@ -46,63 +34,66 @@ class Structure:
 
 
 class InputCounts(NamedTuple):
-    """What the number of weights depends on."""
+    """Counts that determine the number of weights."""
 
     n_numbers: int
     n_categories: int  # of all inputs that are categories
     n_others: int  # functions of a number beside the intervals of its grid
 
 
-# What "auto" stands for where there is no search.
+# The values of "auto" where there is no search.
 WITHOUT_SEARCH = Structure((5,), 5, 1.0, False)
 
 
 class SearchSpace(NamedTuple):
-    """Structures among which a search is to choose; the others may be missing."""
+    """Structures that a search may try; the last two may be missing."""
 
     additive: Structure
     by_evidence: bool  # whether the additive model is small enough for that
     hidden: Structure | None
-    exact: Structure | None
+    second_order: Structure | None
 
     @property
     def grid_eps(self):
-        """Of the additive model, and of those beside it."""
+        """Of the additive model, and of the networks beside it."""
         return self.additive.grid_eps
 
 
-def search_space(asked, data, inputs):
-    """What a search may choose from.
+def search_space(requested, data, inputs):
+    """The structures that a search may try, within the limits of its settings.
 
     Parameters
     ----------
-    asked : Structure
-        What is not open.
-    data : TrainingData
-    inputs : Inputs
+    requested : Structure
+        The fields that the user has set.
+    data : Dataset
+    inputs : InputCounts
 
     Returns
     -------
     SearchSpace
     """
-    n_rows, n_outputs = min(data.n_rows, MOST_SEARCHED), data.target.shape[1]
+    settings = _settings.SEARCH_SPACE
+    n_rows, n_outputs = min(data.n_rows, settings.max_rows), data.target.shape[1]
 
     def affordable(structure):
         size = structure.n_parameters(inputs, n_outputs)
-        is_small = n_rows * n_outputs * size**2 <= MOST_PRODUCTS
-        return size <= MOST_PARAMETERS and is_small
+        is_small = n_rows * n_outputs * size**2 <= settings.max_products
+        return size <= settings.max_parameters and is_small
 
-    for grid_size in ADDITIVE_GRIDS:
-        additive = asked.or_else(Structure((), grid_size, GRID_EPS, False))
+    def completed(sizes, grid_size):
+        return requested.or_else(Structure(sizes, grid_size, settings.grid_eps, False))
+
+    for grid_size in settings.additive_grid_sizes:
+        additive = completed((), grid_size)
         by_evidence = affordable(additive)
         if by_evidence:
             break
     hidden = None
-    if data.n_rows >= FEWEST_ROWS:
-        sizes, grid_size = HIDDEN
-        grid_size = min(grid_size, additive.grid_size)
-        hidden = asked.or_else(Structure(sizes, grid_size, GRID_EPS, False))
-    exact = asked.or_else(WITHOUT_SEARCH)
-    if not affordable(exact):
-        exact = None
-    return SearchSpace(additive, by_evidence, hidden, exact)
+    if data.n_rows >= settings.min_rows_for_hidden:
+        grid_size = min(settings.hidden_grid_size, additive.grid_size)
+        hidden = completed(settings.hidden_layer_sizes, grid_size)
+    second_order = requested.or_else(WITHOUT_SEARCH)
+    if not affordable(second_order):
+        second_order = None
+    return SearchSpace(additive, by_evidence, hidden, second_order)

@@ -1,226 +1,116 @@
-"""The structure of a network, chosen by the data: additive, or with hidden nodes, too.
+"""The search for a structure: an additive model, or hidden nodes beside it.
 
-An additive model has one optimum, and the evidence keeps it smooth on fine grids, or
-rows that were held out do, where it has too many weights for the evidence. What hidden
-nodes add to it is a matter of starts and of local optima, in which the evidence is not
-to be relied on: rows held out judge it, and the strength of its penalty, and how much
-weight the mean of several such networks gets beside the additive model.
+An additive model has one optimum. The evidence keeps it smooth on fine grids, or
+validation rows do where it has too many weights for the evidence. Networks with hidden
+nodes depend on starts and local optima, in which the evidence is not reliable.
+Validation rows decide on them, on their penalty weight, and on the weight of their mean
+beside the additive model.
 """
 
 import math
 from dataclasses import replace
-from functools import partial
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from skkan.inference._laplace_posterior import deviations, laplace_posterior
 from skkan.inference._last_layer_posterior import variance_without
 from skkan.inference._prior import Prior
 from skkan.network._edits import resized
-from skkan.network._network import KANNetwork
-from skkan.numerics._threads import parallel_map
 from skkan.penalties._quadratic import QuadraticPenalty
-from skkan.selection import _search_space
+from skkan.selection import _settings
 from skkan.selection._ensemble import EnsembleMember, ensemble_network
-from skkan.solvers import LBFGS, DivergenceError
-from skkan.training._monitor import Monitor
+from skkan.selection._regularization_path import (
+    PathPoint,
+    RegularizationPath,
+    validated_plan,
+)
+from skkan.selection._validation_rows import validation_split
+from skkan.solvers import DivergenceError
+from skkan.training._continuation import from_starts
 from skkan.training._plan import FitPlan
 from skkan.training._posterior_mean import at_posterior_mean
-from skkan.training._second_order import (
-    STARTING_STRENGTHS,
-    FitState,
-    at_mode,
-    finished,
-    starting_candidates,
-)
-from skkan.training._training import adapted_loss, from_starts, train
+from skkan.training._second_order import at_mode, train_second_order
+from skkan.training._settings import SECOND_ORDER
+from skkan.training._stages import adapted_loss
+from skkan.training._state import FitState
 
-MOST_LAST_PRODUCTS = (
-    5e10  # as `selection._search_space.MOST_PRODUCTS`, for the last steps
-)
-N_MEMBERS = 4  # networks with hidden nodes, of which the mean is taken
-HELD_OUT = 0.25  # of the rows
-MOST_TRIAL = 40  # steps of a precise network, before it is judged
-MOST_REFITTING = 20  # steps of an additive model to its mode for other rows
-FIRST_ALPHA, LAST_ALPHA, ALPHA_STEP = 0.1, 1e-7, 10**0.5
-FIRST_ADDITIVE_ALPHA = 10.0  # under which next to nothing is left of a model
-MOST_ROUNDS, MOST_CHARGED = 3, 1e6  # of strengths by use
-MOST_STEPS = 30  # under each alpha: to stop early keeps from noise, too
-MOST_WORSE = 3  # steps of alpha in a row
-LAST_STEPS = 5  # of alpha, on all rows
-# Rows that all of these steps see, and that the last one sees. Of many rows fewer steps
-# are taken.
-MOST_AT_ONCE, MOST_USED = 50_000, 300_000
-MOST_ROW_STEPS, FEWEST_STEPS = 3_000_000, 10
-N_ITER_NO_CHANGE = 10
-N_SHARES = 20  # of the hidden nodes' weight beside the additive model, to choose from
-# Mean gain by hidden nodes, in its standard errors: for one network, before others are
-# tried, and to be taken. To be too sure of a class costs most in few rows, of which
-# those held out may have none.
-PROMISING, ENOUGH, ENOUGH_OF_CLASSES = 0.5, 1.0, 2.0
-LARGEST_GAIN = 20.0  # of a row, in medians, where there can be outliers
-PRECISE = 0.1  # of a constant's error, below which one network may do better
-OUTDONE = 0.25  # of the error of several, at which one needs them no more
+LEFT_OUT = "diverged and are left out of the ensemble"  # ends a message
 
 
-class EvidenceFit(NamedTuple):
-    """A network that a search has found by evidence, trained on some of the rows."""
+class Found(NamedTuple):
+    """A network that a search has trained, and the plan for the rest of its training.
 
-    candidate: FitState
-    plan: FitPlan  # for the rest of its training
-    n_iter: int
-
-
-class PathPoint(NamedTuple):
-    """Networks that a search has trained under one strength of the penalty.
-
-    They have seen the rows that were not held out.
+    Where `plan.penalty_from_validation` the penalties of the plan are those that the
+    validation rows have chosen. Otherwise the prior was learnt by the evidence.
     """
 
-    networks: list
-    alpha: float
-
-
-class ValidatedEnsemble(NamedTuple):
-    """A network that a search has found by rows held out, trained on all rows."""
-
-    network: KANNetwork
-    prior: Prior  # that the penalty of the plan amounts to
-    plan: FitPlan  # with the penalty of its weights
-    n_iter: int
-    noise: torch.Tensor | None  # (n_outputs,), that the rows held out show
-    message: str  # how the training of the additive model ended
+    state: FitState
+    plan: FitPlan
 
 
 def search_structure(
-    options, make_network, n_members, data, plan, generator, tell=lambda step: None
+    space, make_network, n_members, data, plan, generator, report=lambda step: None
 ):
     """Choose a structure, and train it.
 
-    An additive model comes first. A quarter of the rows is held out, and networks
-    with hidden nodes are trained on the others, with the strength of the penalty with
-    which their mean predicts the rows held out best. A weighted mean of it and the
-    additive model takes the place of the latter if it predicts these rows better. Where
-    hardly any noise is left, a single network trained by second-order steps is more
-    precise than all that; it is tried as soon as that shows. With more rows than
-    `selection._search_space.MOST_SEARCHED` the search sees some of them only.
+    An additive model comes first. A quarter of the rows is set aside for validation.
+    Networks with hidden nodes are trained on the others, under the penalty weight with
+    which their mean predicts the validation rows best. A weighted mean of it and the
+    additive model replaces the latter if it predicts these rows better. Where hardly
+    any noise is left, a single second-order network is more precise than the ensemble;
+    it is tried as soon as that shows. With many rows the search sees a subsample.
 
     Parameters
     ----------
-    options : Options
+    space : SearchSpace
     make_network : callable
-        make_network(structure) gives a network to start from, each time another one.
+        make_network(structure) returns a network to start from, each time another one.
     n_members : int
-        Number of networks with hidden nodes; of one alone no mean is taken.
-    data : TrainingData
-    plan : TrainingPlan
-        Of networks that are learnt by evidence.
+        Number of networks with hidden nodes. A single one is not averaged.
+    data : Dataset
+    plan : FitPlan
+        Of networks that are trained by the evidence.
     generator : torch.Generator
-        For the choice of the rows to hold out.
-    tell : callable
+        For the choice of the validation rows.
+    report : callable
         Called with the name of each step before it is taken.
 
     Returns
     -------
-    EvidenceFit or Judged
+    state : FitState
+        A validated ensemble has converged unless the training of a member diverged:
+        few iterations are intended.
+    plan : FitPlan
+        For the rest of its training, see `Found`.
     """
-    search = _StructureSearch(make_network, options.exact, data, plan, generator, tell)
-    additive = search.additive(options.additive, by_evidence=options.by_evidence)
-    hidden, share = None, 0.0
-    if options.hidden is not None and not search.is_constant:
-        hidden, share = search.hidden(options.hidden, n_members, additive)
-    exact = search.exact()
-    if exact is not None:
-        return exact._replace(n_iter=search.n_iter)
-    if hidden is None and isinstance(additive, EvidenceFit):
-        return additive._replace(n_iter=search.n_iter)
-    return search.judged(hidden, share, additive)
+    search = _StructureSearch(
+        make_network, space.second_order, data, plan, generator, report
+    )
+    additive = search.additive(space.additive, by_evidence=space.by_evidence)
+    hidden, weight = None, 0.0
+    if space.hidden is not None and not search.is_constant:
+        hidden, weight = search.hidden(space.hidden, n_members, additive)
+    found = search.second_order()
+    if found is None and hidden is None and additive.plan.learns_alpha:
+        found = additive
+    if found is None:
+        found = search.ensemble(hidden, weight, additive)
+    return replace(found.state, n_iter=search.path.n_iter), found.plan
 
 
 class _StructureSearch:
-    """The trainings of a search, and what is known of the rows held out."""
+    """The trainings of a search, and the best predictions of the validation rows."""
 
-    def __init__(self, make_network, exact, data, plan, generator, tell):
-        self._make_network, self._generator, self._tell = make_network, generator, tell
-        self._exact_structure, self._tried = exact, None
-        self._data, self._plan = data, plan
-        self._sample = data.sample(_search_space.MOST_SEARCHED)
-        order = torch.randperm(self._sample.n_rows, generator=generator)
-        is_held_out = torch.zeros(len(order), dtype=torch.bool)
-        is_held_out[order[: math.ceil(HELD_OUT * len(order))]] = True
-        self._fitted = self._sample.rows(~is_held_out)
-        self._held_out = self._sample.rows(is_held_out)
-        # The best prediction of the rows held out so far, and what others must outdo,
-        # as the uncertainty of an additive model may make its probabilities better.
-        self._raw = self._rival = None
-        self.n_iter = 0
-
-    def additive(self, structure, *, by_evidence):
-        """An additive model: EvidenceFit by second-order training, or PathPoint."""
-        self._tell("additive model")
-        if by_evidence:
-            found = self._learnt(
-                structure, self._sample, len(STARTING_STRENGTHS), self._plan.max_iter
-            )
-            network = found.candidate.network
-        else:
-            found = self._shrunk_additive(structure)
-            network = found.networks[0]
-            self._raw = self._rival = _mean_output([network], self._held_out)
-        # Networks with hidden nodes are compared under the loss of this noise.
-        loss = adapted_loss(self._plan.loss, [network], self._sample)
-        self._plan = replace(self._plan, loss=loss)
-        if by_evidence:
-            found = found._replace(plan=replace(found.plan, loss=loss))
-        return found
-
-    def _shrunk_additive(self, structure):
-        """An additive model under strengths that rows held out have judged.
-
-        All edges have one strength at first. Those that are of less use than others
-        under it are charged more in the next round, in proportion to one over their
-        variance, as long as this helps with the rows held out.
-        """
-        best, best_loss, strengths = None, math.inf, 1.0
-        for _ in range(MOST_ROUNDS):
-            network = self._make_network(structure)
-            found = self._along_alpha([network], strengths, FIRST_ADDITIVE_ALPHA)
-            if found is None:
-                raise DivergenceError("the additive model predicts no finite numbers")
-            loss = self._loss(_mean_output(found.networks, self._held_out))
-            if not loss < best_loss:
-                break
-            best, best_loss = found, loss
-            strengths = self._by_use(found.networks[0])
-        return best
-
-    def _by_use(self, network):
-        """Relative strengths of the penalty, Tensor of shape (n_edges, 3)."""
-        layer, rows = network.layers[0], self._fitted
-        share = rows.sample_weight / rows.sample_weight.sum()
-        with torch.no_grad():
-            features = layer.basis(network.inputs(rows.X))
-            variance = layer.edge_std(features, layer.weight, share).square().flatten()
-        usual = variance.mean()
-        factor = (usual / variance.clamp(min=1e-300)).clamp(
-            1 / MOST_CHARGED, MOST_CHARGED
-        )
-        return factor.cpu().unsqueeze(1) * QuadraticPenalty(1.0).per_edge(len(factor))
-
-    def _learnt(self, structure, data, n_starts, max_iter):
-        plan = replace(
-            self._plan,
-            grid_sizes=(structure.grid_size,),
-            grid_eps=structure.grid_eps,
-        )
-        networks = [self._make_network(structure) for _ in range(n_starts)]
-        starts = starting_candidates(networks, data, plan)
-        start = from_starts(starts, networks[0], data, plan)
-        end = finished(start, data, plan, max(1, max_iter - start.n_iter))
-        self.n_iter += start.n_iter + end.n_iter
-        return EvidenceFit(end, plan, self.n_iter)
+    def __init__(self, make_network, second_order, data, plan, generator, report):
+        self._make_network, self._data = make_network, data
+        self._second_order_structure, self._tried = second_order, None
+        self._sample = data.sample(_settings.SEARCH_SPACE.max_rows)
+        rows = validation_split(self._sample, plan.loss, generator)
+        self.path = RegularizationPath(*rows, plan, generator, report)
+        # The best raw output of the validation rows so far, and the one that others
+        # must outdo: moderation may improve the probabilities of an additive model.
+        self._raw = self._reference = None
 
     @property
     def is_constant(self):
@@ -228,271 +118,244 @@ class _StructureSearch:
         target = self._sample.target
         return bool((target == target[:1]).all())
 
-    def exact(self):
+    def additive(self, structure, *, by_evidence):
+        """An additive model, by second-order training or along a path."""
+        self.path.report("additive model")
+        if by_evidence:
+            n_starts = len(SECOND_ORDER.starting_penalties)
+            found = self._by_evidence(
+                structure, self._sample, n_starts, self.path.plan.max_iter
+            )
+        else:
+            found = self._along_path(structure)
+            self._raw = self.path.validation.raw([found.state.network])
+            self._reference = self._raw
+        # Networks with hidden nodes are compared under the loss of this noise.
+        loss = adapted_loss(self.path.plan.loss, [found.state.network], self._sample)
+        self.path.use_loss(loss)
+        return found._replace(plan=replace(found.plan, loss=loss))
+
+    def _by_evidence(self, structure, data, n_starts, max_iter):
+        plan = replace(
+            self.path.plan,
+            grid_sizes=(structure.grid_size,),
+            grid_eps=structure.grid_eps,
+        )
+        networks = [self._make_network(structure) for _ in range(n_starts)]
+        start = from_starts(networks, networks[0], data, plan)
+        budget = max(1, max_iter - start.n_iter)
+        state = train_second_order(start, data, plan, budget)
+        self.path.n_iter += start.n_iter + state.n_iter
+        return Found(state, plan)
+
+    def _along_path(self, structure):
+        """An additive model under penalty weights that validation rows have chosen.
+
+        All edges have one weight at first. In the next rounds the weight of an edge is
+        in proportion to one over the variance of its curve, as long as this lowers the
+        validation loss.
+        """
+        best, best_loss, relative = None, math.inf, 1.0
+        for _ in range(_settings.SEARCH.max_penalty_rounds):
+            point, _ = self.path.best_point(
+                [self._make_network(structure)],
+                self._is_outdone,
+                relative=relative,
+                first_alpha=_settings.PATH.first_additive_alpha,
+            )
+            if point is None:
+                raise DivergenceError("the additive model predicts no finite numbers")
+            loss = self.path.validation.total_loss(
+                self.path.validation.raw(point.networks)
+            )
+            if not loss < best_loss:
+                break
+            best, best_loss = point, loss
+            relative = self._relative_penalties(*point.networks)
+        (state,), alpha = best
+        return Found(state, validated_plan(self.path.plan, state.network, alpha))
+
+    def _relative_penalties(self, network):
+        """Penalty weights by the variance of the curves, Tensor (n_edges, 3)."""
+        layer, rows = network.layers[0], self.path.fitted
+        weight = rows.sample_weight / rows.sample_weight.sum()
+        with torch.no_grad():
+            features = layer.basis(network.inputs(rows.X))
+            std = layer.edge_std(features, layer.weight, weight)
+        variance = std.square().flatten()
+        ratio = variance.mean() / variance.clamp(min=1e-300)
+        limit = _settings.SEARCH.max_penalty_ratio
+        ratio = ratio.clamp(1 / limit, limit).cpu().unsqueeze(1)
+        return ratio * QuadraticPenalty(1.0).per_edge(len(ratio))
+
+    def second_order(self):
         """A network by second-order training; None if it is not clearly better."""
-        if self._raw is None or not self._try_exact(self._raw):
+        if self._raw is None or not self._try_second_order(self._raw):
             return None
         found, raw = self._tried
-        return found if self._gain(raw) > ENOUGH else None
+        t = self.path.validation.paired_t(raw, self._reference)
+        return found if t > _settings.SEARCH.min_t else None
 
-    def _try_exact(self, raw):
-        """Train one precise network if that is worth while, and say whether it is.
+    def _try_second_order(self, raw):
+        """Train a second-order network if it is promising; whether there is one.
 
-        It is where hardly any of what a constant leaves on rows held out is left.
+        It is promising where the error of `raw` is far below that of a constant.
         """
-        if self._exact_structure is None or not self._plan.loss.has_noise:
+        if self._second_order_structure is None or not self.path.plan.loss.has_noise:
             return False
         if self._tried is None:
-            constant = self._error(self._held_out.baseline.expand(raw.shape))
-            left = self._error(raw) / constant.clamp(min=1e-300)
-            if left.amax() >= PRECISE:
+            error = self.path.validation.relative_error(raw)
+            if error >= _settings.SEARCH.low_error:
                 return False
-            self._tell("precise network")
+            self.path.report("second-order network")
+            max_iter = _settings.SEARCH.max_second_order_iter
             try:
-                found = self._learnt(self._exact_structure, self._fitted, 1, MOST_TRIAL)
+                found = self._by_evidence(
+                    self._second_order_structure, self.path.fitted, 1, max_iter
+                )
             except DivergenceError:
-                self._exact_structure = None
+                self._second_order_structure = None
                 return False
-            network = found.candidate.network
-            self._tried = found, _mean_output([network], self._held_out)
+            self._tried = found, self.path.validation.raw([found.state.network])
         return True
 
     def _is_outdone(self, raw):
-        """Whether one precise network makes others, with this output, superfluous."""
-        if not self._try_exact(raw):
+        """Whether a second-order network predicts much better than `raw`."""
+        if not self._try_second_order(raw):
             return False
-        return bool((self._error(self._tried[1]) < OUTDONE * self._error(raw)).all())
+        limit = _settings.SEARCH.clearly_lower_error * self.path.validation.error(raw)
+        return bool((self.path.validation.error(self._tried[1]) < limit).all())
 
     def hidden(self, structure, n_members, additive):
         """Networks of a structure, and the weight of their mean beside `additive`.
 
         Returns
         -------
-        shrunk : PathPoint, or None
+        point : PathPoint or None
             None if they are of no use.
-        share : float
+        weight : float
         """
-        if isinstance(additive, EvidenceFit):
-            candidate = at_mode(
-                additive.candidate, self._fitted, additive.plan, MOST_REFITTING
-            )
-            self.n_iter += candidate.n_iter
-            self._raw = _mean_output([candidate.network], self._held_out)
-            moderated = self._moderated(candidate, additive.plan)
-            self._rival = min(self._raw, moderated, key=self._loss)
-        basis = _network_of(additive).layers[0].basis
+        if additive.plan.learns_alpha:
+            self._refit(additive)
+        basis = additive.state.network.layers[0].basis
 
         def start():
             return _on_knots_of(basis, self._make_network(structure))
 
-        first, may_mix, trail = start(), n_members > 1, []
-        shrunk = self._along_alpha([first], trail=trail)
-        share, raw = self._beside_additive(shrunk, may_mix)
-        if may_mix and self._gain(raw) > PROMISING:
+        first, may_average, settings = start(), n_members > 1, _settings.SEARCH
+        point, computed = self.path.best_point([first], self._is_outdone)
+        weight, raw, t = self._beside_additive(point, may_average)
+        if may_average and t > settings.promising_t:
             others = [start() for _ in range(1, n_members)]
-            shrunk = self._along_alpha([first, *others], ahead=trail)
-            share, raw = self._beside_additive(shrunk, may_mix)
-        has_noise = self._plan.loss.has_noise
-        if not self._gain(raw) > (ENOUGH if has_noise else ENOUGH_OF_CLASSES):
+            point, _ = self.path.best_point(
+                [first, *others], self._is_outdone, computed=computed
+            )
+            weight, raw, t = self._beside_additive(point, may_average)
+        has_noise = self.path.plan.loss.has_noise
+        if not t > (settings.min_t if has_noise else settings.min_t_of_classes):
             return None, 0.0
-        self._raw = self._rival = raw
-        return shrunk, share
+        self._raw = self._reference = raw
+        return point, weight
 
-    def _moderated(self, candidate, plan):
-        """Raw output for the rows held out, the uncertainty of a network included."""
+    def _refit(self, additive):
+        """Take the predictions of an additive model for the rows it has not seen."""
+        state, plan = additive
+        state = at_mode(state, self.path.fitted, plan, _settings.SEARCH.max_refit_iter)
+        self.path.n_iter += state.n_iter
+        self._raw = self.path.validation.raw([state.network])
+        moderated = self._moderated(state, plan)
+        self._reference = min(self._raw, moderated, key=self.path.validation.total_loss)
+
+    def _moderated(self, state, plan):
+        """Raw output of the validation rows that allows for the posterior variance."""
         if plan.loss.has_noise:  # it makes no difference
             return self._raw
         posterior = laplace_posterior(
-            candidate.network, self._fitted, plan, candidate.prior, candidate.objective
+            state.network, self.path.fitted, plan, state.prior, state.objective
         )
         if posterior is None:
             return self._raw
         network, n_iter = at_posterior_mean(
-            candidate.network, self._fitted, plan, candidate.prior, posterior.factor
+            state.network, self.path.fitted, plan, state.prior, posterior.factor
         )
-        self.n_iter += n_iter
+        self.path.n_iter += n_iter
         factor = torch.from_numpy(posterior.factor).to(self._raw)
-        spread = deviations(network, factor, self._held_out.X)
-        return plan.loss.moderated(_mean_output([network], self._held_out), spread)
+        spread = deviations(network, factor, self.path.validation.data.X)
+        return plan.loss.moderated(self.path.validation.raw([network]), spread)
 
-    def _beside_additive(self, shrunk, may_mix):
-        """Weight of the mean of networks, and the output that comes of it."""
-        if shrunk is None:
-            return 0.0, self._raw
-        raw = _mean_output(shrunk.networks, self._held_out)
-        share = self._best_share(raw) if may_mix else 1.0
-        return share, torch.lerp(self._raw, raw, share)
+    def _beside_additive(self, point, may_average):
+        """Weight of a mean of networks, its raw output, and the t statistic of that."""
+        weight, raw = 0.0, self._raw
+        if point is not None:
+            other = self.path.validation.raw(point.networks)
+            weight = 1.0
+            if may_average:
+                weight = self.path.validation.best_weight(raw, other)
+            raw = torch.lerp(raw, other, weight)
+        return weight, raw, self.path.validation.paired_t(raw, self._reference)
 
-    def judged(self, hidden, share, additive):
-        """The weighted mean of networks and an additive model, for all rows."""
-        rows, loss, noise = self._held_out, self._plan.loss, None
-        loss = loss.adapted(self._raw, rows.target, rows.sample_weight)
-        self._plan = replace(self._plan, loss=loss)
-        parts = []
-        if hidden is not None:
-            networks, alpha = self._on_all_rows(hidden)
-            each = share / len(networks)
-            parts += [EnsembleMember(network, each, alpha) for network in networks]
-        if share < 1:
-            network, alpha = self._additive_on_all_rows(additive)
-            parts.append(EnsembleMember(network, 1 - share, alpha))
-        network, penalty = ensemble_network(parts)
-        plan = validated_plan(self._plan, network, penalty.alpha)
-        prior = Prior.of_alpha(network, penalty.alpha, 1.0, self._data.n_observations)
+    def ensemble(self, hidden, weight, additive):
+        """The weighted mean of networks and an additive model, for all rows.
+
+        Networks whose training diverges on all rows are left out.
+        """
+        rows = self.path.validation.data
+        loss = self.path.plan.loss.adapted(self._raw, rows.target, rows.sample_weight)
+        self.path.use_loss(loss)
+        additives = none = PathPoint([], 1.0)
+        hidden = self.path.on_all_rows(hidden, self._data) if hidden else none
+        if weight < 1 or not hidden.states:
+            additives = self._additive_on_all_rows(additive)
+        if not (hidden.states and additives.states):
+            weight = float(bool(hidden.states))
+        members = [*_members(hidden, weight), *_members(additives, 1 - weight)]
+        if not members:
+            raise DivergenceError("no network of the ensemble could be trained")
+        network, penalty = ensemble_network(members)
+        plan = validated_plan(self.path.plan, network, penalty.alpha)
+        noise = None
         if loss.has_noise:
             variance = 0.0
-            if loss.is_normal:  # their errors are those of the predictions, too
+            if loss.is_normal:  # the errors of predictions include their variance
                 variance = variance_without(network, self._data, plan, rows)
                 variance = 0.0 if variance is None else variance
             noise = loss.noise_of(self._raw, rows.target, rows.sample_weight, variance)
-        message = (
-            additive.candidate.message if isinstance(additive, EvidenceFit) else ""
+        message = additive.state.message if additive.plan.learns_alpha else ""
+        n_left_out = self.path.n_left_out
+        if n_left_out:
+            n_networks = n_left_out + len(members)
+            message = f"{n_left_out} of {n_networks} networks {LEFT_OUT}"
+        state = FitState(
+            network,
+            Prior.of_alpha(network, penalty.alpha, 1.0, self._data.n_observations),
+            converged=not n_left_out,
+            message=message,
+            validation_noise=noise,
         )
-        return ValidatedEnsemble(network, prior, plan, self.n_iter, noise, message)
-
-    def _error(self, raw):
-        weight = self._held_out.sample_weight / self._held_out.sample_weight.sum()
-        return weight @ self._plan.loss.deviances(raw, self._held_out.target)
-
-    def _best_share(self, raw):
-        """Weight of the hidden nodes with which rows held out are predicted best."""
-        shares = [step / N_SHARES for step in range(N_SHARES + 1)]
-        losses = [self._loss(torch.lerp(self._raw, raw, share)) for share in shares]
-        return shares[int(np.argmin(losses))]
-
-    def _loss(self, raw):
-        loss = self._plan.loss.value(raw, self._held_out.target)
-        return float(self._held_out.sample_weight @ loss)
-
-    def _gain(self, raw):
-        """By how much better rows held out are predicted, in its standard errors."""
-        loss, target = self._plan.loss, self._held_out.target
-        gain = loss.value(self._rival, target) - loss.value(raw, target)
-        if loss.has_noise:
-            gain = _limited(gain, self._held_out.sample_weight)
-        return _certainty(gain, self._held_out.sample_weight)
-
-    def _along_alpha(
-        self, networks, strengths=1.0, first=FIRST_ALPHA, *, trail=None, ahead=()
-    ):
-        """The point of the path whose mean network predicts validation rows best.
-
-        The strength falls by steps, at each of which the networks are trained on from
-        where they stand, until the rows held out are predicted no better for some time.
-        None if they predict no finite numbers. The first of the networks is added to
-        the `trail` after each step; `ahead` is such a trail, of steps that it need not
-        take again.
-        """
-        ahead = list(ahead)
-        alpha, best, best_loss, n_worse = first, None, math.inf, 0
-        while alpha > LAST_ALPHA / ALPHA_STEP**0.5:
-            self._tell(_told_of(networks, alpha))
-            begun = [ahead.pop(0)] if ahead else []
-            networks = begun + self._all_trained(
-                networks[len(begun) :], strengths * alpha, self._fitted
-            )
-            if trail is not None:
-                trail.append(networks[0])
-            raw = _mean_output(networks, self._held_out)
-            loss = self._loss(raw)
-            n_worse = 0 if loss < best_loss else n_worse + 1
-            if loss < best_loss:
-                best, best_loss = PathPoint(networks, strengths * alpha), loss
-            if n_worse == MOST_WORSE or self._is_outdone(raw):
-                break
-            alpha /= ALPHA_STEP
-        return best
-
-    def _on_all_rows(self, shrunk):
-        """Networks trained on all rows, under an alpha that falls with their number.
-
-        Up to `MOST_AT_ONCE` rows take part from the first step on; more of them come
-        step by step, and those beyond `MOST_USED` never.
-        """
-        networks, alpha = shrunk
-        n_fitted, n_rows = self._fitted.n_rows, self._data.n_rows
-        for step in range(1, LAST_STEPS + 1):
-            self._tell(_told_of(networks, alpha, "all rows, "))
-            ratio = (n_rows / n_fitted) ** (step / LAST_STEPS)
-            n_used = min(max(MOST_AT_ONCE, round(n_fitted * ratio)), MOST_USED)
-            networks = self._all_trained(
-                networks, alpha / ratio, self._data.subsample(n_used)
-            )
-        return networks, alpha / ratio
+        return Found(state, plan)
 
     def _additive_on_all_rows(self, additive):
-        """An additive model for all rows, and the strength of its penalty."""
-        if isinstance(additive, PathPoint):
-            (network,), alpha = self._on_all_rows(additive)
-            return network, alpha
-        candidate, data = additive.candidate, self._data
-        for_each_row = len(data.baseline) * candidate.network.n_parameters**2
-        some = data.subsample(int(MOST_LAST_PRODUCTS / for_each_row))
-        if some.n_rows >= self._sample.n_rows:
-            candidate = at_mode(candidate, some, additive.plan, MOST_REFITTING)
-            self.n_iter += candidate.n_iter
-        return candidate.network, candidate.prior.alpha(data.n_observations).cpu()
-
-    def _all_trained(self, networks, alpha, data):
-        """Networks trained on, side by side if there are threads to do so."""
-        results = parallel_map(partial(self._trained, alpha=alpha, data=data), networks)
-        self.n_iter += sum(n_iter for _, n_iter in results)
-        return [network for network, _ in results]
-
-    def _trained(self, network, alpha, data):
-        """A network trained on from where it stands, and the iterations it took.
-
-        If its training diverges it stays as it is.
-        """
-        steps = max(FEWEST_STEPS, min(MOST_STEPS, MOST_ROW_STEPS // data.n_rows))
-        plan = validated_plan(self._plan, network, alpha, steps)
-        monitor = Monitor(
-            tol=plan.tol,
-            n_iter_no_change=N_ITER_NO_CHANGE,
-            early_stopping=False,
-            validation=None,
-            observers=[],
-        )
-        try:
-            result = train(
-                [network], data, plan, generator=self._generator, monitor=monitor
-            )
-        except DivergenceError:
-            return network, 0
-        if result.interrupted:
-            raise KeyboardInterrupt
-        return result.network, monitor.n_iter
+        """PathPoint of an additive model for all rows."""
+        state, plan = additive
+        if not plan.learns_alpha:
+            (penalty,) = plan.penalties
+            return self.path.on_all_rows(PathPoint([state], penalty.alpha), self._data)
+        n_products = len(self._data.baseline) * state.network.n_parameters**2  # a row
+        n_rows = int(_settings.SEARCH.max_refit_products / n_products)
+        rows = self._data.subsample(n_rows)
+        if rows.n_rows >= self._sample.n_rows:
+            state = at_mode(state, rows, plan, _settings.SEARCH.max_refit_iter)
+            self.path.n_iter += state.n_iter
+        alpha = state.prior.alpha(self._data.n_observations).cpu()
+        return PathPoint([state], alpha)
 
 
-def validated_plan(plan, network, alpha, most_steps=MOST_STEPS):
-    """The plan for a network under a penalty that rows held out are to judge, or have.
-
-    Parameters
-    ----------
-    plan : TrainingPlan
-        Whose loss, tolerance and budget are kept.
-    network : KANNetwork
-    alpha : float or Tensor of shape (n_edges, 3)
-        See `QuadraticPenalty`.
-    most_steps : int
-        Of each training.
-    """
-    return replace(
-        plan,
-        solver=LBFGS(),
-        penalties=(QuadraticPenalty(alpha),),
-        grid_sizes=(network.grid_size,),
-        n_grid_updates=min(plan.n_grid_updates, 1),
-        max_iter=min(plan.max_iter, most_steps),
-        learns_alpha=False,
-        judged=True,
-    )
-
-
-def _network_of(additive):
-    if isinstance(additive, EvidenceFit):
-        return additive.candidate.network
-    return additive.networks[0]
+def _members(point, weight):
+    """EnsembleMembers that share a weight."""
+    return [
+        EnsembleMember(network, weight / len(point.states), point.alpha)
+        for network in point.networks
+    ]
 
 
 def _on_knots_of(basis, network):
@@ -503,36 +366,3 @@ def _on_knots_of(basis, network):
     grid_size = network.grid_size
     step = basis.grid_size // grid_size
     return resized(network, grid_size, basis.with_grid(basis.grid[:, ::step]))
-
-
-def _told_of(networks, alpha, where=""):
-    """What is trained, in words."""
-    kind = "hidden nodes" if len(networks[0].layers) > 1 else "additive model"
-    strength = float(torch.as_tensor(alpha).max())
-    return f"{where}{len(networks)} x {kind}, alpha {strength:.0e}"
-
-
-@torch.no_grad()
-def _mean_output(networks, data):
-    """Mean raw output of networks, Tensor of shape (n_samples, n_outputs)."""
-    return data.baseline + sum(network(data.X) for network in networks) / len(networks)
-
-
-def _limited(gain, weight):
-    """Gains of at most some multiple of their median.
-
-    No single outlier, far from all other rows, is to decide. Rows of the wrong class
-    are to: they are few, and all that tells a model which is too sure.
-    """
-    size = np.quantile(
-        gain.abs().cpu(), 0.5, weights=weight.cpu(), method="inverted_cdf"
-    )
-    return gain.clamp(-LARGEST_GAIN * size, LARGEST_GAIN * size)
-
-
-def _certainty(gain, weight):
-    """Mean of the gains in its standard errors; weights count as repetitions."""
-    total = weight.sum()
-    mean = weight @ gain / total
-    variance = weight @ (gain - mean).square() / total
-    return float(mean / (variance / total).sqrt().clamp(min=1e-300))

@@ -1,5 +1,6 @@
-"""How one network is trained under a plan.
+"""Training of a network whose structure is given.
 
-Holds the plan, the stages on grids and rows that grow, first- and second-order
-training, the monitor, and pruning. Does not choose the structure of a network.
+Holds the plan, the state, the settings, first- and second-order training in stages, the
+monitor, the posterior mean and pruning. It does not choose a structure: see selection.
+Subclass `Observer` (_monitor_and_early_stopping) to follow a fit.
 """

@@ -1,11 +1,16 @@
-"""Coarse grids and few rows first: the stages of second-order training."""
+"""Coarse grids and few rows first: the stages of second-order training.
+
+The first stage also chooses among several starting points. With very many rows the
+evidence is maximised on some of them, and a few steps on all rows refine the weights.
+"""
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
-COARSEST = 4  # intervals of the grids on which second-order training may begin
-FEWEST_ROWS, ROWS_PER_PARAMETER = 1000, 4  # of a network on its first grids
-GROWTH, LEAST_GROWTH = 4, 2  # of the rows, on the last grids
+from skkan.network._edits import resized
+from skkan.training import _settings
+from skkan.training._second_order import burn_in, starting_states, train_second_order
 
 
 class ContinuationStage(NamedTuple):
@@ -16,39 +21,198 @@ class ContinuationStage(NamedTuple):
 
 
 def continuation_stages(network, n_rows):
-    """From coarse grids and few rows to the grids of a network and all rows.
+    """Stages from coarse grids and few rows to the grids of a network and all rows.
 
-    The grids double at each level and their rows grow with the number of parameters;
-    on the last grids the rows go on to grow. Coarse grids show the outline of a
-    function at a fraction of the cost, and lead away from many a poor optimum. Without
-    hidden layers there is one optimum only, and no coarser grid.
+    The grids double at each stage, and the rows grow with the number of parameters. On
+    the last grids the rows grow further. Coarse grids show the outline of a function at
+    a fraction of the cost, and avoid many poor optima. Without hidden layers there is
+    one optimum only, and no coarser grid.
 
     Parameters
     ----------
     network : KANNetwork
         On its last grids.
     n_rows : int
-        Number of rows that there are.
+        Number of all rows.
 
     Returns
     -------
     list of ContinuationStage
     """
+    settings = _settings.CONTINUATION
     free = int(network.weight_mask.sum())
     on_grids = sum(
         int((layer.mask * layer.is_number).sum()) for layer in network.all_layers
     )
 
-    def enough(grid_size):
+    def enough_rows(grid_size):
         n_parameters = free + on_grids * (grid_size - network.grid_size)
-        return max(FEWEST_ROWS, ROWS_PER_PARAMETER * n_parameters)
+        return max(settings.min_rows, settings.rows_per_parameter * n_parameters)
 
-    chain, grid_size = [], math.ceil(network.grid_size / 2)
-    while grid_size >= COARSEST and len(network.layers) > 1:
-        chain.insert(0, ContinuationStage(grid_size, min(enough(grid_size), n_rows)))
+    stages, grid_size = [], math.ceil(network.grid_size / 2)
+    while grid_size >= settings.min_grid_size and len(network.layers) > 1:
+        count = min(enough_rows(grid_size), n_rows)
+        stages.insert(0, ContinuationStage(grid_size, count))
         grid_size = math.ceil(grid_size / 2)
-    count = enough(network.grid_size)
-    while LEAST_GROWTH * count <= n_rows:
-        chain.append(ContinuationStage(network.grid_size, count))
-        count *= GROWTH
-    return [*chain, ContinuationStage(network.grid_size, n_rows)]
+    count = enough_rows(network.grid_size)
+    while settings.min_row_growth * count <= n_rows:
+        stages.append(ContinuationStage(network.grid_size, count))
+        count *= settings.row_growth
+    return [*stages, ContinuationStage(network.grid_size, n_rows)]
+
+
+def on_grids(state, grid_size, last):
+    """The state on other grids: those of the network `last` where sizes agree."""
+    network, is_last = state.network, last.grid_size == grid_size
+    if network.grid_size != grid_size:
+        basis = last.layers[0].basis if is_last else None
+        network = resized(network, grid_size, basis)
+    max_precision = None if is_last else state.max_precision
+    return replace(state, network=network, max_precision=max_precision)
+
+
+def from_starts(networks, last, data, plan):
+    """The best of several starts, trained on all stages but the last one.
+
+    Parameters
+    ----------
+    networks : list of KANNetwork
+        One for each starting prior.
+    last : KANNetwork
+        On the last grids.
+    data : Dataset
+    plan : FitPlan
+
+    Returns
+    -------
+    FitState
+        Its `n_iter` counts the iterations of all starts.
+    """
+    starts = starting_states(networks, data, plan)
+    stages = continuation_stages(last, data.n_rows)
+    state, remaining = _best_start(starts, last, stages, data, plan)
+    return _through_stages(state, remaining, last, data, plan)
+
+
+def before_last_stage(state, networks, data, plan):
+    """A state that only the last stage is left to train.
+
+    Parameters
+    ----------
+    state : FitState
+        Its network is on the last grids. With a prior it has been trained before, on
+        other rows or coarser grids.
+    networks : list of KANNetwork
+        Starting points for a state without a prior.
+    data : Dataset
+    plan : FitPlan
+
+    Returns
+    -------
+    FitState
+    """
+    last = state.network
+    if state.prior is None:
+        state = from_starts(networks, last, data, plan)
+    elif _is_large(data, plan):
+        stages = [
+            stage
+            for stage in continuation_stages(last, data.n_rows)[:-1]
+            if stage.grid_size == last.grid_size
+        ]
+        state = _through_stages(state, stages, last, data, plan)
+    return on_grids(state, last.grid_size, last)
+
+
+def train_stage(state, data, plan, max_iter, monitor=None):
+    """The state after one stage; where rows are many, after a few steps on them."""
+    if not _is_large(data, plan):
+        return train_second_order(state, data, plan, max_iter, monitor)
+    max_iter = min(max_iter, _settings.CONTINUATION.max_iter_per_stage)
+    refined = train_second_order(state, data, plan, max_iter, monitor)
+    return replace(refined, converged=state.converged)
+
+
+def _through_stages(state, stages, last, data, plan):
+    """The state after some stages; its iterations are counted on.
+
+    Where there are very many rows, the evidence is maximised on some of them.
+    """
+    settings, n_iter = _settings.CONTINUATION, state.n_iter
+    if _is_large(data, plan):
+        stages = _with_evidence_stage(stages, last.grid_size)
+    for stage in stages:
+        budget = plan.max_iter - n_iter
+        if budget <= 1:
+            break
+        max_iter = 3 * budget // 4
+        if stage.n_rows != settings.max_rows_for_evidence:
+            max_iter = min(settings.max_iter_per_stage, max_iter)
+        state = on_grids(state, stage.grid_size, last)
+        state = train_stage(state, data.subsample(stage.n_rows), plan, max_iter)
+        n_iter += state.n_iter
+    return replace(state, n_iter=n_iter)
+
+
+def _with_evidence_stage(stages, grid_size):
+    """The stages, and among them one on which the evidence is maximised."""
+    n_rows = _settings.CONTINUATION.max_rows_for_evidence
+    fewer = [stage for stage in stages if stage.n_rows < n_rows]
+    more = [stage for stage in stages if stage.n_rows > n_rows]
+    return [*fewer, ContinuationStage(grid_size, n_rows), *more]
+
+
+def _is_large(data, plan):
+    """Whether there are more rows than the evidence is maximised on."""
+    return (
+        plan.learns_alpha and data.n_rows > _settings.CONTINUATION.max_rows_for_evidence
+    )
+
+
+def _best_start(starts, last, stages, data, plan):
+    """The best start after its first stage, and the stages that remain.
+
+    The first stage has the coarsest grids if they explain most of the target.
+    Otherwise they show too little to compare starts, and training begins anew on the
+    last grids. Classes have no noise by which to tell; they begin on the last grids.
+
+    Returns
+    -------
+    state : FitState
+    remaining : list of ContinuationStage
+        Without the last one.
+    """
+    n_iter, budget = 0, plan.max_iter // 2
+    on_last = [stage.grid_size for stage in stages].index(last.grid_size)
+    for index in sorted({0, on_last}) if plan.loss.has_noise else [on_last]:
+        grid_size, n_rows = stages[index]
+        state = _best_of(
+            [on_grids(start, grid_size, last) for start in starts],
+            data.subsample(n_rows),
+            plan,
+            budget - n_iter,
+        )
+        n_iter += state.n_iter
+        is_clear = state.prior.noise < _settings.CONTINUATION.clear_noise
+        if is_clear or 2 * n_iter > budget:
+            break
+    return replace(state, n_iter=n_iter), stages[index + 1 : -1]
+
+
+def _best_of(starts, data, plan, budget):
+    """The start with the best score; its `n_iter` counts all of them."""
+    budget = budget // len(starts)
+    if budget <= 1:
+        return replace(starts[0], n_iter=0)
+    trained, n_iter, best_score = [], 0, -math.inf
+    for start in starts:
+        state = burn_in(start, data, plan, budget // 2)
+        n_iter += state.n_iter
+        if len(starts) > 1:
+            state = train_second_order(
+                state, data, plan, budget - state.n_iter, score_to_reach=best_score
+            )
+            best_score = max(best_score, state.score)
+            n_iter += state.n_iter
+        trained.append(state)
+    return replace(max(trained, key=lambda state: state.score), n_iter=n_iter)

@@ -1,4 +1,4 @@
-"""What a training is asked to do."""
+"""The plan of a training."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from skkan.solvers import Solver
 
 @dataclass(frozen=True)
 class FitPlan:
-    """How to fit: what is minimised, by what, and on which grids."""
+    """How to fit: which objective, by which solver, on which grids."""
 
     loss: Loss
     penalties: tuple
@@ -18,6 +18,6 @@ class FitPlan:
     grid_eps: float
     max_iter: int  # of each stage
     tol: float
-    hidden_margin: float = 0.0  # of the grids of hidden layers, in shares of the range
-    learns_alpha: bool = False  # by evidence, instead of the penalties
-    judged: bool = False  # whether rows held out have set the penalties
+    hidden_margin: float = 0.0  # beyond the values of hidden nodes, per range
+    learns_alpha: bool = False  # the evidence sets the penalty weights
+    penalty_from_validation: bool = False  # validation rows have set them

@@ -1,7 +1,7 @@
-"""The mean of the posterior of the weights of a network, where it is not the mode.
+"""The posterior mean of the weights of a network for classes.
 
-Where classes are nearly separable a row tells that its logit is large, not how large:
-the posterior is skewed, and its mean has larger logits than its mode.
+Where classes are nearly separable a row shows that its logit is large, but not how
+large. The posterior is skewed, and its mean has larger logits than its mode.
 """
 
 from dataclasses import dataclass, replace
@@ -12,49 +12,44 @@ from skkan.inference._laplace_posterior import deviations, laplace_posterior
 from skkan.losses._base import Loss
 from skkan.losses._classification import ClassLoss
 from skkan.solvers import DivergenceError
-from skkan.training._second_order import FitState, at_mode, finished
-
-MOST_ROWS = 10_000  # beyond which mean and mode are next to the same
-MOST_PRODUCTS = 1e10  # rows * outputs * parameters^2, for a second or two in all
-MOST_NUMBERS = 2**22  # in the deviations of a block of rows
-MOST_STEPS, MOST_LEARNING_STEPS = 30, 60  # of the solver
-NEAR = 1e-3  # of the log posterior below its mode, as clouds depend on where that is
-# On the curvature of a row: relative, in roundings, and absolute, in smallest numbers.
-RIDGE, TINY = 2.0**12, 2.0**26
+from skkan.training import _settings
+from skkan.training._second_order import at_mode, train_second_order
+from skkan.training._state import FitState
 
 
 @dataclass(frozen=True, eq=False)
 class ExpectedLoss(Loss):
-    """Mean of a loss over a cloud of raw outputs, another one for each row.
+    """Mean of a loss over quadrature points of the raw output of each row.
 
-    The target holds the cloud beside the target of the loss: row by row, all outputs of
-    the first point, then those of the second one and so on.
+    The target holds the quadrature points beside the target of the loss. For each row
+    all outputs of the first point come first, then those of the second one, and so on.
 
     Parameters
     ----------
     loss : ClassLoss
-    share : Tensor of shape (n_points,)
-        They sum to one.
+    weight : Tensor of shape (n_points,)
+        Of the quadrature points; they sum to one.
     """
 
     loss: ClassLoss
-    share: torch.Tensor
+    weight: torch.Tensor
 
     def value(self, raw, target):
-        values = self.loss.value(*self._in_turn(raw, target))
-        return values.view(len(raw), -1) @ self.share
+        values = self.loss.value(*self._of_all_points(raw, target))
+        return values.view(len(raw), -1) @ self.weight
 
     def gradient(self, raw, target):
-        slopes = self.loss.gradient(*self._in_turn(raw, target))
+        slopes = self.loss.gradient(*self._of_all_points(raw, target))
         slopes = slopes.view(len(raw), -1, raw.shape[1])
-        return torch.einsum("p,npa->na", self.share, slopes)
+        return torch.einsum("p,npa->na", self.weight, slopes)
 
     def curvature_root(self, raw, target):
-        hessian = self.loss.mean_hessian(self._at_points(raw, target), self.share)
-        # All outputs can rise together without a difference.
-        limits = torch.finfo(raw.dtype)
-        ridge = hessian.diagonal(dim1=1, dim2=2).amax(1) * (RIDGE * limits.eps)
-        ridge += TINY * limits.tiny
+        hessian = self.loss.mean_hessian(self._at_points(raw, target), self.weight)
+        # The loss does not change if all outputs rise together.
+        limits, settings = torch.finfo(raw.dtype), _settings.POSTERIOR_MEAN
+        largest = hessian.diagonal(dim1=1, dim2=2).amax(1)
+        ridge = largest * (settings.relative_ridge * limits.eps)
+        ridge += settings.absolute_ridge * limits.tiny
         hessian.diagonal(dim1=1, dim2=2).add_(ridge.unsqueeze(1))
         return torch.linalg.cholesky(hessian, upper=True)
 
@@ -66,37 +61,38 @@ class ExpectedLoss(Loss):
 
     def _at_points(self, raw, target):
         """Raw outputs of all points, (n_samples, n_points, n_outputs)."""
-        cloud = target[:, raw.shape[1] :]
-        return cloud.view(len(raw), len(self.share), -1) + raw.unsqueeze(1)
+        points = target[:, raw.shape[1] :]
+        return points.view(len(raw), len(self.weight), -1) + raw.unsqueeze(1)
 
-    def _in_turn(self, raw, target):
-        """Raw outputs and targets of all points, one after the other."""
+    def _of_all_points(self, raw, target):
+        """Raw outputs and targets of all points of all rows, in one dimension."""
         points = self._at_points(raw, target)
         own = target[:, : raw.shape[1]].unsqueeze(1).expand_as(points)
         return points.flatten(0, 1), own.flatten(0, 1)
 
 
 def has_mean(network, data, plan):
-    """Whether there is a mean that differs from the mode, and affordable."""
-    if plan.loss.has_noise or data.n_rows > MOST_ROWS:
+    """Whether the posterior mean differs from the mode, and is affordable."""
+    settings = _settings.POSTERIOR_MEAN
+    if plan.loss.has_noise or data.n_rows > settings.max_rows:
         return False
     products = data.n_rows * len(data.baseline) * network.n_parameters**2
-    return products <= MOST_PRODUCTS
+    return products <= settings.max_products
 
 
 def at_posterior_mean(network, data, plan, prior, factor):
-    """A network with the mean weights of its posterior in place of the most likely.
+    """A network with the posterior mean of its weights in place of the mode.
 
-    The posterior is the Gaussian that is next to the true one among those with the
-    covariance of Laplace's: the expectation of its negative log density, the mean loss
-    over the outputs of each row and the penalty, is smallest.
+    The posterior is approximated by a Gaussian with the covariance of Laplace's. Its
+    mean minimises the expectation of the negative log density: the mean loss over the
+    outputs of each row, and the penalty.
 
     Parameters
     ----------
     network : KANNetwork
         At the mode.
-    data : TrainingData
-    plan : TrainingPlan
+    data : Dataset
+    plan : FitPlan
     prior : Prior
     factor : ndarray of shape (n_parameters, n_parameters)
         Lower Cholesky factor of Laplace's precision of the weights.
@@ -104,8 +100,8 @@ def at_posterior_mean(network, data, plan, prior, factor):
     Returns
     -------
     network : KANNetwork
-        The given one where there is no difference, see `has_mean`, or a divergence
-        forbids it.
+        The given one where there is no difference, see `has_mean`, or training
+        diverges.
     n_iter : int
 
     References
@@ -113,56 +109,67 @@ def at_posterior_mean(network, data, plan, prior, factor):
     J. van Niekerk and H. Rue, Low-rank Variational Bayes Correction to the Laplace
     Method, Journal of Machine Learning Research 25, 2024.
     """
+    settings = _settings.POSTERIOR_MEAN
     if not has_mean(network, data, plan):
         return network, 0
     around = _around(network, data, plan, factor)
+    start = FitState(network, prior)
     try:
-        outcome = at_mode(FitState(network, prior), *around, MOST_STEPS, near=NEAR)
+        mean = at_mode(start, *around, settings.max_iter, mode_tol=settings.mode_tol)
     except DivergenceError:  # the mode is a model, too
         return network, 0
-    return outcome.network, outcome.n_iter
+    return mean.network, mean.n_iter
 
 
-def learnt_at_mean(candidate, data, plan):
-    """A candidate whose penalties are learnt once more, around the mean.
+def relearnt_at_mean(state, data, plan):
+    """A state whose prior is learnt once more, around the posterior mean.
 
-    Curves that are larger there call for less of a penalty. The weights are those of
-    the mode again.
+    Curves are larger there, and need a smaller penalty. The weights are at their mode
+    again.
 
     Parameters
     ----------
-    candidate : FitState
+    state : FitState
         At the mode.
-    data : TrainingData
-    plan : TrainingPlan
+    data : Dataset
+    plan : FitPlan
 
     Returns
     -------
-    FitState
-        The given one where rounding or a divergence forbids it, or there is no
-        difference.
+    state : FitState
+        The given one where there is no difference, where rounding hides the posterior,
+        or where training diverges.
+    n_iter : int
     """
-    if not (has_mean(candidate.network, data, plan) and plan.learns_alpha):
-        return candidate
-    network, prior = candidate.network, candidate.prior
-    posterior = laplace_posterior(network, data, plan, prior, candidate.objective)
+    network, prior = state.network, state.prior
+    if not (plan.learns_alpha and has_mean(network, data, plan)):
+        return state, 0
+    posterior = laplace_posterior(network, data, plan, prior, state.objective)
     if posterior is None:
-        return candidate
+        return state, 0
+    settings = _settings.POSTERIOR_MEAN
     around = _around(network, data, plan, posterior.factor)
+    budget = min(settings.max_evidence_iter, plan.max_iter)
     try:
-        mean = at_mode(FitState(network, prior), *around, MOST_STEPS)
-        learnt = finished(mean, *around, min(MOST_LEARNING_STEPS, plan.max_iter))
-        outcome = at_mode(learnt, data, plan, MOST_STEPS, near=NEAR)
+        mean = at_mode(FitState(network, prior), *around, settings.max_iter)
+        learnt = train_second_order(mean, *around, budget)
+        mode = at_mode(
+            learnt, data, plan, settings.max_iter, mode_tol=settings.mode_tol
+        )
     except DivergenceError:
-        return candidate
-    n_iter = mean.n_iter + learnt.n_iter + outcome.n_iter
-    return replace(outcome, n_iter=n_iter)
+        return state, 0
+    n_iter = mean.n_iter + learnt.n_iter + mode.n_iter
+    relearnt = replace(
+        state, network=mode.network, prior=mode.prior, objective=mode.objective
+    )
+    return relearnt, n_iter
 
 
 def _around(network, data, plan, factor):
     """Data and plan of the mean loss over the posterior."""
     factor = torch.from_numpy(factor).to(data.X)
-    size = max(1, MOST_NUMBERS // (len(factor) * len(data.baseline)))
+    n_numbers = len(factor) * len(data.baseline)  # for each row
+    size = max(1, _settings.POSTERIOR_MEAN.max_block // n_numbers)
     clouds = [
         plan.loss.cloud(deviations(network, factor, rows))
         for rows in data.X.split(size)

@@ -1,218 +1,206 @@
-"""Second-order training: several starts, and penalties that are learnt on the way.
+"""Second-order training on one grid: burn-in, evidence maximisation, posterior mode.
 
-A `Candidate` is a network under training with its prior. It is settled under a fixed
-prior, and then finished: by learning the prior from the evidence where the plan says
-so, under the plan's own penalties otherwise.
+Burn-in keeps the starting prior. Then the prior is learnt by maximising the evidence
+where the plan says so; otherwise the plan's own penalties are minimised.
 """
 
 import math
-from dataclasses import dataclass, replace
-
-import torch
+from dataclasses import replace
 
 from skkan.inference._log_marginal_likelihood import LinearisedModel
 from skkan.inference._prior import Prior
-from skkan.network._edits import resized, with_standardised_nodes
 from skkan.objective._objective import make_objective
 from skkan.penalties._quadratic import QuadraticPenalty
+from skkan.training import _settings
+from skkan.training._hidden_grid_updates import standardised
+from skkan.training._state import FitState
 
-# Starting priors, as alpha times the number of observations. The stiff one suits noisy
-# tables, where a loose start fits the noise and stays there; the loose one finds laws
-# that a stiff start takes for noise. The better outcome is kept.
-STARTING_STRENGTHS = ((1.0, 1.0, 0.0), (1e-2, 1e-3, 0.0))
-# Below this noise variance of a standardised target (a deviation of 1%), curves are
-# known so well that the change of their curvature may be charged instead of it. With
-# more noise, free parabolas cost more than they bring.
-LITTLE_NOISE = 1e-4
-CHANGE_PER_CURVATURE = 0.1  # first precision on the one in that of the other
-STARTING_NOISE = 0.1  # variance of a standardised target
-STEPS_PER_LOOK = 2  # of the solver, between two looks at the hidden nodes
-MOST_LOOKED_AT = 100_000  # rows, at each look
-MOST_SETTLING = 16  # steps under a starting prior
-SETTLED = 1e-3  # relative decrease between two looks that ends the settling
-STEPS_PER_UPDATE = 3  # of the solver, between two updates of the prior
-LARGEST_FALL = 1.0  # of the log evidence, in an update that is kept
-SMALLEST_SHARE = 0.01  # of an update, below which learning is over
-MOST_APPROACHING = 45  # steps towards the mode, when the prior is learnt
-NEAR = 0.3  # of the log posterior below its mode
-STALLED = 10  # steps without progress that end an unwatched descent
-PATIENCE = 2  # updates in a row that gain next to nothing
-SMALLEST_GAIN = 0.1  # of the log evidence
 NO_EVIDENCE = "no evidence within rounding"
-MOST_AHEAD = 10  # updates that gain as much as the last one, and may still be to come
 
 
-@dataclass(frozen=True, eq=False)
-class FitState:
-    """A network under training, and how good it is so far."""
-
-    network: torch.nn.Module
-    prior: Prior
-    score: float = -math.inf  # log evidence, or minus the objective
-    n_iter: int = 0
-    converged: bool = False
-    message: str = ""
-    objective: object = None  # as training left it
-    ceiling: torch.Tensor | None = None  # of the precisions, until the last grids
-
-    def on_grids(self, grid_size, inputs):
-        """The candidate on other grids; on those of `inputs` where sizes agree."""
-        network, is_last = self.network, inputs.grid_size == grid_size
-        if network.grid_size != grid_size:
-            network = resized(network, grid_size, inputs if is_last else None)
-        ceiling = None if is_last else self.ceiling
-        return replace(self, network=network, ceiling=ceiling)
-
-
-def starting_candidates(networks, data, plan):
-    """One candidate for each starting prior; the networks should differ."""
+def starting_states(networks, data, plan):
+    """One FitState for each starting prior; the networks should differ."""
+    settings = _settings.SECOND_ORDER
     noise = 1.0
     if plan.loss.has_noise:
-        noise = max(STARTING_NOISE, plan.loss.min_shared_noise)
-    candidates = []
-    for network, strengths in zip(networks, STARTING_STRENGTHS, strict=False):
-        alpha = [[strength / data.n_observations for strength in strengths]]
+        noise = max(settings.starting_noise, plan.loss.min_shared_noise)
+    states = []
+    for network, penalties in zip(networks, settings.starting_penalties, strict=False):
+        alpha = [[weight / data.n_observations for weight in penalties]]
         prior = Prior.of_alpha(network, alpha, noise, data.n_observations)
-        # A coarse grid takes for noise what it cannot show. Edges must not die of it.
-        candidates.append(FitState(network, prior, ceiling=prior.precision))
-    return candidates
+        # A coarse grid takes for noise what it cannot show. Its edges must not die.
+        states.append(FitState(network, prior, max_precision=prior.precision))
+    return states
 
 
-def settled(candidate, data, plan, max_iter):
-    """The candidate after some steps under its own prior."""
-    walk = _Trajectory(candidate, data, plan)
-    value = math.inf
-    while walk.n_iter < min(max_iter, MOST_SETTLING):
-        before, value = value, walk.solve(candidate.prior, STEPS_PER_LOOK, max_iter)
-        moved = walk.follow_nodes() is not None
-        if walk.at_rest or (not moved and before - value < SETTLED * abs(value)):
+def burn_in(state, data, plan, max_iter):
+    """The state after some steps under its own prior."""
+    settings = _settings.SECOND_ORDER
+    run, value = _SecondOrderRun(state, data, plan), math.inf
+    while run.n_iter < min(max_iter, settings.max_burn_in):
+        before = value
+        value = run.solve(state.prior, settings.steps_per_grid_update, max_iter)
+        moved = run.update_hidden_grids() is not None
+        has_settled = before - value < settings.burn_in_tol * abs(value)
+        if run.solver_converged or (not moved and has_settled):
             break
-    return replace(walk.candidate(candidate.prior), ceiling=candidate.ceiling)
+    return run.state(state.prior)
 
 
-def finished(candidate, data, plan, max_iter, monitor=None, rival=-math.inf):
-    """The candidate after training to the end, or to the end of the budget.
+def train_second_order(
+    state, data, plan, max_iter, monitor=None, score_to_reach=-math.inf
+):
+    """The state after training until it converges or the budget is spent.
 
-    Training ends early when the score cannot reach that of a rival any more, or not at
-    its pace: the linearisation promises at least the evidence that there is at the
-    mode, and updates gain less and less.
+    Parameters
+    ----------
+    state : FitState
+    data : Dataset
+    plan : FitPlan
+    max_iter : int
+    monitor : Monitor, default=None
+    score_to_reach : float, default=-inf
+        Training ends early when the score cannot reach it any more, or not at its
+        pace: the linearised model promises at least the evidence at the mode, and the
+        gains of updates fall.
+
+    Returns
+    -------
+    FitState
     """
-    walk = _Trajectory(candidate, data, plan, monitor)
+    run, prior = _SecondOrderRun(state, data, plan, monitor), state.prior
     if not plan.learns_alpha:
-        outcome = _descend(walk, candidate.prior, max_iter)
+        trained = _minimise_objective(run, prior, max_iter)
     else:
-        prior = candidate.prior
-        if plan.loss.has_noise and prior.noise < LITTLE_NOISE:
-            prior = prior.with_change_of_curvature(CHANGE_PER_CURVATURE)
-        outcome = _learn(walk, prior, candidate.ceiling, plan.tol, max_iter, rival)
-        if outcome.score >= rival:
-            outcome = _at_mode(walk, outcome, max_iter)
-    return replace(outcome, ceiling=candidate.ceiling)
+        settings = _settings.SECOND_ORDER
+        if plan.loss.has_noise and prior.noise < settings.low_noise:
+            prior = prior.with_change_of_curvature(settings.third_difference_ratio)
+        trained = _maximise_evidence(run, prior, plan.tol, max_iter, score_to_reach)
+        if trained.score >= score_to_reach:
+            trained = _to_mode(run, trained, max_iter, settings.mode_tol)
+    return trained
 
 
-def at_mode(candidate, data, plan, max_iter, monitor=None, near=NEAR):
-    """The candidate with its weights at their mode under its own prior.
+def at_mode(
+    state, data, plan, max_iter, monitor=None, mode_tol=_settings.SECOND_ORDER.mode_tol
+):
+    """The state with its weights at their posterior mode under its own prior.
 
-    It is reached where the log posterior is at most `near` below it.
+    The log posterior is then at most `mode_tol` below the mode.
     """
-    return _at_mode(
-        _Trajectory(candidate, data, plan, monitor), candidate, max_iter, near
+    run = _SecondOrderRun(state, data, plan, monitor)
+    return _to_mode(run, state, max_iter, mode_tol)
+
+
+def linear_model(network, theta, objective, data, plan):
+    """The LinearisedModel of a network around some weights."""
+    return LinearisedModel(
+        network,
+        theta,
+        objective.gauss_newton_of_loss(theta),
+        data.n_observations,
+        plan.loss.has_noise,
+        plan.loss.min_shared_noise,
     )
 
 
-def _descend(walk, prior, max_iter):
-    """Minimise the plan's own objective, while the grids follow the hidden nodes."""
-    moved, value = walk.may_move, math.inf
-    while moved and walk.n_iter < max_iter and not walk.stopped:
-        value = walk.solve(None, STEPS_PER_LOOK, max_iter)
-        moved = walk.follow_nodes() is not None or (not walk.at_rest and moved)
-        moved = moved and walk.may_move
-    if walk.n_iter < max_iter and not walk.stopped:
-        value = walk.solve(None, max_iter, max_iter)
-    return replace(walk.candidate(prior), score=-value, converged=walk.at_rest)
+def _minimise_objective(run, prior, max_iter):
+    """Minimise the plan's own objective; hidden grids follow their nodes at first."""
+    steps = _settings.SECOND_ORDER.steps_per_grid_update
+    moved, value = run.may_move, math.inf
+    while moved and run.n_iter < max_iter and not run.stopped:
+        value = run.solve(None, steps, max_iter)
+        moved = run.update_hidden_grids() is not None or not run.solver_converged
+        moved = moved and run.may_move
+    if run.n_iter < max_iter and not run.stopped:
+        value = run.solve(None, max_iter, max_iter)
+    return replace(run.state(prior), score=-value, converged=run.solver_converged)
 
 
-def _learn(walk, prior, ceiling, tol, max_iter, rival):
-    """Climb the evidence: better priors, and the weights that go with them.
+def _maximise_evidence(run, prior, tol, max_iter, score_to_reach):
+    """Improve the prior, and let the weights follow.
 
-    The weights only follow; the linearisation stands in for their mode.
+    The linearised model stands in for the mode of the weights.
     """
-    smallest_gain = SMALLEST_GAIN + 0.5 * tol * walk.n_targets
-    walk.solve(prior, STEPS_PER_UPDATE, max_iter)
-    posterior = walk.linearised().posterior(prior)
+    settings = _settings.SECOND_ORDER
+    min_gain = settings.min_evidence_gain + 0.5 * tol * run.n_targets
+    run.solve(prior, settings.steps_per_prior_update, max_iter)
+    posterior = run.linearised().posterior(prior)
     if posterior is None:
-        return replace(walk.candidate(prior), message=NO_EVIDENCE)
-    share, n_calm = 1.0, 0
+        return replace(run.state(prior), message=NO_EVIDENCE)
+    fraction, n_no_change = 1.0, 0
     converged, message = False, "budget spent"
-    while walk.n_iter < max_iter and not walk.stopped:
-        trial = walk.linearised().improved(prior, posterior, share, ceiling)
-        origin = walk.theta
-        walk.solve(trial, STEPS_PER_UPDATE, max_iter)
-        outcome = walk.linearised().posterior(trial)
+    while run.n_iter < max_iter and not run.stopped:
+        trial = run.linearised().improved(prior, posterior, fraction, run.max_precision)
+        origin = run.theta
+        run.solve(trial, settings.steps_per_prior_update, max_iter)
+        of_trial = run.linearised().posterior(trial)
         gain = -math.inf
-        if outcome is not None:
-            gain = outcome.log_evidence - posterior.log_evidence
-        if gain < -LARGEST_FALL:
-            # The weights moved farther than the linearisation holds.
-            walk.return_to(origin)
-            share /= 4
-            if share < SMALLEST_SHARE:
+        if of_trial is not None:
+            gain = of_trial.log_evidence - posterior.log_evidence
+        if gain < -settings.max_evidence_fall:
+            # The weights moved farther than the linearised model holds.
+            run.return_to(origin)
+            fraction /= 4
+            if fraction < settings.min_update:
                 converged, message = True, "no update raises the evidence"
                 break
             continue
-        prior, posterior = trial, outcome
-        n_calm = n_calm + 1 if gain < share * smallest_gain else 0
-        share = min(1.0, 2 * share)
-        scales = walk.follow_nodes()
+        prior, posterior = trial, of_trial
+        n_no_change = n_no_change + 1 if gain < fraction * min_gain else 0
+        fraction = min(1.0, 2 * fraction)
+        scales = run.update_hidden_grids()
         if scales is not None:
-            prior = prior.with_scaled_nodes(walk.network, scales)
-            moved = walk.linearised().posterior(prior)
-            if moved is None:
+            prior = prior.with_scaled_nodes(run.network, scales)
+            after_move = run.linearised().posterior(prior)
+            if after_move is None:
                 message = NO_EVIDENCE
                 break
-            posterior, n_calm = moved, 0
-        elif posterior.log_evidence + MOST_AHEAD * gain < rival:
+            posterior, n_no_change = after_move, 0
+        elif posterior.log_evidence + settings.max_gains_ahead * gain < score_to_reach:
             message = "too far behind another start"
             break
-        elif n_calm >= PATIENCE:
+        elif n_no_change >= settings.n_updates_no_change:
             converged, message = True, "the evidence has stopped rising"
             break
     return replace(
-        walk.candidate(prior),
+        run.state(prior),
         score=posterior.log_evidence,
-        converged=converged or walk.stopped,
+        converged=converged or run.stopped,
         message=message,
     )
 
 
-def _at_mode(walk, candidate, max_iter, near=NEAR):
-    """The candidate with its weights at their mode, where its evidence is real."""
-    prior, end = candidate.prior, min(max_iter, walk.n_iter + MOST_APPROACHING)
-    while walk.n_iter < end and not walk.stopped:
-        walk.solve(prior, STEPS_PER_UPDATE, end)
-        posterior = walk.linearised().posterior(prior)
-        if walk.at_rest or posterior is None or posterior.decrement < near:
+def _to_mode(run, state, max_iter, mode_tol):
+    """The state with its weights at their mode, where the evidence is exact."""
+    settings, prior = _settings.SECOND_ORDER, state.prior
+    end = min(max_iter, run.n_iter + settings.max_steps_to_mode)
+    while run.n_iter < end and not run.stopped:
+        run.solve(prior, settings.steps_per_prior_update, end)
+        posterior = run.linearised().posterior(prior)
+        is_near = posterior is None or posterior.decrement < mode_tol
+        if run.solver_converged or is_near:
             break
-    posterior = walk.linearised().posterior(prior)
+    posterior = run.linearised().posterior(prior)
     return replace(
-        walk.candidate(prior),
+        run.state(prior),
         score=-math.inf if posterior is None else posterior.evidence_at_point,
-        converged=candidate.converged,
-        message=candidate.message,
+        converged=state.converged,
+        message=state.message,
     )
 
 
-class _Trajectory:
-    """Where a candidate stands, and the steps that it may take."""
+class _SecondOrderRun:
+    """The weights and the solver of a network under second-order training."""
 
-    def __init__(self, candidate, data, plan, monitor=None):
+    def __init__(self, state, data, plan, monitor=None):
         self._data, self._plan, self._monitor = data, plan, monitor
-        self._objective = make_objective(candidate.network, data, plan)
-        self._state = None
-        self._n_updates = 0
+        self._objective = make_objective(state.network, data, plan)
+        self._solver_state, self._n_grid_updates = None, 0
+        self.max_precision = state.max_precision
         self.theta = self._objective.start
         self.n_iter = 0
-        self.at_rest = False  # no step was left to take
+        self.solver_converged = False  # in its last call
         self.stopped = False  # by the monitor
 
     @property
@@ -225,13 +213,17 @@ class _Trajectory:
 
     @property
     def may_move(self):
-        """Whether the grids of hidden layers may follow their nodes once more."""
-        several = len(self._objective.start_network.layers) > 1
-        return several and self._n_updates < self._plan.n_grid_updates
+        """Whether hidden grids may be updated once more."""
+        has_hidden = len(self._objective.start_network.layers) > 1
+        return has_hidden and self._n_grid_updates < self._plan.n_grid_updates
 
-    def candidate(self, prior):
+    def state(self, prior):
         return FitState(
-            self.network, prior, n_iter=self.n_iter, objective=self._objective
+            self.network,
+            prior,
+            self._objective,
+            n_iter=self.n_iter,
+            max_precision=self.max_precision,
         )
 
     def solve(self, prior, n_steps, max_iter):
@@ -242,15 +234,15 @@ class _Trajectory:
         else:
             alpha = prior.alpha(self._data.n_observations)
             objective = objective.with_penalties((QuadraticPenalty(alpha),))
-        values = []
+        values, n_no_change = [], _settings.SECOND_ORDER.n_iter_no_change
 
         def watch(theta, value):
             values.append(value)
             if self._monitor is not None:
                 return self._monitor(theta, value)
-            before = values[-min(len(values), STALLED)]
+            before = values[-min(len(values), n_no_change)]
             stalls = before - value <= self._plan.tol * abs(value)
-            return len(values) > STALLED and stalls
+            return len(values) > n_no_change and stalls
 
         if self._monitor is not None:
             self._monitor.begin_search(objective)
@@ -260,11 +252,11 @@ class _Trajectory:
             max_iter=min(n_steps, max_iter - self.n_iter),
             monitor=watch,
             generator=None,
-            state=self._state,
+            state=self._solver_state,
         )
-        self.theta, self._state = outcome.theta, outcome.state
+        self.theta, self._solver_state = outcome.theta, outcome.state
         self.n_iter += outcome.n_iter
-        self.at_rest = outcome.converged
+        self.solver_converged = outcome.converged
         if self._monitor is not None:
             if not self._monitor.loss_curve:  # the start cannot be improved
                 self._monitor(self.theta, objective.value(self.theta))
@@ -273,34 +265,29 @@ class _Trajectory:
         return values[-1] if values else objective.value(self.theta)
 
     def return_to(self, theta):
-        """Take back the last steps, and be careful with the next ones."""
-        self.theta, self._state = theta, None
+        """Undo the last steps, and start the solver afresh."""
+        self.theta, self._solver_state = theta, None
 
     def linearised(self):
-        """The network as a linear model around where it stands."""
-        return LinearisedModel(
-            self._objective.start_network,
-            self.theta,
-            self._objective.gauss_newton_of_loss(self.theta),
-            self._data.n_observations,
-            self._plan.loss.has_noise,
-            self._plan.loss.min_shared_noise,
+        """The network as a linear model around its present weights."""
+        network = self._objective.start_network
+        return linear_model(
+            network, self.theta, self._objective, self._data, self._plan
         )
 
-    def follow_nodes(self):
-        """Let hidden nodes and grids fit each other; the scales, if any moved."""
+    def update_hidden_grids(self):
+        """Let hidden nodes and grids fit each other.
+
+        Returns
+        -------
+        list or None
+            Factors of the nodes; None if nothing moved.
+        """
         if not self.may_move:
             return None
-        sample = self._data.sample(MOST_LOOKED_AT)
-        network, scales = with_standardised_nodes(
-            self.network,
-            sample.X,
-            grid_eps=self._plan.grid_eps,
-            margin=self._plan.hidden_margin,
-            sample_weight=sample.sample_weight,
-        )
+        network, scales = standardised(self.network, self._data, self._plan)
         if scales is not None:
-            self._n_updates += 1
+            self._n_grid_updates += 1
             self._objective = self._objective.with_network(network)
             self.theta = self._objective.start
         return scales

@@ -30,15 +30,14 @@ N_ROWS = sum(ROWS)
 
 
 @pytest.fixture
-def _many(monkeypatch):
+def _many(monkeypatch, change_settings):
     """A few hundred rows count as many."""
     monkeypatch.setattr(_row_blocks, "SINGLE_BLOCK_ROWS", 300)
     monkeypatch.setattr(_row_blocks, "SUM_BLOCK_ROWS", 128)
-    monkeypatch.setattr("skkan.training._training.MOST_LEARNING", 300)
-    monkeypatch.setattr("skkan.selection._search_space.MOST_SEARCHED", 300)
-    monkeypatch.setattr("skkan.selection._structure_search.LAST_ALPHA", 1e-2)
-    monkeypatch.setattr("skkan.selection._structure_search.LAST_STEPS", 2)
-    monkeypatch.setattr("skkan.selection._fit_strategies.N_MEMBERS", 2)
+    change_settings("training", "CONTINUATION", max_rows_for_evidence=300)
+    change_settings("selection", "SEARCH_SPACE", max_rows=300)
+    change_settings("selection", "SEARCH", n_members=2)
+    change_settings("selection", "PATH", last_alpha=1e-2, n_last_steps=2)
 
 
 @pytest.fixture(autouse=True)

@@ -47,7 +47,7 @@ from skkan.symbolic import (
     to_numpy_source,
     to_sympy,
 )
-from skkan.training._training import MOST_ADAPTATIONS
+from skkan.training._settings import SCHEDULE
 
 # Small budgets end fits early, which is what the warning is for.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -509,7 +509,7 @@ def test_trainings_under_an_adapted_loss_belong_to_the_last_stage(loss, rng):
     first, last = model.stage_ends_
     assert first <= 40
     # The value at the start of each adapted training is a point, too.
-    assert last - first <= 40 + MOST_ADAPTATIONS
+    assert last - first <= 40 + SCHEDULE.max_loss_updates
     assert last == len(model.loss_curve_)
     assert model.grid_size_ == 8
 

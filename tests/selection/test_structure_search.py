@@ -1,7 +1,8 @@
-"""Structures chosen by the data: what is chosen, and what comes of it."""
+"""Structures chosen by the data: which one is chosen, and how it predicts."""
 
 import copy
 import pickle
+from itertools import count
 
 import numpy as np
 import pytest
@@ -15,8 +16,8 @@ from sklearn.metrics import log_loss
 
 from skkan import KANClassifier, KANRegressor
 from skkan.inspection import edge_table, prune
-from skkan.selection._search_space import WITHOUT_SEARCH, InputCounts, Structure
-from skkan.solvers import LBFGS
+from skkan.selection import _regularization_path
+from skkan.solvers import LBFGS, DivergenceError
 
 NOISE = 0.2  # a sixth of the variance of the product
 short = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -58,8 +59,8 @@ def test_a_product_is_fitted_by_a_mean_of_networks(fitted, product):
     assert additive.score(X_test, y_test) < 0.5
 
 
-def test_a_law_with_hardly_any_noise_is_fitted_by_one_precise_network(product):
-    """By second-order steps, which leave evidence, and as well as if asked for it."""
+def test_a_law_with_hardly_any_noise_is_fitted_by_one_second_order_network(product):
+    """It has evidence, and predicts as well as a network of this structure alone."""
     X, _, X_test, _ = product
 
     def law(X):
@@ -77,7 +78,7 @@ def test_a_law_with_hardly_any_noise_is_fitted_by_one_precise_network(product):
 
 
 def test_deviations_of_a_mean_of_networks_cover_what_they_should(fitted, product):
-    """The noise is the error on rows held out; beyond the rows there is more."""
+    """The noise is the error on validation rows; far from the rows there is more."""
     *_, X_test, y_test = product
     mean, std = fitted.predict(X_test, return_std=True)
     assert_array_equal(mean, fitted.predict(X_test))
@@ -210,8 +211,8 @@ def test_wide_tables_of_noise_are_predicted_by_a_constant(rng):
 
 
 @short
-def test_judged_networks_are_trained_on_as_they_were_judged(fitted, product):
-    """Under the penalties and with the noise that the rows held out have told."""
+def test_validated_ensembles_are_trained_further_under_their_penalty(fitted, product):
+    """And keep the noise that the validation rows have shown."""
     X, y, X_new, y_new = product
     model = copy.deepcopy(fitted).set_params(warm_start=True)
     before = model.loss_, model.noise_std_, model.score(X_new, y_new)
@@ -273,16 +274,76 @@ def test_an_interrupted_search_keeps_the_earlier_fit(product, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skkan.selection._structure_search.finished", interrupt)
+    monkeypatch.setattr(
+        "skkan.selection._structure_search.train_second_order", interrupt
+    )
     with pytest.raises(KeyboardInterrupt):
         model.set_params(hidden_layer_sizes="auto", alpha="auto").fit(X, y)
     assert_array_equal(model.predict(X), before)
 
 
-def test_structure_counts_its_weights_and_fills_gaps():
-    structure = Structure((3, 2), None, None, True).or_else(WITHOUT_SEARCH)
-    assert structure == Structure((3, 2), 5, 1.0, True)
-    # 4 * 3 + 3 * 2 + 2 * 1 edges and 4 * 1 of the skip, with 5 + 4 functions.
-    assert structure.n_parameters(InputCounts(4, 0, 4), 1) == 24 * 9
-    # 10 categories, each with an edge to three nodes and one output.
-    assert structure.n_parameters(InputCounts(4, 10, 4), 1) == 24 * 9 + 10 * 4
+@pytest.fixture
+def diverge(monkeypatch):
+    """Function that lets some networks diverge on all of so many rows.
+
+    Networks are counted in the order of their training, `n_side_by_side` at each step.
+    """
+
+    def diverge(members, n_side_by_side, n_rows):
+        calls = count()
+
+        def train(networks, data, *settings):
+            is_last = data.n_rows == n_rows
+            if is_last and next(calls) % n_side_by_side in members:
+                raise DivergenceError("on purpose")
+            return original(networks, data, *settings)
+
+        monkeypatch.setattr(_regularization_path, "train", train)
+        monkeypatch.setattr(
+            _regularization_path,
+            "parallel_map",
+            lambda function, x: [*map(function, x)],
+        )
+
+    original = _regularization_path.train
+    return diverge
+
+
+def test_members_that_diverge_are_left_out(fitted, product, diverge):
+    """The ensemble is the mean of the others, and a warning says so."""
+    X, y, X_test, _ = product
+    diverge({1}, 4, len(X))
+    with pytest.warns(
+        ConvergenceWarning, match="1 of 4 networks diverged and are left"
+    ):
+        model = KANRegressor("auto", random_state=0).fit(X, y)
+    network = fitted.network_
+    *inner, outer = network.weights
+    outer = 4 / 3 * outer.clone()
+    outer[:, 10:20] = 0.0  # nodes of the second member
+    scaling = fitted.fitted_model_.preprocessing
+    x = torch.from_numpy(scaling.input_scaling.transform(X_test))
+    raw = network.with_weights([*inner, outer])(x).detach().numpy()
+    expected = scaling.target_scaling.inverse_transform(scaling.baseline + raw)
+    assert_allclose(model.predict(X_test), expected[:, 0], rtol=1e-9)
+    assert model.hidden_layer_sizes_ == (30,)
+
+
+def test_the_additive_model_is_left_where_all_others_diverge(product, diverge):
+    X, y, X_test, _ = product
+    diverge({0, 1, 2, 3}, 4, len(X))
+    with pytest.warns(
+        ConvergenceWarning, match="4 of 5 networks diverged and are left"
+    ):
+        model = KANRegressor("auto", random_state=0).fit(X, y)
+    assert model.hidden_layer_sizes_ == ()
+    alone = KANRegressor((), grid_size=20, grid_eps=0.2).fit(X, y)
+    assert_allclose(model.predict(X_test), alone.predict(X_test), atol=0.05)
+
+
+def test_a_search_whose_networks_all_diverge_is_an_error(rng, diverge):
+    X = rng.normal(size=(100, 150))
+    diverge({0}, 1, len(X))
+    model = KANRegressor(max_iter=10, random_state=0)
+    with pytest.raises(ValueError, match="diverged: no network of the ensemble"):
+        model.fit(X, X[:, 0] + X[:, 1])

@@ -1,4 +1,4 @@
-"""The continuation_stages of second-order training."""
+"""The stages of second-order training."""
 
 import pytest
 import torch
@@ -6,13 +6,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from skkan import KANNetwork
 from skkan.data._dataset import Dataset
-from skkan.training._continuation import (
-    COARSEST,
-    FEWEST_ROWS,
-    GROWTH,
-    ContinuationStage,
-    continuation_stages,
-)
+from skkan.training._continuation import ContinuationStage, continuation_stages
+from skkan.training._settings import CONTINUATION
 
 
 def make_network(grid_size, widths=(5, 6, 1)):
@@ -25,7 +20,7 @@ def test_grids_and_rows_grow_up_to_those_of_the_fit(grid_size, n_rows):
     *growing, last = continuation_stages(make_network(grid_size), n_rows)
     assert last == ContinuationStage(grid_size, n_rows)
     for one, next_one in zip(growing, [*growing, last][1:], strict=True):
-        assert COARSEST <= one.grid_size <= next_one.grid_size or (
+        assert CONTINUATION.min_grid_size <= one.grid_size <= next_one.grid_size or (
             one.grid_size == grid_size
         )
         assert one.n_rows <= next_one.n_rows
@@ -33,7 +28,11 @@ def test_grids_and_rows_grow_up_to_those_of_the_fit(grid_size, n_rows):
         if one.grid_size < next_one.grid_size:
             assert (next_one.grid_size + 1) // 2 == one.grid_size
         else:
-            assert 2 * one.n_rows <= next_one.n_rows <= 2 * GROWTH * one.n_rows
+            assert (
+                2 * one.n_rows
+                <= next_one.n_rows
+                <= 2 * CONTINUATION.row_growth * one.n_rows
+            )
 
 
 def test_grids_double_and_rows_follow_their_parameters():
@@ -60,7 +59,7 @@ def test_thinned_rows_meet_every_rhythm(period):
     assert_array_equal(rows[:, 0] // period, torch.arange(1000))
 
 
-def test_small_problems_have_one_level():
-    assert continuation_stages(make_network(5), FEWEST_ROWS) == [
-        ContinuationStage(5, FEWEST_ROWS)
+def test_small_problems_have_one_stage():
+    assert continuation_stages(make_network(5), CONTINUATION.min_rows) == [
+        ContinuationStage(5, CONTINUATION.min_rows)
     ]

@@ -13,7 +13,7 @@ from skkan import KANClassifier, KANRegressor
 from skkan.inspection import prune
 from skkan.losses._classification import BinaryLogLoss, MultinomialLogLoss
 from skkan.solvers import DivergenceError
-from skkan.training._posterior_mean import MOST_ROWS, ExpectedLoss
+from skkan.training._posterior_mean import ExpectedLoss
 
 every_loss = pytest.mark.parametrize(
     ("loss", "n_outputs"),
@@ -22,8 +22,8 @@ every_loss = pytest.mark.parametrize(
 )
 
 
-def clouded(loss, n_outputs, rng):
-    """Raw outputs, and a target with a cloud; and the parts of it."""
+def with_points(loss, n_outputs, rng):
+    """Raw outputs, a target with quadrature points, and both of them apart."""
     raw, target = torch.from_numpy(rng.normal(size=(2, 20, n_outputs)))
     target = (target > 0).double()
     deviations = torch.from_numpy(rng.normal(size=(n_outputs, 4, 20)))
@@ -34,17 +34,17 @@ def clouded(loss, n_outputs, rng):
 
 @every_loss
 def test_mean_loss_is_the_mean_over_the_points(loss, n_outputs, rng):
-    mean, raw, together, target, points = clouded(loss, n_outputs, rng)
+    mean, raw, together, target, points = with_points(loss, n_outputs, rng)
     expected = sum(
         share * loss.value(raw + points[:, index], target)
-        for index, share in enumerate(mean.share)
+        for index, share in enumerate(mean.weight)
     )
     assert_allclose(mean.value(raw, together), expected, rtol=1e-12)
 
 
 @every_loss
 def test_derivatives_of_the_mean_loss_are_autograds(loss, n_outputs, rng):
-    mean, raw, together, _, _ = clouded(loss, n_outputs, rng)
+    mean, raw, together, _, _ = with_points(loss, n_outputs, rng)
     raw.requires_grad_()
     (slope,) = torch.autograd.grad(mean.value(raw, together).sum(), raw)
     assert_allclose(mean.gradient(raw.detach(), together), slope, atol=1e-13)
@@ -61,12 +61,12 @@ def test_derivatives_of_the_mean_loss_are_autograds(loss, n_outputs, rng):
 @every_loss
 def test_curvature_of_rows_that_are_certain_has_a_root(loss, n_outputs, rng):
     """Of the order of their probability of being wrong, which is far below rounding."""
-    mean, raw, together, _, _ = clouded(loss, n_outputs, rng)
+    mean, raw, together, _, _ = with_points(loss, n_outputs, rng)
     raw = 200 * raw
     root = mean.curvature_root(raw, together)
     assert torch.isfinite(root).all()
     points = raw.unsqueeze(1) + together[:, n_outputs:].view(20, -1, n_outputs)
-    hessian = loss.mean_hessian(points, mean.share)
+    hessian = loss.mean_hessian(points, mean.weight)
     largest = hessian.abs().amax((1, 2), keepdim=True)
     assert_allclose((root.mT @ root - hessian) / (largest + 1e-200), 0, atol=1e-11)
 
@@ -124,27 +124,31 @@ def test_one_alpha_for_all_edges_asks_for_the_minimum(rng):
     )
 
 
-def test_separable_classes_are_told_with_more_certainty_than_by_the_mode(monkeypatch):
+def test_separable_classes_are_told_with_more_certainty_than_by_the_mode(
+    change_settings,
+):
     """Held out, that is worth it."""
     X, y = load_iris(return_X_y=True)
     model = KANClassifier((), random_state=0)
     loss = {}
-    for most in (MOST_ROWS, 0):
-        monkeypatch.setattr("skkan.training._posterior_mean.MOST_ROWS", most)
+    for max_rows in (len(X), 0):
+        change_settings("training", "POSTERIOR_MEAN", max_rows=max_rows)
         model.fit(X[::2], y[::2])
-        loss[most] = log_loss(y[1::2], model.predict_proba(X[1::2]))
-    assert loss[MOST_ROWS] < loss[0]
+        loss[max_rows] = log_loss(y[1::2], model.predict_proba(X[1::2]))
+    assert loss[len(X)] < loss[0]
 
 
-def test_losses_with_a_noise_have_their_mean_at_the_mode(monkeypatch, rng):
+def test_losses_with_a_noise_have_their_mean_at_the_mode(change_settings, rng):
     X = rng.normal(size=(60, 2))
     y = X[:, 0] + 0.1 * rng.normal(size=60)
     first = KANRegressor((), random_state=0).fit(X, y).predict(X)
-    monkeypatch.setattr("skkan.training._posterior_mean.MOST_ROWS", 0)
+    change_settings("training", "POSTERIOR_MEAN", max_rows=0)
     assert_array_equal(KANRegressor((), random_state=0).fit(X, y).predict(X), first)
 
 
-def test_where_the_way_to_the_mean_diverges_the_mode_stays(monkeypatch, rng):
+def test_where_the_way_to_the_mean_diverges_the_mode_stays(
+    monkeypatch, change_settings, rng
+):
     """As it does with more rows than the mean is worth."""
     X = rng.normal(size=(60, 2))
     y = X[:, 0] + 0.5 * rng.normal(size=60) > 0
@@ -155,13 +159,15 @@ def test_where_the_way_to_the_mean_diverges_the_mode_stays(monkeypatch, rng):
     with monkeypatch.context() as patch:
         patch.setattr("skkan.training._posterior_mean.at_mode", diverge)
         first = KANClassifier((), random_state=0).fit(X, y)
-    monkeypatch.setattr("skkan.training._posterior_mean.MOST_ROWS", 0)
+    change_settings("training", "POSTERIOR_MEAN", max_rows=0)
     second = KANClassifier((), random_state=0).fit(X, y)
     assert_array_equal(first.predict_proba(X), second.predict_proba(X))
 
 
 @pytest.mark.parametrize("threshold", [None, 0.05, "auto"])
-def test_an_interrupted_way_to_the_mean_leaves_the_mode(threshold, monkeypatch, rng):
+def test_an_interrupted_way_to_the_mean_leaves_the_mode(
+    threshold, monkeypatch, change_settings, rng
+):
     """The training before it is not lost, and no pruning follows."""
     X = rng.normal(size=(60, 2))
     y = X[:, 0] + 0.5 * rng.normal(size=60) > 0
@@ -174,7 +180,7 @@ def test_an_interrupted_way_to_the_mean_leaves_the_mode(threshold, monkeypatch, 
         patch.setattr("skkan.training._posterior_mean.at_mode", interrupt)
         with pytest.warns(ConvergenceWarning, match="was interrupted after"):
             first.fit(X, y)
-    monkeypatch.setattr("skkan.training._posterior_mean.MOST_ROWS", 0)
+    change_settings("training", "POSTERIOR_MEAN", max_rows=0)
     second = KANClassifier((), random_state=0).fit(X, y)
     assert_array_equal(first.predict_proba(X), second.predict_proba(X))
 

@@ -348,7 +348,7 @@ def test_failed_pruning_keeps_the_earlier_model(table, monkeypatch):
     def fail(*args, **kwargs):
         raise ValueError("on purpose")
 
-    monkeypatch.setattr("skkan.training._evidence_pruning.train", fail)
+    monkeypatch.setattr("skkan.training._pruning.train", fail)
     model.set_params(prune_threshold=0.1)
     with pytest.raises(ValueError, match="on purpose"):
         model.fit(X, y)
@@ -361,7 +361,9 @@ def test_interrupted_search_keeps_the_whole_network(wide, table, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skkan.training._evidence_pruning.finished", interrupt)
+    monkeypatch.setattr(
+        "skkan.training._evidence_pruning.train_second_order", interrupt
+    )
     model = clone(wide).set_params(prune_threshold="auto")
     with pytest.warns(ConvergenceWarning, match="interrupted"):
         model.fit(X, y)

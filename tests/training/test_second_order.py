@@ -18,8 +18,14 @@ from skkan.inference._prior import Prior
 from skkan.numerics._threads import single_thread
 from skkan.selection._fit_strategies import choose_strategy
 from skkan.solvers import LevenbergMarquardt
-from skkan.training import _training
-from skkan.training._second_order import _Trajectory, finished, starting_candidates
+from skkan.training import _continuation
+from skkan.training._continuation import on_grids
+from skkan.training._second_order import (
+    _SecondOrderRun,
+    starting_states,
+    train_second_order,
+)
+from skkan.training._settings import CONTINUATION
 
 LEARNT = ["alpha_", "noise_std_", "log_evidence_", "n_effective_parameters_"]
 
@@ -273,20 +279,22 @@ def make_start(**settings):
 def test_no_edge_dies_on_a_coarse_grid():
     """Precisions stay below those of the start, until the last grids."""
     start = make_start(grid_size=8)
-    candidate = starting_candidates(start.networks, start.data, start.plan)[0]
-    inputs = start.networks[0].layers[0].basis
-    coarse = finished(candidate.on_grids(4, inputs), start.data, start.plan, 40)
-    assert (coarse.prior.precision <= candidate.prior.precision * (1 + 1e-12)).all()
-    last = finished(coarse.on_grids(8, inputs), start.data, start.plan, 40)
-    assert last.prior.precision.max() > 100 * candidate.prior.precision.max()
+    rows, last = (start.data, start.plan), start.networks[0]
+    state = starting_states(start.networks, *rows)[0]
+    coarse = train_second_order(on_grids(state, 4, last), *rows, 40)
+    assert (coarse.prior.precision <= state.prior.precision * (1 + 1e-12)).all()
+    fine = train_second_order(on_grids(coarse, 8, last), *rows, 40)
+    assert fine.prior.precision.max() > 100 * state.prior.precision.max()
 
 
 @single_thread
 def test_start_that_is_far_behind_is_given_up():
     start = make_start()
-    candidate = starting_candidates(start.networks, start.data, start.plan)[0]
-    alone = finished(candidate, start.data, start.plan, 100)
-    behind = finished(candidate, start.data, start.plan, 100, rival=alone.score + 1e6)
+    rows = start.data, start.plan
+    state = starting_states(start.networks, *rows)[0]
+    alone = train_second_order(state, *rows, 100)
+    out_of_reach = alone.score + 1e6
+    behind = train_second_order(state, *rows, 100, score_to_reach=out_of_reach)
     assert behind.n_iter < alone.n_iter / 2
     assert behind.message == "too far behind another start"
 
@@ -295,41 +303,44 @@ def test_start_that_is_far_behind_is_given_up():
 def test_prior_follows_the_units_of_the_nodes():
     """Else a node that is divided by its deviation would be charged anew."""
     start = make_start()
-    candidate = starting_candidates(start.networks, start.data, start.plan)[0]
-    moves, follow = [], _Trajectory.follow_nodes
+    state = starting_states(start.networks, start.data, start.plan)[0]
+    moves, update = [], _SecondOrderRun.update_hidden_grids
 
-    def watched(walk):
-        moves.append(follow(walk))
+    def watched(run):
+        moves.append(update(run))
         return moves[-1]
 
     scaled = Mock(wraps=Prior.with_scaled_nodes)
     with (
-        patch.object(_Trajectory, "follow_nodes", watched),
+        patch.object(_SecondOrderRun, "update_hidden_grids", watched),
         patch.object(Prior, "with_scaled_nodes", lambda *arguments: scaled(*arguments)),
     ):
-        finished(candidate, start.data, start.plan, 40)
+        train_second_order(state, start.data, start.plan, 40)
     moved = [scales for scales in moves if scales is not None]
     assert moved
     assert [call.args[2] for call in scaled.call_args_list] == moved
 
 
 @pytest.mark.parametrize("hidden_layer_sizes", [(2,), "auto"])
-def test_more_rows_refine_what_some_have_told(hidden_layer_sizes, monkeypatch):
+def test_more_rows_refine_what_some_have_told(
+    hidden_layer_sizes, monkeypatch, change_settings
+):
     """In few steps, and the law is the better for it."""
-    monkeypatch.setattr("skkan.training._continuation.FEWEST_ROWS", 300)
-    monkeypatch.setattr("skkan.selection._search_space.MOST_SEARCHED", 600)
-    monkeypatch.setattr(_training, "MOST_LEARNING", 1500)
+    change_settings("training", "CONTINUATION", min_rows=300)
+    change_settings("training", "CONTINUATION", max_rows_for_evidence=1500)
+    change_settings("selection", "SEARCH_SPACE", max_rows=600)
     rng = np.random.default_rng(0)
     X = rng.uniform(-1, 1, (6000, 2))
     law = np.sin(2 * X[:, 0]) * X[:, 1]
     y = law + 0.05 * rng.normal(size=6000)
     model = KANRegressor(hidden_layer_sizes, random_state=0)
     few = model.fit(X[:1500], y[:1500]).predict(X)
-    ends = Mock(wraps=_training.finished)
-    monkeypatch.setattr(_training, "finished", ends)
+    calls = Mock(wraps=train_second_order)
+    monkeypatch.setattr(_continuation, "train_second_order", calls)
     many = model.fit(X, y).predict(X)
-    steps = {len(data.X): n for _, data, _, n, *_ in (c.args for c in ends.mock_calls)}
+    steps = {len(data.X): n for _, data, _, n, *_ in (c.args for c in calls.mock_calls)}
     assert 1500 in steps
-    assert all(n <= _training.MOST_GROWING for rows, n in steps.items() if rows > 1500)
+    max_iter = CONTINUATION.max_iter_per_stage
+    assert all(n <= max_iter for n_rows, n in steps.items() if n_rows > 1500)
     assert np.std(many - law) < 0.8 * np.std(few - law) < 0.01
     assert_allclose(model.noise_std_, 0.05, rtol=0.05)

@@ -16,11 +16,11 @@ from skkan.objective._objective import make_objective
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.solvers import LBFGS, Adam, LevenbergMarquardt, Solver
 from skkan.solvers._base import DivergenceError
-from skkan.training import _training
+from skkan.training import _hidden_grid_updates
 from skkan.training._continuation import continuation_stages
-from skkan.training._monitor import Monitor, Observer, Validation
+from skkan.training._monitor_and_early_stopping import Monitor, Observer, Validation
 from skkan.training._plan import FitPlan
-from skkan.training._training import train
+from skkan.training._stages import train
 
 
 def make_data(rng, n_samples=80):
@@ -141,7 +141,7 @@ def test_stage_ends_partition_the_loss_curve(solver, rng):
     monitor = make_monitor(Watch())
     plan = make_plan(solver=solver, grid_sizes=(5, 10, 20), max_iter=7)
     result = fit(make_network(data), data, plan, monitor)
-    assert result.stage_ends == [7, 14, 21]
+    assert result.stage_ends == (7, 14, 21)
     assert len(monitor.loss_curve) == 21
     assert grid_sizes == [5] * 7 + [10] * 7 + [20] * 7
     assert result.network.grid_size == 20
@@ -209,7 +209,7 @@ def test_observer_can_end_the_fit_after_a_stage(rng):
     data = make_data(rng)
     plan = make_plan(grid_sizes=(5, 10), max_iter=4)
     result = fit(make_network(data), data, plan, make_monitor(OneStage()))
-    assert result.stage_ends == [4]
+    assert result.stage_ends == (4,)
     assert result.network.grid_size == 5
     assert not result.interrupted
 
@@ -225,7 +225,7 @@ def test_observer_can_end_a_stage(rng):
     recorder = Recorder(LBFGS())
     plan = make_plan(solver=recorder, grid_sizes=(5, 10), max_iter=20)
     result = fit(make_network(data), data, plan, make_monitor(Impatient()))
-    assert result.stage_ends == [1, 2]
+    assert result.stage_ends == (1, 2)
     assert len(recorder.begins) == 2
 
 
@@ -270,8 +270,8 @@ def test_updates_take_place_in_the_first_half(solver, max_iter, n_updates, rng):
     settling = each // 2  # of these small budgets; ten at most
     expected = [each - settling, settling] * n_updates
     assert recorder.budgets == [*expected, max_iter - sum(expected)]
-    assert result.monitor.n_iter == max_iter
-    assert result.stage_ends == [max_iter - n_updates * settling]
+    assert result.n_iter == max_iter
+    assert result.stage_ends == (max_iter - n_updates * settling,)
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ def test_update_that_would_raise_the_objective_is_undone(factor, rng, monkeypatc
     data = make_data(rng)
     recorder = Recorder(LBFGS())
     network = make_network(data)
-    monkeypatch.setattr(_training, "with_updated_hidden_grids", worse)
+    monkeypatch.setattr(_hidden_grid_updates, "with_updated_hidden_grids", worse)
     # Four iterations a search leave one to settle, which cannot undo that.
     result = fit(network, data, make_plan(solver=recorder, max_iter=12))
     assert len(calls) == 3
@@ -387,7 +387,7 @@ def test_interrupted_fit_keeps_its_last_network(after, solver, rng):
     result = fit(make_network(data), data, plan, monitor)
     assert result.interrupted
     assert len(monitor.loss_curve) == after
-    assert result.stage_ends == ([12] if after > 12 else []) + [after]
+    assert result.stage_ends == ((12, after) if after > 12 else (after,))
     expected = output(interrupt.report.network(), data)
     assert_array_equal(output(result.network, data), expected)
     if isinstance(solver, LBFGS):
@@ -421,7 +421,7 @@ def test_interrupt_between_stages_keeps_the_function(rng):
     interrupt = Interrupt(at_stage=2)
     result = fit(make_network(data), data, plan, make_monitor(interrupt))
     assert result.interrupted
-    assert result.stage_ends == [6, 6]
+    assert result.stage_ends == (6, 6)
     expected = output(interrupt.report.network(), data)
     assert_allclose(output(result.network, data), expected, rtol=0, atol=1e-12)
 

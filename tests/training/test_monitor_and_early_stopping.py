@@ -8,7 +8,7 @@ import torch
 from numpy.testing import assert_array_equal
 
 from skkan.data._dataset import Dataset
-from skkan.training._monitor import Monitor, Observer, Validation
+from skkan.training._monitor_and_early_stopping import Monitor, Observer, Validation
 
 
 class FakeNetwork:
@@ -58,7 +58,7 @@ def make_monitor(*, tol=0.0, patience=3, early_stopping=False, validate=False, t
         validation=validation,
         observers=to,
     )
-    monitor.begin_stage(FakeNetwork(0.0))
+    monitor.begin_stage(7)
     monitor.begin_search(FakeObjective())
     return monitor
 
@@ -179,7 +179,7 @@ def test_every_observer_is_told_even_if_the_first_has_enough():
     assert len(second.reports) == 2
     assert monitor.end_stage()
     assert second.ended == [2]
-    monitor.begin_stage(FakeNetwork(0.0))
+    monitor.begin_stage(7)
     assert not monitor.stage_ended
     assert second.begun == [7, 7]
 

@@ -1,7 +1,7 @@
-"""What is watched during training: curves, stopping rules, observers.
+"""The monitor of a training: loss curves, early stopping, observers.
 
-A `Monitor` is what solvers call after every iteration. It knows the objective's value
-and the validation rows, and nothing of grids, solvers or scikit-learn.
+Solvers call a `Monitor` after every iteration. It knows the objective and the
+validation rows, and nothing of grids, solvers or scikit-learn.
 """
 
 import math
@@ -21,7 +21,7 @@ class Validation(NamedTuple):
 
 @dataclass(frozen=True)
 class IterationReport:
-    """State of a fit after an iteration, as observers see it."""
+    """State of a fit after an iteration, for observers."""
 
     n_iter: int
     grid_size: int
@@ -32,10 +32,10 @@ class IterationReport:
 
 
 class Observer:
-    """Follows a fit. Its methods do nothing unless a subclass says otherwise."""
+    """Base class of what follows a fit; its methods do nothing."""
 
-    def begin_step(self, what):
-        """Called before each step of a search for a structure, with its name."""
+    def begin_step(self, name):
+        """Called before each step of a structure search."""
 
     def begin_stage(self, grid_size):
         """Called before the first iteration on a grid size."""
@@ -50,7 +50,7 @@ class Observer:
 
 
 class Monitor:
-    """Records the curves and decides when a search is over.
+    """Records the curves and decides when the search of a solver is over.
 
     Parameters
     ----------
@@ -58,14 +58,22 @@ class Monitor:
         Relative decrease of the watched loss that counts as progress.
     n_iter_no_change : int
         Iterations in a row without progress that end a search.
-    early_stopping : bool
+    early_stopping : bool, default=False
         Whether the validation loss is watched and its best network kept, rather than
         the training objective.
-    validation : Validation or None
-    observers : sequence of Observer
+    validation : Validation, default=None
+    observers : sequence of Observer, default=()
     """
 
-    def __init__(self, *, tol, n_iter_no_change, early_stopping, validation, observers):
+    def __init__(
+        self,
+        tol,
+        n_iter_no_change,
+        *,
+        early_stopping=False,
+        validation=None,
+        observers=(),
+    ):
         self.n_iter = 0
         self.loss_curve = []
         self.validation_loss_curve = []
@@ -79,33 +87,38 @@ class Monitor:
         self._validation = validation
         self._observers = observers
 
-    def begin_step(self, what):
-        """Tell what comes next in a search for a structure."""
+    def begin_step(self, name):
+        """Tell the observers the next step of a structure search."""
         for observer in self._observers:
-            observer.begin_step(what)
+            observer.begin_step(name)
 
-    def begin_stage(self, network):
-        """Forget why the last stage ended."""
+    def begin_stage(self, grid_size):
+        """Start a stage, which no observer has ended yet."""
         self.stage_ended = False
         for observer in self._observers:
-            observer.begin_stage(network.grid_size)
+            observer.begin_stage(grid_size)
 
     def end_stage(self):
         """True when an observer wants no further stage."""
-        # A list, since every observer must be told.
-        wishes = [observer.end_stage(self.network) for observer in self._observers]
-        return any(wishes)
+        # A list, since every observer must be called.
+        ends = [observer.end_stage(self.network) for observer in self._observers]
+        return any(ends)
 
     def begin_search(self, objective):
         """Start watching a solver on an objective."""
         self._objective, self._theta = objective, objective.start
-        self._reference, self._n_stalled = math.inf, 0
+        self._reference, self._n_no_change = math.inf, 0
         self._validation_objective = None
         if self._validation is not None:
             self._validation_objective = objective.on_data(self._validation.data)
 
+    def record_start(self, objective):
+        """Start watching a solver, and record the value where it starts."""
+        self.begin_search(objective)
+        self(objective.start, objective.value(objective.start))
+
     def forget_best(self):
-        """Keep none of the networks so far; what follows is of another kind."""
+        """Forget the best network so far, as the objective changes."""
         self.best_network, self.best_iteration = None, None
         self._best_loss = math.inf
 
@@ -129,11 +142,11 @@ class Monitor:
             penalty=lambda: self._objective.penalty(theta),
             network=lambda: self.network,
         )
-        wishes = [observer.end_iteration(report) for observer in self._observers]
-        self.stage_ended = any(wishes)
+        ends = [observer.end_iteration(report) for observer in self._observers]
+        self.stage_ended = any(ends)
         if self._early_stopping:
             value = self.validation_loss_curve[-1]
-        return self._stalls(value) or self.stage_ended
+        return self._has_stalled(value) or self.stage_ended
 
     def _validate(self, theta):
         raw = self._validation_objective.raw(theta)
@@ -145,10 +158,10 @@ class Monitor:
         data, score = self._validation
         self.validation_scores.append(score(raw, data.target, data.sample_weight))
 
-    def _stalls(self, value):
+    def _has_stalled(self, value):
         progress = value < self._reference - self._tol * abs(self._reference)
         if progress or self._reference == math.inf:
-            self._reference, self._n_stalled = value, 0
+            self._reference, self._n_no_change = value, 0
         else:
-            self._n_stalled += 1
-        return self._n_stalled >= self._n_iter_no_change
+            self._n_no_change += 1
+        return self._n_no_change >= self._n_iter_no_change

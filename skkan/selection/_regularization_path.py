@@ -1,0 +1,191 @@
+"""The regularisation path: networks under penalty weights that fall step by step."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple
+
+import torch
+
+from skkan.data._dataset import Dataset
+from skkan.numerics._threads import parallel_map
+from skkan.penalties._quadratic import QuadraticPenalty
+from skkan.selection import _settings
+from skkan.selection._validation_rows import ValidationRows
+from skkan.solvers import LBFGS, DivergenceError
+from skkan.training._monitor_and_early_stopping import Monitor
+from skkan.training._plan import FitPlan
+from skkan.training._stages import train
+from skkan.training._state import FitState
+
+DIVERGED = "training diverged"  # message of a network that stays as it was
+
+
+class PathPoint(NamedTuple):
+    """Networks that were trained under one penalty weight."""
+
+    states: list  # of FitState
+    alpha: float | torch.Tensor  # see QuadraticPenalty
+
+    @property
+    def networks(self):
+        return [state.network for state in self.states]
+
+
+@dataclass
+class RegularizationPath:
+    """Trains networks along a path, and compares their means on validation rows.
+
+    Parameters
+    ----------
+    fitted : Dataset
+        Rows to fit.
+    validation : ValidationRows
+    plan : FitPlan
+    generator : torch.Generator
+    report : callable
+        Called with the name of each step before it is taken.
+
+    Attributes
+    ----------
+    n_iter : int
+        Iterations of all trainings.
+    n_left_out : int
+        Networks that `on_all_rows` has left out.
+    """
+
+    fitted: Dataset
+    validation: ValidationRows
+    plan: FitPlan
+    generator: torch.Generator
+    report: Callable
+    n_iter: int = 0
+    n_left_out: int = 0
+
+    def use_loss(self, loss):
+        """Train and compare under another loss from now on."""
+        self.plan = replace(self.plan, loss=loss)
+        self.validation = replace(self.validation, loss=loss)
+
+    def best_point(
+        self, networks, is_enough, *, relative=1.0, first_alpha=None, computed=()
+    ):
+        """The point whose mean network predicts the validation rows best.
+
+        At each step the networks are trained further under a lower penalty weight,
+        until the validation loss has not fallen for some steps.
+
+        Parameters
+        ----------
+        networks : list of KANNetwork
+        is_enough : callable
+            Whether the path may end at some raw output of the validation rows.
+        relative : float or Tensor of shape (n_edges, 3), default=1.0
+            Penalty weights of the edges, relative to that of the path.
+        first_alpha : float, default=None
+        computed : sequence of FitState, default=()
+            The first network at the first steps, where it was trained already.
+
+        Returns
+        -------
+        best : PathPoint or None
+            None if the networks predict no finite numbers.
+        first : list of FitState
+            The first network at each step.
+        """
+        settings = _settings.PATH
+        alpha = settings.first_alpha if first_alpha is None else first_alpha
+        states = [FitState(network) for network in networks]
+        best, best_loss, n_no_change, first = None, math.inf, 0, []
+        while alpha > settings.last_alpha / settings.alpha_step**0.5:
+            self.report(_step_name(states, alpha))
+            known = list(computed[len(first) : len(first) + 1])
+            others = states[len(known) :]
+            states = known + self._trained(others, relative * alpha, self.fitted)
+            first.append(states[0])
+            point = PathPoint(states, relative * alpha)
+            raw = self.validation.raw(point.networks)
+            loss = self.validation.total_loss(raw)
+            n_no_change = 0 if loss < best_loss else n_no_change + 1
+            if loss < best_loss:
+                best, best_loss = point, loss
+            if n_no_change == settings.n_steps_no_change or is_enough(raw):
+                break
+            alpha /= settings.alpha_step
+        return best, first
+
+    def on_all_rows(self, point, data):
+        """Train the networks on all rows, under an alpha that falls with their number.
+
+        Up to `max_rows_at_once` rows take part from the first step on. More of them
+        join step by step, up to `max_rows`. A network is left out if its last training
+        diverges.
+        """
+        settings, n_fitted = _settings.PATH, self.fitted.n_rows
+        states, n_steps = point.states, settings.n_last_steps
+        for step in range(1, n_steps + 1):
+            self.report(_step_name(states, point.alpha, "all rows, "))
+            ratio = (data.n_rows / n_fitted) ** (step / n_steps)
+            n_rows = max(settings.max_rows_at_once, round(n_fitted * ratio))
+            rows = data.subsample(min(n_rows, settings.max_rows))
+            states = self._trained(states, point.alpha / ratio, rows)
+        trained = [state for state in states if state.message != DIVERGED]
+        self.n_left_out += len(states) - len(trained)
+        return PathPoint(trained, point.alpha / ratio)
+
+    def _trained(self, states, alpha, data):
+        """States trained further, side by side where there are threads for that."""
+        train_one = partial(self._trained_further, alpha=alpha, data=data)
+        states = parallel_map(train_one, states)
+        self.n_iter += sum(state.n_iter for state in states)
+        return states
+
+    def _trained_further(self, state, alpha, data):
+        """A state trained further; if training diverges its network stays as it was."""
+        settings = _settings.PATH
+        n_iter = settings.max_row_iterations // data.n_rows
+        n_iter = max(settings.min_iter, min(settings.max_iter, n_iter))
+        plan = validated_plan(self.plan, state.network, alpha, n_iter)
+        monitor = Monitor(plan.tol, settings.n_iter_no_change)
+        try:
+            trained = train([state.network], data, plan, self.generator, monitor)
+        except DivergenceError:
+            return FitState(state.network, message=DIVERGED)
+        if trained.interrupted:
+            raise KeyboardInterrupt
+        return trained
+
+
+def validated_plan(plan, network, alpha, max_iter=None):
+    """The plan for a network under a penalty that validation rows set.
+
+    Parameters
+    ----------
+    plan : FitPlan
+        Its loss, tolerance and budget are kept.
+    network : KANNetwork
+    alpha : float or Tensor of shape (n_edges, 3)
+        See `QuadraticPenalty`.
+    max_iter : int, default=None
+        Of each training; None stands for the setting of the path.
+    """
+    max_iter = _settings.PATH.max_iter if max_iter is None else max_iter
+    return replace(
+        plan,
+        solver=LBFGS(),
+        penalties=(QuadraticPenalty(alpha),),
+        grid_sizes=(network.grid_size,),
+        n_grid_updates=min(plan.n_grid_updates, 1),
+        max_iter=min(plan.max_iter, max_iter),
+        learns_alpha=False,
+        penalty_from_validation=True,
+    )
+
+
+def _step_name(states, alpha, rows=""):
+    """Name of a step, for the progress line."""
+    has_hidden = len(states[0].network.layers) > 1
+    kind = "hidden nodes" if has_hidden else "additive model"
+    largest = float(torch.as_tensor(alpha).max())
+    return f"{rows}{len(states)} x {kind}, alpha {largest:.0e}"

@@ -1,0 +1,97 @@
+"""The numbers of the structure search, each with its reason.
+
+"Not ablated" means that no benchmark has compared the value with others.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SearchSpaceSettings:
+    """Structures that a search may try, and their limits."""
+
+    # Grid sizes of the additive model; the finest affordable one is taken. The evidence
+    # keeps curves on fine grids smooth.
+    additive_grid_sizes: tuple = (20, 10, 5)
+    # Networks with hidden nodes. Not ablated.
+    hidden_layer_sizes: tuple = (10,)
+    hidden_grid_size: int = 10
+    # Grids follow the samples more than they are even. Not ablated.
+    grid_eps: float = 0.2
+    # Second-order training is affordable up to so many rows * outputs * parameters^2,
+    # some tenths of a second for an iteration, and so many parameters.
+    max_products: float = 2.5e9
+    max_parameters: int = 1000
+    # Rows of a search; more of them make it slower and its choice no better. Not
+    # ablated.
+    max_rows: int = 4000
+    # Rows for networks with hidden nodes: a quarter of fewer validates nothing. Not
+    # ablated.
+    min_rows_for_hidden: int = 60
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """Comparisons of a structure search."""
+
+    # Networks with hidden nodes in an ensemble. The variance of their mean falls with
+    # one over their number, and the time of a fit grows with it. Not ablated.
+    n_members: int = 4
+    validation_fraction: float = 0.25
+    # Iterations of a second-order network before it is compared. Not ablated.
+    max_second_order_iter: int = 40
+    # Steps of an additive model to its mode for other rows. Not ablated.
+    max_refit_iter: int = 20
+    # Rows * outputs * parameters^2 of the last steps of an additive model on all rows,
+    # some seconds.
+    max_refit_products: float = 5e10
+    # Rounds in which the penalty weights of the edges follow the variance of their
+    # curves, and the largest ratio of a weight to the mean. Not ablated.
+    max_penalty_rounds: int = 3
+    max_penalty_ratio: float = 1e6
+    # Weights of the hidden nodes beside the additive model: multiples of 1 / 20.
+    n_weights: int = 20
+    # Paired t statistics: of one network with hidden nodes before others are trained;
+    # of their mean to be taken; and for classes, where a confident error costs most in
+    # few rows, of which the validation rows may have none. Not ablated.
+    promising_t: float = 0.5
+    min_t: float = 1.0
+    min_t_of_classes: float = 2.0
+    # Largest difference of a row, in medians, where there can be outliers. Not ablated.
+    max_difference: float = 20.0
+    # A second-order network is tried where the validation error is below this fraction
+    # of a constant's, and ends the search where it is below this fraction of the
+    # ensemble's. Not ablated.
+    low_error: float = 0.1
+    clearly_lower_error: float = 0.25
+
+
+@dataclass(frozen=True)
+class PathSettings:
+    """The regularisation path of networks trained by L-BFGS."""
+
+    # Penalty weights from the first to the last by two steps a decade. Under the first
+    # of the additive model next to nothing of it is left. Not ablated.
+    first_alpha: float = 0.1
+    first_additive_alpha: float = 10.0
+    last_alpha: float = 1e-7
+    alpha_step: float = 10**0.5
+    # Steps in a row without a lower validation loss that end the path.
+    n_steps_no_change: int = 3
+    # Iterations at each step. Stopping early keeps from fitting noise, too. Not
+    # ablated.
+    max_iter: int = 30
+    n_iter_no_change: int = 10  # the default of the estimators
+    # Of many rows fewer iterations are taken: rows * iterations, at least so many.
+    max_row_iterations: int = 3_000_000
+    min_iter: int = 10
+    # Steps on all rows, the rows that take part from the first of them on, and the rows
+    # that the last one sees at most. Not ablated.
+    n_last_steps: int = 5
+    max_rows_at_once: int = 50_000
+    max_rows: int = 300_000
+
+
+SEARCH_SPACE = SearchSpaceSettings()
+SEARCH = SearchSettings()
+PATH = PathSettings()

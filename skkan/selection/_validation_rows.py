@@ -1,0 +1,93 @@
+"""Validation rows of a structure search: losses, weights and paired comparisons."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from skkan.data._dataset import Dataset
+from skkan.losses._base import Loss
+from skkan.selection import _settings
+
+
+@dataclass(frozen=True, eq=False)
+class ValidationRows:
+    """Rows that a search does not fit, and the loss by which it compares outputs.
+
+    Raw outputs are Tensors of shape (n_samples, n_outputs).
+    """
+
+    data: Dataset
+    loss: Loss
+
+    @torch.no_grad()
+    def raw(self, networks):
+        """Mean raw output of networks."""
+        outputs = sum(network(self.data.X) for network in networks)
+        return self.data.baseline + outputs / len(networks)
+
+    def total_loss(self, raw):
+        loss = self.loss.value(raw, self.data.target)
+        return float(self.data.sample_weight @ loss)
+
+    def error(self, raw):
+        """Mean deviance of each output, Tensor of shape (n_outputs,)."""
+        weight = self.data.sample_weight / self.data.sample_weight.sum()
+        return weight @ self.loss.deviances(raw, self.data.target)
+
+    def relative_error(self, raw):
+        """Largest `error` of an output, as a fraction of a constant's."""
+        constant = self.error(self.data.baseline.expand(raw.shape))
+        return (self.error(raw) / constant.clamp(min=1e-300)).amax()
+
+    def paired_t(self, raw, reference):
+        """Paired t statistic of the losses: positive where `raw` predicts better."""
+        target = self.data.target
+        difference = self.loss.value(reference, target) - self.loss.value(raw, target)
+        if self.loss.has_noise:
+            difference = _limited(difference, self.data.sample_weight)
+        return _t_statistic(difference, self.data.sample_weight)
+
+    def best_weight(self, raw, other):
+        """Weight of `other` in the weighted mean with the lowest loss."""
+        n_weights = _settings.SEARCH.n_weights
+        weights = [step / n_weights for step in range(n_weights + 1)]
+        losses = [self.total_loss(torch.lerp(raw, other, weight)) for weight in weights]
+        return weights[int(np.argmin(losses))]
+
+
+def validation_split(data, loss, generator):
+    """Rows to fit, and rows to validate on.
+
+    Returns
+    -------
+    fitted : Dataset
+    validation : ValidationRows
+    """
+    order = torch.randperm(data.n_rows, generator=generator)
+    is_validation = torch.zeros(len(order), dtype=torch.bool)
+    fraction = _settings.SEARCH.validation_fraction
+    is_validation[order[: math.ceil(fraction * len(order))]] = True
+    return data.rows(~is_validation), ValidationRows(data.rows(is_validation), loss)
+
+
+def _limited(difference, weight):
+    """Differences of at most some multiple of their median.
+
+    A single outlier must not decide. Rows of the wrong class must: they are few, and
+    only they show that a model is overconfident.
+    """
+    median = np.quantile(
+        difference.abs().cpu(), 0.5, weights=weight.cpu(), method="inverted_cdf"
+    )
+    limit = _settings.SEARCH.max_difference * median
+    return difference.clamp(-limit, limit)
+
+
+def _t_statistic(difference, weight):
+    """Mean of the differences in its standard errors; weights count as repetitions."""
+    total = weight.sum()
+    mean = weight @ difference / total
+    variance = weight @ (difference - mean).square() / total
+    return float(mean / (variance / total).sqrt().clamp(min=1e-300))

@@ -1,0 +1,55 @@
+"""First-order training of one grid size: L-BFGS or Adam between grid updates."""
+
+from dataclasses import replace
+
+from skkan.objective._objective import make_objective
+from skkan.training._hidden_grid_updates import leg_lengths, try_update
+
+
+def train_first_order(state, data, plan, monitor, generator):
+    """Minimise the objective of the plan; hidden grids follow their nodes.
+
+    Parameters
+    ----------
+    state : FitState
+    data : Dataset
+    plan : FitPlan
+    monitor : Monitor
+    generator : torch.Generator
+
+    Returns
+    -------
+    FitState
+    """
+    network, budget = state.network, plan.max_iter
+    legs, settling = leg_lengths(plan, network)
+    while True:
+        objective = make_objective(network, data, plan)
+        monitor.begin_search(objective)
+        allowed = min(legs.pop(0), budget) if legs else budget
+        outcome = plan.solver.minimize(
+            objective,
+            objective.start,
+            max_iter=allowed,
+            monitor=monitor,
+            generator=generator,
+        )
+        if not monitor.loss_curve:  # the start cannot be improved
+            monitor(outcome.theta, objective.value(outcome.theta))
+        budget -= outcome.n_iter
+        network = objective.network_at(outcome.theta)
+        has_ended = outcome.converged or outcome.n_iter < allowed
+        if monitor.stage_ended or budget <= 0 or (has_ended and not legs):
+            break
+        updated, n_iter = try_update(
+            objective, outcome.theta, data, plan, generator, min(settling, budget)
+        )
+        monitor.n_iter += n_iter
+        budget -= n_iter
+        if updated is not None:
+            network = updated
+        if budget <= 0 or (updated is None and has_ended):
+            break
+    return replace(
+        state, network=network, converged=outcome.converged, message=outcome.message
+    )

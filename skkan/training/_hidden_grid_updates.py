@@ -1,0 +1,81 @@
+"""Updates of hidden grids, which follow the values of the hidden nodes.
+
+First-order training updates them between its legs and undoes what does not help.
+Second-order training standardises the nodes and fits their grids after some steps.
+"""
+
+from skkan.network._edits import (
+    with_standardised_nodes,
+    with_updated_hidden_grids,
+)
+from skkan.objective._objective import make_objective
+from skkan.solvers import DivergenceError
+from skkan.training import _settings
+
+
+def leg_lengths(plan, network):
+    """Iterations before and after each update of first-order training.
+
+    They fill the first half of the budget; the second half follows without updates.
+
+    Returns
+    -------
+    legs : list of int
+    settling : int
+    """
+    n_updates = min(plan.n_grid_updates, plan.max_iter // 2)
+    if n_updates == 0 or len(network.layers) == 1:  # the inputs never move
+        return [], 0
+    n_iter = plan.max_iter // 2 // n_updates
+    settling = min(_settings.SCHEDULE.max_settling_iter, n_iter // 2)
+    return [n_iter - settling] * n_updates, settling
+
+
+def try_update(objective, theta, data, plan, generator, max_iter):
+    """Update the hidden grids, and undo it if the objective does not fall.
+
+    A moved grid cannot hold the fitted curves exactly, so that the objective rises at
+    first. A few iterations refit the coefficients. If the objective is then not lower
+    than before, grids and coefficients stay as they were.
+
+    Returns
+    -------
+    network : KANNetwork or None
+        None if the update is undone.
+    n_iter : int
+    """
+    network = objective.network_at(theta)
+    updated = with_updated_hidden_grids(network, data, plan.grid_eps)
+    after = make_objective(updated, data, plan)
+    try:
+        outcome = plan.solver.minimize(
+            after,
+            after.start,
+            max_iter=max_iter,
+            monitor=lambda theta, value: False,
+            generator=generator,
+        )
+    except DivergenceError:
+        return None, 0
+    if not after.value(outcome.theta) < objective.value(theta):
+        return None, outcome.n_iter
+    return after.network_at(outcome.theta), outcome.n_iter
+
+
+def standardised(network, data, plan):
+    """A network whose hidden nodes and grids fit each other.
+
+    Returns
+    -------
+    network : KANNetwork
+    scales : list or None
+        Factors of the hidden nodes; None if nothing had to move.
+    """
+    sample = data.sample(_settings.SECOND_ORDER.max_rows_per_grid_update)
+    return with_standardised_nodes(
+        network,
+        sample.X,
+        grid_eps=plan.grid_eps,
+        margin=plan.hidden_margin,
+        sample_weight=sample.sample_weight,
+    )

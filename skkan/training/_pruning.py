@@ -1,0 +1,109 @@
+"""Pruning of a trained network: by a threshold of the attribution scores, or "auto"."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from skkan.objective._objective import make_objective
+from skkan.penalties._quadratic import QuadraticPenalty
+from skkan.training import _settings
+from skkan.training._evidence_pruning import (
+    EvidencePruning,
+    attribution_scores,
+    with_edges,
+)
+from skkan.training._stages import train
+from skkan.training._state import FitState
+
+
+def checked_pruning(threshold, plan):
+    """Raise unless it is no bool, and the training leaves what pruning goes by."""
+    if isinstance(threshold, bool | np.bool_):
+        raise ValueError(
+            "prune_threshold must be a number of at least 0, 'auto' or None, got "
+            f"{threshold}: 1.0 would remove nearly all edges, 'auto' goes by the "
+            "evidence, None removes none."
+        )
+    if threshold == "auto" and not plan.learns_alpha:
+        raise ValueError(
+            "prune_threshold='auto' goes by the evidence, which needs solver='lm' and "
+            f"alpha='auto', got {type(plan.solver).__name__}"
+            f"{' and a fixed alpha' if plan.solver.second_order else ''}: set these, "
+            "or a float such as prune_threshold=0.01."
+        )
+
+
+def pruned(state, data, plan, threshold, generator, monitor):
+    """A state without unneeded edges, trained further on what is left.
+
+    Parameters
+    ----------
+    state : FitState
+        Without stage ends it is that of an earlier fit, perhaps to other rows, and is
+        trained in any case.
+    data : Dataset
+    plan : FitPlan
+        Of that state.
+    threshold : float or "auto"
+        Edges with a lower attribution score are removed, and so are nodes with a lower
+        score, the sum of the scores of the edges that leave them. Training and removal
+        are repeated until no score is below. "auto" removes edges as long as the
+        evidence allows.
+    generator : torch.Generator
+    monitor : Monitor
+        It continues to record.
+
+    Returns
+    -------
+    state : FitState
+        The given one if no edge is to be removed.
+    plan : FitPlan
+        Of the last grids and the edges that are left.
+    """
+    settings = _settings.PRUNING
+    if threshold == "auto":
+        try:
+            whole = FitState(state.network, state.prior)
+            search = EvidencePruning(whole, data, plan).run()
+        except KeyboardInterrupt:
+            if not state.stage_ends:  # there is nothing new to keep
+                raise
+            return replace(state, interrupted=True), plan
+        monitor.n_iter += search.n_iter
+        left, edges = search.best, search.edges
+        return _trained_on(
+            state, left, edges, data, plan, generator, monitor, is_final=True
+        )
+    for _ in range(settings.max_rounds):  # training moves the scores of what is left
+        n_edges = state.network.n_edges
+        least = max(threshold, settings.min_score)
+        keep = [score >= least for score in attribution_scores(state.network, data)]
+        left, edges = with_edges(state, keep, data)
+        state, plan = _trained_on(state, left, edges, data, plan, generator, monitor)
+        if state.interrupted or state.network.n_edges == n_edges:
+            break
+    return state, plan
+
+
+def _trained_on(state, left, edges, data, plan, generator, monitor, *, is_final=False):
+    """The state and the plan after training what is `left` of a state's network."""
+    if state.stage_ends and left.network.n_edges == state.network.n_edges:
+        return state, plan
+    plan = replace(
+        plan,
+        penalties=tuple(_of_edges(penalty, edges) for penalty in plan.penalties),
+        grid_sizes=(left.network.grid_size,),
+    )
+    monitor.begin_search(make_objective(left.network, data, plan))
+    monitor.forget_best()
+    start = [left.network], data, plan, generator, monitor, left.prior
+    trained = train(*start, prior_is_final=is_final)
+    ends = (*state.stage_ends, *trained.stage_ends)
+    return replace(trained, stage_ends=ends), plan
+
+
+def _of_edges(penalty, edges):
+    """A penalty of a network that has some of the edges only."""
+    if isinstance(penalty, QuadraticPenalty):
+        return penalty.of_edges(edges)
+    return penalty
