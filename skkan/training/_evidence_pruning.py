@@ -11,7 +11,6 @@ from skkan.inference._log_marginal_likelihood import LinearisedModel
 from skkan.network._attribution import edge_scores
 from skkan.network._edge_removal import without_edges
 from skkan.objective._objective import make_objective
-from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.solvers import DivergenceError
 from skkan.training._second_order import (
     MOST_LOOKED_AT,
@@ -105,7 +104,7 @@ def _trained_on(
         return result, plan
     plan = replace(
         plan,
-        penalties=tuple(_of_edges(part, edges) for part in plan.penalties),
+        penalties=tuple(part.of_edges(edges) for part in plan.penalties),
         grid_sizes=(candidate.network.grid_size,),
     )
     monitor = result.monitor
@@ -272,10 +271,3 @@ def _scores(candidate, data):
     output, passes = candidate.network.propagate(sample.X)
     share = sample.sample_weight / sample.sample_weight.sum()
     return edge_scores(candidate.network, output, passes, share)
-
-
-def _of_edges(penalty, edges):
-    """A penalty of a network that has some of the edges only."""
-    if isinstance(penalty, QuadraticPenalty):
-        return penalty.of_edges(edges)
-    return penalty
