@@ -40,9 +40,9 @@ from skkan.numerics._user_warnings import warn_user
 from skkan.objective._objective import make_objective
 from skkan.penalties._base import Penalty
 from skkan.selection._fit_strategies import choose_strategy
-from skkan.selection._solver_choice import SOLVERS
+from skkan.selection._solver_choice import SOLVERS, check_compatible
 from skkan.selection._structure_search import LEFT_OUT
-from skkan.solvers import Adam, Solver
+from skkan.solvers import Solver
 from skkan.solvers._base import STUCK
 from skkan.training._final_posterior import with_posterior
 from skkan.training._monitor_and_early_stopping import Monitor, Validation
@@ -186,6 +186,12 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     def _fit(self, X, y, sample_weight, X_val=None, y_val=None, *, only_prune=False):
         given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
         checked_pair(X_val, y_val)
+        check_compatible(
+            self.solver,
+            self.penalty,
+            alpha=self.alpha,
+            prune_threshold=self.prune_threshold,
+        )
         previous = self._previous_fit() if self.warm_start or only_prune else None
         rows = validated_rows(
             self,
@@ -388,11 +394,10 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 "partial_fit sees one batch at a time and cannot validate, got "
                 "early_stopping=True: set early_stopping=False."
             )
-        if self.solver not in ("auto", "adam") and not isinstance(self.solver, Adam):
-            raise AttributeError(
-                "partial_fit needs a solver that works on mini-batches, got "
-                f"solver={self.solver!r}: set solver='adam'."
-            )
+        try:
+            check_compatible(self.solver, streaming=True)
+        except ValueError as error:
+            raise AttributeError(*error.args) from None
         return True
 
     # Reading a fit.

@@ -63,6 +63,8 @@ class Adam(Solver):
     epsilon: float = 1e-8
     max_backoff: int = 10
 
+    uses_batches = True
+
     def __post_init__(self):
         check_fields(
             self,
