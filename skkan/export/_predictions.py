@@ -10,7 +10,7 @@ import numpy as np
 
 from skkan.export._first_layer import FeatureUnits
 from skkan.export._network_nodes import NetworkNodes, VarianceNodes
-from skkan.losses._classification import SMALLEST_LEAD
+from skkan.losses._classification import MIN_LEAD
 from skkan.losses._moderated_probabilities import even_nodes
 
 
@@ -160,7 +160,7 @@ def _moderated(graph, model, passed, raw):
     lead = graph.node(
         "Sub", *(graph.node("Gather", largest, np.array([place])) for place in (0, 1))
     )
-    lead = graph.node("Max", lead, np.array(SMALLEST_LEAD))
+    lead = graph.node("Max", lead, np.array(MIN_LEAD))
     apart = variance.of_combination(graph.node("Sub", first, second))
     share = graph.node("Div", _logit_of_mean(graph, lead, apart), lead)
     return graph.node("Mul", raw, share)

@@ -6,11 +6,9 @@ from functools import partial
 import numpy as np
 import torch
 
+from skkan.inference._settings import EVIDENCE
 from skkan.numerics._cholesky import scaled_factor
 from skkan.penalties._quadratic import QuadraticPenalty
-
-BLOCK = 2**14  # rows whose basis values are held at a time
-SMALLEST_REST = 1e-6  # of the weight of all other rows in a prediction
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +89,7 @@ def output_factor(network, data, plan):
     A. Kristiadi et al., Being Bayesian, Even Just a Bit, Fixes Overconfidence in ReLU
     Networks, 2020.
     """
-    precision = data.summed(partial(_outer_products, network), BLOCK)
+    precision = data.summed(partial(_outer_products, network), EVIDENCE.block_rows)
     (penalty,) = plan.penalties
     counts = [layer.mask.numel() for layer in network.all_layers]
     strengths = penalty.per_edge(sum(counts)).split(counts)
@@ -141,7 +139,7 @@ def variance_without(network, data, plan, rows):
         return None
     factor = torch.from_numpy(factor).to(rows.X)
     own = output_deviations(network, factor, rows.X)[0].square().sum(0)
-    return own / (1 - rows.sample_weight * own).clamp(min=SMALLEST_REST)
+    return own / (1 - rows.sample_weight * own).clamp(min=EVIDENCE.min_leverage_rest)
 
 
 @torch.no_grad()

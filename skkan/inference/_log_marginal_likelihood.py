@@ -11,16 +11,10 @@ from dataclasses import dataclass, replace
 import torch
 
 from skkan.inference._precision_hyperprior import Hyperprior
-from skkan.inference._prior import LEAST, Prior, clamped
+from skkan.inference._prior import Prior, clamped
+from skkan.inference._settings import EVIDENCE
 from skkan.numerics._cholesky import scaled_factor
 from skkan.penalties._eigen_directions import EdgeKinds
-
-LARGEST_FACTOR = 10.0  # by which a precision may change in one update
-LARGEST_NOISE_FACTOR = 1e4  # by which the noise variance may
-LEAST_NOISE = 1e-26  # variance of a standardised target: the square of its rounding
-LEAST_FREEDOM = 0.05  # of the observations, so that saturated models keep some noise
-MOST_HALVINGS = 8
-SMALLEST_SHARE = 1e-14  # of a posterior in a prior variance, where rounding begins
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +96,7 @@ class LinearisedModel:
         self._n_targets = n_observations * network.widths[-1]
         self._has_noise = has_noise
         self._hyperprior = None if has_noise else Hyperprior.of(network, kinds)
-        self._min_noise = max(min_noise, LEAST_NOISE)
+        self._min_noise = max(min_noise, EVIDENCE.min_noise)
 
     def posterior(self, prior):
         """Posterior and evidence under a prior; None where rounding forbids it.
@@ -164,7 +158,7 @@ class LinearisedModel:
         roots = torch.linalg.solve_triangular(posterior.factor, columns, upper=False)
         by_constraints = float(roots.square().sum()) / noise
         left = self._n_targets + by_constraints - posterior.n_effective
-        return max(left, LEAST_FREEDOM * self._n_targets)
+        return max(left, EVIDENCE.min_freedom * self._n_targets)
 
     def removal_gains(self, prior, posterior):
         """What the removal of each edge, with no other change, adds to the evidence.
@@ -212,7 +206,7 @@ class LinearisedModel:
         for chosen, members in self._kinds.groups(groups):
             blocks = shrunk[members.unsqueeze(2), members.unsqueeze(1)]
             share, directions = torch.linalg.eigh(blocks)  # of the prior's variances
-            share = share.clamp(min=SMALLEST_SHARE)
+            share = share.clamp(min=EVIDENCE.min_variance_share)
             weights = (root * posterior.weights)[members].unsqueeze(1) @ directions
             squares = weights.squeeze(1).square() / share
             gains[chosen.to(root.device)] = -0.5 * (share.log() + squares).sum(1)
@@ -294,7 +288,7 @@ class LinearisedModel:
         if ceiling is not None:
             most = torch.where(ceiling > 0, ceiling, torch.inf)
             target = replace(target, precision=torch.minimum(target.precision, most))
-        for _ in range(MOST_HALVINGS):
+        for _ in range(EVIDENCE.max_halvings):
             trial = prior.towards(target, share)
             outcome = self.posterior(trial)
             if outcome is not None and outcome.log_evidence >= posterior.log_evidence:
@@ -311,8 +305,11 @@ class LinearisedModel:
             factor = explained / used.clamp(min=1e-300)
         else:
             wanted = self._hyperprior.proposal(prior.precision, explained, used)
-            factor = wanted / prior.precision.clamp(min=LEAST)
-        factor = factor.clamp(1 / LARGEST_FACTOR, LARGEST_FACTOR)
+            factor = wanted / prior.precision.clamp(min=EVIDENCE.min_precision)
+        factor = factor.clamp(
+            1 / EVIDENCE.max_precision_factor,
+            EVIDENCE.max_precision_factor,
+        )
         factor = torch.where(self._exists, factor, 1.0)
         precision = clamped(prior.precision * factor)
         if not self._has_noise:
@@ -320,7 +317,7 @@ class LinearisedModel:
         noise = posterior.deviance / self.freedom(posterior, prior.noise)
         noise = max(noise, self._min_noise)
         least, most = (
-            prior.noise / LARGEST_NOISE_FACTOR,
-            prior.noise * LARGEST_NOISE_FACTOR,
+            prior.noise / EVIDENCE.max_noise_factor,
+            prior.noise * EVIDENCE.max_noise_factor,
         )
         return Prior(precision, min(max(noise, least), most))

@@ -5,18 +5,9 @@ curves is. Those that enter the same node are taken to be of like size; how stra
 they are each of them learns for itself. It knows nothing of data.
 """
 
-import math
-
 import torch
 
-# Deviation of the logarithm of a precision on size around the mean of its group.
-ALIKE = 2.0
-# Rate of an exponential prior of all other precisions, which leaves some doubt in what
-# the evidence would remove.
-RATE = 0.003
-MOST_ROUNDS = 50  # of a group's mean and its precisions, in turns
-MOST_NEWTON_STEPS = 4  # in each round
-LARGEST_STEP = math.log(10.0)  # of a logarithm, in each of them
+from skkan.inference._settings import HYPERPRIOR
 
 
 class Hyperprior:
@@ -69,8 +60,10 @@ class Hyperprior:
             On size, curvature and change of curvature; parts at zero are unused.
         """
         size = precision[:, 0].log()
-        density = -0.5 * ((size - self._means(size)) / ALIKE).square()
-        density = density - RATE * precision[:, 1:].sum(1)
+        density = (
+            -0.5 * ((size - self._means(size)) / HYPERPRIOR.log_ridge_std).square()
+        )
+        density = density - HYPERPRIOR.roughness_rate * precision[:, 1:].sum(1)
         return torch.where(self._exists, density, 0.0)
 
     def removal_gains(self, precision, groups):
@@ -95,8 +88,8 @@ class Hyperprior:
         apart = gone * (size - self._means(size))[groups]
         left = self._member.sum(1, keepdim=True) - gone.sum(2)
         squares = apart.square().sum(2) + apart.sum(2).square() / left.clamp(min=1)
-        rates = RATE * precision[:, 1:].sum(1)[groups].sum(1)
-        return 0.5 / ALIKE**2 * squares.sum(0) + rates
+        rates = HYPERPRIOR.roughness_rate * precision[:, 1:].sum(1)[groups].sum(1)
+        return 0.5 / HYPERPRIOR.log_ridge_std**2 * squares.sum(0) + rates
 
     def proposal(self, precision, explained, used):
         """Precisions that balance what the data say of them and this density.
@@ -116,20 +109,25 @@ class Hyperprior:
         -------
         Tensor of shape (n_edges, 3)
         """
-        rates = precision * explained / (used + 2 * RATE)
+        rates = precision * explained / (used + 2 * HYPERPRIOR.roughness_rate)
         size, now = precision[:, 0], precision[:, 0].log()
         push, pull = 0.5 * size * explained[:, 0], 0.5 * size * used[:, 0]
         # All of a group by the same factor at first, as if they were one.
         ratio = (self._member @ push) / (self._member @ pull).clamp(min=1e-300)
         change = self._member.T @ ratio.clamp(0.1, 10.0).log()
-        for _ in range(MOST_ROUNDS):
+        for _ in range(HYPERPRIOR.max_rounds):
             before, mean = change, self._means(now + change)
-            for _ in range(MOST_NEWTON_STEPS):
+            for _ in range(HYPERPRIOR.max_newton_steps):
                 drawn = pull * change.exp()
-                slope = push - drawn - (now + change - mean) / ALIKE**2
-                step = slope / (drawn + 1 / ALIKE**2)
-                change = change + step.clamp(-LARGEST_STEP, LARGEST_STEP)
-            if (change - before).abs().max() < 1e-3:
+                slope = (
+                    push - drawn - (now + change - mean) / HYPERPRIOR.log_ridge_std**2
+                )
+                step = slope / (drawn + 1 / HYPERPRIOR.log_ridge_std**2)
+                change = change + step.clamp(
+                    -HYPERPRIOR.max_log_step,
+                    HYPERPRIOR.max_log_step,
+                )
+            if (change - before).abs().max() < HYPERPRIOR.tolerance:
                 break
         return torch.cat([(now + change).exp().unsqueeze(1), rates[:, 1:]], dim=1)
 

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
+from skkan.inference._settings import EVIDENCE
 from skkan.penalties._eigen_directions import EdgeKinds
 from skkan.penalties._quadratic import QuadraticPenalty
-
-LEAST, MOST = 1e-10, 1e14  # precisions in scaled units: hardly any prior, a dead edge
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +75,7 @@ class Prior:
 
     def towards(self, other, share):
         """A share of the way to another prior, in logarithms."""
-        ratio = other.precision / self.precision.clamp(min=LEAST)
+        ratio = other.precision / self.precision.clamp(min=EVIDENCE.min_precision)
         return Prior(
             self.precision * ratio**share,
             self.noise * (other.noise / self.noise) ** share,
@@ -87,4 +86,8 @@ def clamped(precision):
     """Precisions within their limits; the first part, size, is always in use."""
     used = precision > 0
     used[:, 0] = True
-    return torch.where(used, precision.clamp(LEAST, MOST), 0.0)
+    return torch.where(
+        used,
+        precision.clamp(EVIDENCE.min_precision, EVIDENCE.max_precision),
+        0.0,
+    )

@@ -14,7 +14,7 @@ from skkan.losses._base import Loss
 from skkan.losses._moderated_probabilities import logit_of_mean
 
 PRIOR_COUNT = 0.5  # added to each class (Jeffreys), so that an absent one stays finite
-SMALLEST_LEAD = 0.1  # of one class before another, in logits, that is told from a tie
+MIN_LEAD = 0.1  # of one class before another, in logits, that is told from a tie
 N_NODES = 7  # of the Gauss-Hermite rule for means of one output over a posterior
 
 
@@ -114,7 +114,7 @@ class MultinomialLogLoss(ClassLoss):
         (most, next_most), (first, second) = (part.T for part in raw.topk(2, dim=1))
         row = torch.arange(len(raw), device=raw.device)
         apart = deviations[first, :, row] - deviations[second, :, row]
-        lead = (most - next_most).clamp(min=SMALLEST_LEAD)
+        lead = (most - next_most).clamp(min=MIN_LEAD)
         share = logit_of_mean(lead, apart.square().sum(1)) / lead
         return raw * share.unsqueeze(1)
 

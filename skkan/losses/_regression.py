@@ -13,7 +13,9 @@ from skkan.losses._base import TINY, LogLinkLoss, NoisyLoss
 # Logarithms beyond which an exponential goes on as its Taylor polynomial of second
 # order. No mean is so far from that of all rows; steps that try it stay finite.
 LARGEST_LOG = 50.0
-WHOLE = 1e-9  # relative error of a rate times its weight that counts as rounding
+WHOLE_TOLERANCE = (
+    1e-9  # relative error of a rate times its weight that counts as rounding
+)
 COVERED, COVERING = 0.9, 1.645  # of normal errors, within that many deviations
 
 
@@ -147,4 +149,4 @@ class GammaDeviance(LogLinkLoss):
 def _is_whole(values):
     """Whether each column holds whole numbers only, up to rounding."""
     whole = np.rint(values)
-    return (np.abs(values - whole) <= WHOLE * whole).all(axis=0)
+    return (np.abs(values - whole) <= WHOLE_TOLERANCE * whole).all(axis=0)

@@ -18,11 +18,11 @@ SMOOTHING = 0.1
 # Afterwards that share of the distance from the quantile within which lies that share
 # of the rows beyond it. At the median of normal noise, 0.1 of its deviation.
 NEAR_WIDTH, NEAR_SHARE = 0.4, 0.4
-LEAST_SPREAD = 1e-3  # of residuals, in the spread of the target
+MIN_SPREAD = 1e-3  # of residuals, in the spread of the target
 OUTLYING = 4.0  # deviations of the noise, from which a residual counts as this one
 SIMILAR = 1.25  # ratio of spreads that are not worth another training
-MOST_REWEIGHTINGS = 100
-EXACT = 1e-12  # width of a smoothing that does not show
+MAX_REWEIGHTINGS = 100
+EXACT_WIDTH = 1e-12  # width of a smoothing that does not show
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Huber(NoisyLoss):
 
     def baseline(self, target, sample_weight):
         constant = weighted_quantile(target, sample_weight, 0.5)
-        for _ in range(MOST_REWEIGHTINGS):
+        for _ in range(MAX_REWEIGHTINGS):
             weight = self.curvature(constant.expand_as(target), target)
             weight = sample_weight.unsqueeze(1) * weight
             constant = (weight * target).sum(0) / weight.sum(0)
@@ -173,7 +173,7 @@ class Pinball(NoisyLoss):
         residual = target - raw
         near = NEAR_SHARE * self._least_share(raw)
         width = NEAR_WIDTH * weighted_quantile(residual.abs(), sample_weight, near)
-        width = width.clamp(min=SMOOTHING * LEAST_SPREAD)
+        width = width.clamp(min=SMOOTHING * MIN_SPREAD)
         if _is_similar(raw.new_tensor(self.width), width):
             return self
         spread = _spread(residual, sample_weight)
@@ -186,7 +186,7 @@ class Pinball(NoisyLoss):
 
     @property
     def exact(self):
-        return replace(self, width=EXACT)
+        return replace(self, width=EXACT_WIDTH)
 
 
 def weighted_quantile(values, sample_weight, share):
@@ -220,7 +220,7 @@ def _spread(residual, sample_weight):
     is_whole = last < len(values)
     upper = values.gather(0, last.clamp(max=len(values) - 1))
     length = torch.where(is_whole, upper - values, torch.inf).amin(0)
-    return (length / (2 * NORMAL_MEDIAN)).clamp(min=LEAST_SPREAD)
+    return (length / (2 * NORMAL_MEDIAN)).clamp(min=MIN_SPREAD)
 
 
 def _is_similar(one, other):

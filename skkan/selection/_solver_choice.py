@@ -13,8 +13,8 @@ SOLVERS = {"lm": LevenbergMarquardt, "lbfgs": LBFGS, "adam": Adam}
 # "auto" takes "lm" up to these. The time of a fit grows with the cube of the
 # parameters, and with rows * outputs * parameters^2 (at the limit some ten seconds for
 # one iteration).
-MOST_LM_PARAMETERS, MOST_LM_PRODUCTS = 800, 5e11
-MOST_LBFGS_ROWS = 20_000
+MAX_LM_PARAMETERS, MAX_LM_PRODUCTS = 800, 5e11
+MAX_LBFGS_ROWS = 20_000
 FIRST_ORDER_ALPHA = 0.003  # in place of "auto", where there is no evidence
 
 
@@ -57,11 +57,11 @@ def choose_solver(
             return Adam()
         if (
             not (has_penalty or fixed_alpha)
-            and n_parameters <= MOST_LM_PARAMETERS
-            and products <= MOST_LM_PRODUCTS
+            and n_parameters <= MAX_LM_PARAMETERS
+            and products <= MAX_LM_PRODUCTS
         ):
             return LevenbergMarquardt()
-        return LBFGS() if in_chunks or n_rows <= MOST_LBFGS_ROWS else Adam()
+        return LBFGS() if in_chunks or n_rows <= MAX_LBFGS_ROWS else Adam()
     return solver_of(setting)
 
 

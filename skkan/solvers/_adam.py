@@ -12,7 +12,7 @@ from skkan.solvers._base import BUDGET_SPENT, DivergenceError, Solver, SolverRes
 
 # Of an automatic batch: enough steps in a pass for the moments to follow, enough rows
 # in a step to outweigh its fixed cost.
-STEPS_PER_PASS, FEWEST_ROWS, MOST_ROWS = 64, 256, 4096
+BATCHES_PER_PASS, MIN_BATCH_ROWS, MAX_BATCH_ROWS = 64, 256, 4096
 SHRINK = 0.5  # of the learning rate after an epoch that is not finite
 
 
@@ -101,7 +101,7 @@ class Adam(Solver):
 
     def _n_batch_rows(self, n_rows):
         if self.batch_size == "auto":
-            return min(max(n_rows // STEPS_PER_PASS, FEWEST_ROWS), MOST_ROWS)
+            return min(max(n_rows // BATCHES_PER_PASS, MIN_BATCH_ROWS), MAX_BATCH_ROWS)
         return self.batch_size
 
     def _pass(self, objective, theta, moments, generator):

@@ -6,6 +6,9 @@ from typing import Any
 
 import torch
 
+# Relative decrease of an objective that drowns in rounding. Searches end at 1e-16 where
+# an objective is smooth; at a kink it could be lowered by 1e-11 and more.
+RELATIVE_ROUNDING = 1e-14
 # Messages of results that have not converged.
 BUDGET_SPENT = "budget spent"
 STUCK = "no step lowers the objective although its gradient is not zero"

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import Interval
 from skkan._parameter_ranges import check_fields
 from skkan.solvers._base import (
     BUDGET_SPENT,
+    RELATIVE_ROUNDING,
     STUCK,
     DivergenceError,
     Solver,
@@ -20,9 +21,6 @@ from skkan.solvers._base import (
 
 GRADIENT_TOLERANCE = 1e-12  # largest entry; below it, steps drown in rounding
 BACKOFF = 0.1  # factor on the step size after a non-finite objective
-# Relative decrease that drowns in rounding. Smooth objectives end at 1e-16, those that
-# end at a kink could be lowered by 1e-11 and more.
-DROWNED = 1e-14
 PROBE = 1e-8  # distance for the curvature along the gradient, in the size of theta
 BUDGET_STATUS = 1  # of scipy's result
 
@@ -167,7 +165,9 @@ class _Search:
         slope = float(direction @ grad)
         curvature = (slope - float(direction @ grad_there)) / distance
         # The minimum of the parabola along the direction.
-        return curvature > 0 and slope**2 / (2 * curvature) <= DROWNED * abs(value)
+        return curvature > 0 and slope**2 / (2 * curvature) <= RELATIVE_ROUNDING * abs(
+            value
+        )
 
     def end_iteration(self, intermediate_result):
         self.theta = self._point(intermediate_result.x.copy())

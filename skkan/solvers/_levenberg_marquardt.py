@@ -8,14 +8,19 @@ import torch
 from sklearn.utils._param_validation import Interval
 
 from skkan._parameter_ranges import check_fields
-from skkan.solvers._base import BUDGET_SPENT, DivergenceError, Solver, SolverResult
+from skkan.solvers._base import (
+    BUDGET_SPENT,
+    RELATIVE_ROUNDING,
+    DivergenceError,
+    Solver,
+    SolverResult,
+)
 
 # Added to the unit diagonal of the scaled matrix, so that directions which no row sees
 # (a constant moved from one edge of a node to another) pass as positive definite.
 RIDGE = 1e-14
 FIRST_DAMPING = 1e-6  # after a rejected step without damping
-EXACT = 1e-3  # agreement of decrease and prediction that needs no damping
-ROUNDING = 1e-14  # relative decrease that drowns in rounding
+EXACT_AGREEMENT = 1e-3  # agreement of decrease and prediction that needs no damping
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,7 @@ class LevenbergMarquardt(Solver):
                 predicted = -float(model.gradient @ step) - 0.5 * float(
                     step @ (model.curvature @ step)
                 )
-                if predicted <= ROUNDING * abs(model.value):
+                if predicted <= RELATIVE_ROUNDING * abs(model.value):
                     return None
                 value = objective.value(theta + step)
                 if value < model.value:  # never true of a NaN
@@ -145,7 +150,7 @@ def damped_step(gradient, curvature, damping):
 
 
 def _next_damping(step):
-    if abs(step.agreement - 1) < EXACT:
+    if abs(step.agreement - 1) < EXACT_AGREEMENT:
         return 0.0
     if step.agreement > 0.75:
         return step.damping / 5

@@ -13,8 +13,8 @@ from torch.autograd.functional import jacobian
 from skkan import KANNetwork
 from skkan.data._dataset import Dataset
 from skkan.inference._log_marginal_likelihood import LinearisedModel
-from skkan.inference._precision_hyperprior import ALIKE, RATE
-from skkan.inference._prior import LEAST, MOST, Prior
+from skkan.inference._prior import Prior
+from skkan.inference._settings import HYPERPRIOR
 from skkan.losses._classification import BinaryLogLoss
 from skkan.losses._regression import SquaredError
 from skkan.objective._gauss_newton import normal_equations
@@ -181,8 +181,10 @@ def test_evidence_of_classes_is_laplaces(widths, rng):
     )
     for one in np.unique(node):
         alike = size[node == one]
-        expected -= ((alike - alike.mean()) ** 2).sum() / (2 * ALIKE**2)
-    expected -= RATE * float(prior.precision[:, 1:].sum())
+        expected -= ((alike - alike.mean()) ** 2).sum() / (
+            2 * HYPERPRIOR.log_ridge_std**2
+        )
+    expected -= HYPERPRIOR.roughness_rate * float(prior.precision[:, 1:].sum())
     expected += 0.5 * (np.linalg.slogdet(P)[1] - np.linalg.slogdet(H)[1])
     outcome = problem.linearised.posterior(prior)
     assert_allclose(outcome.log_evidence, expected, rtol=1e-8)
@@ -305,7 +307,7 @@ def test_precisions_have_limits(rng):
     network = make_problem(rng, [2, 1]).network
     alpha = [[0.0, 0.0, 1e-300], [1e300, 1e-300, 0.0]]
     prior = Prior.of_alpha(network, alpha, 1.0, 1.0)
-    assert_array_equal(prior.precision, [[LEAST, 0, LEAST], [MOST, LEAST, 0]])
+    assert_array_equal(prior.precision, [[1e-10, 0, 1e-10], [1e14, 1e-10, 0]])
 
 
 @pytest.mark.parametrize("widths", [[2, 1], [2, 2, 1]], ids=str)

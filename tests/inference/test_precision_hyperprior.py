@@ -7,7 +7,8 @@ from numpy.testing import assert_allclose
 from scipy.optimize import minimize
 
 from skkan import KANNetwork
-from skkan.inference._precision_hyperprior import ALIKE, RATE, Hyperprior
+from skkan.inference._precision_hyperprior import Hyperprior
+from skkan.inference._settings import HYPERPRIOR
 from skkan.penalties._eigen_directions import EdgeKinds
 
 
@@ -29,7 +30,7 @@ def test_proposal_balances_evidence_and_expectation(rng):
         start = size[members]
         rise = gain[members] * np.exp(start) * logs
         fall = loss[members] * np.exp(logs)
-        around = (logs - logs.mean()) / ALIKE
+        around = (logs - logs.mean()) / HYPERPRIOR.log_ridge_std
         return -0.5 * (rise - fall).sum() + 0.5 * around @ around
 
     for members in ([0, 1, 2], [3, 4]):
@@ -38,7 +39,7 @@ def test_proposal_balances_evidence_and_expectation(rng):
         assert_allclose(proposal[members, 0].log(), best.x, atol=3e-3)
     assert_allclose(
         proposal[:, 1:],
-        (precision * explained / (used + 2 * RATE))[:, 1:],
+        (precision * explained / (used + 2 * HYPERPRIOR.roughness_rate))[:, 1:],
         rtol=1e-12,
     )
 
@@ -79,8 +80,8 @@ def test_removed_edges_are_no_measure(removed, rng):
     density = Hyperprior(groups).log_densities(precision)
     left = [edge for edge in range(3) if edge not in removed]
     size = precision[left, 0].log()
-    expected = -0.5 * ((size - size.mean()) / ALIKE) ** 2
-    expected = expected - RATE * precision[left, 1:].sum(1)
+    expected = -0.5 * ((size - size.mean()) / HYPERPRIOR.log_ridge_std) ** 2
+    expected = expected - HYPERPRIOR.roughness_rate * precision[left, 1:].sum(1)
     assert_allclose(density[left], expected, rtol=1e-12)
     assert not density[removed].any()
 

@@ -28,7 +28,7 @@ from skkan.losses._regression import (
 )
 from skkan.losses._robust import (
     HUBER_DELTA,
-    LEAST_SPREAD,
+    MIN_SPREAD,
     NEAR_SHARE,
     NEAR_WIDTH,
     SMOOTHING,
@@ -438,7 +438,7 @@ def test_noise_of_a_perfect_fit_has_a_floor(loss, rng):
     adapted = loss.adapted(raw, raw, torch.ones(50).double())
     size = adapted.delta if isinstance(loss, Huber) else adapted.width
     unit = HUBER_DELTA if isinstance(loss, Huber) else SMOOTHING
-    assert_allclose(size, [unit * LEAST_SPREAD], rtol=1e-12)
+    assert_allclose(size, [unit * MIN_SPREAD], rtol=1e-12)
 
 
 def test_other_losses_know_of_no_noise(rng):

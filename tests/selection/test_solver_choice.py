@@ -11,9 +11,9 @@ from skkan import KANNetwork, SparsityPenalty
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.selection._solver_choice import (
     FIRST_ORDER_ALPHA,
-    MOST_LBFGS_ROWS,
-    MOST_LM_PARAMETERS,
-    MOST_LM_PRODUCTS,
+    MAX_LBFGS_ROWS,
+    MAX_LM_PARAMETERS,
+    MAX_LM_PRODUCTS,
     SOLVERS,
     check_compatible,
     checked_alpha,
@@ -35,8 +35,8 @@ def n_parameters(network):
 def test_auto_is_second_order_where_it_can_be_afforded(rng):
     """Up to the limit of the multiplications, outputs counted; then by the rows."""
     network = make_network(rng)
-    most = int(MOST_LM_PRODUCTS / (2 * n_parameters(network) ** 2))
-    assert most > MOST_LBFGS_ROWS
+    most = int(MAX_LM_PRODUCTS / (2 * n_parameters(network) ** 2))
+    assert most > MAX_LBFGS_ROWS
     assert choose_solver("auto", network, 100) == LevenbergMarquardt()
     assert choose_solver("auto", network, most) == LevenbergMarquardt()
     assert choose_solver("auto", network, most + 1) == Adam()
@@ -47,21 +47,21 @@ def test_auto_is_first_order_for_large_networks(excess, rng, monkeypatch):
     """The normal matrix must fit."""
     network = make_network(rng)
     limit = n_parameters(network) - excess
-    monkeypatch.setattr("skkan.selection._solver_choice.MOST_LM_PARAMETERS", limit)
+    monkeypatch.setattr("skkan.selection._solver_choice.MAX_LM_PARAMETERS", limit)
     expected = [LBFGS(), Adam()] if excess else [LevenbergMarquardt()] * 2
-    rows = (MOST_LBFGS_ROWS, MOST_LBFGS_ROWS + 1)
+    rows = (MAX_LBFGS_ROWS, MAX_LBFGS_ROWS + 1)
     assert [choose_solver("auto", network, n) for n in rows] == expected
 
 
 def test_default_network_of_a_common_table_is_second_order(rng):
     """Five hidden nodes on ten columns are far from the limit."""
     network = make_network(rng, (10, 5, 1))
-    assert n_parameters(network) < MOST_LM_PARAMETERS
+    assert n_parameters(network) < MAX_LM_PARAMETERS
     assert choose_solver("auto", network, 20_000) == LevenbergMarquardt()
 
 
 @pytest.mark.parametrize(
-    ("n_rows", "expected"), [(MOST_LBFGS_ROWS, LBFGS()), (MOST_LBFGS_ROWS + 1, Adam())]
+    ("n_rows", "expected"), [(MAX_LBFGS_ROWS, LBFGS()), (MAX_LBFGS_ROWS + 1, Adam())]
 )
 def test_auto_with_a_penalty_is_first_order(n_rows, expected, rng):
     """Sparsity terms have no second derivatives to speak of."""
