@@ -6,7 +6,6 @@ import torch
 from numpy.testing import assert_array_equal
 
 from skkan import KANNetwork, SparsityPenalty
-from skkan.estimators._parameter_checks import checked_alpha
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.selection._solver_choice import (
     FIRST_ORDER_ALPHA,
@@ -14,6 +13,7 @@ from skkan.selection._solver_choice import (
     MOST_LM_PARAMETERS,
     MOST_LM_PRODUCTS,
     SOLVERS,
+    checked_alpha,
     choose_penalties,
     choose_solver,
 )
