@@ -27,6 +27,7 @@ from skkan.estimators._error_context import divergence_explained, fit_context
 from skkan.estimators._fit_problem import make_fit_problem
 from skkan.estimators._fitted_attributes import (
     describe,
+    forget_posterior,
     store_course,
     store_posterior,
     store_validation,
@@ -39,9 +40,10 @@ from skkan.numerics._user_warnings import warn_user
 from skkan.objective._objective import make_objective
 from skkan.penalties._base import Penalty
 from skkan.selection._fit_strategies import choose_strategy
-from skkan.selection._solver_choice import SOLVERS
+from skkan.selection._solver_choice import SOLVERS, check_compatible
 from skkan.selection._structure_search import LEFT_OUT
-from skkan.solvers import Adam, Solver
+from skkan.solvers import Solver
+from skkan.solvers._base import STUCK
 from skkan.training._final_posterior import with_posterior
 from skkan.training._monitor_and_early_stopping import Monitor, Validation
 from skkan.training._second_order import NO_EVIDENCE
@@ -89,59 +91,6 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         "verbose": ["verbose"],
         "device": [str, torch.device],
     }
-
-    def __init__(
-        self,
-        hidden_layer_sizes,
-        *,
-        grid_size,
-        spline_order,
-        grid_eps,
-        grid_schedule,
-        categorical_features,
-        n_grid_updates,
-        base_activation,
-        extrapolation,
-        additive_skip,
-        loss,
-        solver,
-        alpha,
-        penalty,
-        prune_threshold,
-        max_iter,
-        tol,
-        early_stopping,
-        validation_fraction,
-        n_iter_no_change,
-        warm_start,
-        random_state,
-        verbose,
-        device,
-    ):
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.grid_size = grid_size
-        self.spline_order = spline_order
-        self.grid_eps = grid_eps
-        self.grid_schedule = grid_schedule
-        self.categorical_features = categorical_features
-        self.n_grid_updates = n_grid_updates
-        self.base_activation = base_activation
-        self.extrapolation = extrapolation
-        self.additive_skip = additive_skip
-        self.loss = loss
-        self.solver = solver
-        self.alpha = alpha
-        self.penalty = penalty
-        self.prune_threshold = prune_threshold
-        self.max_iter = max_iter
-        self.tol = tol
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.verbose = verbose
-        self.device = device
 
     # What regression and classification do differently.
 
@@ -237,6 +186,12 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     def _fit(self, X, y, sample_weight, X_val=None, y_val=None, *, only_prune=False):
         given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
         checked_pair(X_val, y_val)
+        check_compatible(
+            self.solver,
+            self.penalty,
+            alpha=self.alpha,
+            prune_threshold=self.prune_threshold,
+        )
         previous = self._previous_fit() if self.warm_start or only_prune else None
         rows = validated_rows(
             self,
@@ -257,6 +212,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         )
         del rows  # the problem holds them, scaled
         strategy = choose_strategy(problem)
+        forget_posterior(self)
         callbacks = [] if only_prune else self._callbacks(given, problem, strategy)
         progress = []
         if self.verbose:
@@ -329,7 +285,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         describe(self, network, problem, continuation=continuation)
         store_course(self, curve, ends, getattr(self, "n_iter_", 0) + 1)
         store_validation(self)
-        store_posterior(self, strategy.plan.loss)
+        forget_posterior(self)
 
     def _previous_fit(self):
         return getattr(self, "fitted_model_", None)
@@ -405,7 +361,16 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 f"has searched for a structure, and {result.message}. Scale or clip "
                 "extreme values of X and y."
             )
-        elif not (result.converged or self.early_stopping):
+        elif result.converged or self.early_stopping:
+            return
+        elif result.message == STUCK:
+            yield (
+                f"stopped after {self.n_iter_} iterations, since {STUCK}. A penalty, "
+                "or curves beyond the ends of their grids, may have a kink there: set "
+                "extrapolation='linear', leave the penalty out, or set solver='lm' or "
+                "'adam'."
+            )
+        else:
             yield (
                 f"stopped at max_iter={self.max_iter} while the loss was still "
                 "falling. Raise max_iter or tol, or set early_stopping=True."
@@ -429,11 +394,10 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 "partial_fit sees one batch at a time and cannot validate, got "
                 "early_stopping=True: set early_stopping=False."
             )
-        if self.solver not in ("auto", "adam") and not isinstance(self.solver, Adam):
-            raise AttributeError(
-                "partial_fit needs a solver that works on mini-batches, got "
-                f"solver={self.solver!r}: set solver='adam'."
-            )
+        try:
+            check_compatible(self.solver, streaming=True)
+        except ValueError as error:
+            raise AttributeError(*error.args) from None
         return True
 
     # Reading a fit.

@@ -120,7 +120,9 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         1 shows one progress line: what is tried while a structure is searched for, then
         grid size, loss, validation loss and penalty.
     device : str or torch.device, default="cpu"
-        Where to fit and predict. Fitted models move between devices freely.
+        Where to fit, and where the uncertainty of predictions is computed. The
+        predictions themselves are made on the CPU. Fitted models move between devices
+        freely.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class, by which sample weights are multiplied. "balanced" gives
         all classes the same total weight. Not for indicator matrices.
@@ -284,33 +286,31 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         verbose=0,
         device="cpu",
     ):
-        super().__init__(
-            hidden_layer_sizes,
-            grid_size=grid_size,
-            spline_order=spline_order,
-            grid_eps=grid_eps,
-            grid_schedule=grid_schedule,
-            categorical_features=categorical_features,
-            n_grid_updates=n_grid_updates,
-            base_activation=base_activation,
-            extrapolation=extrapolation,
-            additive_skip=additive_skip,
-            loss=loss,
-            solver=solver,
-            alpha=alpha,
-            penalty=penalty,
-            prune_threshold=prune_threshold,
-            max_iter=max_iter,
-            tol=tol,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            warm_start=warm_start,
-            random_state=random_state,
-            verbose=verbose,
-            device=device,
-        )
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.grid_size = grid_size
+        self.spline_order = spline_order
+        self.grid_eps = grid_eps
+        self.grid_schedule = grid_schedule
+        self.categorical_features = categorical_features
+        self.n_grid_updates = n_grid_updates
+        self.base_activation = base_activation
+        self.extrapolation = extrapolation
+        self.additive_skip = additive_skip
+        self.loss = loss
         self.class_weight = class_weight
+        self.solver = solver
+        self.alpha = alpha
+        self.penalty = penalty
+        self.prune_threshold = prune_threshold
+        self.max_iter = max_iter
+        self.tol = tol
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+        self.device = device
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

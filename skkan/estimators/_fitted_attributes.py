@@ -65,17 +65,8 @@ def store_validation(estimator, monitor=None):
     estimator.best_validation_score_ = None if best is None else scores[best - 1]
 
 
-def store_posterior(estimator, loss):
-    """Set what the posterior of the fitted model says in the user's units.
-
-    What an earlier fit knew goes, where this one does not know it.
-
-    Parameters
-    ----------
-    estimator : KANRegressor or KANClassifier
-    loss : Loss
-        As adapted to the noise.
-    """
+def forget_posterior(estimator):
+    """Remove what a previous fit has set that this one may not know."""
     for name in (
         "alpha_",
         "noise_std_",
@@ -84,6 +75,17 @@ def store_posterior(estimator, loss):
         "n_effective_parameters_",
     ):
         vars(estimator).pop(name, None)
+
+
+def store_posterior(estimator, loss):
+    """Set what the posterior of the fitted model says in the user's units.
+
+    Parameters
+    ----------
+    estimator : KANRegressor or KANClassifier
+    loss : Loss
+        As adapted to the noise.
+    """
     model = estimator.fitted_model_
     posterior, scale = model.posterior, model.preprocessing.target_scaling.scale
     if posterior is None:

@@ -6,9 +6,6 @@ from numbers import Integral
 import numpy as np
 import torch
 
-from skkan.numerics import _row_blocks
-from skkan.solvers import Adam
-
 
 def checked_continuation(asked):
     """Raise unless what is asked for is what the earlier fit has.
@@ -70,27 +67,3 @@ def checked_device(device):
             f"({str(error).splitlines()[0]})."
         ) from error
     return device
-
-
-def checked_for_chunks(estimator):
-    """Raise if a parameter asks for what cannot be done with rows in chunks."""
-    solver, penalty, device = estimator.solver, estimator.penalty, estimator.device
-    n_rows = _row_blocks.SINGLE_BLOCK_ROWS
-    where = f"for dask data of more than {n_rows} rows, which stay in chunks"
-    remedy = "or pass X.compute(), if it fits into memory."
-    if solver == "adam" or isinstance(solver, Adam):
-        raise ValueError(
-            f"solver must be 'auto', 'lm' or 'lbfgs' {where}, got {solver!r}: "
-            "mini-batches would be drawn from all chunks at once. Set "
-            f"solver='lbfgs', {remedy}"
-        )
-    if penalty is not None and penalty.depends_on_rows:
-        raise ValueError(
-            f"penalty must not depend on the rows {where}, got {penalty!r}: it is no "
-            f"sum over them. Leave it out, {remedy}"
-        )
-    if torch.device(device).type != "cpu":
-        raise ValueError(
-            f"device must be 'cpu' {where}, got {device!r}: sums are made on the CPUs "
-            f"of the workers. Set device='cpu', {remedy}"
-        )

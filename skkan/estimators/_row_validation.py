@@ -33,7 +33,8 @@ from skkan.data._dask_tables import (
     table_of,
 )
 from skkan.data._merged_rows import dense
-from skkan.estimators._parameter_checks import checked_continuation, checked_for_chunks
+from skkan.estimators._parameter_checks import checked_continuation
+from skkan.selection._solver_choice import check_compatible
 
 
 def validated_features(estimator, X):
@@ -75,7 +76,12 @@ def validated_rows(
     X, y, sample_weight = table_of(X), in_memory(y), in_memory(sample_weight)
     table = X if isinstance(X, DaskTable) else None
     if table is not None:
-        checked_for_chunks(estimator)
+        check_compatible(
+            estimator.solver,
+            estimator.penalty,
+            device=estimator.device,
+            in_chunks=True,
+        )
         X = table.head
     with adding_remedies():
         if same_columns:

@@ -1,33 +1,34 @@
-"""Scores behind `feature_importances_`: how much edges and inputs matter."""
+"""Attribution scores of edges and inputs, which `feature_importances_` shows."""
 
 import torch
 
-NODE_FLOOR = 1e-4  # of the KAN 2.0 attribution, so that a dead node scores zero
-CONSTANT_OUTPUT_STD = 1e-8  # in units of a standardised target
+NODE_STD_FLOOR = 1e-4  # of the KAN 2.0 paper, so that a dead node scores zero
+# In units of a standardised target: the root of rounding, to which edge_std is precise.
+CONSTANT_OUTPUT_STD = 1e-8
 
 
 @torch.no_grad()
 def edge_scores(network, output, passes, sample_share):
     """Share of each edge in the variation of the outputs.
 
-    Every output node starts with the same score. A node hands its score down to
-    its edges in proportion to their standard deviation,
-    edge_ij = std(phi_ij) node_i / (std(node_i) + 1e-4),
-    and a node below collects the scores of the edges that leave it.
+    Every output node starts with the same score. The score of an edge is that of the
+    node that it enters, in proportion to the standard deviation of the edge,
+    edge_ij = std(phi_ij) node_i / (std(node_i) + 1e-4).
+    The score of a hidden node is the sum over the edges that leave it.
 
     Parameters
     ----------
+    network : KANNetwork
     output, passes
-        What `propagate` returned.
+        Result of `network.propagate`.
     sample_share : Tensor of shape (n_samples,)
         Sample weights that sum to one.
 
     Returns
     -------
     list of Tensor of shape (n_outputs, n_inputs)
-        One per layer of `all_layers`, not negative; zero if the network is
-        constant. Edges that partly cancel count in full, so that scores may sum to
-        more than one.
+        One per layer of `all_layers`, non-negative; zero if the network is constant.
+        Edges that partly cancel count in full, so that scores may sum to more than one.
 
     References
     ----------
@@ -39,19 +40,19 @@ def edge_scores(network, output, passes, sample_share):
         for step in passes
     ]
     output_std = _node_std(output, sample_share)
-    # The edges' deviations would not tell: they are precise to 1e-8 of the weights,
-    # the root of rounding, and the floor of the nodes makes that a score of 1e-4.
+    # Rounding of the edges' deviations would become scores of 1e-4, by the floor of the
+    # nodes.
     if output_std.max() < CONSTANT_OUTPUT_STD:
         return [torch.zeros_like(std) for std in stds]
     node = torch.full_like(output_std, 1 / len(output_std))
-    node = node / (output_std + NODE_FLOOR)
+    node = node / (output_std + NODE_STD_FLOOR)
     through_skip = [] if network.skip is None else [stds.pop() * node.unsqueeze(1)]
     scores = []
     for step, std in reversed(list(zip(passes, stds, strict=False))):
         scores.insert(0, std * node.unsqueeze(1))
         node = scores[0].sum(0)
         if step.layer is not network.layers[0]:
-            node = node / (_node_std(step.inputs, sample_share) + NODE_FLOOR)
+            node = node / (_node_std(step.inputs, sample_share) + NODE_STD_FLOOR)
     return scores + through_skip
 
 

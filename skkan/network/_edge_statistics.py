@@ -16,7 +16,7 @@ N_BINS = 40  # of the densities; each is 2.5% of the range of an input
 
 @dataclass(frozen=True, eq=False)
 class LayerStatistics:
-    """Inputs and edges of one layer over the weighted training rows.
+    """Statistics of the inputs and edges of one layer over the weighted training rows.
 
     Attributes
     ----------

@@ -18,7 +18,7 @@ from skkan.network._layer import KANLayer
 
 
 class LayerPass(NamedTuple):
-    """What went into a layer during one pass through the network."""
+    """Inputs and basis values of a layer during one pass through the network."""
 
     layer: KANLayer
     weight: torch.Tensor  # (n_outputs, n_inputs, n_functions)
@@ -82,7 +82,7 @@ class KANNetwork(nn.Module):
         generator=None,
         inputs=None,
     ):
-        """Network to start from, whose grids fit what passes through them.
+        """Network to start training from, whose grids fit the samples.
 
         Parameters
         ----------
@@ -98,7 +98,7 @@ class KANNetwork(nn.Module):
         generator : torch.Generator, default=None
             Source of the base weights, on the CPU.
         inputs : Basis, default=None
-            Basis of the first layer; None has splines on grids that fit the samples.
+            Basis of the first layer; None makes splines on grids that fit the samples.
 
         Returns
         -------
@@ -145,7 +145,7 @@ class KANNetwork(nn.Module):
 
     @property
     def theta(self):
-        """The weights that are in use as one vector, (n_parameters,)."""
+        """The weights in use as one vector, Tensor of shape (n_parameters,)."""
         layers = self.all_layers
         return torch.cat(
             [layer.packed(layer.weight.detach()).flatten() for layer in layers]
@@ -179,7 +179,7 @@ class KANNetwork(nn.Module):
 
     @property
     def weight_mask(self):
-        """1 for each weight of an edge, 0 where that is removed, (n_parameters,)."""
+        """1 for each weight of an edge, 0 for a removed edge, (n_parameters,)."""
         return torch.cat(
             [
                 layer.packed(
@@ -201,7 +201,8 @@ class KANNetwork(nn.Module):
         Returns
         -------
         list of Tensor of int of shape (n_nodes, n_edges), one per layer of `layers`
-            Among the edges of all layers; those of the skip leave the inputs, too.
+            Positions among the edges of all layers. The edges of the skip leave the
+            inputs, too.
         """
         counts = [layer.mask.numel() for layer in self.all_layers]
         positions = torch.arange(sum(counts)).split(counts)
@@ -244,7 +245,7 @@ class KANNetwork(nn.Module):
         return checked_samples(x, len(self.used))[:, self.used]
 
     def propagate(self, x, weights=None, features=None):
-        """Output, and what passed through each layer on the way.
+        """Output, and inputs and basis values of every layer.
 
         Parameters
         ----------
@@ -310,13 +311,13 @@ class KANNetwork(nn.Module):
         return input_scores(self, scores)
 
     def with_layers(self, all_layers):
-        """Network with other layers, one per layer of `all_layers`."""
+        """Network with other layers, one for each of `all_layers`."""
         if self.skip is None:
             return KANNetwork(all_layers, None, self.used)
         return KANNetwork(all_layers[:-1], all_layers[-1], self.used)
 
     def with_weights(self, weights):
-        """Network with other weights, one Tensor per layer of `all_layers`."""
+        """Network with other weights, one Tensor for each of `all_layers`."""
         return self.with_layers(
             [
                 layer.with_weight(weight)
@@ -405,7 +406,7 @@ class KANNetwork(nn.Module):
         return self.with_layers([*layers, *self.all_layers[len(layers) :]])
 
     def to_arrays(self):
-        """Numpy arrays and plain values from which `from_arrays` rebuilds it."""
+        """Dict of arrays and plain values, from which `from_arrays` rebuilds it."""
         return {
             "layers": [layer.to_arrays() for layer in self.layers],
             "skip": None if self.skip is None else self.skip.to_arrays(),

@@ -23,3 +23,13 @@ class Penalty(ABC):
         sample_share : Tensor of shape (n_samples,)
             Sample weights that sum to one.
         """
+
+    def of_edges(self, edges):
+        """The penalty of a network that has some of the edges only.
+
+        Parameters
+        ----------
+        edges : Tensor of int
+            Positions of its edges in the larger network.
+        """
+        return self

@@ -33,6 +33,7 @@ from skkan.selection._search_space import (
 )
 from skkan.selection._solver_choice import (
     FIRST_ORDER_ALPHA,
+    check_pruning,
     checked_alpha,
     choose_penalties,
     choose_solver,
@@ -41,7 +42,7 @@ from skkan.selection._structure_search import search_structure
 from skkan.solvers import Solver
 from skkan.training._final_posterior import with_posterior
 from skkan.training._plan import FitPlan
-from skkan.training._pruning import checked_pruning, pruned
+from skkan.training._pruning import pruned
 from skkan.training._settings import SECOND_ORDER
 from skkan.training._stages import train_adapting, trained_already
 from skkan.training._state import FitState
@@ -218,9 +219,8 @@ class FitStrategy(ABC):
         """
 
     def _check_pruning(self):
-        threshold = self.problem.settings.prune_threshold
-        if threshold is not None:
-            checked_pruning(threshold, self.plan)
+        threshold, plan = self.problem.settings.prune_threshold, self.plan
+        check_pruning(threshold, plan.solver, learns_alpha=plan.learns_alpha)
 
     def _train(self, networks, monitor, plan, prior=None):
         problem = self.problem

@@ -1,11 +1,13 @@
-"""Which solver "auto" stands for, and which penalty."""
+"""Which solver "auto" stands for, which penalty, and what goes together."""
 
 from numbers import Real
 
 import numpy as np
+import torch
 
+from skkan.numerics import _row_blocks
 from skkan.penalties._quadratic import QuadraticPenalty
-from skkan.solvers import LBFGS, Adam, LevenbergMarquardt, Solver
+from skkan.solvers import LBFGS, Adam, LevenbergMarquardt
 
 SOLVERS = {"lm": LevenbergMarquardt, "lbfgs": LBFGS, "adam": Adam}
 # "auto" takes "lm" up to these. The time of a fit grows with the cube of the
@@ -45,11 +47,6 @@ def choose_solver(
         Whether the structure is still to be chosen, among affordable ones.
     in_chunks : bool, default=False
         Whether rows stay on a cluster, where there are no mini-batches of them.
-
-    Raises
-    ------
-    ValueError
-        If a second-order solver is asked for with a penalty that it cannot take.
     """
     if setting == "auto" and searching:
         return LevenbergMarquardt()
@@ -65,14 +62,102 @@ def choose_solver(
         ):
             return LevenbergMarquardt()
         return LBFGS() if in_chunks or n_rows <= MOST_LBFGS_ROWS else Adam()
-    solver = setting if isinstance(setting, Solver) else SOLVERS[setting]()
-    if has_penalty and solver.second_order:
+    return solver_of(setting)
+
+
+def solver_of(setting):
+    """The solver that a parameter names or is, None for "auto"."""
+    if isinstance(setting, str):
+        return SOLVERS[setting]() if setting in SOLVERS else None
+    return setting
+
+
+def check_compatible(
+    setting,
+    penalty=None,
+    *,
+    alpha="auto",
+    prune_threshold=None,
+    device="cpu",
+    in_chunks=False,
+    streaming=False,
+):
+    """Raise a ValueError if parts of a fit do not go together.
+
+    Parameters
+    ----------
+    setting : {"auto", "lm", "lbfgs", "adam"} or Solver
+    penalty : Penalty, default=None
+        Beside that of `alpha`.
+    alpha : "auto", float or array-like, default="auto"
+    prune_threshold : float, "auto" or None, default=None
+    device : str or torch.device, default="cpu"
+    in_chunks : bool, default=False
+        Whether rows stay on a cluster.
+    streaming : bool, default=False
+        Whether rows come batch by batch.
+    """
+    solver = solver_of(setting)
+    if solver is not None and streaming and not solver.uses_batches:
+        raise ValueError(
+            "partial_fit needs a solver that works on mini-batches, got "
+            f"solver={setting!r}: set solver='adam'."
+        )
+    if solver is not None and penalty is not None and solver.second_order:
         raise ValueError(
             f"penalty must be None with solver={setting!r}, which needs second "
             "derivatives of all that it minimises: leave it out, as alpha='auto' "
             "shrinks unneeded edges by itself, or set solver='lbfgs' or 'adam'."
         )
-    return solver
+    if solver is not None:
+        learns_alpha = solver.second_order and isinstance(alpha, str)
+        check_pruning(prune_threshold, solver, learns_alpha=learns_alpha)
+    if not in_chunks:
+        return
+    n_rows = _row_blocks.SINGLE_BLOCK_ROWS
+    where = f"for dask data of more than {n_rows} rows, which stay in chunks"
+    remedy = "or pass X.compute(), if it fits into memory."
+    if solver is not None and solver.uses_batches:
+        raise ValueError(
+            f"solver must be 'auto', 'lm' or 'lbfgs' {where}, got {setting!r}: "
+            "mini-batches would be drawn from all chunks at once. Set "
+            f"solver='lbfgs', {remedy}"
+        )
+    if penalty is not None and penalty.depends_on_rows:
+        raise ValueError(
+            f"penalty must not depend on the rows {where}, got {penalty!r}: it is no "
+            f"sum over them. Leave it out, {remedy}"
+        )
+    if torch.device(device).type != "cpu":
+        raise ValueError(
+            f"device must be 'cpu' {where}, got {device!r}: sums are made on the CPUs "
+            f"of the workers. Set device='cpu', {remedy}"
+        )
+
+
+def check_pruning(threshold, solver, *, learns_alpha):
+    """Raise a ValueError unless a training leaves what pruning needs.
+
+    Parameters
+    ----------
+    threshold : float, "auto" or None
+    solver : Solver
+    learns_alpha : bool
+        Whether the evidence learns the penalty.
+    """
+    if isinstance(threshold, bool | np.bool_):
+        raise ValueError(
+            "prune_threshold must be a number of at least 0, 'auto' or None, got "
+            f"{threshold}: 1.0 would remove nearly all edges, 'auto' goes by the "
+            "evidence, None removes none."
+        )
+    if threshold == "auto" and not learns_alpha:
+        raise ValueError(
+            "prune_threshold='auto' goes by the evidence, which needs solver='lm' and "
+            f"alpha='auto', got {type(solver).__name__}"
+            f"{' and a fixed alpha' if solver.second_order else ''}: set these, "
+            "or a float such as prune_threshold=0.01."
+        )
 
 
 def checked_alpha(alpha, network):

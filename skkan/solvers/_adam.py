@@ -8,7 +8,7 @@ import torch
 from sklearn.utils._param_validation import Interval
 
 from skkan._parameter_ranges import check_fields
-from skkan.solvers._base import DivergenceError, Solver, SolverResult
+from skkan.solvers._base import BUDGET_SPENT, DivergenceError, Solver, SolverResult
 
 # Of an automatic batch: enough steps in a pass for the moments to follow, enough rows
 # in a step to outweigh its fixed cost.
@@ -63,6 +63,8 @@ class Adam(Solver):
     epsilon: float = 1e-8
     max_backoff: int = 10
 
+    uses_batches = True
+
     def __post_init__(self):
         check_fields(
             self,
@@ -91,7 +93,7 @@ class Adam(Solver):
                 continue
             theta, moments, n_iter = candidate, after, n_iter + 1
             converged = monitor(theta, value)
-        message = "stopped by the monitor" if converged else "budget spent"
+        message = "stopped by the monitor" if converged else BUDGET_SPENT
         return SolverResult(theta, n_iter, converged, message, moments.to_arrays())
 
     def _learning_rate(self, moments):

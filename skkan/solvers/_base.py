@@ -6,6 +6,10 @@ from typing import Any
 
 import torch
 
+# Messages of results that have not converged.
+BUDGET_SPENT = "budget spent"
+STUCK = "no step lowers the objective although its gradient is not zero"
+
 
 class DivergenceError(ArithmeticError):
     """The objective is not finite and no smaller step makes it so."""
@@ -48,7 +52,9 @@ class Solver(ABC):
 
     __module__ = "skkan.solvers"
 
+    # What a solver needs and offers, which `selection._solver_choice` compares.
     second_order = False  # whether it needs `gauss_newton` and can learn `alpha`
+    uses_batches = False  # whether a step sees some of the rows, such as a batch
 
     @abstractmethod
     def minimize(self, objective, theta, *, max_iter, monitor, generator, state=None):

@@ -10,10 +10,21 @@ from scipy.optimize import minimize
 from sklearn.utils._param_validation import Interval
 
 from skkan._parameter_ranges import check_fields
-from skkan.solvers._base import DivergenceError, Solver, SolverResult
+from skkan.solvers._base import (
+    BUDGET_SPENT,
+    STUCK,
+    DivergenceError,
+    Solver,
+    SolverResult,
+)
 
 GRADIENT_TOLERANCE = 1e-12  # largest entry; below it, steps drown in rounding
 BACKOFF = 0.1  # factor on the step size after a non-finite objective
+# Relative decrease that drowns in rounding. Smooth objectives end at 1e-16, those that
+# end at a kink could be lowered by 1e-11 and more.
+DROWNED = 1e-14
+PROBE = 1e-8  # distance for the curvature along the gradient, in the size of theta
+BUDGET_STATUS = 1  # of scipy's result
 
 
 class _NonFiniteValueError(Exception):
@@ -75,11 +86,18 @@ class LBFGS(Solver):
         step_size = 1.0
         for _ in range(self.max_backoff + 1):
             try:
-                message = self._run(search, step_size, max_iter)
+                status = self._run(search, step_size, max_iter)
             except _NonFiniteValueError:
                 step_size *= BACKOFF
                 continue
-            converged = search.stopped or search.n_iter < max_iter
+            if search.stopped:
+                converged, message = True, "stopped by the monitor"
+            elif status == BUDGET_STATUS:
+                converged, message = False, BUDGET_SPENT
+            elif search.is_at_minimum():
+                converged, message = True, "no step lowers the objective"
+            else:
+                converged, message = False, STUCK
             return SolverResult(search.theta, search.n_iter, converged, message)
         raise DivergenceError(
             f"the objective is not finite, even {step_size / BACKOFF:.0e} of a step "
@@ -92,7 +110,7 @@ class LBFGS(Solver):
         search.restart(step_size)
         budget = max_iter - search.n_iter
         if budget < 1:
-            return "budget spent"
+            return BUDGET_STATUS
         outcome = minimize(
             search.value_and_grad,
             np.zeros(len(search.theta)),
@@ -108,7 +126,7 @@ class LBFGS(Solver):
                 "gtol": GRADIENT_TOLERANCE * step_size,
             },
         )
-        return str(outcome.message)
+        return outcome.status
 
 
 class _Search:
@@ -132,6 +150,24 @@ class _Search:
         if not (math.isfinite(value) and torch.isfinite(grad).all()):
             raise _NonFiniteValueError
         return value, self.step_size * grad.cpu().numpy()
+
+    def is_at_minimum(self):
+        """Whether a step along the gradient changes the objective by rounding only.
+
+        scipy's search ends where its steps do not lower the objective. That can be at a
+        kink, too, where hidden nodes reach the ends of their grids.
+        """
+        value, grad = self.objective.value_and_grad(self.theta)
+        if grad.abs().max() <= GRADIENT_TOLERANCE:
+            return True
+        distance = PROBE * max(1.0, float(self.theta.norm()))
+        direction = grad / grad.norm()
+        probe = self.theta - distance * direction
+        _, grad_there = self.objective.value_and_grad(probe)
+        slope = float(direction @ grad)
+        curvature = (slope - float(direction @ grad_there)) / distance
+        # The minimum of the parabola along the direction.
+        return curvature > 0 and slope**2 / (2 * curvature) <= DROWNED * abs(value)
 
     def end_iteration(self, intermediate_result):
         self.theta = self._point(intermediate_result.x.copy())

@@ -8,7 +8,7 @@ import torch
 from sklearn.utils._param_validation import Interval
 
 from skkan._parameter_ranges import check_fields
-from skkan.solvers._base import DivergenceError, Solver, SolverResult
+from skkan.solvers._base import BUDGET_SPENT, DivergenceError, Solver, SolverResult
 
 # Added to the unit diagonal of the scaled matrix, so that directions which no row sees
 # (a constant moved from one edge of a node to another) pass as positive definite.
@@ -78,7 +78,7 @@ class LevenbergMarquardt(Solver):
 
     def minimize(self, objective, theta, *, max_iter, monitor, generator, state=None):
         damping = self.damping if state is None else state["damping"]
-        n_iter, converged, message = 0, False, "budget spent"
+        n_iter, converged, message = 0, False, BUDGET_SPENT
         while n_iter < max_iter and not converged:
             model = objective.gauss_newton(theta)
             if not (
@@ -95,7 +95,7 @@ class LevenbergMarquardt(Solver):
             damping = _next_damping(step)
             decrease = model.value - step.value
             if monitor(theta, step.value):
-                converged, message = True, "ended by the monitor"
+                converged, message = True, "stopped by the monitor"
             elif step.agreement > 0.25 and (
                 decrease <= self.decrease_tolerance * abs(model.value)
             ):

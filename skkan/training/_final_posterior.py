@@ -69,9 +69,10 @@ def _mean_network(state, data, plan, posterior):
     With one alpha for all edges the weights stay at the mode: that alpha asks for the
     minimum of the penalised loss, and is no prior.
     """
-    is_laplace = posterior is not None and posterior.covers_all_weights
+    if posterior is None or not posterior.covers_all_weights:
+        return state.network, 0
     is_prior = [np.ndim(penalty.alpha) == 2 for penalty in plan.penalties]
-    if not is_laplace or not (plan.learns_alpha or any(is_prior)):
+    if not (plan.learns_alpha or any(is_prior)):
         return state.network, 0
     prior = Prior.of_alpha(state.network, posterior.alpha, 1.0, data.n_observations)
     return at_posterior_mean(state.network, data, plan, prior, posterior.factor)

@@ -26,10 +26,11 @@ def train_first_order(state, data, plan, monitor, generator):
     while True:
         objective = make_objective(network, data, plan)
         monitor.begin_search(objective)
+        allowed = min(legs.pop(0), budget) if legs else budget
         outcome = plan.solver.minimize(
             objective,
             objective.start,
-            max_iter=min(legs.pop(0), budget) if legs else budget,
+            max_iter=allowed,
             monitor=monitor,
             generator=generator,
         )
@@ -37,7 +38,8 @@ def train_first_order(state, data, plan, monitor, generator):
             monitor(outcome.theta, objective.value(outcome.theta))
         budget -= outcome.n_iter
         network = objective.network_at(outcome.theta)
-        if monitor.stage_ended or budget <= 0 or (outcome.converged and not legs):
+        has_ended = outcome.converged or outcome.n_iter < allowed
+        if monitor.stage_ended or budget <= 0 or (has_ended and not legs):
             break
         updated, n_iter = try_update(
             objective, outcome.theta, data, plan, generator, min(settling, budget)
@@ -46,7 +48,7 @@ def train_first_order(state, data, plan, monitor, generator):
         budget -= n_iter
         if updated is not None:
             network = updated
-        if budget <= 0 or (updated is None and outcome.converged):
+        if budget <= 0 or (updated is None and has_ended):
             break
     return replace(
         state, network=network, converged=outcome.converged, message=outcome.message

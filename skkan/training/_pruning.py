@@ -2,10 +2,7 @@
 
 from dataclasses import replace
 
-import numpy as np
-
 from skkan.objective._objective import make_objective
-from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.training import _settings
 from skkan.training._evidence_pruning import (
     EvidencePruning,
@@ -14,23 +11,6 @@ from skkan.training._evidence_pruning import (
 )
 from skkan.training._stages import train
 from skkan.training._state import FitState
-
-
-def checked_pruning(threshold, plan):
-    """Raise unless it is no bool, and the training leaves what pruning goes by."""
-    if isinstance(threshold, bool | np.bool_):
-        raise ValueError(
-            "prune_threshold must be a number of at least 0, 'auto' or None, got "
-            f"{threshold}: 1.0 would remove nearly all edges, 'auto' goes by the "
-            "evidence, None removes none."
-        )
-    if threshold == "auto" and not plan.learns_alpha:
-        raise ValueError(
-            "prune_threshold='auto' goes by the evidence, which needs solver='lm' and "
-            f"alpha='auto', got {type(plan.solver).__name__}"
-            f"{' and a fixed alpha' if plan.solver.second_order else ''}: set these, "
-            "or a float such as prune_threshold=0.01."
-        )
 
 
 def pruned(state, data, plan, threshold, generator, monitor):
@@ -91,7 +71,7 @@ def _trained_on(state, left, edges, data, plan, generator, monitor, *, is_final=
         return state, plan
     plan = replace(
         plan,
-        penalties=tuple(_of_edges(penalty, edges) for penalty in plan.penalties),
+        penalties=tuple(penalty.of_edges(edges) for penalty in plan.penalties),
         grid_sizes=(left.network.grid_size,),
     )
     monitor.begin_search(make_objective(left.network, data, plan))
@@ -100,10 +80,3 @@ def _trained_on(state, left, edges, data, plan, generator, monitor, *, is_final=
     trained = train(*start, prior_is_final=is_final)
     ends = (*state.stage_ends, *trained.stage_ends)
     return replace(trained, stage_ends=ends), plan
-
-
-def _of_edges(penalty, edges):
-    """A penalty of a network that has some of the edges only."""
-    if isinstance(penalty, QuadraticPenalty):
-        return penalty.of_edges(edges)
-    return penalty

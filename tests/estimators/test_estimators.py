@@ -503,6 +503,18 @@ def test_warns_when_the_budget_ends_first(make, table):
         make(max_iter=2).fit(X, y)
 
 
+def test_warns_when_a_kink_ends_the_search(rng):
+    """Hidden nodes end beyond their grids, where curves are continued by constants."""
+    X = rng.uniform(-1, 1, (50, 3))
+    y = X[:, 0] + X[:, 1] ** 2 + 0.3 * rng.normal(size=50)
+    model = KANRegressor((3,), solver="lbfgs", alpha=0.01, random_state=0)
+    model.set_params(max_iter=1500, tol=0.0, n_iter_no_change=1500)
+    with pytest.warns(ConvergenceWarning, match=r"no step lowers.*='linear'"):
+        model.fit(X, y)
+    assert model.n_iter_ < 1500
+    model.set_params(extrapolation="linear").fit(X, y)  # warnings are errors
+
+
 # Solvers, penalties, importances.
 
 

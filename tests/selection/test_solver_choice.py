@@ -1,5 +1,7 @@
 """What "auto" and the other settings stand for."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
@@ -13,11 +15,12 @@ from skkan.selection._solver_choice import (
     MOST_LM_PARAMETERS,
     MOST_LM_PRODUCTS,
     SOLVERS,
+    check_compatible,
     checked_alpha,
     choose_penalties,
     choose_solver,
 )
-from skkan.solvers import LBFGS, Adam, LevenbergMarquardt
+from skkan.solvers import LBFGS, Adam, LevenbergMarquardt, Solver
 
 
 def make_network(rng, widths=(2, 3, 2), **options):
@@ -89,11 +92,44 @@ def test_given_solver_is_taken_as_it_is(rng):
     assert choose_solver(LBFGS(), network, 10, has_penalty=True) == LBFGS()
 
 
+# What goes together.
+
+
+@dataclass(frozen=True)
+class Batched(Solver):
+    """A solver of a user's, which declares what it offers."""
+
+    uses_batches = True
+
+    def minimize(self, objective, theta, *, max_iter, monitor, generator, state=None):
+        raise NotImplementedError
+
+
 @pytest.mark.parametrize("setting", ["lm", LevenbergMarquardt(damping=1.0)])
-def test_second_order_solver_refuses_a_penalty(setting, rng):
+def test_second_order_solver_refuses_a_penalty(setting):
     """It names both parameters, and what to do."""
+    check_compatible(setting)
     with pytest.raises(ValueError, match=r"penalty must be None with solver=.*'lbfgs'"):
-        choose_solver(setting, make_network(rng), 10, has_penalty=True)
+        check_compatible(setting, SparsityPenalty())
+
+
+@pytest.mark.parametrize("setting", ["lm", "lbfgs", LBFGS(history_size=5)])
+def test_streams_need_mini_batches(setting):
+    with pytest.raises(ValueError, match=r"works on mini-batches.*set solver='adam'"):
+        check_compatible(setting, streaming=True)
+    for fitting in ("auto", "adam", Adam(0.1), Batched()):
+        check_compatible(fitting, streaming=True)
+
+
+def test_chunks_take_sums_over_rows_only():
+    check_compatible("auto", QuadraticPenalty(1.0), in_chunks=True)
+    for setting in ("adam", Adam(), Batched()):
+        with pytest.raises(ValueError, match=r"solver must be .*mini-batches.*lbfgs"):
+            check_compatible(setting, in_chunks=True)
+    with pytest.raises(ValueError, match="penalty must not depend on the rows"):
+        check_compatible("lbfgs", SparsityPenalty(), in_chunks=True)
+    with pytest.raises(ValueError, match="device must be 'cpu'"):
+        check_compatible("lbfgs", device="cuda", in_chunks=True)
 
 
 # alpha

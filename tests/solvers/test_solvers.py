@@ -18,7 +18,7 @@ from torch.autograd.functional import hessian, jacobian
 from skkan import KANRegressor, solvers
 from skkan.objective._gauss_newton import QuadraticModel
 from skkan.solvers import LBFGS, Adam, LevenbergMarquardt, Solver, SolverResult
-from skkan.solvers._base import DivergenceError
+from skkan.solvers._base import STUCK, DivergenceError
 from skkan.solvers._lbfgs import _Search
 from skkan.solvers._levenberg_marquardt import damped_step
 
@@ -403,6 +403,50 @@ def test_lbfgs_reports_the_value_of_its_iterate():
     for theta, value in seen:
         # scipy works with steps from the start, which round differently.
         assert_allclose(objective.value_and_grad(theta)[0], value, rtol=1e-12)
+
+
+def kinked_valley():
+    """Its floor is a kink, from which no step along the gradient leads down."""
+    return Function(
+        lambda x, rows: 10 * (x[1] - x[0] ** 2).abs() + (1 - x[0]) ** 2, [-1.2, 1.0]
+    )
+
+
+class Uphill(Function):
+    """The gradient has the wrong sign, so that line searches fail."""
+
+    def value_and_grad(self, theta, rows=None):
+        value, gradient = super().value_and_grad(theta, rows)
+        return value, -gradient
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [kinked_valley(), Uphill(lambda x, rows: (x**2).sum(), [1.0, 2.0])],
+    ids=["kink", "wrong gradient"],
+)
+def test_lbfgs_has_not_converged_where_its_line_search_fails(objective):
+    """Far from the minimum, and long before the budget is spent."""
+    outcome = run(LBFGS(), objective, max_iter=500)
+    assert outcome.n_iter < 500
+    assert objective.value(outcome.theta) > 0.1
+    assert not outcome.converged
+    assert outcome.message == STUCK
+
+
+@pytest.mark.parametrize("constant", [0.0, 1e-6, 1.0, -1e6])
+@pytest.mark.parametrize("problem", [quadratic, linear_least_squares, rosenbrock])
+def test_lbfgs_has_converged_where_rounding_hides_all_progress(problem, constant):
+    """A line search then fails, too, but the gradient is as small as rounding."""
+    objective, best = problem()
+    function = objective._function
+    objective._function = lambda theta, rows: function(theta, rows) + constant
+    outcome = run(LBFGS(), objective, max_iter=500)
+    assert outcome.converged
+    assert outcome.message == "no step lowers the objective"
+    # The root of the rounding, over that of the smallest curvature.
+    atol = 1e-7 + np.sqrt(1e-14 * abs(constant))
+    assert_allclose(outcome.theta, best, atol=atol)
 
 
 # Adam
