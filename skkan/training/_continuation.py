@@ -140,7 +140,9 @@ def _through_stages(state, stages, last, data, plan):
     """
     settings, n_iter = _settings.CONTINUATION, state.n_iter
     if _is_large(data, plan):
-        stages = _with_evidence_stage(stages, last.grid_size)
+        on_some = ContinuationStage(last.grid_size, settings.max_rows_for_evidence)
+        stages = [stage for stage in stages if stage.n_rows != on_some.n_rows]
+        stages = sorted([*stages, on_some], key=lambda stage: stage.n_rows)
     for stage in stages:
         budget = plan.max_iter - n_iter
         if budget <= 1:
@@ -154,19 +156,10 @@ def _through_stages(state, stages, last, data, plan):
     return replace(state, n_iter=n_iter)
 
 
-def _with_evidence_stage(stages, grid_size):
-    """The stages, and among them one on which the evidence is maximised."""
-    n_rows = _settings.CONTINUATION.max_rows_for_evidence
-    fewer = [stage for stage in stages if stage.n_rows < n_rows]
-    more = [stage for stage in stages if stage.n_rows > n_rows]
-    return [*fewer, ContinuationStage(grid_size, n_rows), *more]
-
-
 def _is_large(data, plan):
     """Whether there are more rows than the evidence is maximised on."""
-    return (
-        plan.learns_alpha and data.n_rows > _settings.CONTINUATION.max_rows_for_evidence
-    )
+    max_rows = _settings.CONTINUATION.max_rows_for_evidence
+    return plan.learns_alpha and data.n_rows > max_rows
 
 
 def _best_start(starts, last, stages, data, plan):
@@ -209,9 +202,8 @@ def _best_of(starts, data, plan, budget):
         state = burn_in(start, data, plan, budget // 2)
         n_iter += state.n_iter
         if len(starts) > 1:
-            state = train_second_order(
-                state, data, plan, budget - state.n_iter, score_to_reach=best_score
-            )
+            rest = budget - state.n_iter
+            state = train_second_order(state, data, plan, rest, min_score=best_score)
             best_score = max(best_score, state.score)
             n_iter += state.n_iter
         trained.append(state)

@@ -84,12 +84,9 @@ class EvidencePruning:
         self._highest = max(self._highest, trial.score)
         return True
 
-    def _trained(self, state, score_to_reach=-math.inf):
+    def _trained(self, state, min_score=-math.inf):
         """The state with its weights at their mode, with a better prior if any."""
-        for train_on in (
-            at_mode,
-            partial(train_second_order, score_to_reach=score_to_reach),
-        ):
+        for train_on in (at_mode, partial(train_second_order, min_score=min_score)):
             n_left = self._plan.max_iter - self.n_iter
             n_steps = min(_settings.PRUNING.max_iter_per_trial, n_left)
             try:
@@ -98,7 +95,7 @@ class EvidencePruning:
                 continue
             self.n_iter += trained.n_iter
             state = max(state, trained, key=lambda one: one.score)
-            if state.score >= score_to_reach > -math.inf:
+            if state.score >= min_score > -math.inf:
                 break
         return state
 

@@ -4,10 +4,7 @@ First-order training updates them between its legs and undoes what does not help
 Second-order training standardises the nodes and fits their grids after some steps.
 """
 
-from skkan.network._edits import (
-    with_standardised_nodes,
-    with_updated_hidden_grids,
-)
+from skkan.network._edits import with_standardised_nodes, with_updated_hidden_grids
 from skkan.objective._objective import make_objective
 from skkan.solvers import DivergenceError
 from skkan.training import _settings

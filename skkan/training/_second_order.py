@@ -47,9 +47,7 @@ def burn_in(state, data, plan, max_iter):
     return run.state(state.prior)
 
 
-def train_second_order(
-    state, data, plan, max_iter, monitor=None, score_to_reach=-math.inf
-):
+def train_second_order(state, data, plan, max_iter, monitor=None, min_score=-math.inf):
     """The state after training until it converges or the budget is spent.
 
     Parameters
@@ -59,7 +57,7 @@ def train_second_order(
     plan : FitPlan
     max_iter : int
     monitor : Monitor, default=None
-    score_to_reach : float, default=-inf
+    min_score : float, default=-inf
         Training ends early when the score cannot reach it any more, or not at its
         pace: the linearised model promises at least the evidence at the mode, and the
         gains of updates fall.
@@ -75,8 +73,8 @@ def train_second_order(
         settings = _settings.SECOND_ORDER
         if plan.loss.has_noise and prior.noise < settings.low_noise:
             prior = prior.with_change_of_curvature(settings.third_difference_ratio)
-        trained = _maximise_evidence(run, prior, plan.tol, max_iter, score_to_reach)
-        if trained.score >= score_to_reach:
+        trained = _maximise_evidence(run, prior, plan.tol, max_iter, min_score)
+        if trained.score >= min_score:
             trained = _to_mode(run, trained, max_iter, settings.mode_tol)
     return trained
 
@@ -117,7 +115,7 @@ def _minimise_objective(run, prior, max_iter):
     return replace(run.state(prior), score=-value, converged=run.solver_converged)
 
 
-def _maximise_evidence(run, prior, tol, max_iter, score_to_reach):
+def _maximise_evidence(run, prior, tol, max_iter, min_score):
     """Improve the prior, and let the weights follow.
 
     The linearised model stands in for the mode of the weights.
@@ -157,7 +155,7 @@ def _maximise_evidence(run, prior, tol, max_iter, score_to_reach):
                 message = NO_EVIDENCE
                 break
             posterior, n_no_change = after_move, 0
-        elif posterior.log_evidence + settings.max_gains_ahead * gain < score_to_reach:
+        elif posterior.log_evidence + settings.max_gains_ahead * gain < min_score:
             message = "too far behind another start"
             break
         elif n_no_change >= settings.n_updates_no_change:
@@ -198,6 +196,7 @@ class _SecondOrderRun:
         self._objective = make_objective(state.network, data, plan)
         self._solver_state, self._n_grid_updates = None, 0
         self.max_precision = state.max_precision
+        self.n_targets = data.n_observations * data.target.shape[1]
         self.theta = self._objective.start
         self.n_iter = 0
         self.solver_converged = False  # in its last call
@@ -206,10 +205,6 @@ class _SecondOrderRun:
     @property
     def network(self):
         return self._objective.network_at(self.theta)
-
-    @property
-    def n_targets(self):
-        return self._data.n_observations * self._data.target.shape[1]
 
     @property
     def may_move(self):
