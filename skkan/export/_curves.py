@@ -146,7 +146,7 @@ class Curves:
 
     @cached_property
     def _inner_powers(self):
-        """Powers 1 to k of the positions within intervals, in widths of the interval."""
+        """Powers 1 to k of the positions, in widths of the interval."""
         graph, powers = self._graph, []
         if self._basis.spline_order:
             start, inverse_width = self._starts_and_inverse_widths
@@ -158,7 +158,7 @@ class Curves:
 
     @cached_property
     def _starts_and_inverse_widths(self):
-        """Of the interval of each sample; two names of shape (1, n_inputs, n_samples)."""
+        """Names of both for each sample, of shape (1, n_inputs, n_samples)."""
         grid = self._basis.grid.numpy()
         tables = np.stack([grid[:, :-1], 1 / np.diff(grid)])
         return self._gathered(tables.reshape(2, 1, -1))
@@ -196,7 +196,7 @@ class _SiLUNodes:
     """x / (1 + exp(-x)); see `skkan.basis._base_functions.BASE_ACTIVATIONS`."""
 
     def __init__(self, graph, x):
-        # onnxruntime 1.20 would fuse a Sigmoid and the product into one operation, which
+        # onnxruntime 1.20 would fuse a Sigmoid and the product into an operation that
         # it has in float32 only.
         self._graph, below = graph, graph.node("Exp", graph.node("Neg", x))
         below = graph.node("Add", below, np.array(1.0))
