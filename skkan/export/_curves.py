@@ -1,7 +1,7 @@
-"""A layer whose inputs are numbers, as nodes of a graph.
+"""The curves of a layer whose inputs are numbers, as nodes of a graph.
 
-Samples run along the last axis, so that every operation works on long rows: the inputs
-of a layer come as (n_inputs, n_samples) and its nodes as (n_outputs, n_samples).
+Samples run along the last axis, so that every operation works on long rows. The inputs
+of a layer have shape (n_inputs, n_samples), its nodes (n_outputs, n_samples).
 """
 
 from functools import cached_property
@@ -23,7 +23,8 @@ class Curves:
     x : str
         Inputs of shape (n_inputs, n_samples), in the units of the grid.
     searched : (str, ndarray), default=None
-        The same in other units, and the inner knots in these; None searches `x`.
+        Inputs in other units, and the inner knots in these units. The intervals of the
+        samples are searched among them; None searches `x`.
     """
 
     def __init__(self, graph, basis, x, searched=None):
@@ -34,13 +35,13 @@ class Curves:
         searched = (self._inside, grid[:, 1:-1]) if searched is None else searched
         self._stride = stride_of(searched[1])
         self._piece, self._first = search(graph, *searched)
-        self._base = BASES[basis.base_activation](graph, self._inside)
+        self._base = BASE_NODES[basis.base_activation](graph, self._inside)
         if basis.extrapolation == "linear":
             most, beyond = np.array(FARTHEST), graph.node("Sub", x, self._inside)
             self._beyond = graph.node("Clip", beyond, -most, most)
 
     def sums(self, weight):
-        """Values of nodes, by whichever way is the faster.
+        """Values of nodes, computed in the faster of two ways.
 
         Parameters
         ----------
@@ -52,7 +53,7 @@ class Curves:
             Of shape (n_outputs, n_samples).
         """
         graph = self._graph
-        if len(weight) > MAX_CURVES or "columns" in vars(self):  # they are made once
+        if len(weight) > MAX_CURVES or "columns" in vars(self):  # which are made once
             return graph.node("MatMul", self.matrix(weight), self.columns)
         constant, *others = self._gathered(self._pieces(weight))
         splines = self._products(others, self._powers, constant)
@@ -79,10 +80,11 @@ class Curves:
     def columns(self):
         """Values of all functions, name of shape (n_functions * n_inputs, n_samples).
 
-        Those of one function of all inputs stand together, the base functions last.
+        The rows of one function for all inputs stand together; the base functions come
+        last.
         """
         graph, basis = self._graph, self._basis
-        # The splines of each piece, as if they were its curves.
+        # The splines of an interval are looked up like curves.
         polynomials = spline_polynomials(basis.knots, basis.spline_order).numpy()
         constant, *others = self._gathered(polynomials)
         local = self._products(others, self._powers, constant)
@@ -98,7 +100,7 @@ class Curves:
 
     @staticmethod
     def matrix(weight):
-        """What multiplies `columns` in sums.
+        """Matrix that multiplies `columns` in sums.
 
         Parameters
         ----------
@@ -115,7 +117,7 @@ class Curves:
         return self._basis.evaluator.pieces(weight.numpy())
 
     def _gathered(self, tables):
-        """What tables have for the piece of each sample.
+        """Entries of tables for the interval of each sample.
 
         Parameters
         ----------
@@ -144,7 +146,7 @@ class Curves:
 
     @cached_property
     def _inner_powers(self):
-        """Powers 1 to k of the positions in the grid, in widths of the interval."""
+        """Powers 1 to k of the positions, in widths of the interval."""
         graph, powers = self._graph, []
         if self._basis.spline_order:
             start, inverse_width = self._starts_and_inverse_widths
@@ -156,14 +158,14 @@ class Curves:
 
     @cached_property
     def _starts_and_inverse_widths(self):
-        """Those of the interval of each sample, (1, n_inputs, n_samples)."""
+        """Names of both for each sample, of shape (1, n_inputs, n_samples)."""
         grid = self._basis.grid.numpy()
         tables = np.stack([grid[:, :-1], 1 / np.diff(grid)])
         return self._gathered(tables.reshape(2, 1, -1))
 
     @cached_property
     def _slopes(self):
-        """Derivatives of the powers inside of the grid."""
+        """Derivatives of the powers within the grid."""
         inverse_width = self._starts_and_inverse_widths[1]
         slopes = [inverse_width] if self._inner_powers else []
         for degree, power in enumerate(self._inner_powers[:-1], start=2):
@@ -173,7 +175,7 @@ class Curves:
 
     @cached_property
     def _powers(self):
-        """Powers with their tangents beyond the grid."""
+        """Powers, continued by their tangents beyond the grid."""
         if self._basis.extrapolation == "constant":
             return self._inner_powers
         pairs = zip(self._inner_powers, self._slopes, strict=True)
@@ -190,12 +192,12 @@ class Curves:
         return self._graph.node("Add", value, step)
 
 
-class _SiLU:
+class _SiLUNodes:
     """x / (1 + exp(-x)); see `skkan.basis._base_functions.BASE_ACTIVATIONS`."""
 
     def __init__(self, graph, x):
-        # Not as a Sigmoid, which onnxruntime 1.20 would fuse with the product into an
-        # operation that it has in float32 only.
+        # onnxruntime 1.20 would fuse a Sigmoid and the product into an operation that
+        # it has in float32 only.
         self._graph, below = graph, graph.node("Exp", graph.node("Neg", x))
         below = graph.node("Add", below, np.array(1.0))
         self._share = graph.node("Div", np.array(1.0), below)
@@ -209,14 +211,14 @@ class _SiLU:
         return graph.node("Add", self._share, graph.node("Mul", self.value, rest))
 
 
-class _Identity:
+class _IdentityNodes:
     def __init__(self, graph, x):
         self.value, self.slope = x, graph.constant(np.array(1.0))
 
 
-BASES = {"silu": _SiLU, "identity": _Identity}
+BASE_NODES = {"silu": _SiLUNodes, "identity": _IdentityNodes}
 
 
 def flattened(graph, block, n_rows):
-    """A block of shape (..., n_samples) with its other axes made one, of `n_rows`."""
+    """A block of shape (..., n_samples), reshaped to (n_rows, n_samples)."""
     return graph.node("Reshape", block, np.array([n_rows, -1]))

@@ -23,14 +23,15 @@ class SplineCurve:
     Attributes
     ----------
     name : str
-        Of the named function by which it stands in formulas.
+        Name of the function that stands for the curve in formulas.
     knots : ndarray of shape (n_intervals + 1,)
     coefficients : ndarray of shape (degree + 1, n_intervals)
-        Of p: powers of the distance from the left knot of an interval, highest first.
+        Coefficients of p for powers of the distance from the left knot of an interval,
+        highest power first.
     base_weight, centre, scale : float
     base_activation : {"silu", "identity"}
     linear : bool
-        Whether it goes on by its tangents beyond the knots; otherwise it is constant.
+        Whether tangents continue the curve beyond its knots; otherwise it is constant.
     """
 
     __module__ = "skkan.symbolic"
@@ -73,7 +74,7 @@ class SplineCurve:
 
     @property
     def n_coefficients(self):
-        """Number of splines and base functions of which it is made."""
+        """Number of B-splines and base functions."""
         degree = len(self.coefficients) - 1
         return len(self.knots) - 1 + degree + (self.base_weight != 0)
 
@@ -157,7 +158,7 @@ class CategoryCurve:
     Attributes
     ----------
     name : str
-        Of the named function by which it stands in formulas.
+        Name of the function that stands for the curve in formulas.
     categories : ndarray of shape (n_categories,)
         In the order of their codes.
     values : ndarray of shape (n_categories,)
@@ -204,15 +205,15 @@ class CategoryCurve:
 
 
 def curve_of_edge(edge, name):
-    """The curve of an `EdgeFunction` as plain numbers."""
+    """Curve of an `EdgeFunction`, a SplineCurve or a CategoryCurve."""
     kind = SplineCurve if edge.categories is None else CategoryCurve
     return kind.of_edge(edge, name)
 
 
 def exact_number(value):
-    """A float as the number of sympy that prints with all digits that tell it apart.
+    """A float as a number of sympy that prints with all of its digits.
 
-    A sympy.Float of a float prints with 15 digits, which beside a pole are too few.
+    A sympy.Float of a float prints 15 digits, which are too few beside a pole.
     """
     import sympy
 
@@ -222,9 +223,9 @@ def exact_number(value):
 
 
 def spline_primitive(curve, *, of_input):
-    """The curve as a primitive, so that an edge of a formula can stay as it is.
+    """Primitive of a curve, with which an edge of a formula keeps its spline.
 
-    Behind a hidden node, which a formula may scale and shift, a and b are free.
+    A formula may scale and shift hidden nodes, so a and b are free behind them.
     """
     return Primitive(
         curve.name,

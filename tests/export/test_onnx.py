@@ -286,7 +286,8 @@ def test_moderated_probabilities(settings, target, table, rng):
         "labels": np.column_stack([y > 0, np.abs(y) < 1]).astype(int),
     }[target]
     model = KANClassifier(**settings, **SHORT).fit(X, y)
-    assert hasattr(model, "_posterior_factor") == (settings["solver"] == "lm")
+    is_moderated = model.fitted_model_.has_laplace_posterior
+    assert is_moderated == (settings["solver"] == "lm")
     beyond = X + 0.3 * (X - np.nanmedian(X, axis=0))
     for kind in KINDS:
         assert_equal_predictions(model, np.vstack([X, beyond]), **kind)

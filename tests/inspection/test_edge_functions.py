@@ -83,15 +83,13 @@ def node_values(estimator, rows):
 
 
 def raw_output(model):
-    """What the curves add up to.
+    """Function to which the curves add up.
 
-    With "lm", decisions are moderated by the posterior and no longer a sum.
+    Log odds are those before a posterior moderates them.
     """
     if isinstance(model, KANRegressor):
         return model.predict
-    return (
-        model._raw if hasattr(model, "_posterior_factor") else model.decision_function
-    )
+    return model.fitted_model_.raw_output
 
 
 @pytest.mark.parametrize("rows", [X, OUTSIDE], ids=["inside", "outside"])

@@ -44,12 +44,6 @@ NUMBERS_ONLY = ["knots", "spline", "base_weight", "base_scaling", "extrapolation
 NUMBERS_ONLY += ["base_activation"]
 
 
-@pytest.fixture(autouse=True)
-def _closed_figures():
-    yield
-    plt.close("all")
-
-
 @pytest.fixture(scope="module")
 def additive():
     return KANRegressor((), random_state=0).fit(X, Y)

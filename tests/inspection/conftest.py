@@ -1,0 +1,58 @@
+"""Fitted estimators to draw."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from models_to_draw import X, Y, rng
+
+from skkan import KANClassifier, KANRegressor
+
+
+@pytest.fixture(autouse=True)
+def _closed_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def additive():
+    """With a posterior; the curve of age bends, that of height is straight."""
+    return KANRegressor((), random_state=0).fit(X, Y)
+
+
+@pytest.fixture(scope="module")
+def deep():
+    """Three layers, a skip and two targets, without a posterior."""
+    model = KANRegressor(
+        (3, 2), additive_skip=True, solver="lbfgs", max_iter=20, random_state=0
+    )
+    return model.fit(X, np.column_stack([Y, X["age"] * X["income"]]))
+
+
+@pytest.fixture(scope="module")
+def classifier():
+    y = np.digitize(Y, [-1, 0, 1])
+    return KANClassifier((2,), solver="lbfgs", max_iter=10, random_state=0).fit(X, y)
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """30 inputs and ten outputs."""
+    many = rng.normal(size=(80, 30))
+    targets = many[:, :10] + many[:, 10:20]
+    return KANRegressor((8, 8), solver="lbfgs", max_iter=2, random_state=0).fit(
+        many, targets
+    )
+
+
+@pytest.fixture(params=["additive", "deep", "classifier"])
+def model(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="module")
+def staged():
+    model = KANRegressor(
+        (), grid_schedule=(8, 12), solver="lbfgs", max_iter=8, random_state=0
+    )
+    return model.fit(X[:100], Y[:100], X_val=X[100:], y_val=Y[100:])
