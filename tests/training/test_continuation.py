@@ -46,7 +46,7 @@ def test_grids_double_and_rows_follow_their_parameters():
 
 
 @pytest.mark.parametrize("period", [2, 3, 5, 7, 10, 16])
-def test_thinned_rows_meet_every_rhythm(period):
+def test_subsamples_meet_every_rhythm(period):
     """Tables of pairs or panels repeat; each phase keeps its share of the rows."""
     n_rows = 1000 * period
     X = (torch.arange(n_rows) % period).double().unsqueeze(1)
