@@ -81,7 +81,7 @@ class SplineEvaluator:
             self._inverse_widths = (1 / np.diff(grid)).ravel()
             self._polynomials = spline_polynomials(basis.knots, k).numpy()
         low, high = grid[:, :1], grid[:, -1:]
-        first = np.arange(self.n_inputs)[:, None] * self.grid_size
+        first = np.arange(self.n_inputs)[:, None] * self._n_steps
         self._ranges = low, high, self._n_steps / (high - low), first
         self._ranges_of_columns = [of_all.ravel() for of_all in self._ranges]
 
@@ -119,7 +119,7 @@ class SplineEvaluator:
         if not self._is_linear:
             np.maximum(local, 0, out=local)  # of rounding
         sample = np.arange(len(found.piece)).reshape(x.shape) * width
-        index = (sample - self._ranges_of_columns[-1]).reshape(-1)
+        index = (sample - np.arange(x.shape[1]) * self.grid_size).reshape(-1)
         index += found.piece
         parts = [(values, local, found.base)]
         if with_slopes:
@@ -154,25 +154,34 @@ class SplineEvaluator:
         if inputs is not None and len(x) < self.n_inputs:
             ranges = [of_all[inputs] for of_all in ranges]
         low, high, per_unit, first = ranges
-        inside, beyond = x, None
+        inside, beyond, last = x, None, self._n_steps - 1
         position = x - low
         position *= per_unit
         # What is no number is not within, either.
         least = np.minimum.reduce(position, axis=None)
         largest = np.maximum.reduce(position, axis=None)
-        if not (least >= 0 and largest < self._n_steps):
+        all_within = least >= 0 and largest < self._n_steps
+        if not all_within:
             inside = np.clip(x, low, high)
-            beyond = np.clip(x - inside, -FARTHEST, FARTHEST)
             np.clip(position, 0, self._n_steps, out=position)
+            if self._is_linear or with_slopes:
+                beyond = np.clip(x - inside, -FARTHEST, FARTHEST)
         if self.is_uniform:
-            steps = self._steps(position, beyond)
+            steps = np.floor(position)
+            if not all_within:
+                np.minimum(steps, last, out=steps)
             position -= steps
-            position = position.reshape(-1)
-            piece = steps.astype(np.int64)
-            piece += first
-            piece, inverse_width = piece.reshape(-1), per_unit
+            position, inverse_width = position.reshape(-1), per_unit
         else:
-            piece = self._pieces(inside, position, beyond, first, rows_first)
+            steps = position
+        step = steps.astype(np.int64)
+        if not all_within:  # nor is NaN, which has no values, but some piece
+            np.clip(step, 0, last, out=step)
+        step += first
+        if self.is_uniform:
+            piece = step.reshape(-1)
+        else:
+            piece = self._pieces(inside, step, inputs, rows_first)
             inverse_width = self._inverse_widths.take(piece)
             position = inside.reshape(-1) - self._starts.take(piece)
             position *= inverse_width
@@ -187,26 +196,18 @@ class SplineEvaluator:
             piece, position, inverse_width, beyond, base, base_slopes
         )
 
-    def _steps(self, position, beyond):
-        """Whole steps from the beginning of a grid, less than there are."""
-        if beyond is None:
-            return np.floor(position)
-        # What is no number has no values, but some place.
-        steps = np.floor(np.where(np.isnan(position), 0, position))
-        return np.minimum(steps, self._n_steps - 1, out=steps)
-
-    def _pieces(self, x, position, beyond, first, rows_first):
-        """Pieces of samples within the grids, by the cells that they are in."""
-        inputs, table = first.ravel() // self.grid_size, self._table
-        if table is None:
-            pieces = bisected_pieces(self._grid[inputs], x.T if rows_first else x)
-            pieces += inputs[0] * self.grid_size
-            return (pieces.T if rows_first else pieces).reshape(-1)
-        cell = self._steps(position, beyond).astype(np.int64)
-        cell += first // self.grid_size * table.n_cells
-        piece = table.first_piece.take(cell)
-        piece += x >= table.end.take(piece)
-        return piece.reshape(-1)
+    def _pieces(self, x, cell, inputs, rows_first):
+        """Pieces of samples within uneven grids, by the cells that they are in."""
+        table = self._table
+        if table is not None:
+            piece = table.first_piece.take(cell)
+            piece += x >= table.end.take(piece)
+            return piece.reshape(-1)
+        first = 0 if inputs is None else inputs.start
+        grid = self._grid if inputs is None else self._grid[inputs]
+        pieces = bisected_pieces(grid, x.T if rows_first else x)
+        pieces += first * self.grid_size
+        return (pieces.T if rows_first else pieces).reshape(-1)
 
     def _extended_base(self, x, beyond, with_slopes):
         """The base function and its continuation, at the nearest points of the grid."""
@@ -280,20 +281,18 @@ class SplineEvaluator:
             With respect to the position.
         """
         with_slopes = with_slopes or self._has_tangents(place)
-        n_powers, n_curves, n_pieces = polynomials.shape
-        table = polynomials.reshape(n_powers * n_curves, n_pieces)
+        *lower, highest = polynomials
         # No piece needs to be clipped, but this is the fastest mode.
-        near = table.take(place.piece, axis=1, mode="clip")
-        *lower, values = near.reshape(n_powers, n_curves, -1)
+        values = highest.take(place.piece, axis=1, mode="clip")
         slopes = None
-        for constants in reversed(lower):  # Horner's scheme, and its derivative
+        for coefficients in reversed(lower):  # Horner's scheme, and its derivative
             if with_slopes and slopes is None:
                 slopes = values.copy()
             elif with_slopes:
                 slopes *= place.position
                 slopes += values
             values *= place.position
-            values += constants
+            values += coefficients.take(place.piece, axis=1, mode="clip")
         if with_slopes and slopes is None:
             slopes = np.zeros_like(values)
         return self._extended(place, values, slopes)
