@@ -16,7 +16,7 @@ from skkan.basis._grids import grid_of_known
 
 # What a `MixedBasis` is made of beside its splines.
 MIXED_BUFFERS = "n_categories", "has_missing", "means"
-BLOCK = 2**14  # rows whose values are held at a time, where means are taken
+MEAN_BLOCK_ROWS = 2**14  # rows whose values are held at a time, where means are taken
 
 
 class MixedBasis(Basis):
@@ -217,8 +217,8 @@ class MixedBasis(Basis):
         """
         plain = self._plain()
         total, sums = 0.0, 0.0
-        for start in range(0, len(x), BLOCK):
-            rows = slice(start, start + BLOCK)
+        for start in range(0, len(x), MEAN_BLOCK_ROWS):
+            rows = slice(start, start + MEAN_BLOCK_ROWS)
             weight = sample_weight[rows].unsqueeze(1) * ~x[rows].isnan()
             values, _ = plain.values_and_derivatives(
                 torch.where(x[rows].isnan(), 0.0, x[rows]), with_derivatives=False

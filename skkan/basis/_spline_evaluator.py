@@ -14,6 +14,7 @@ the calls of numpy are the shortest.
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from skkan.basis._base_functions import BASE_ACTIVATIONS
 from skkan.basis._spline_pieces import (
@@ -29,6 +30,7 @@ from skkan.numerics._matrix_products import (
     product,
 )
 
+FAST_DTYPES = torch.float32, torch.float64  # with which numpy calculates fast
 MAX_REMEMBERED_SHAPES = 8  # of blocks of samples
 
 
@@ -247,7 +249,7 @@ class SplineEvaluator:
             self._first_places[shape, start] = known
         return known
 
-    def splines(self, place, *, with_slopes):
+    def splines(self, found, *, with_slopes):
         """The k + 1 splines that are not zero at each sample.
 
         Returns
@@ -257,19 +259,19 @@ class SplineEvaluator:
             With respect to the position.
         """
         if not self.is_uniform:
-            return self.curves(place, self._polynomials, with_slopes=with_slopes)
-        powers = _powers(place.position, self.spline_order)
-        if not (with_slopes or self._has_tangents(place)):
+            return self.curves(found, self._polynomials, with_slopes=with_slopes)
+        powers = _powers(found.position, self.spline_order)
+        if not (with_slopes or self._has_tangents(found)):
             return product(self._values, powers), None
         both, n_splines = product(self._both, powers), self.spline_order + 1
-        return self._extended(place, both[:n_splines], both[n_splines:])
+        return self._extended(found, both[:n_splines], both[n_splines:])
 
-    def curves(self, place, polynomials, *, with_slopes):
+    def curves(self, found, polynomials, *, with_slopes):
         """Curves that are a polynomial on each piece.
 
         Parameters
         ----------
-        place : SamplePositions
+        found : SamplePositions
         polynomials : ndarray of shape (k + 1, n_curves, n_pieces)
             Coefficient of each power of the position; see `pieces`.
         with_slopes : bool
@@ -280,41 +282,41 @@ class SplineEvaluator:
         slopes : ndarray of the same shape, or None
             With respect to the position.
         """
-        with_slopes = with_slopes or self._has_tangents(place)
+        with_slopes = with_slopes or self._has_tangents(found)
         *lower, highest = polynomials
         # No piece needs to be clipped, but this is the fastest mode.
-        values = highest.take(place.piece, axis=1, mode="clip")
+        values = highest.take(found.piece, axis=1, mode="clip")
         slopes = None
         for coefficients in reversed(lower):  # Horner's scheme, and its derivative
             if with_slopes and slopes is None:
                 slopes = values.copy()
             elif with_slopes:
-                slopes *= place.position
+                slopes *= found.position
                 slopes += values
-            values *= place.position
-            values += coefficients.take(place.piece, axis=1, mode="clip")
+            values *= found.position
+            values += coefficients.take(found.piece, axis=1, mode="clip")
         if with_slopes and slopes is None:
             slopes = np.zeros_like(values)
-        return self._extended(place, values, slopes)
+        return self._extended(found, values, slopes)
 
-    def powers(self, place):
+    def powers(self, found):
         """Powers 0 to k of the positions, continued beyond the grid, like `_powers`."""
-        powers = _powers(place.position, self.spline_order)
-        if self._has_tangents(place):
+        powers = _powers(found.position, self.spline_order)
+        if self._has_tangents(found):
             degrees = np.arange(1, len(powers))[:, None]
-            powers[1:] += degrees * powers[:-1] * place.beyond
+            powers[1:] += degrees * powers[:-1] * found.beyond
         return powers
 
-    def _has_tangents(self, place):
+    def _has_tangents(self, found):
         """Whether slopes are needed for the values."""
-        return self._is_linear and place.beyond is not None
+        return self._is_linear and found.beyond is not None
 
-    def _extended(self, place, values, slopes):
-        """Continue functions and their slopes beyond the grid, in place."""
-        if self._has_tangents(place):
-            values += slopes * place.beyond
-        elif place.beyond is not None and slopes is not None:
-            slopes *= place.beyond == 0
+    def _extended(self, found, values, slopes):
+        """Continue functions and their slopes beyond the grid, in found."""
+        if self._has_tangents(found):
+            values += slopes * found.beyond
+        elif found.beyond is not None and slopes is not None:
+            slopes *= found.beyond == 0
         return values, slopes
 
     def pieces(self, weight):
@@ -340,12 +342,12 @@ class SplineEvaluator:
             return flat.reshape(near.shape)
         return (self._polynomials[:, :, None] * near).sum(1)
 
-    def moments(self, place, slope):
+    def moments(self, found, slope):
         """What the values of curves, given by their `pieces`, are the transpose of.
 
         Parameters
         ----------
-        place : SamplePositions
+        found : SamplePositions
         slope : ndarray of shape (n_curves, n_rows)
             Weights of the rows, the same for all inputs.
 
@@ -358,13 +360,13 @@ class SplineEvaluator:
         for curve, weights in enumerate(slope):
             terms = weighted = np.concatenate([weights] * self.n_inputs)
             for degree, of_power in enumerate(sums):
-                if degree > 0 and self._has_tangents(place):
-                    tangents = degree * place.beyond * weighted
-                    weighted *= place.position
+                if degree > 0 and self._has_tangents(found):
+                    tangents = degree * found.beyond * weighted
+                    weighted *= found.position
                     terms = weighted + tangents
                 elif degree > 0:
-                    weighted *= place.position
-                of_power[curve] = np.bincount(place.piece, terms, n_pieces)
+                    weighted *= found.position
+                of_power[curve] = np.bincount(found.piece, terms, n_pieces)
         return sums
 
     def pieces_transposed(self, moments):

@@ -165,29 +165,29 @@ class _Curves:
             self._table = np.ascontiguousarray(table)
 
     def __call__(self, x):
-        place = self._evaluator.locate(x, with_slopes=False, rows_first=True)
-        return self._narrow(x, place) if self._is_narrow else self._wide(x, place)
+        found = self._evaluator.locate(x, with_slopes=False, rows_first=True)
+        return self._narrow(x, found) if self._is_narrow else self._wide(x, found)
 
-    def _narrow(self, x, place):
+    def _narrow(self, x, found):
         """Node values from the polynomials of all curves."""
-        values, _ = self._evaluator.curves(place, self._pieces, with_slopes=False)
+        values, _ = self._evaluator.curves(found, self._pieces, with_slopes=False)
         values = values.reshape(-1, *x.shape)
         if self._base_weight is not None:
-            values += place.base * self._base_weight[:, None]
+            values += found.base * self._base_weight[:, None]
         return values.sum(axis=2).T
 
-    def _wide(self, x, place):
+    def _wide(self, x, found):
         """Node values by one product with a sparse matrix, for all curves at once."""
-        powers = self._evaluator.powers(place)
-        n_powers, has_base = len(powers), place.base is not None
+        powers = self._evaluator.powers(found)
+        n_powers, has_base = len(powers), found.base is not None
         shape = (*x.shape, n_powers + has_base)
         values, column = np.empty(shape), np.empty(shape, dtype=np.int32)
         for degree, power in enumerate(powers):
             values[..., degree] = power.reshape(x.shape)
-        piece = place.piece.reshape(x.shape)
+        piece = found.piece.reshape(x.shape)
         column[..., :n_powers] = (piece * n_powers)[..., None] + np.arange(n_powers)
         if has_base:
-            values[..., -1] = place.base
+            values[..., -1] = found.base
             column[..., -1] = self._first_base + np.arange(x.shape[1])
         start = np.arange(0, values.size + 1, values[0].size, dtype=np.int32)
         matrix = csr_array(

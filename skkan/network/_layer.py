@@ -11,10 +11,10 @@ from torch import nn
 from skkan.basis._autograd import checked_samples
 from skkan.basis._categories_and_missing import basis_from_arrays
 from skkan.network._layer_evaluation import (
-    has_ways,
+    has_evaluation,
+    layer_evaluation,
     layer_output,
     supports,
-    way_through,
 )
 
 START_SPREAD = 0.1  # of the base weights around their mean
@@ -149,8 +149,8 @@ class KANLayer(nn.Module):
             )
         return self.combine(basis(x), weight)
 
-    def way_through(self, n_rows, *, with_gradient):
-        """How to evaluate the layer without a graph.
+    def evaluation(self, n_rows, *, with_gradient):
+        """Evaluation of the layer without a graph of torch.
 
         Parameters
         ----------
@@ -160,13 +160,13 @@ class KANLayer(nn.Module):
 
         Returns
         -------
-        Object with methods `output` and `gradients`, or None where only the values of
-        the basis serve.
+        DenseEvaluation or LookupEvaluation
+            None where only the values of the basis serve.
         """
-        if not has_ways(self.basis, self.weight):
+        if not has_evaluation(self.basis, self.weight):
             return None
         needed = with_gradient, with_gradient
-        return way_through(self.basis, n_rows, len(self.weight), *needed)
+        return layer_evaluation(self.basis, n_rows, len(self.weight), *needed)
 
     def masked(self, weight):
         """A weight of the layer's shape with removed edges at zero."""
