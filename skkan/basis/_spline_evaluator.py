@@ -343,7 +343,7 @@ class SplineEvaluator:
         return (self._polynomials[:, :, None] * near).sum(1)
 
     def moments(self, found, slope):
-        """What the values of curves, given by their `pieces`, are the transpose of.
+        """The transpose of the values of curves as a function of their `pieces`.
 
         Parameters
         ----------

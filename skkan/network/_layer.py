@@ -110,7 +110,7 @@ class KANLayer(nn.Module):
         return self.weight[..., self.basis.n_splines]
 
     def coefficients(self, weight):
-        """Those of the splines and of the categories, base functions left out.
+        """Coefficients of splines and categories, without those of base functions.
 
         Parameters
         ----------
@@ -241,7 +241,7 @@ class KANLayer(nn.Module):
         return KANLayer(self.basis, weight, mask)
 
     def _bearers(self, mask):
-        """Those edges of a mask that constants are shared out to.
+        """The edges of a mask that take constants over from others.
 
         Categories bear them only where there are no others, since they are unknown to
         those that come later.
@@ -269,7 +269,7 @@ class KANLayer(nn.Module):
         return KANLayer(basis, weight, self.mask[targets][:, sources])
 
     def with_weight(self, weight):
-        """The same layer with another weight."""
+        """Layer with another weight."""
         return KANLayer(self.basis, weight, self.mask)
 
     def with_scaled_outputs(self, scale, shift):
@@ -288,7 +288,7 @@ class KANLayer(nn.Module):
         return KANLayer(self.basis, weight, self.mask)
 
     def with_basis(self, basis, *, scale=1.0, shift=0.0):
-        """The same curves on another grid, as well as that grid can represent them.
+        """Layer of the same curves on another basis, as far as it can represent them.
 
         Parameters
         ----------
