@@ -1,7 +1,7 @@
-"""Steps of a graph that give the values of a basis, differentiable once.
+"""Functions of autograd that give the values of a basis, differentiable once.
 
-torch knows two forms of steps. That of `torch.func` and of forward mode takes 40 us
-more for every call, and so is used by these alone.
+torch has two forms of such functions. The form for `torch.func` and for forward mode
+takes 40 us more for every call. Only these use it.
 """
 
 import torch
@@ -39,13 +39,13 @@ def checked_samples(x, n_inputs):
 
 
 def values_and_slopes(x, basis):
-    """The same, and derivatives, by operations that torch may do what it likes to."""
+    """Values and derivatives by operations that `torch.func` can transform."""
     values, slopes = _Transformed.apply(x, basis.knots, basis)
     return values, _Once.apply(slopes, x)
 
 
 def applied(step, *args):
-    """What a step of the fast form gives, or None where the other form is needed."""
+    """Result of a function of the fast form; None where the other form is needed."""
     try:
         return step.apply(*args)
     except RuntimeError as error:
@@ -73,7 +73,7 @@ def through_functions(grad, slopes):
 
 
 class _Evaluation(torch.autograd.Function):
-    """Basis values whose backward pass uses the derivatives of the same kernel."""
+    """Basis values whose backward pass uses the derivatives computed beside them."""
 
     @staticmethod
     def forward(ctx, x, basis):
@@ -92,7 +92,7 @@ class _Evaluation(torch.autograd.Function):
 
 
 class _Transformed(torch.autograd.Function):
-    """The same in the other form, with the derivatives as a second output."""
+    """Basis values in the form for `torch.func`, and derivatives as a second output."""
 
     @staticmethod
     def forward(x, knots, basis):

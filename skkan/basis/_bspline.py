@@ -1,8 +1,9 @@
 """The functions an edge is made of: B-splines on a grid, and a base function.
 
-A `BSplineBasis` holds one grid per input and gives values and derivatives of all
-its functions from one kernel. It knows nothing of coefficients, layers or data
-scaling. `spline_order` is the polynomial degree throughout: 3 is cubic.
+A `BSplineBasis` holds one grid for each input and gives values and derivatives of all
+its functions, which a `SplineEvaluator` computes on the CPU. The basis knows nothing of
+coefficients, layers or data scaling. `spline_order` is the polynomial degree
+throughout: 3 is cubic.
 """
 
 import torch
@@ -10,12 +11,11 @@ import torch
 from skkan.basis._base import Basis, PenaltyKind
 from skkan.basis._base_functions import BASE_ACTIVATIONS
 from skkan.basis._grids import extend_grid, grid_from_samples
-from skkan.basis._spline_evaluator import SplineEvaluator
+from skkan.basis._spline_evaluator import FAST_DTYPES, SplineEvaluator
 from skkan.basis._spline_pieces import FARTHEST, spline_polynomials
 
 # Roundings of its length, by which an equidistant grid may be off.
 MAX_UNIFORM_ROUNDINGS = 4
-FAST_NUMBERS = [(dtype, dtype) for dtype in (torch.float32, torch.float64)]
 POINTS_PER_DEGREE = 2  # dense points per interval and coefficient of a projection
 EXTRAPOLATIONS = ("constant", "linear")
 
@@ -220,8 +220,9 @@ class BSplineBasis(Basis):
 
     def values_and_derivatives(self, x, *, with_derivatives=True):
         x = x.detach()
-        numbers = x.dtype, self.knots.dtype
-        if x.is_cpu and self.knots.is_cpu and numbers in FAST_NUMBERS and x.numel():
+        knots = self.knots
+        is_fast = x.is_cpu and knots.is_cpu and x.dtype == knots.dtype
+        if is_fast and x.dtype in FAST_DTYPES and x.numel():
             values, slopes = self.evaluator.features(x.numpy(), with_derivatives)
             values = torch.from_numpy(values)
             return values, slopes if slopes is None else torch.from_numpy(slopes)

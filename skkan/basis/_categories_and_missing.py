@@ -16,7 +16,7 @@ from skkan.basis._grids import grid_of_known
 
 # What a `MixedBasis` is made of beside its splines.
 MIXED_BUFFERS = "n_categories", "has_missing", "means"
-BLOCK = 2**14  # rows whose values are held at a time, where means are taken
+MEAN_BLOCK_ROWS = 2**14  # rows whose values are held at a time, where means are taken
 
 
 class MixedBasis(Basis):
@@ -180,13 +180,13 @@ class MixedBasis(Basis):
             values[rows, inputs] = self.means[inputs]
             if slopes is not None:
                 slopes[rows, inputs] = 0.0
-            learnt = self.has_missing[inputs]
-            rows, inputs = rows[learnt], inputs[learnt]
+            has_own = self.has_missing[inputs]
+            rows, inputs = rows[has_own], inputs[has_own]
             values[rows, inputs, self.sizes[inputs] - 1] = 1.0
         return values, slopes
 
     def _filled_up(self, values):
-        """Values of numbers in a block with a place for every function."""
+        """Values of numbers in a block with a column for every function."""
         if values is None or values.shape[1:] == self.means.shape:
             return values
         block = values.new_zeros(len(values), *self.means.shape)
@@ -201,14 +201,14 @@ class MixedBasis(Basis):
         values[rows, self._categories[columns], codes[rows, columns]] = 1.0
 
     def with_means_of(self, x, sample_weight):
-        """The same functions, with means over other rows for missing cells.
+        """Basis with means over other rows for missing cells.
 
         An input without any known cell has the values at zero.
         """
         return self.with_means_from(self.sums_of_known(x, sample_weight))
 
     def sums_of_known(self, x, sample_weight):
-        """What `with_means_from` takes, a sum over the rows.
+        """Sums over the rows from which `with_means_from` takes means.
 
         Returns
         -------
@@ -217,8 +217,8 @@ class MixedBasis(Basis):
         """
         plain = self._plain()
         total, sums = 0.0, 0.0
-        for start in range(0, len(x), BLOCK):
-            rows = slice(start, start + BLOCK)
+        for start in range(0, len(x), MEAN_BLOCK_ROWS):
+            rows = slice(start, start + MEAN_BLOCK_ROWS)
             weight = sample_weight[rows].unsqueeze(1) * ~x[rows].isnan()
             values, _ = plain.values_and_derivatives(
                 torch.where(x[rows].isnan(), 0.0, x[rows]), with_derivatives=False
@@ -228,7 +228,7 @@ class MixedBasis(Basis):
         return torch.cat([total.unsqueeze(1), sums], dim=1)
 
     def with_means_from(self, sums):
-        """The same as `with_means_of`, from its sums over the rows."""
+        """Basis with means from `sums_of_known`; see `with_means_of`."""
         total, sums = sums[:, :1], sums[:, 1:]
         no_code = torch.where(self.is_number, 0.0, -1.0).to(sums)
         at_zero, _ = self._plain().values_and_derivatives(
@@ -238,7 +238,7 @@ class MixedBasis(Basis):
         return self._with_means(means)
 
     def _plain(self):
-        """The same where the means are zero."""
+        """Basis whose means are zero."""
         return MixedBasis(
             self.splines,
             self.n_categories,
@@ -250,7 +250,7 @@ class MixedBasis(Basis):
         return MixedBasis(self.splines, self.n_categories, self.has_missing, means)
 
     def with_missing_of(self, x):
-        """The same, with a function for missing cells for all inputs that have some.
+        """Basis with a function for missing cells for all inputs that have some.
 
         Parameters
         ----------
@@ -278,7 +278,7 @@ class MixedBasis(Basis):
         return self._on(self.splines.resized(grid_size))
 
     def _on(self, splines):
-        """The same with other splines of the numbers.
+        """Basis with other splines of the numbers.
 
         Without rows, means are chosen such that all present curves keep theirs, or
         nearly so on coarser grids; `with_means_of` has the exact ones.

@@ -1,6 +1,6 @@
-"""How far the grids of inputs reach, so that a few wild values do not stretch them.
+"""Limits of the grids of inputs, so that a few outliers do not stretch them.
 
-What lies beyond is left to the continuation of the curves.
+Beyond the limits curves are continued.
 """
 
 import math
@@ -9,21 +9,22 @@ import torch
 
 from skkan.data._scaling import NORMAL_MEDIAN
 
-# The farthest from the median, in robust standard deviations of what differs from it:
-# columns that are mostly zero have a small deviation, and yet no wild values.
-FENCE = 5.0
-# That many rows, or that share of them, which are farther from the median than all
-# others by some factor, lie in gaps where nothing tells a curve its way.
-FEW, FEW_SHARE = 3, 1e-3
-ISOLATED = 2.0
-# Grids that follow the samples afford long tails: all rows but this share of them, and
-# but few, as far as that many fences.
-TAIL, LONGEST = 0.01, 4.0
-SPREAD = 0.5  # of the others, in robust standard deviations, from which that is told
+# Largest distance from the median, in robust standard deviations of the values that
+# differ from it. Columns that are mostly zero have a small deviation, and no outliers.
+MAX_DEVIATIONS = 5.0
+# Rows, at least and as a share, are isolated where they are farther from the median
+# than all others by the factor. Between them no sample determines a curve.
+MIN_TAIL_ROWS, TAIL_SHARE = 3, 1e-3
+ISOLATION_FACTOR = 2.0
+# Adaptive grids afford long tails. They reach all rows but this share of them, up to
+# this multiple of the largest distance.
+ADAPTIVE_TAIL_SHARE, MAX_TAIL_STRETCH = 0.01, 4.0
+# Robust standard deviations that the other rows must reach, before rows are isolated.
+MIN_OTHERS_SPREAD = 0.5
 
 
 def limited(x, *, adaptive):
-    """Samples such that wild ones lie at the fence, or where others end.
+    """Samples whose outliers are moved to the limit, or to where the others end.
 
     Parameters
     ----------
@@ -37,30 +38,31 @@ def limited(x, *, adaptive):
     -------
     Tensor of shape (n_samples, n_inputs)
     """
-    farthest = FENCE * _spread(x)
+    farthest = MAX_DEVIATIONS * _spread(x)
     if adaptive:
-        farthest = torch.maximum(farthest, _tail(x).clamp(max=LONGEST * FENCE))
+        longest = MAX_TAIL_STRETCH * MAX_DEVIATIONS
+        farthest = torch.maximum(farthest, _tail(x).clamp(max=longest))
     x = x.clamp(-farthest, farthest)
     return x.clamp(-_reach(-x), _reach(x))
 
 
 def _spread(x):
-    """Of what differs from the median, and one at least, Tensor of (n_inputs,)."""
+    """Deviation of the values off the median, at least one, Tensor of (n_inputs,)."""
     differences = torch.where(x == 0, torch.nan, x.abs())
     typical = differences.nanmedian(dim=0).values.nan_to_num(0.0)
     return (typical / NORMAL_MEDIAN).clamp(min=1.0)
 
 
 def _tail(x):
-    """What a share of the rows, and more than few, exceed, Tensor of (n_inputs,)."""
-    count = min(max(FEW + 1, math.ceil(TAIL * len(x))), len(x))
+    """Distance that a share of the rows exceeds, Tensor of (n_inputs,)."""
+    count = min(max(MIN_TAIL_ROWS + 1, math.ceil(ADAPTIVE_TAIL_SHARE * len(x))), len(x))
     return x.abs().nan_to_num(-torch.inf).topk(count, dim=0).values[-1]
 
 
 def _reach(x):
-    """Where each column ends but for few isolated samples, Tensor of (n_inputs,)."""
-    few = min(max(FEW, math.ceil(FEW_SHARE * len(x))), len(x))
+    """Largest value without a few isolated ones, Tensor of (n_inputs,)."""
+    few = min(max(MIN_TAIL_ROWS, math.ceil(TAIL_SHARE * len(x))), len(x))
     values = x.nan_to_num(-torch.inf).topk(few, dim=0).values
     most, others = values[0], values[-1]
-    is_told = (others > SPREAD) & (most > ISOLATED * others)
-    return torch.where(is_told, others, torch.inf)
+    has_isolated = (others > MIN_OTHERS_SPREAD) & (most > ISOLATION_FACTOR * others)
+    return torch.where(has_isolated, others, torch.inf)

@@ -14,6 +14,7 @@ the calls of numpy are the shortest.
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from skkan.basis._base_functions import BASE_ACTIVATIONS
 from skkan.basis._spline_pieces import (
@@ -29,6 +30,7 @@ from skkan.numerics._matrix_products import (
     product,
 )
 
+FAST_DTYPES = torch.float32, torch.float64  # with which numpy calculates fast
 MAX_REMEMBERED_SHAPES = 8  # of blocks of samples
 
 
@@ -81,7 +83,7 @@ class SplineEvaluator:
             self._inverse_widths = (1 / np.diff(grid)).ravel()
             self._polynomials = spline_polynomials(basis.knots, k).numpy()
         low, high = grid[:, :1], grid[:, -1:]
-        first = np.arange(self.n_inputs)[:, None] * self.grid_size
+        first = np.arange(self.n_inputs)[:, None] * self._n_steps
         self._ranges = low, high, self._n_steps / (high - low), first
         self._ranges_of_columns = [of_all.ravel() for of_all in self._ranges]
 
@@ -119,7 +121,7 @@ class SplineEvaluator:
         if not self._is_linear:
             np.maximum(local, 0, out=local)  # of rounding
         sample = np.arange(len(found.piece)).reshape(x.shape) * width
-        index = (sample - self._ranges_of_columns[-1]).reshape(-1)
+        index = (sample - np.arange(x.shape[1]) * self.grid_size).reshape(-1)
         index += found.piece
         parts = [(values, local, found.base)]
         if with_slopes:
@@ -154,25 +156,34 @@ class SplineEvaluator:
         if inputs is not None and len(x) < self.n_inputs:
             ranges = [of_all[inputs] for of_all in ranges]
         low, high, per_unit, first = ranges
-        inside, beyond = x, None
+        inside, beyond, last = x, None, self._n_steps - 1
         position = x - low
         position *= per_unit
         # What is no number is not within, either.
         least = np.minimum.reduce(position, axis=None)
         largest = np.maximum.reduce(position, axis=None)
-        if not (least >= 0 and largest < self._n_steps):
+        all_within = least >= 0 and largest < self._n_steps
+        if not all_within:
             inside = np.clip(x, low, high)
-            beyond = np.clip(x - inside, -FARTHEST, FARTHEST)
             np.clip(position, 0, self._n_steps, out=position)
+            if self._is_linear or with_slopes:
+                beyond = np.clip(x - inside, -FARTHEST, FARTHEST)
         if self.is_uniform:
-            steps = self._steps(position, beyond)
+            steps = np.floor(position)
+            if not all_within:
+                np.minimum(steps, last, out=steps)
             position -= steps
-            position = position.reshape(-1)
-            piece = steps.astype(np.int64)
-            piece += first
-            piece, inverse_width = piece.reshape(-1), per_unit
+            position, inverse_width = position.reshape(-1), per_unit
         else:
-            piece = self._pieces(inside, position, beyond, first, rows_first)
+            steps = position
+        step = steps.astype(np.int64)
+        if not all_within:  # nor is NaN, which has no values, but some piece
+            np.clip(step, 0, last, out=step)
+        step += first
+        if self.is_uniform:
+            piece = step.reshape(-1)
+        else:
+            piece = self._pieces(inside, step, inputs, rows_first)
             inverse_width = self._inverse_widths.take(piece)
             position = inside.reshape(-1) - self._starts.take(piece)
             position *= inverse_width
@@ -187,26 +198,18 @@ class SplineEvaluator:
             piece, position, inverse_width, beyond, base, base_slopes
         )
 
-    def _steps(self, position, beyond):
-        """Whole steps from the beginning of a grid, less than there are."""
-        if beyond is None:
-            return np.floor(position)
-        # What is no number has no values, but some place.
-        steps = np.floor(np.where(np.isnan(position), 0, position))
-        return np.minimum(steps, self._n_steps - 1, out=steps)
-
-    def _pieces(self, x, position, beyond, first, rows_first):
-        """Pieces of samples within the grids, by the cells that they are in."""
-        inputs, table = first.ravel() // self.grid_size, self._table
-        if table is None:
-            pieces = bisected_pieces(self._grid[inputs], x.T if rows_first else x)
-            pieces += inputs[0] * self.grid_size
-            return (pieces.T if rows_first else pieces).reshape(-1)
-        cell = self._steps(position, beyond).astype(np.int64)
-        cell += first // self.grid_size * table.n_cells
-        piece = table.first_piece.take(cell)
-        piece += x >= table.end.take(piece)
-        return piece.reshape(-1)
+    def _pieces(self, x, cell, inputs, rows_first):
+        """Pieces of samples within uneven grids, by the cells that they are in."""
+        table = self._table
+        if table is not None:
+            piece = table.first_piece.take(cell)
+            piece += x >= table.end.take(piece)
+            return piece.reshape(-1)
+        first = 0 if inputs is None else inputs.start
+        grid = self._grid if inputs is None else self._grid[inputs]
+        pieces = bisected_pieces(grid, x.T if rows_first else x)
+        pieces += first * self.grid_size
+        return (pieces.T if rows_first else pieces).reshape(-1)
 
     def _extended_base(self, x, beyond, with_slopes):
         """The base function and its continuation, at the nearest points of the grid."""
@@ -246,7 +249,7 @@ class SplineEvaluator:
             self._first_places[shape, start] = known
         return known
 
-    def splines(self, place, *, with_slopes):
+    def splines(self, found, *, with_slopes):
         """The k + 1 splines that are not zero at each sample.
 
         Returns
@@ -256,19 +259,19 @@ class SplineEvaluator:
             With respect to the position.
         """
         if not self.is_uniform:
-            return self.curves(place, self._polynomials, with_slopes=with_slopes)
-        powers = _powers(place.position, self.spline_order)
-        if not (with_slopes or self._has_tangents(place)):
+            return self.curves(found, self._polynomials, with_slopes=with_slopes)
+        powers = _powers(found.position, self.spline_order)
+        if not (with_slopes or self._has_tangents(found)):
             return product(self._values, powers), None
         both, n_splines = product(self._both, powers), self.spline_order + 1
-        return self._extended(place, both[:n_splines], both[n_splines:])
+        return self._extended(found, both[:n_splines], both[n_splines:])
 
-    def curves(self, place, polynomials, *, with_slopes):
+    def curves(self, found, polynomials, *, with_slopes):
         """Curves that are a polynomial on each piece.
 
         Parameters
         ----------
-        place : SamplePositions
+        found : SamplePositions
         polynomials : ndarray of shape (k + 1, n_curves, n_pieces)
             Coefficient of each power of the position; see `pieces`.
         with_slopes : bool
@@ -279,43 +282,41 @@ class SplineEvaluator:
         slopes : ndarray of the same shape, or None
             With respect to the position.
         """
-        with_slopes = with_slopes or self._has_tangents(place)
-        n_powers, n_curves, n_pieces = polynomials.shape
-        table = polynomials.reshape(n_powers * n_curves, n_pieces)
+        with_slopes = with_slopes or self._has_tangents(found)
+        *lower, highest = polynomials
         # No piece needs to be clipped, but this is the fastest mode.
-        near = table.take(place.piece, axis=1, mode="clip")
-        *lower, values = near.reshape(n_powers, n_curves, -1)
+        values = highest.take(found.piece, axis=1, mode="clip")
         slopes = None
-        for constants in reversed(lower):  # Horner's scheme, and its derivative
+        for coefficients in reversed(lower):  # Horner's scheme, and its derivative
             if with_slopes and slopes is None:
                 slopes = values.copy()
             elif with_slopes:
-                slopes *= place.position
+                slopes *= found.position
                 slopes += values
-            values *= place.position
-            values += constants
+            values *= found.position
+            values += coefficients.take(found.piece, axis=1, mode="clip")
         if with_slopes and slopes is None:
             slopes = np.zeros_like(values)
-        return self._extended(place, values, slopes)
+        return self._extended(found, values, slopes)
 
-    def powers(self, place):
+    def powers(self, found):
         """Powers 0 to k of the positions, continued beyond the grid, like `_powers`."""
-        powers = _powers(place.position, self.spline_order)
-        if self._has_tangents(place):
+        powers = _powers(found.position, self.spline_order)
+        if self._has_tangents(found):
             degrees = np.arange(1, len(powers))[:, None]
-            powers[1:] += degrees * powers[:-1] * place.beyond
+            powers[1:] += degrees * powers[:-1] * found.beyond
         return powers
 
-    def _has_tangents(self, place):
+    def _has_tangents(self, found):
         """Whether slopes are needed for the values."""
-        return self._is_linear and place.beyond is not None
+        return self._is_linear and found.beyond is not None
 
-    def _extended(self, place, values, slopes):
-        """Continue functions and their slopes beyond the grid, in place."""
-        if self._has_tangents(place):
-            values += slopes * place.beyond
-        elif place.beyond is not None and slopes is not None:
-            slopes *= place.beyond == 0
+    def _extended(self, found, values, slopes):
+        """Continue functions and their slopes beyond the grid, in found."""
+        if self._has_tangents(found):
+            values += slopes * found.beyond
+        elif found.beyond is not None and slopes is not None:
+            slopes *= found.beyond == 0
         return values, slopes
 
     def pieces(self, weight):
@@ -341,12 +342,12 @@ class SplineEvaluator:
             return flat.reshape(near.shape)
         return (self._polynomials[:, :, None] * near).sum(1)
 
-    def moments(self, place, slope):
-        """What the values of curves, given by their `pieces`, are the transpose of.
+    def moments(self, found, slope):
+        """The transpose of the values of curves as a function of their `pieces`.
 
         Parameters
         ----------
-        place : SamplePositions
+        found : SamplePositions
         slope : ndarray of shape (n_curves, n_rows)
             Weights of the rows, the same for all inputs.
 
@@ -359,13 +360,13 @@ class SplineEvaluator:
         for curve, weights in enumerate(slope):
             terms = weighted = np.concatenate([weights] * self.n_inputs)
             for degree, of_power in enumerate(sums):
-                if degree > 0 and self._has_tangents(place):
-                    tangents = degree * place.beyond * weighted
-                    weighted *= place.position
+                if degree > 0 and self._has_tangents(found):
+                    tangents = degree * found.beyond * weighted
+                    weighted *= found.position
                     terms = weighted + tangents
                 elif degree > 0:
-                    weighted *= place.position
-                of_power[curve] = np.bincount(place.piece, terms, n_pieces)
+                    weighted *= found.position
+                of_power[curve] = np.bincount(found.piece, terms, n_pieces)
         return sums
 
     def pieces_transposed(self, moments):

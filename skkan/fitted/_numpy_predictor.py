@@ -56,12 +56,11 @@ class Predictor:
             weights[0] = torch.cat([weights[0], weights.pop()])
         first, *others = network.layers
         self._first = _Inputs(first.basis, weights[0])
-        n_inputs = max(layer.basis.n_inputs for layer in network.layers)
-        self.n_values = n_inputs * (network.layers[0].basis.spline_order + 2)
         self._others = [
             _Curves(layer.basis, weight)
             for layer, weight in zip(others, weights[1:], strict=True)
         ]
+        self.n_values = max(layer.n_values for layer in [self._first, *self._others])
 
     @AS_SILENT_AS_TORCH
     def __call__(self, x):
@@ -101,11 +100,12 @@ class _Inputs:
         self._categories = (~is_number).nonzero().flatten().numpy()
         nowhere = torch.full((1, basis.n_inputs), torch.nan, dtype=weight.dtype)
         at_missing = torch.einsum("if,oif->io", basis(nowhere)[0], weight)
-        self._curves = None
+        self._curves, self.n_values = None, basis.n_inputs
         if len(self._numbers):
             splines = basis.splines
             weight_of_splines = weight[:, is_number, : splines.n_functions]
             self._curves = _Curves(splines, weight_of_splines)
+            self.n_values += self._curves.n_values
             zeros = nowhere.new_zeros(1, splines.n_inputs)
             at_zero = torch.einsum("if,oif->io", splines(zeros)[0], weight_of_splines)
             self._from_zero = (at_missing[is_number] - at_zero).numpy()
@@ -154,6 +154,9 @@ class _Curves:
         self._pieces = self._evaluator.pieces(weight)
         self._base_weight = weight[..., -1] if self._evaluator.has_base else None
         self._is_narrow = len(weight) <= MAX_CURVES
+        n_powers = len(self._pieces)
+        n_values = max(n_powers, 2 * len(weight)) if self._is_narrow else n_powers + 1
+        self.n_values = basis.n_inputs * n_values
         if not self._is_narrow:
             table = self._pieces.transpose(2, 0, 1).reshape(-1, len(weight))
             self._first_base = len(table)
@@ -162,28 +165,29 @@ class _Curves:
             self._table = np.ascontiguousarray(table)
 
     def __call__(self, x):
-        place = self._evaluator.locate(x, with_slopes=False, rows_first=True)
-        return self._narrow(x, place) if self._is_narrow else self._wide(x, place)
+        found = self._evaluator.locate(x, with_slopes=False, rows_first=True)
+        return self._narrow(x, found) if self._is_narrow else self._wide(x, found)
 
-    def _narrow(self, x, place):
+    def _narrow(self, x, found):
         """Node values from the polynomials of all curves."""
-        values, _ = self._evaluator.curves(place, self._pieces, with_slopes=False)
+        values, _ = self._evaluator.curves(found, self._pieces, with_slopes=False)
         values = values.reshape(-1, *x.shape)
         if self._base_weight is not None:
-            values += place.base * self._base_weight[:, None]
+            values += found.base * self._base_weight[:, None]
         return values.sum(axis=2).T
 
-    def _wide(self, x, place):
+    def _wide(self, x, found):
         """Node values by one product with a sparse matrix, for all curves at once."""
-        powers = self._evaluator.powers(place)
-        n_powers, has_base = len(powers), place.base is not None
+        powers = self._evaluator.powers(found)
+        n_powers, has_base = len(powers), found.base is not None
         shape = (*x.shape, n_powers + has_base)
         values, column = np.empty(shape), np.empty(shape, dtype=np.int32)
-        values[..., :n_powers] = powers.T.reshape(*x.shape, n_powers)
-        piece = place.piece.reshape(x.shape)
+        for degree, power in enumerate(powers):
+            values[..., degree] = power.reshape(x.shape)
+        piece = found.piece.reshape(x.shape)
         column[..., :n_powers] = (piece * n_powers)[..., None] + np.arange(n_powers)
         if has_base:
-            values[..., -1] = place.base
+            values[..., -1] = found.base
             column[..., -1] = self._first_base + np.arange(x.shape[1])
         start = np.arange(0, values.size + 1, values[0].size, dtype=np.int32)
         matrix = csr_array(

@@ -11,10 +11,10 @@ from torch import nn
 from skkan.basis._autograd import checked_samples
 from skkan.basis._categories_and_missing import basis_from_arrays
 from skkan.network._layer_evaluation import (
-    has_ways,
+    has_evaluation,
+    layer_evaluation,
     layer_output,
     supports,
-    way_through,
 )
 
 START_SPREAD = 0.1  # of the base weights around their mean
@@ -110,7 +110,7 @@ class KANLayer(nn.Module):
         return self.weight[..., self.basis.n_splines]
 
     def coefficients(self, weight):
-        """Those of the splines and of the categories, base functions left out.
+        """Coefficients of splines and categories, without those of base functions.
 
         Parameters
         ----------
@@ -149,8 +149,8 @@ class KANLayer(nn.Module):
             )
         return self.combine(basis(x), weight)
 
-    def way_through(self, n_rows, *, with_gradient):
-        """How to evaluate the layer without a graph.
+    def evaluation(self, n_rows, *, with_gradient):
+        """Evaluation of the layer without a graph of torch.
 
         Parameters
         ----------
@@ -160,13 +160,13 @@ class KANLayer(nn.Module):
 
         Returns
         -------
-        Object with methods `output` and `gradients`, or None where only the values of
-        the basis serve.
+        DenseEvaluation or LookupEvaluation
+            None where only the values of the basis serve.
         """
-        if not has_ways(self.basis, self.weight):
+        if not has_evaluation(self.basis, self.weight):
             return None
         needed = with_gradient, with_gradient
-        return way_through(self.basis, n_rows, len(self.weight), *needed)
+        return layer_evaluation(self.basis, n_rows, len(self.weight), *needed)
 
     def masked(self, weight):
         """A weight of the layer's shape with removed edges at zero."""
@@ -241,7 +241,7 @@ class KANLayer(nn.Module):
         return KANLayer(self.basis, weight, mask)
 
     def _bearers(self, mask):
-        """Those edges of a mask that constants are shared out to.
+        """The edges of a mask that take constants over from others.
 
         Categories bear them only where there are no others, since they are unknown to
         those that come later.
@@ -269,7 +269,7 @@ class KANLayer(nn.Module):
         return KANLayer(basis, weight, self.mask[targets][:, sources])
 
     def with_weight(self, weight):
-        """The same layer with another weight."""
+        """Layer with another weight."""
         return KANLayer(self.basis, weight, self.mask)
 
     def with_scaled_outputs(self, scale, shift):
@@ -288,7 +288,7 @@ class KANLayer(nn.Module):
         return KANLayer(self.basis, weight, self.mask)
 
     def with_basis(self, basis, *, scale=1.0, shift=0.0):
-        """The same curves on another grid, as well as that grid can represent them.
+        """Layer of the same curves on another basis, as far as it can represent them.
 
         Parameters
         ----------

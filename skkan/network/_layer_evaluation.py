@@ -1,10 +1,10 @@
 """Forward and backward pass of a whole layer: splines, base functions and their sum.
 
-A tile is some inputs at some rows, so few that all numbers of it stay in the cache.
-Its samples stand input by input, and its basis values in a dense block of one row for
-each function, which meets the weight in one matrix product. Where outputs are few and
-grids fine, coefficients are looked up instead. The backward pass needs the tiles again:
-they are kept as long as they are not too large, and else computed a second time.
+A tile is some inputs at some rows, so few that all its numbers stay in the cache. Its
+samples stand input by input. Its basis values stand in a dense block of one row for
+each function, which is multiplied by the weight in one matrix product. Where outputs
+are few and grids fine, coefficients are looked up instead. The backward pass needs the
+tiles again. They are kept if they are not too large, and else computed a second time.
 """
 
 import math
@@ -14,10 +14,11 @@ import numpy as np
 import torch
 
 from skkan.basis._autograd import applied, through_functions, values_and_slopes
+from skkan.basis._spline_evaluator import FAST_DTYPES
 from skkan.numerics._matrix_products import AS_SILENT_AS_TORCH, product, sum_with
 
-BLOCK_BYTES = 2**20  # of a tile, about what the cache of one core holds
-BLOCK_ROWS = 256  # of a tile of many inputs, enough for an efficient product
+TILE_BYTES = 2**20  # of a tile, about what the cache of one core holds
+TILE_ROWS = 256  # of a tile of many inputs, enough for an efficient product
 # Of the blocks of a layer, up to which tiles are kept for the backward pass; the rest
 # of the tiles takes about as much.
 KEPT_BYTES = 2**26
@@ -25,24 +26,23 @@ LOOKUP_BYTES = 2**17  # of one row of a tile whose coefficients are looked up
 # Functions an input and output from which on coefficients are looked up: a dense block
 # costs all functions of an input, look-ups cost every output.
 LOOKUP_FUNCTIONS = 9
-MOST_LOOKUPS = 3  # outputs
-NUMBERS = torch.float32, torch.float64  # that numpy calculates with fast
+MAX_LOOKUP_OUTPUTS = 3  # outputs
 
 
-def has_ways(basis, weight):
-    """Whether there is a `way_through` a layer."""
+def has_evaluation(basis, weight):
+    """Whether `layer_evaluation` takes a layer."""
     return (
         basis.is_piecewise
         and weight.is_cpu
         and weight.dtype == basis.knots.dtype
-        and weight.dtype in NUMBERS
+        and weight.dtype in FAST_DTYPES
     )
 
 
 def supports(basis, x, weight):
     """Whether `layer_output` takes these; others go through the values of the basis."""
     return (
-        has_ways(basis, weight)
+        has_evaluation(basis, weight)
         and isinstance(x, torch.Tensor)
         and x.is_cpu
         and x.dtype == weight.dtype
@@ -81,8 +81,8 @@ class _LayerOutput(torch.autograd.Function):
         ctx.mask = mask.numpy()[:, :, None]
         ctx.masked = (weight * ctx.mask).reshape(len(weight), -1)
         needed = ctx.needs_input_grad[:2]
-        ctx.way = way_through(basis, len(ctx.x), len(weight), *needed)
-        return torch.from_numpy(ctx.way.output(ctx.x, ctx.masked))
+        ctx.evaluation = layer_evaluation(basis, len(ctx.x), len(weight), *needed)
+        return torch.from_numpy(ctx.evaluation.output(ctx.x, ctx.masked))
 
     @staticmethod
     def backward(ctx, grad):
@@ -94,7 +94,7 @@ class _LayerOutput(torch.autograd.Function):
             slope = grad.detach().numpy()
         except RuntimeError:  # of a batch of gradients, which looks like one
             return *_LayerOutput._by_torch(ctx, grad, x, weight, mask), None, None
-        of_x, columns = ctx.way.gradients(ctx.x, ctx.masked, slope)
+        of_x, columns = ctx.evaluation.gradients(ctx.x, ctx.masked, slope)
         if of_x is not None:
             of_x = torch.from_numpy(of_x)
         if columns is None:
@@ -115,8 +115,8 @@ class _LayerOutput(torch.autograd.Function):
         return of_x, of_weight
 
 
-def way_through(basis, n_rows, n_outputs, of_x, of_weight):
-    """The way to evaluate a layer that is fastest for its size.
+def layer_evaluation(basis, n_rows, n_outputs, of_x, of_weight):
+    """Evaluation of a layer, of the kind that is the fastest for its size.
 
     Parameters
     ----------
@@ -127,12 +127,13 @@ def way_through(basis, n_rows, n_outputs, of_x, of_weight):
 
     Returns
     -------
-    Object with methods `output` and `gradients`; see `_Dense`
+    DenseEvaluation or LookupEvaluation
     """
-    stencil = basis.evaluator
-    is_fine = stencil.n_functions >= LOOKUP_FUNCTIONS * n_outputs
-    kind = _Lookup if is_fine and n_outputs <= MOST_LOOKUPS else _Dense
-    return kind(stencil, n_rows, of_x, of_weight)
+    evaluator = basis.evaluator
+    is_fine = evaluator.n_functions >= LOOKUP_FUNCTIONS * n_outputs
+    is_lookup = is_fine and n_outputs <= MAX_LOOKUP_OUTPUTS
+    kind = LookupEvaluation if is_lookup else DenseEvaluation
+    return kind(evaluator, n_rows, of_x, of_weight)
 
 
 class Tile(NamedTuple):
@@ -147,34 +148,34 @@ class Tile(NamedTuple):
     base_slopes: np.ndarray | None
 
 
-def _cut(count, most):
-    """Parts of a range, as equal as can be."""
-    size = math.ceil(count / math.ceil(count / max(most, 1)))
+def _slices(count, max_size):
+    """Slices of a range, as equal as can be."""
+    size = math.ceil(count / math.ceil(count / max(max_size, 1)))
     return [slice(at, min(at + size, count)) for at in range(0, count, size)]
 
 
-class _Dense:
+class DenseEvaluation:
     """Basis values in a dense block, and matrix products.
 
     Parameters
     ----------
-    stencil : Stencil
+    evaluator : SplineEvaluator
     n_rows : int
     of_x, of_weight : bool
         Which gradients will be asked for.
     """
 
-    def __init__(self, stencil, n_rows, of_x, of_weight):
-        self._stencil, self._of_x, self._of_weight = stencil, of_x, of_weight
-        n_inputs = stencil.n_inputs
-        size = stencil.n_functions * stencil.dtype.itemsize
-        most = BLOCK_BYTES // size
+    def __init__(self, evaluator, n_rows, of_x, of_weight):
+        self._evaluator, self._of_x, self._of_weight = evaluator, of_x, of_weight
+        n_inputs = evaluator.n_inputs
+        size = evaluator.n_functions * evaluator.dtype.itemsize
+        most = TILE_BYTES // size
         keeps = (of_x or of_weight) and n_rows * n_inputs * size <= KEPT_BYTES
         self._kept = [] if keeps else None
         self._inputs, self._rows = [slice(0, n_inputs)], [slice(0, n_rows)]
         if n_rows * n_inputs > most:
-            self._inputs = _cut(n_inputs, most // min(n_rows, BLOCK_ROWS))
-            self._rows = _cut(n_rows, most // self._inputs[0].stop)
+            self._inputs = _slices(n_inputs, most // min(n_rows, TILE_ROWS))
+            self._rows = _slices(n_rows, most // self._inputs[0].stop)
 
     @AS_SILENT_AS_TORCH
     def output(self, x, weight):
@@ -244,23 +245,23 @@ class _Dense:
     def _room(self, x):
         """Memory of the blocks of all tiles in turn, which costs time to be given."""
         n_rows, n_inputs = self._rows[0].stop, self._inputs[0].stop
-        return np.empty(n_rows * n_inputs * self._stencil.n_functions, x.dtype)
+        return np.empty(n_rows * n_inputs * self._evaluator.n_functions, x.dtype)
 
     def _columns(self, inputs):
-        width = self._stencil.n_functions
+        width = self._evaluator.n_functions
         return slice(inputs.start * width, inputs.stop * width)
 
     def _tile(self, x, inputs, with_slopes):
-        x, stencil = np.ascontiguousarray(x), self._stencil
-        place = stencil.locate(x, inputs, with_slopes=with_slopes)
-        values, slopes = stencil.splines(place, with_slopes=with_slopes)
-        index = np.multiply(place.piece, x.shape[1], out=place.piece)
-        index += stencil.first_places(x.shape, inputs)
-        return Tile(x.shape, index, values, slopes, place.inverse_width, *place[-2:])
+        x, evaluator = np.ascontiguousarray(x), self._evaluator
+        found = evaluator.locate(x, inputs, with_slopes=with_slopes)
+        values, slopes = evaluator.splines(found, with_slopes=with_slopes)
+        index = np.multiply(found.piece, x.shape[1], out=found.piece)
+        index += evaluator.first_places(x.shape, inputs)
+        return Tile(x.shape, index, values, slopes, found.inverse_width, *found[-2:])
 
     def _block(self, tile, room):
         """Values of all functions, of shape (n_inputs * n_functions, n_rows)."""
-        (n_inputs, n_rows), width = tile.shape, self._stencil.n_functions
+        (n_inputs, n_rows), width = tile.shape, self._evaluator.n_functions
         shape = n_inputs * width, n_rows
         if room is None:
             block = np.zeros(shape, tile.values.dtype)
@@ -276,7 +277,7 @@ class _Dense:
 
     def _input_slopes(self, tile, weight, slope, room):
         """Of the samples of a tile, ndarray of shape (n_inputs, n_rows)."""
-        width = self._stencil.n_functions
+        width = self._evaluator.n_functions
         if room is not None:  # what stood there is not needed any more
             room = _shaped(room, (weight.shape[1], len(slope)))
         by_function = product(weight.T, slope.T, out=room)
@@ -295,41 +296,41 @@ def _shaped(room, shape):
     return room[: math.prod(shape)].reshape(shape)
 
 
-class _Lookup:
+class LookupEvaluation:
     """Coefficients of the polynomials that curves are, looked up for every sample.
 
     Parameters
     ----------
-    stencil, n_rows, of_x, of_weight
-        As for `_Dense`.
+    evaluator, n_rows, of_x, of_weight
+        As for `DenseEvaluation`.
     """
 
-    def __init__(self, stencil, n_rows, of_x, of_weight):
-        self._stencil, self._of_x, self._of_weight = stencil, of_x, of_weight
-        row_bytes = stencil.n_inputs * stencil.dtype.itemsize
-        self._rows = _cut(n_rows, LOOKUP_BYTES // row_bytes)
+    def __init__(self, evaluator, n_rows, of_x, of_weight):
+        self._evaluator, self._of_x, self._of_weight = evaluator, of_x, of_weight
+        row_bytes = evaluator.n_inputs * evaluator.dtype.itemsize
+        self._rows = _slices(n_rows, LOOKUP_BYTES // row_bytes)
         self._keeps = len(self._rows) == 1 and (of_x or of_weight)
         self._kept = None
 
     @AS_SILENT_AS_TORCH
     def output(self, x, weight):
-        """As of `_Dense`."""
+        """As of `DenseEvaluation`."""
         pieces, of_base = self._parts(weight)
         nodes = np.empty((len(x), len(weight)), x.dtype)
         for rows in self._rows:
             with_slopes = self._of_x and self._keeps
-            place, values, slopes = self._curves(x[rows].T, pieces, with_slopes)
+            found, values, slopes = self._curves(x[rows].T, pieces, with_slopes)
             if self._keeps:
-                self._kept = place, slopes
+                self._kept = found, slopes
             total = values.reshape(len(weight), *x[rows].T.shape).sum(1)
             if of_base is not None:
-                total += np.einsum("oi,in->on", of_base, place.base)
+                total += np.einsum("oi,in->on", of_base, found.base)
             nodes[rows] = total.T
         return nodes
 
     @AS_SILENT_AS_TORCH
     def gradients(self, x, weight, grad):
-        """As of `_Dense`."""
+        """As of `DenseEvaluation`."""
         grad = np.ascontiguousarray(grad.T)
         of_x = np.empty(x.shape, x.dtype) if self._of_x else None
         pieces, of_base = self._parts(weight, with_pieces=not self._keeps)
@@ -337,40 +338,40 @@ class _Lookup:
         for rows in self._rows:
             slope = grad[:, rows]
             if self._keeps:
-                place, slopes = self._kept
+                found, slopes = self._kept
             else:
-                place, _, slopes = self._curves(x[rows].T, pieces, self._of_x)
+                found, _, slopes = self._curves(x[rows].T, pieces, self._of_x)
             if self._of_x:
-                of_x[rows] = self._input_slopes(place, slopes, of_base, slope).T
+                of_x[rows] = self._input_slopes(found, slopes, of_base, slope).T
             if self._of_weight:
-                moments = moments + self._stencil.moments(place, slope)
+                moments = moments + self._evaluator.moments(found, slope)
                 if of_base is not None:
-                    base = base + np.einsum("on,in->oi", slope, place.base)
+                    base = base + np.einsum("on,in->oi", slope, found.base)
         return of_x, self._of_columns(moments, base) if self._of_weight else None
 
     def _of_columns(self, moments, base):
         """Gradient of the transposed weight."""
-        of_weight = self._stencil.pieces_transposed(moments)
-        if self._stencil.has_base:
+        of_weight = self._evaluator.pieces_transposed(moments)
+        if self._evaluator.has_base:
             of_weight[..., -1] = base
         return of_weight.reshape(len(of_weight), -1).T
 
     def _parts(self, weight, *, with_pieces=True):
         """Polynomials of all curves, and the weights of the base functions."""
-        weight = weight.reshape(len(weight), self._stencil.n_inputs, -1)
-        of_base = weight[..., -1] if self._stencil.has_base else None
-        return self._stencil.pieces(weight) if with_pieces else None, of_base
+        weight = weight.reshape(len(weight), self._evaluator.n_inputs, -1)
+        of_base = weight[..., -1] if self._evaluator.has_base else None
+        return self._evaluator.pieces(weight) if with_pieces else None, of_base
 
     def _curves(self, x, pieces, with_slopes):
         x = np.ascontiguousarray(x)
-        place = self._stencil.locate(x, with_slopes=with_slopes)
-        return place, *self._stencil.curves(place, pieces, with_slopes=with_slopes)
+        found = self._evaluator.locate(x, with_slopes=with_slopes)
+        return found, *self._evaluator.curves(found, pieces, with_slopes=with_slopes)
 
-    def _input_slopes(self, place, slopes, of_base, slope):
+    def _input_slopes(self, found, slopes, of_base, slope):
         """Of samples, ndarray of shape (n_inputs, n_rows)."""
         slopes = slopes.reshape(len(slope), -1, slope.shape[1])
         total = np.einsum("oin,on->in", slopes, slope)
-        total *= place.inverse_width
+        total *= found.inverse_width
         if of_base is not None:
-            total += np.einsum("oi,on->in", of_base, slope) * place.base_slopes
+            total += np.einsum("oi,on->in", of_base, slope) * found.base_slopes
         return total

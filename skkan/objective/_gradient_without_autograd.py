@@ -33,7 +33,7 @@ class ForwardBackwardPass:
         if features is None:
             features = first.basis(network.inputs(x))
         kernels = [
-            layer.way_through(len(x), with_gradient=with_gradient) for layer in others
+            layer.evaluation(len(x), with_gradient=with_gradient) for layer in others
         ]
         self._uses_numpy = x.is_cpu and None not in kernels
         values = self._array(features.flatten(1))
@@ -151,7 +151,7 @@ class _FirstLayerPass:
 
 
 class _KernelPass:
-    """A layer by the numpy kernel that `KANLayer.way_through` chose for it."""
+    """A layer by the numpy kernel that `KANLayer.evaluation` chose for it."""
 
     def __init__(self, weights, kernel):
         self._weights, self._kernel = weights, kernel

@@ -113,7 +113,7 @@ class EdgeKinds(NamedTuple):
 
     @classmethod
     def of(cls, layers):
-        """Those of layers whose weights stand in one vector, in their order."""
+        """Kinds of the edges of layers whose weights stand in one vector, in order."""
         of_layers = [layer.basis.penalty_kinds for layer in layers]
         distinct = set().union(*of_layers)
         if len(distinct) == 1:

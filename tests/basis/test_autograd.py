@@ -245,7 +245,7 @@ def test_other_errors_of_a_layer_are_its_own(rng, monkeypatch):
         raise RuntimeError("broken")
 
     layer = plain_layer(rng)
-    monkeypatch.setattr("skkan.network._layer_evaluation.way_through", broken)
+    monkeypatch.setattr("skkan.network._layer_evaluation.layer_evaluation", broken)
     with pytest.raises(RuntimeError, match="broken"):
         layer(torch.zeros(2, 3, dtype=torch.float64))
 

@@ -7,12 +7,12 @@ from numpy.testing import assert_array_equal
 from scipy.stats import norm
 
 from skkan.basis._outlier_limits import (
-    FENCE,
-    FEW,
-    ISOLATED,
-    LONGEST,
-    SPREAD,
-    TAIL,
+    ADAPTIVE_TAIL_SHARE,
+    ISOLATION_FACTOR,
+    MAX_DEVIATIONS,
+    MAX_TAIL_STRETCH,
+    MIN_OTHERS_SPREAD,
+    MIN_TAIL_ROWS,
     limited,
 )
 from skkan.data._scaling import AffineScaling
@@ -21,8 +21,8 @@ from skkan.data._scaling import AffineScaling
 def reach(column):
     """Where a column of few samples ends above its median."""
     values = np.sort(column)[::-1]
-    others = values[min(FEW, len(values)) - 1]
-    is_wild = others > SPREAD and values[0] > ISOLATED * others
+    others = values[min(MIN_TAIL_ROWS, len(values)) - 1]
+    is_wild = others > MIN_OTHERS_SPREAD and values[0] > ISOLATION_FACTOR * others
     return others if is_wild else np.inf
 
 
@@ -32,10 +32,13 @@ def farthest(column, *, adaptive):
     typical = differing[(len(differing) - 1) // 2] if len(differing) else 0.0
     spread = max(1.0, typical / norm.ppf(0.75).round(4))
     if not adaptive:
-        return FENCE * spread
-    count = min(max(FEW + 1, int(np.ceil(TAIL * len(column)))), len(column))
+        return MAX_DEVIATIONS * spread
+    count = min(
+        max(MIN_TAIL_ROWS + 1, int(np.ceil(ADAPTIVE_TAIL_SHARE * len(column)))),
+        len(column),
+    )
     tail = np.sort(abs(column))[-count]
-    return max(FENCE * spread, min(tail, LONGEST * FENCE))
+    return max(MAX_DEVIATIONS * spread, min(tail, MAX_TAIL_STRETCH * MAX_DEVIATIONS))
 
 
 @pytest.mark.parametrize("adaptive", [False, True])
@@ -77,7 +80,7 @@ def test_columns_that_are_mostly_zero_keep_the_values_of_the_others(rng):
     """Amounts of rain, which are small by the deviation of the zeros among them."""
     rain = np.where(rng.random(1000) < 0.1, rng.exponential(5, 1000), 0.0)
     x = AffineScaling.robust(rain[:, None], np.ones(1000)).transform(rain[:, None])
-    assert x.max() > 4 * FENCE
+    assert x.max() > 4 * MAX_DEVIATIONS
     found = limited(torch.from_numpy(x), adaptive=True).numpy()
     assert_array_equal(found[x < 0.9 * x.max()], x[x < 0.9 * x.max()])
 

@@ -96,8 +96,8 @@ def regime(request, monkeypatch):
     """One tile that is kept, or tiles of a few rows and inputs."""
     if request.param == "tiles":
         monkeypatch.setattr(skkan.network._layer_evaluation, "KEPT_BYTES", 0)
-        monkeypatch.setattr(skkan.network._layer_evaluation, "BLOCK_BYTES", 3000)
-        monkeypatch.setattr(skkan.network._layer_evaluation, "BLOCK_ROWS", 16)
+        monkeypatch.setattr(skkan.network._layer_evaluation, "TILE_BYTES", 3000)
+        monkeypatch.setattr(skkan.network._layer_evaluation, "TILE_ROWS", 16)
         monkeypatch.setattr(skkan.network._layer_evaluation, "LOOKUP_BYTES", 500)
     return request.param
 

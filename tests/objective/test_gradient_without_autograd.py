@@ -12,7 +12,7 @@ from skkan.objective._gradient_without_autograd import ForwardBackwardPass
 def kind(request, monkeypatch):
     """Layers have no kernel on other devices."""
     if request.param == "by values":
-        monkeypatch.setattr(KANLayer, "way_through", lambda *_, **__: None)
+        monkeypatch.setattr(KANLayer, "evaluation", lambda *_, **__: None)
 
 
 @pytest.mark.usefixtures("kind")
