@@ -1,6 +1,6 @@
 """From checked rows and the parameters of an estimator to a problem of training."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from skkan.estimators._parameter_checks import (
 )
 from skkan.network._edits import with_learnt_missing
 from skkan.numerics import _row_blocks
-from skkan.selection._fit_strategies import FitProblem, FitSettings
+from skkan.selection._fit_strategies import FitProblem
 from skkan.selection._search_space import WITHOUT_SEARCH, Structure
 from skkan.training._stages import adapted_loss
 
@@ -82,11 +82,8 @@ def make_fit_problem(
             network = with_learnt_missing(network, data.missing_pattern)
     if network is not None:
         loss = adapted_loss(loss, [network], data)
-    settings = {
-        field.name: getattr(estimator, field.name) for field in fields(FitSettings)
-    }
     return FitProblem(
-        settings=FitSettings(**settings),
+        settings=estimator,
         structure=structure,
         grid_sizes=grid_sizes,
         data=data,

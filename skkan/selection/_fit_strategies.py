@@ -6,7 +6,7 @@ Making a strategy checks the request and draws the networks to start from. Its m
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,7 +22,6 @@ from skkan.inference._laplace_posterior import prior_of_penalty
 from skkan.inference._prior import Prior
 from skkan.losses._base import Loss
 from skkan.network._network import KANNetwork
-from skkan.penalties._base import Penalty
 from skkan.selection import _settings
 from skkan.selection._regularization_path import validated_plan
 from skkan.selection._search_space import (
@@ -37,9 +36,10 @@ from skkan.selection._solver_choice import (
     checked_alpha,
     choose_penalties,
     choose_solver,
+    solver_of,
 )
 from skkan.selection._structure_search import search_structure
-from skkan.solvers import Solver
+from skkan.solvers._base import STUCK
 from skkan.training._final_posterior import with_posterior
 from skkan.training._plan import FitPlan
 from skkan.training._pruning import pruned
@@ -56,31 +56,14 @@ HIDDEN_MARGIN = 0.06  # of the range of a hidden node, which later rows exceed m
 MAX_GRID_ROWS = 100_000  # rows from which first grids are taken
 
 
-@dataclass(frozen=True)
-class FitSettings:
-    """Parameters of an estimator that say how to train; see there."""
-
-    spline_order: int
-    base_activation: str
-    extrapolation: str
-    n_grid_updates: int
-    solver: str | Solver
-    alpha: object
-    penalty: Penalty | None
-    prune_threshold: float | str | None
-    grid_schedule: object
-    max_iter: int
-    tol: float
-    early_stopping: bool
-
-
 @dataclass(frozen=True, eq=False)
 class FitProblem:
     """All that a training starts from.
 
     Attributes
     ----------
-    settings : FitSettings
+    settings : object
+        Has the estimators' parameters of training as attributes.
     structure : Structure
         As requested; None where the data are to choose.
     grid_sizes : tuple of int
@@ -104,7 +87,7 @@ class FitProblem:
         Whether rows come batch by batch.
     """
 
-    settings: FitSettings
+    settings: object
     structure: Structure
     grid_sizes: tuple
     data: Dataset | DaskDataset
@@ -181,7 +164,6 @@ class FitProblem:
         )
 
 
-@dataclass(eq=False)
 class FitStrategy(ABC):
     """One way from a problem to a trained network.
 
@@ -192,10 +174,6 @@ class FitStrategy(ABC):
     networks : list of KANNetwork
         To choose the start from.
     """
-
-    problem: FitProblem
-    plan: FitPlan = field(init=False)
-    networks: list = field(init=False)
 
     @property
     def n_stages(self):
@@ -293,8 +271,11 @@ class StructureSearch(FitStrategy):
             state, plan = self._train([found.network], monitor, plan, found.prior)
         if plan.penalty_from_validation:
             state = _with_validation(state, found.validation_noise, problem)
-            converged = state.converged and found.converged
-            state = replace(state, converged=converged, message=found.message)
+            state = replace(
+                state,
+                converged=state.converged and found.converged,
+                message=found.message or state.message,
+            )
         return state, plan
 
 
@@ -311,11 +292,9 @@ class WarmStart(FitStrategy):
             posterior = problem.previous.posterior
             alpha = torch.tensor(posterior.alpha)
             validated = validated_plan(plan, problem.network, alpha)
-            self.plan = (
-                replace(plan, penalties=validated.penalties)
-                if problem.streaming
-                else validated
-            )
+            if problem.streaming:
+                validated = replace(plan, penalties=validated.penalties)
+            self.plan = validated
             if posterior.noise is not None:
                 self._noise = torch.tensor(posterior.noise)
         else:
@@ -361,25 +340,23 @@ class WarmStart(FitStrategy):
         posterior = previous.posterior
         noise, n_rows = posterior.shared_noise, posterior.n_observations
         prior = Prior.of_alpha(network, posterior.alpha, noise, n_rows)
-        begins = self._begins_to_vary()[network.used_features]
+        # Of columns that were constant the previous fit has learnt that they are of no
+        # use. They may vary now.
+        scale = previous.preprocessing.input_scaling.scale
+        varies = (data.sample(MAX_GRID_ROWS).X.abs() > 0).any(0).cpu()
+        begins = (varies & torch.from_numpy(np.isinf(scale)))[network.used_features]
         edges = network.leaving_edges[0][begins].flatten()
-        if len(edges):  # what was learnt of them is that they are of no use
+        if len(edges):
             alpha = [[part / n_rows for part in SECOND_ORDER.starting_penalties[0]]]
             start = Prior.of_alpha(network, alpha, noise, n_rows)
             prior.precision[edges] = start.precision[edges]
         return prior
 
-    def _begins_to_vary(self):
-        """Which columns were constant in the previous fit but are not now."""
-        scale = self.problem.previous.preprocessing.input_scaling.scale
-        was_constant = torch.from_numpy(np.isinf(scale))
-        X = self.problem.data.sample(MAX_GRID_ROWS).X  # zero in constant columns
-        return (X.abs() > 0).any(0).cpu() & was_constant
-
 
 def _with_validation(state, noise, problem):
     """The state with the noise of the validation rows; few iterations are intended."""
-    converged = problem.settings.max_iter >= _settings.PATH.max_iter
+    max_iter = problem.settings.max_iter
+    converged = max_iter >= _settings.PATH.max_iter and state.message != STUCK
     return replace(state, validation_noise=noise, converged=converged)
 
 
@@ -401,8 +378,7 @@ def _search_space_of(problem):
     """Structures to choose from; None where a parameter needs a certain one."""
     settings = problem.settings
     is_open = (
-        isinstance(settings.solver, str)
-        and settings.solver == "auto"
+        solver_of(settings.solver) is None
         and isinstance(settings.alpha, str)
         and settings.penalty is None
         and settings.prune_threshold is None
