@@ -6,12 +6,13 @@ stands to their right.
 
 import numpy as np
 
-from skkan.inspection._panels import DENSITY_HEIGHT
-from skkan.inspection._text_size import LETTER_WIDTH, LINE_HEIGHT, shortened
+from skkan.inspection._panels import DENSITY_HEIGHT, shortened
 
 BAR_WIDTH = 0.8  # of a bar, where bars are 1 apart
 BAND_WIDTH = 0.15  # of the band around the end of a bar
 MAX_CATEGORY_LETTERS = 14  # longer names are shortened
+# Width and height of a letter in units of the font size.
+LETTER_WIDTH, LINE_HEIGHT = 0.6, 1.2
 MISSING_GAP = 0.09  # between curve and mark, as a share of the panel's width
 
 
@@ -65,7 +66,7 @@ def band_ends(n_categories):
     return np.column_stack(ends).ravel()
 
 
-def draw_missing(ax, edge, band, letter, **kwargs):
+def draw_missing(ax, edge, band, **kwargs):
     """Draw the value for missing inputs as a mark, named "missing".
 
     The panel is widened to the right for it.
@@ -76,8 +77,6 @@ def draw_missing(ax, edge, band, letter, **kwargs):
     edge : EdgeFunction
     band : float
         Half the length of the line through the mark.
-    letter : float
-        Size of ordinary text in points.
     **kwargs
         Passed on to `Axes.plot`.
 
@@ -98,7 +97,7 @@ def draw_missing(ax, edge, band, letter, **kwargs):
         rotation="vertical",
         ha="center",
         va="bottom",
-        fontsize=0.7 * letter,
+        fontsize="x-small",
     )
     return mark
 
@@ -113,24 +112,15 @@ def _place_of_missing(ax, edge):
     return high + 0.75 * step
 
 
-def name_categories(ax, categories, room):
-    """Name as many bars as there is room for.
+def name_categories(ax, categories):
+    """Name as many bars as there is room for; long names are written vertically."""
+    import matplotlib as mpl
 
-    Long names are written vertically where a layout engine makes room for them.
-    """
-    names = [_text(category) for category in categories]
-    pitch = room.width / max(1.0, np.ptp(ax.get_xlim()))
-    n_letters = MAX_CATEGORY_LETTERS
-    if np.isfinite(room.below):  # room for three names side by side
-        n_letters = min(
-            MAX_CATEGORY_LETTERS, room.n_letters(room.width / min(3, len(names)))
-        )
-    names = [shortened(name, n_letters) for name in names]
-    longest = LETTER_WIDTH * room.letter * (1 + max(map(len, names)))
-    upright = longest > pitch and np.isinf(room.below)
-    step = max(
-        1, int(np.ceil((LINE_HEIGHT * room.letter if upright else longest) / pitch))
-    )
+    names = [shortened(_text(name), MAX_CATEGORY_LETTERS) for name in categories]
+    points = ax.bbox.width * 72 / ax.figure.dpi / np.ptp(ax.get_xlim())
+    pitch = points / mpl.rcParams["font.size"]
+    upright = LETTER_WIDTH * (1 + max(map(len, names))) > pitch
+    step = max(1, int(np.ceil(LINE_HEIGHT / pitch)))
     ax.set_xticks(
         np.arange(len(names))[::step],
         names[::step],

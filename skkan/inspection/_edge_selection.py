@@ -65,15 +65,6 @@ def _checked_names(parameter, given, n_nodes):
     return given
 
 
-def check_max_edges(max_edges):
-    """Raise a ValueError unless `max_edges` is a positive integer."""
-    whole = isinstance(max_edges, Integral) and not isinstance(max_edges, bool)
-    if not (whole and max_edges >= 1):
-        raise ValueError(
-            f"max_edges must be at least 1, and an integer, got {max_edges!r}."
-        )
-
-
 def present_edges(edges):
     """Edges that pruning has left; raises a ValueError if there are none."""
     present = [edge for edge in edges if not edge.removed]

@@ -1,7 +1,7 @@
 """KANDisplay: a fitted network as a diagram."""
 
 from numbers import Real
-from textwrap import fill, wrap
+from textwrap import fill
 
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
@@ -9,25 +9,24 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 from skkan.inspection._category_bars import outline
 from skkan.inspection._diagram_layout import BOX_WIDTH, DiagramLayout, ShownEdges
 from skkan.inspection._edge_functions import NEGLIGIBLE
-from skkan.inspection._edge_selection import check_max_edges, named_edges
-from skkan.inspection._panels import check_single_axes, span_of
+from skkan.inspection._edge_selection import named_edges
+from skkan.inspection._panels import check_count, check_single_axes, shortened, span_of
 
 N_BOX_POINTS = 101  # of a curve
 CURVE_SHARE = 0.8  # of the width and height of a box is filled by its curve
 MIN_OPACITY = 0.3  # opacity of an edge of importance 0
 MAX_EDGES = 30  # more lines cross too often to be read
-EDGE_COUNTS = (30, 24, 19, 15, 12, 10, 8, 6, 4, 3, 2, 1)  # small axes try them in turn
 LINE_WIDTH, MAX_LINE_WIDTH = 0.7, 2.0  # points
-NAME_WIDTH, NAME_LINES = 18, 2  # characters of a line, lines of a name
+LINE_LETTERS, NAME_LETTERS = 18, 32  # of a line and of a name
 # Inches of a row and of a layer in a new figure.
 ROW_HEIGHT, LAYER_WIDTH = 0.48, 2.3
 MIN_ROW = 0.2  # inches in which a curve is still visible
 NOTE_HEIGHT, NOTE_SIZE = 0.35, 8.0  # inches, points
-MAX_ROW = 0.75  # inches; a few edges do not fill large axes
-MIN_FIGURE, MAX_FIGURE = (3.5, 1.5), (16.0, 16.0)  # inches of a new figure
+MIN_FIGURE = 3.5, 1.5  # inches
 NAME_LETTER_WIDTH = 0.57  # in units of the font size, a mean over usual names
-# Points: radius of a node with a sum, and height of a node with its name.
-NODE_RADIUS, NODE_PITCH = 7.0, 27.0
+NODE_RADIUS = 7.0  # points, of a node with a sum
+# Inches: height of a node with its name above it, and of a line of a name.
+NODE_HEIGHT, LINE_HEIGHT = 0.375, 0.145
 
 
 class KANDisplay:
@@ -173,26 +172,20 @@ class KANDisplay:
         check_single_axes(ax, type(self).__name__)
         check_matplotlib_support(f"{type(self).__name__}.plot")
         if max_edges is not None:
-            check_max_edges(max_edges)
+            check_count("max_edges", max_edges)
         if not (isinstance(threshold, Real) and threshold >= 0):
             raise ValueError(f"threshold must be at least 0, got {threshold!r}.")
         choice, layout, idle = self._arranged(ax, max_edges, threshold)
         self.shown_ = choice.shown
         labels = _labels(self.edges, layout)
-        note = _note(self.edges, choice, threshold, self.n_unused)
-        self.ax_, font_size = _prepared_axes(ax, layout, labels, bool(note))
+        self.ax_ = _prepared_axes(ax, layout, labels)
         self.figure_ = self.ax_.figure
         opacities = _opacities(choice.shown)
         self._draw_edges(layout, opacities, line_kw or {}, box_kw or {})
         self._draw_curves(layout, opacities, shared_scale, curve_kw or {})
-        radius = _node_radius(self.ax_, layout)
-        self._draw_nodes(layout, idle, radius)
-        text_kw = {"fontsize": font_size, **(text_kw or {})}
-        self._write_names(layout, idle, labels, text_kw)
-        if radius < NODE_RADIUS:  # no room between the nodes
-            for node, name in self.names_.items():
-                name.set_visible(node[0] in (0, layout.n_levels - 1))
-        self._write_note(note, min(font_size, NOTE_SIZE))
+        self._draw_nodes(layout, idle)
+        self._write_names(layout, idle, labels, text_kw or {})
+        self._write_note(_note(self.edges, choice, threshold, self.n_unused))
         return self
 
     def _arranged(self, ax, max_edges, threshold):
