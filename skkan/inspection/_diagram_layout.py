@@ -81,6 +81,8 @@ class DiagramLayout:
     Attributes
     ----------
     n_levels, n_rows : int
+    narrowest : float
+        Smallest distance of two nodes of a level, in rows.
     nodes : dict of (level, position) to (x, y)
     boxes : list of (x, y)
         Centre of the box of each edge.
@@ -90,28 +92,10 @@ class DiagramLayout:
 
     n_levels: int
     n_rows: int
+    narrowest: float
     nodes: dict
     boxes: list
     paths: list
-
-    @property
-    def narrowest(self):
-        """Smallest distance of two nodes of a level, in rows."""
-        return self._narrowest(first=0)
-
-    @property
-    def narrowest_sums(self):
-        """Smallest distance of two nodes of a level other than the inputs, in rows."""
-        return self._narrowest(first=1)
-
-    def _narrowest(self, first):
-        distances = [
-            abs(y - other_y)
-            for (level, _), (_, y) in self.nodes.items()
-            for (other, _), (_, other_y) in self.nodes.items()
-            if level == other >= first and y != other_y
-        ]
-        return min(distances, default=self.n_rows)
 
     @classmethod
     def of(cls, edges, nodes):
@@ -138,13 +122,17 @@ class DiagramLayout:
         n_main = max(map(len, [*gaps, *levels[1:-1]]), default=1)
         n_rows = max(n_main + len(skips), len(levels[0]), len(levels[-1]), 1)
         n_main = n_rows - len(skips)
+        heights = [n_rows, *[n_main] * (last - 1), n_rows]
+        narrowest = min(
+            height / max(len(level), 1)
+            for height, level in zip(heights, levels, strict=True)
+        )
         at, box_at = _spread(levels[0], n_rows, 0), {}
         for level, gap in enumerate(gaps, start=1):
-            height = n_rows if level == last else n_main
             ordered = levels[level]
             if level < last:
                 ordered = sorted(ordered, key=lambda node: _mean_row(node, gap, at))
-            at |= _spread(ordered, height, level)
+            at |= _spread(ordered, heights[level], level)
             gap = sorted(
                 gap, key=lambda e: (at[e.source][1] + at[e.target][1], e.source)
             )
@@ -158,7 +146,7 @@ class DiagramLayout:
             _path(at[edge.source], box, at[edge.target])
             for edge, box in zip(edges, boxes, strict=True)
         ]
-        return cls(last + 1, n_rows, at, boxes, paths)
+        return cls(last + 1, n_rows, narrowest, at, boxes, paths)
 
 
 def _is_skip(edge):

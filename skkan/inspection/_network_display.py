@@ -17,7 +17,7 @@ CURVE_SHARE = 0.8  # of the width and height of a box is filled by its curve
 MIN_OPACITY = 0.3  # opacity of an edge of importance 0
 MAX_EDGES = 30  # more lines cross too often to be read
 LINE_WIDTH, MAX_LINE_WIDTH = 0.7, 2.0  # points
-LINE_LETTERS, NAME_LETTERS = 18, 32  # of a line and of a name
+LINE_LETTERS, NAME_LETTERS = 18, 28  # of a line and of a name
 # Inches of a row and of a layer in a new figure.
 ROW_HEIGHT, LAYER_WIDTH = 0.48, 2.3
 MIN_ROW = 0.2  # inches in which a curve is still visible
@@ -178,13 +178,14 @@ class KANDisplay:
         choice, layout, idle = self._arranged(ax, max_edges, threshold)
         self.shown_ = choice.shown
         labels = _labels(self.edges, layout)
-        self.ax_ = _prepared_axes(ax, layout, labels)
+        self.ax_, font_size = _prepared_axes(ax, layout, labels)
         self.figure_ = self.ax_.figure
         opacities = _opacities(choice.shown)
         self._draw_edges(layout, opacities, line_kw or {}, box_kw or {})
         self._draw_curves(layout, opacities, shared_scale, curve_kw or {})
         self._draw_nodes(layout, idle)
-        self._write_names(layout, idle, labels, text_kw or {})
+        text_kw = {"fontsize": font_size, **(text_kw or {})}
+        self._write_names(layout, idle, labels, text_kw)
         self._write_note(_note(self.edges, choice, threshold, self.n_unused))
         return self
 
@@ -192,7 +193,7 @@ class KANDisplay:
         """Shown edges, their layout, and shown nodes without edges."""
         counts = [max_edges]
         if max_edges is None:
-            counts = [MAX_EDGES] if ax is None else EDGE_COUNTS
+            counts = [MAX_EDGES] if ax is None else range(MAX_EDGES, 0, -1)
         for count in counts:
             choice = ShownEdges.of(self.edges, max_edges=count, threshold=threshold)
             idle = _idle_nodes(self.edges, choice, threshold, count)
@@ -246,7 +247,7 @@ class KANDisplay:
                 **{**style, **curve_kw},
             )
 
-    def _draw_nodes(self, layout, idle, radius):
+    def _draw_nodes(self, layout, idle):
         import matplotlib as mpl
 
         color, background = mpl.rcParams["text.color"], _background(self.figure_)
@@ -254,21 +255,22 @@ class KANDisplay:
         for node, (x, y) in layout.nodes.items():
             style = {"markeredgecolor": color, "alpha": _fade(node in idle)}
             if node[0] == 0:
-                style |= {"markersize": 0.7 * radius, "markerfacecolor": color}
+                style |= {"markersize": 0.7 * NODE_RADIUS, "markerfacecolor": color}
             else:
-                style |= {"markersize": 2 * radius, "markerfacecolor": background}
+                style |= {"markersize": 2 * NODE_RADIUS, "markerfacecolor": background}
                 self.sums_[node] = self.ax_.annotate(
                     r"$\Sigma$",
                     (x, y),
                     ha="center",
                     va="center",
-                    fontsize=1.3 * radius,
+                    fontsize=1.3 * NODE_RADIUS,
                     alpha=style["alpha"],
                     zorder=5,
                 )
             (self.nodes_[node],) = self.ax_.plot(x, y, "o", zorder=4, **style)
 
     def _write_names(self, layout, idle, labels, text_kw):
+        pitch = layout.narrowest * _unit_inches(self.ax_)[1]
         self.names_ = {}
         for node, at in layout.nodes.items():
             if node[0] == 0:
@@ -279,6 +281,7 @@ class KANDisplay:
                 background = _background(self.figure_)
                 ground = {"facecolor": background, "pad": 0.5, "linewidth": 0}
                 place = {"xytext": (0, NODE_RADIUS + 3), "ha": "center", "bbox": ground}
+                place["visible"] = pitch >= NODE_HEIGHT
             style = {
                 "textcoords": "offset points",
                 "alpha": _fade(node in idle),
@@ -290,21 +293,19 @@ class KANDisplay:
                 labels[node], at, **{**place, **style, **text_kw}
             )
 
-    def _write_note(self, note, font_size):
+    def _write_note(self, note):
         self.note_ = None
         if note:
-            n_characters = (
-                _inches_of(self.ax_)[0] * 72 / (NAME_LETTER_WIDTH * font_size)
-            )
+            n_letters = _inches_of(self.ax_)[0] * 72 / (NAME_LETTER_WIDTH * NOTE_SIZE)
             self.note_ = self.ax_.annotate(
-                fill(note, max(20, int(n_characters))),
+                fill(note, max(20, int(n_letters))),
                 (0.5, 0),
                 xycoords="axes fraction",
                 xytext=(0, 2),
                 textcoords="offset points",
                 ha="center",
                 va="bottom",
-                fontsize=font_size,
+                fontsize=NOTE_SIZE,
                 alpha=0.8,
                 linespacing=1.0,
             )
@@ -352,10 +353,13 @@ def _idle_nodes(edges, choice, threshold, max_edges):
 
 
 def _labels(edges, layout):
-    """Names of the shown nodes, wrapped, shortened and distinct within a level."""
+    """Names of the shown nodes, shortened, wrapped and distinct within a level."""
     names = {edge.source: edge.source_name for edge in edges}
     names |= {edge.target: edge.target_name for edge in edges}
-    labels = {node: _wrapped(names[node]) for node in layout.nodes}
+    labels = {
+        node: fill(shortened(names[node], NAME_LETTERS), LINE_LETTERS)
+        for node in layout.nodes
+    }
     seen = [(node[0], label) for node, label in labels.items()]
     return {
         node: f"{node[1]}: {label}" if seen.count((node[0], label)) > 1 else label
@@ -363,43 +367,28 @@ def _labels(edges, layout):
     }
 
 
-def _wrapped(name):
-    """A name on at most two lines; a long one keeps its first and last words."""
-    lines = wrap(name, NAME_WIDTH)
-    if len(lines) <= NAME_LINES:
-        return "\n".join(lines)
-    backwards = wrap(name[::-1], NAME_WIDTH)
-    return f"{lines[0]}…\n{backwards[0][::-1]}"
-
-
-def _prepared_axes(ax, layout, labels, has_note):
-    """Axes with limits that leave room for the names, and the font size of these."""
+def _prepared_axes(ax, layout, labels):
+    """Axes with room for the names and for the note, and the font size of the names."""
     import matplotlib.pyplot as plt
 
     font_size = 0.9 * plt.rcParams["font.size"]
     n_layers, n_rows = layout.n_levels - 1, layout.n_rows
     left, right = (_label_inches(labels, level, font_size) for level in (0, n_layers))
-    below = NOTE_HEIGHT * has_note
     if ax is None:
-        size = n_layers * LAYER_WIDTH + left + right, n_rows * ROW_HEIGHT + below
-        size = np.clip(
-            size, MIN_FIGURE, (MAX_FIGURE[0], max(MAX_FIGURE[1], n_rows * MIN_ROW))
-        )
-        figure = plt.figure(figsize=size)
+        size = n_layers * LAYER_WIDTH + left + right, n_rows * ROW_HEIGHT + NOTE_HEIGHT
+        figure = plt.figure(figsize=np.maximum(size, MIN_FIGURE))
         ax = figure.add_axes((0.01, 0.01, 0.98, 0.98))
     width, height = _inches_of(ax)
-    # Names get at most two thirds of narrow axes.
-    shrink = min(1.0, width * 2 / 3 / (left + right))
-    per_inch = n_layers / (width - shrink * (left + right))
-    row = (height - below) / n_rows
-    rows_above = max(0.0, row / MAX_ROW - 1) * n_rows / 2
-    row = min(row, MAX_ROW)
+    row = (height - NOTE_HEIGHT) / n_rows
     n_lines = max(label.count("\n") + 1 for label in labels.values())
-    room = row * layout.narrowest * 72 / (1.15 * n_lines * font_size)
-    ax.set_xlim(-shrink * left * per_inch, n_layers + shrink * right * per_inch)
-    ax.set_ylim(n_rows + rows_above + below / row, -rows_above)
+    room = row * layout.narrowest / (LINE_HEIGHT * n_lines)
+    # Names get at most two thirds of narrow axes.
+    scale = min(1.0, room, width * 2 / 3 / (left + right))
+    layer = (width - scale * (left + right)) / n_layers
+    ax.set_xlim(-scale * left / layer, n_layers + scale * right / layer)
+    ax.set_ylim(n_rows + NOTE_HEIGHT / row, 0)
     ax.set_axis_off()
-    return ax, font_size * min(shrink, room, 1.0)
+    return ax, scale * font_size
 
 
 def _inches_of(ax):
@@ -418,16 +407,15 @@ def _label_inches(labels, level, font_size):
     return (longest * NAME_LETTER_WIDTH * font_size + 2 * NODE_RADIUS + 6) / 72
 
 
+def _unit_inches(ax):
+    """Distance of two layers and height of a row."""
+    return _inches_of(ax) / np.abs([np.ptp(ax.get_xlim()), np.ptp(ax.get_ylim())])
+
+
 def _box_height(ax):
     """Height of a box in rows: 0.8, or less, so that it is no taller than wide."""
-    size = _inches_of(ax) / np.abs([np.ptp(ax.get_xlim()), np.ptp(ax.get_ylim())])
-    return min(0.8, 0.9 * BOX_WIDTH * size[0] / size[1])
-
-
-def _node_radius(ax, layout):
-    """Radius of a node with a sum in points, smaller where nodes are close."""
-    row = _inches_of(ax)[1] * 72 / abs(np.ptp(ax.get_ylim()))
-    return NODE_RADIUS * min(1.0, row * layout.narrowest_sums / NODE_PITCH)
+    layer, row = _unit_inches(ax)
+    return min(0.8, 0.9 * BOX_WIDTH * layer / row)
 
 
 def _opacities(edges):

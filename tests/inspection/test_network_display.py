@@ -14,7 +14,6 @@ from skkan.inspection import (
     edge_functions,
 )
 from skkan.inspection._diagram_layout import DiagramLayout, ShownEdges
-from skkan.inspection._network_display import NAME_WIDTH, _wrapped
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -153,19 +152,13 @@ def test_names_stay_in_the_axes_and_beside_the_boxes(figsize, deep):
     assert max(text.get_window_extent().x1 for text in inputs) < left
 
 
-def test_shortened_names_are_told_apart():
-    assert _wrapped("age") == "age"
-    assert _wrapped("way to the city centre") == "way to the city\ncentre"
-    lines = _wrapped(LONG[0]).split("\n")
-    assert lines == ["mean of the…", "rows of $a_0 [mg]"]
-    assert all(len(line) <= NAME_WIDTH + 1 for line in _wrapped("x" * 99).split("\n"))
-
-
 def test_alike_names_get_their_numbers(additive):
-    names = [f"one and the same beginning, {i}, and the same end" for i in range(4)]
+    names = [f"one and the same beginning, {i}, and the same end" for i in range(3)]
+    names.append("way to the city centre")
     display = KANDisplay.from_estimator(additive, feature_names=names)
     shown = [display.names_[0, i].get_text() for i in range(4)]
-    assert [text[:3] for text in shown] == ["0: ", "1: ", "2: ", "3: "]
+    assert [text[:3] for text in shown[:3]] == ["0: ", "1: ", "2: "]
+    assert shown[3] == "way to the city\ncentre"
 
 
 def test_sums_stand_where_curves_meet(deep):
