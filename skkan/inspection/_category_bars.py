@@ -16,13 +16,6 @@ LETTER_WIDTH, LINE_HEIGHT = 0.6, 1.2
 MISSING_GAP = 0.09  # between curve and mark, as a share of the panel's width
 
 
-def foreground():
-    """Colour that shows on top of bars."""
-    import matplotlib as mpl
-
-    return mpl.rcParams["text.color"]
-
-
 def draw_bars(ax, edge, **kwargs):
     """Draw one bar for each category, from the mean of the edge to its value.
 

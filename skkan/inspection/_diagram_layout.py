@@ -12,53 +12,37 @@ import numpy as np
 BOX_WIDTH = 0.36  # of the distance between levels
 
 
-@dataclass(frozen=True, eq=False)
-class ShownEdges:
-    """Edges that are shown, and counts of the others by reason.
+def shown_edges(edges, *, max_edges, threshold):
+    """Most important edges and their links to inputs and outputs.
 
-    Attributes
+    A hidden node of a shown edge keeps its most important edge on either side, and
+    every output keeps its most important edge. So a few more edges than `max_edges` may
+    be shown.
+
+    Parameters
     ----------
-    shown : list of EdgeFunction
-    n_edges, n_removed, n_negligible, n_lesser : int
-        Numbers of all edges, of removed edges, of edges below the threshold, and of
-        edges that are less important than the shown ones.
+    edges : list of EdgeFunction
+    max_edges : int
+    threshold : float
+        Importance below which only links are shown.
+
+    Returns
+    -------
+    list of EdgeFunction
     """
-
-    shown: list
-    n_edges: int
-    n_removed: int
-    n_negligible: int
-    n_lesser: int
-
-    @classmethod
-    def of(cls, edges, *, max_edges, threshold):
-        """Select the most important edges and their links to inputs and outputs.
-
-        A hidden node of a shown edge keeps its most important edge on either side, and
-        every output keeps its most important edge. So a few more edges than `max_edges`
-        may be shown.
-        """
-        present = [edge for edge in edges if not edge.removed]
-        above = [edge for edge in present if edge.importance >= threshold]
-        ranked = sorted(above, key=lambda edge: -edge.importance)
-        shown = ranked[:max_edges]
-        last = max(edge.target[0] for edge in edges)
-        reached = {edge.target for edge in shown}
-        for edge in ranked[max_edges:]:
-            if edge.target[0] == last and edge.target not in reached:
-                shown.append(edge)
-                reached.add(edge.target)
-        while missing := _missing_links(shown, present):
-            shown.append(missing[0])
-        kept = set(map(id, shown))
-        rest = [edge for edge in present if id(edge) not in kept]
-        return cls(
-            shown,
-            n_edges=len(edges),
-            n_removed=len(edges) - len(present),
-            n_negligible=sum(edge.importance < threshold for edge in rest),
-            n_lesser=sum(edge.importance >= threshold for edge in rest),
-        )
+    present = [edge for edge in edges if not edge.removed]
+    above = [edge for edge in present if edge.importance >= threshold]
+    ranked = sorted(above, key=lambda edge: -edge.importance)
+    shown = ranked[:max_edges]
+    last = max(edge.target[0] for edge in edges)
+    reached = {edge.target for edge in shown}
+    for edge in ranked[max_edges:]:
+        if edge.target[0] == last and edge.target not in reached:
+            shown.append(edge)
+            reached.add(edge.target)
+    while missing := _missing_links(shown, present):
+        shown.append(missing[0])
+    return shown
 
 
 def _missing_links(shown, present):

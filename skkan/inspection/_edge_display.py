@@ -10,7 +10,6 @@ from skkan.inspection._category_bars import (
     band_ends,
     draw_bars,
     draw_missing,
-    foreground,
     name_categories,
 )
 from skkan.inspection._edge_functions import NEGLIGIBLE
@@ -23,6 +22,7 @@ from skkan.inspection._panels import (
     CURVE_FLOOR,
     check_count,
     draw_input,
+    foreground,
     leave_floor,
     panel_axes,
     span_of,

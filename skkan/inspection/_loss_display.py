@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from skkan.estimators._base import fitted_model_of
-from skkan.inspection._panels import check_single_axes
+from skkan.inspection._panels import check_single_axes, foreground
 from skkan.selection._search_space import WITHOUT_SEARCH
 
 # Ratio of the largest to the smallest loss from which the scale is log.
@@ -170,9 +170,7 @@ class LossCurveDisplay:
         return "log" if low > 0 and high >= LOG_SCALE_RATIO * low else "linear"
 
     def _mark_stages(self, stage_kw):
-        import matplotlib as mpl
-
-        style = {"color": mpl.rcParams["text.color"], "alpha": 0.5, "linestyle": ":"}
+        style = {"color": foreground(), "alpha": 0.5, "linestyle": ":"}
         bounds = [0.5, *(end + 0.5 for end in self.stage_ends)]
         self.stage_lines_ = [
             self.ax_.axvline(end, **{**style, **stage_kw}) for end in bounds[1:-1]

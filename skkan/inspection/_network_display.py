@@ -7,17 +7,23 @@ import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from skkan.inspection._category_bars import outline
-from skkan.inspection._diagram_layout import BOX_WIDTH, DiagramLayout, ShownEdges
+from skkan.inspection._diagram_layout import BOX_WIDTH, DiagramLayout, shown_edges
 from skkan.inspection._edge_functions import NEGLIGIBLE
 from skkan.inspection._edge_selection import named_edges
-from skkan.inspection._panels import check_count, check_single_axes, shortened, span_of
+from skkan.inspection._panels import (
+    check_count,
+    check_single_axes,
+    foreground,
+    span_of,
+    wrapped,
+)
 
 N_BOX_POINTS = 101  # of a curve
 CURVE_SHARE = 0.8  # of the width and height of a box is filled by its curve
 MIN_OPACITY = 0.3  # opacity of an edge of importance 0
 MAX_EDGES = 30  # more lines cross too often to be read
 LINE_WIDTH, MAX_LINE_WIDTH = 0.7, 2.0  # points
-LINE_LETTERS, NAME_LETTERS = 18, 28  # of a line and of a name
+NAME_LETTERS, NAME_LINE_LETTERS = 28, 18  # of a name and of its lines
 # Inches of a row and of a layer in a new figure.
 ROW_HEIGHT, LAYER_WIDTH = 0.48, 2.3
 MIN_ROW = 0.2  # inches in which a curve is still visible
@@ -26,7 +32,7 @@ MIN_FIGURE = 3.5, 1.5  # inches
 NAME_LETTER_WIDTH = 0.57  # in units of the font size, a mean over usual names
 NODE_RADIUS = 7.0  # points, of a node with a sum
 # Inches: height of a node with its name above it, and of a line of a name.
-NODE_HEIGHT, LINE_HEIGHT = 0.375, 0.145
+NODE_HEIGHT, NAME_LINE_HEIGHT = 0.375, 0.145
 
 
 class KANDisplay:
@@ -175,18 +181,17 @@ class KANDisplay:
             check_count("max_edges", max_edges)
         if not (isinstance(threshold, Real) and threshold >= 0):
             raise ValueError(f"threshold must be at least 0, got {threshold!r}.")
-        choice, layout, idle = self._arranged(ax, max_edges, threshold)
-        self.shown_ = choice.shown
+        self.shown_, layout, idle = self._arranged(ax, max_edges, threshold)
         labels = _labels(self.edges, layout)
         self.ax_, font_size = _prepared_axes(ax, layout, labels)
         self.figure_ = self.ax_.figure
-        opacities = _opacities(choice.shown)
+        opacities = _opacities(self.shown_)
         self._draw_edges(layout, opacities, line_kw or {}, box_kw or {})
         self._draw_curves(layout, opacities, shared_scale, curve_kw or {})
         self._draw_nodes(layout, idle)
         text_kw = {"fontsize": font_size, **(text_kw or {})}
         self._write_names(layout, idle, labels, text_kw)
-        self._write_note(_note(self.edges, choice, threshold, self.n_unused))
+        self._write_note(_note(self.edges, self.shown_, threshold, self.n_unused))
         return self
 
     def _arranged(self, ax, max_edges, threshold):
@@ -195,18 +200,17 @@ class KANDisplay:
         if max_edges is None:
             counts = [MAX_EDGES] if ax is None else range(MAX_EDGES, 0, -1)
         for count in counts:
-            choice = ShownEdges.of(self.edges, max_edges=count, threshold=threshold)
-            idle = _idle_nodes(self.edges, choice, threshold, count)
-            layout = DiagramLayout.of(choice.shown, idle)
+            shown = shown_edges(self.edges, max_edges=count, threshold=threshold)
+            idle = _idle_nodes(self.edges, shown, threshold, count)
+            layout = DiagramLayout.of(shown, idle)
             if ax is None or layout.n_rows * MIN_ROW <= _inches_of(ax)[1] - NOTE_HEIGHT:
                 break
-        return choice, layout, idle
+        return shown, layout, idle
 
     def _draw_edges(self, layout, opacities, line_kw, box_kw):
-        import matplotlib as mpl
         from matplotlib.patches import Rectangle
 
-        color = mpl.rcParams["text.color"]
+        color = foreground()
         height = _box_height(self.ax_)
         self.lines_, self.boxes_ = [], []
         for (x, y), path, opacity in zip(
@@ -248,9 +252,7 @@ class KANDisplay:
             )
 
     def _draw_nodes(self, layout, idle):
-        import matplotlib as mpl
-
-        color, background = mpl.rcParams["text.color"], _background(self.figure_)
+        color, background = foreground(), _background(self.figure_)
         self.nodes_, self.sums_ = {}, {}
         for node, (x, y) in layout.nodes.items():
             style = {"markeredgecolor": color, "alpha": _fade(node in idle)}
@@ -336,14 +338,14 @@ def _fade(is_idle):
     return 0.5 if is_idle else 1.0
 
 
-def _idle_nodes(edges, choice, threshold, max_edges):
+def _idle_nodes(edges, shown, threshold, max_edges):
     """Inputs and outputs that are shown without edges.
 
     All outputs are shown. Inputs whose edges are all negligible are shown if there is
     room.
     """
     last = max(edge.target[0] for edge in edges)
-    touched = {e.source for e in choice.shown} | {e.target for e in choice.shown}
+    touched = {e.source for e in shown} | {e.target for e in shown}
     outputs = {edge.target for edge in edges if edge.target[0] == last}
     inputs = {edge.source for edge in edges if edge.source[0] == 0}
     if len(inputs) > max_edges:
@@ -357,7 +359,7 @@ def _labels(edges, layout):
     names = {edge.source: edge.source_name for edge in edges}
     names |= {edge.target: edge.target_name for edge in edges}
     labels = {
-        node: fill(shortened(names[node], NAME_LETTERS), LINE_LETTERS)
+        node: wrapped(names[node], NAME_LETTERS, NAME_LINE_LETTERS)
         for node in layout.nodes
     }
     seen = [(node[0], label) for node, label in labels.items()]
@@ -381,7 +383,7 @@ def _prepared_axes(ax, layout, labels):
     width, height = _inches_of(ax)
     row = (height - NOTE_HEIGHT) / n_rows
     n_lines = max(label.count("\n") + 1 for label in labels.values())
-    room = row * layout.narrowest / (LINE_HEIGHT * n_lines)
+    room = row * layout.narrowest / (NAME_LINE_HEIGHT * n_lines)
     # Names get at most two thirds of narrow axes.
     scale = min(1.0, room, width * 2 / 3 / (left + right))
     layer = (width - scale * (left + right)) / n_layers
@@ -438,14 +440,17 @@ def _rises(edges, curves, shared_scale):
     ]
 
 
-def _note(edges, choice, threshold, n_unused):
+def _note(edges, shown, threshold, n_unused):
     """Counts of shown and hidden edges as text, empty if nothing is left out."""
+    hidden = [edge for edge in edges if edge not in shown]
+    present = [edge for edge in hidden if not edge.removed]
+    n_negligible = sum(edge.importance < threshold for edge in present)
     parts = [
         f"{count} {why}"
         for count, why in (
-            (choice.n_removed, "removed"),
-            (choice.n_negligible, f"of importance below {threshold:g}"),
-            (choice.n_lesser, "that matter less"),
+            (len(hidden) - len(present), "removed"),
+            (n_negligible, f"of importance below {threshold:g}"),
+            (len(present) - n_negligible, "that matter less"),
             (n_unused, f"pruned input{'s' * (n_unused > 1)}"),
         )
         if count
@@ -454,9 +459,9 @@ def _note(edges, choice, threshold, n_unused):
         return ""
     used, inputs = (
         len({edge.source for edge in some if edge.source[0] == 0})
-        for some in (choice.shown, edges)
+        for some in (shown, edges)
     )
     return (
-        f"{len(choice.shown)} of {choice.n_edges} edges, from {used} of "
+        f"{len(shown)} of {len(edges)} edges, from {used} of "
         f"{inputs + n_unused} inputs. Left out: {', '.join(parts)}."
     )

@@ -117,6 +117,13 @@ def _divided(ax, n_panels, n_rows, n_cols, caller):
     return np.array([ax.figure.add_subplot(grid[i]) for i in range(n_panels)])
 
 
+def foreground():
+    """Colour that shows on the background and on bars."""
+    import matplotlib as mpl
+
+    return mpl.rcParams["text.color"]
+
+
 def shortened(text, n_letters):
     """A text of at most `n_letters` letters; a longer one loses its middle."""
     if len(text) <= n_letters:
@@ -125,9 +132,9 @@ def shortened(text, n_letters):
     return f"{text[: n_letters - 1 - end]}…{text[len(text) - end :]}"
 
 
-def wrapped(text):
-    """A label in lines that fit beside a panel; a long one loses its middle."""
-    return fill(shortened(text, LABEL_LETTERS), LINE_LETTERS)
+def wrapped(text, n_letters=LABEL_LETTERS, n_line_letters=LINE_LETTERS):
+    """A label in lines, by default such that fit beside a panel."""
+    return fill(shortened(text, n_letters), n_line_letters)
 
 
 def span_of(edge):
@@ -163,8 +170,6 @@ def draw_input(ax, edge, *, density_kw=None, knots_kw=None):
     density : FillBetweenPolyCollection
     knots : Line2D
     """
-    import matplotlib as mpl
-
     _place_ticks(ax.xaxis)
     if edge.categories is None:
         low, high, places = edge.low, edge.high, edge.knots
@@ -176,7 +181,6 @@ def draw_input(ax, edge, *, density_kw=None, knots_kw=None):
         ends[1] - ends[0]
     )  # so that the outermost knots are not cut
     inside = ax.get_xaxis_transform()
-    foreground = mpl.rcParams["text.color"]
     bounds = np.linspace(low, high, len(edge.density) + 1)
     heights = DENSITY_HEIGHT * edge.density / max(edge.density.max(), 1e-300)
     if high - low < margin:  # one bar for all rows
@@ -187,7 +191,7 @@ def draw_input(ax, edge, *, density_kw=None, knots_kw=None):
         np.append(heights, heights[-1]),
         step="post",
         transform=inside,
-        **{"color": foreground, "alpha": 0.25, "linewidth": 0, **(density_kw or {})},
+        **{"color": foreground(), "alpha": 0.25, "linewidth": 0, **(density_kw or {})},
     )
     (knots,) = ax.plot(
         places,
@@ -197,7 +201,7 @@ def draw_input(ax, edge, *, density_kw=None, knots_kw=None):
             "linestyle": "none",
             "marker": "|",
             "markersize": 6,
-            "color": foreground,
+            "color": foreground(),
             "alpha": 0.6,
             **(knots_kw or {}),
         },

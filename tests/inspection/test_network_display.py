@@ -13,7 +13,7 @@ from skkan.inspection import (
     LossCurveDisplay,
     edge_functions,
 )
-from skkan.inspection._diagram_layout import DiagramLayout, ShownEdges
+from skkan.inspection._diagram_layout import DiagramLayout, shown_edges
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -203,13 +203,17 @@ def test_skips_run_below_the_hidden_nodes(deep):
         assert (y[passing] > lowest).all()
 
 
-def test_choice_counts_every_edge_once(deep):
-    edges = edge_functions(without_edges(deep, (0, 0, 0), (1, 1, 1)))
-    for max_edges in (1, 5, 100):
-        choice = ShownEdges.of(edges, max_edges=max_edges, threshold=0.01)
-        counted = choice.n_removed + choice.n_negligible + choice.n_lesser
-        assert counted + len(choice.shown) == choice.n_edges == len(edges)
-        assert choice.n_removed == 2
+@pytest.mark.parametrize("max_edges", [1, 5, 100])
+def test_the_note_counts_every_edge_once(max_edges, deep):
+    pruned = without_edges(deep, (0, 0, 0), (1, 1, 1))
+    display = KANDisplay.from_estimator(pruned, max_edges=max_edges, threshold=0.01)
+    shown = shown_edges(edge_functions(pruned), max_edges=max_edges, threshold=0.01)
+    assert [edge.source for edge in shown] == [e.source for e in display.shown_]
+    counts, left_out = one_line(display.note_).split(" Left out: ")
+    assert counts.startswith(f"{len(shown)} of {len(display.edges)} edges")
+    hidden = [int(part.split()[0]) for part in left_out.split(", ")]
+    assert hidden[0] == 2  # removed
+    assert sum(hidden) + len(shown) == len(display.edges)
 
 
 @pytest.mark.parametrize("style", ["default", "dark_background"])
