@@ -13,27 +13,7 @@ BAND_WIDTH = 0.15  # of the band around the end of a bar
 MAX_CATEGORY_LETTERS = 14  # longer names are shortened
 # Width and height of a letter in units of the font size.
 LETTER_WIDTH, LINE_HEIGHT = 0.6, 1.2
-MISSING_GAP = 0.09  # between curve and mark, as a share of the panel's width
-
-
-def draw_bars(ax, edge, **kwargs):
-    """Draw one bar for each category, from the mean of the edge to its value.
-
-    Parameters
-    ----------
-    ax : Axes
-    edge : EdgeFunction
-        Its input is a category.
-    **kwargs
-        Passed on to `Axes.bar`.
-
-    Returns
-    -------
-    BarContainer
-    """
-    heights = edge.category_values - edge.mean
-    places = np.arange(len(heights))
-    return ax.bar(places, heights, **{"width": BAR_WIDTH, "alpha": 0.7, **kwargs})
+MISSING_GAP = 0.07  # around the mark, as a share of the panel's width
 
 
 def outline(values, base):
@@ -59,7 +39,7 @@ def band_ends(n_categories):
     return np.column_stack(ends).ravel()
 
 
-def draw_missing(ax, edge, band, **kwargs):
+def draw_missing(ax, edge, band):
     """Draw the value for missing inputs as a mark, named "missing".
 
     The panel is widened to the right for it.
@@ -70,18 +50,18 @@ def draw_missing(ax, edge, band, **kwargs):
     edge : EdgeFunction
     band : float
         Half the length of the line through the mark.
-    **kwargs
-        Passed on to `Axes.plot`.
 
     Returns
     -------
     Line2D
     """
-    place, value = _place_of_missing(ax, edge), edge.missing_value - edge.mean
-    style = {"marker": "D", "markersize": 5, "linestyle": "none", "color": "C0"}
-    (mark,) = ax.plot([place], [value], **{**style, **kwargs})
-    style = {"color": mark.get_color(), "alpha": 0.4, "linewidth": 3}
-    ax.plot([place] * 2, [value - band, value + band], **style)
+    low, high = ax.get_xlim()
+    gap = MISSING_GAP * (high - low)
+    ax.set_xlim(low, high + 2 * gap)
+    place, value = high + gap, edge.missing_value - edge.mean
+    (mark,) = ax.plot(place, value, "D", markersize=5, color="C0")
+    ends = value - band, value + band
+    ax.plot([place] * 2, ends, color="C0", alpha=0.4, linewidth=3)
     ax.text(
         place,
         DENSITY_HEIGHT / 6,
@@ -93,16 +73,6 @@ def draw_missing(ax, edge, band, **kwargs):
         fontsize="x-small",
     )
     return mark
-
-
-def _place_of_missing(ax, edge):
-    low, high = ax.get_xlim()
-    if edge.categories is not None:
-        ax.set_xlim(low, high + 1.2)
-        return len(edge.categories) + 0.2
-    step = MISSING_GAP * (high - low)
-    ax.set_xlim(low, high + 1.5 * step)
-    return high + 0.75 * step
 
 
 def name_categories(ax, categories):

@@ -7,8 +7,8 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from skkan.estimators._base import fitted_model_of
 from skkan.inspection._category_bars import (
+    BAR_WIDTH,
     band_ends,
-    draw_bars,
     draw_missing,
     name_categories,
 )
@@ -241,12 +241,12 @@ class EdgeFunctionDisplay:
         bars = None
         if edge.categories is None:
             places = x = np.linspace(*span_of(edge), N_CURVE_POINTS)
-            style = {"color": "C0", **line_kw}
         else:
             x, places = edge.categories, np.arange(len(edge.categories))
-            style = {"color": "C0", **line_kw, "linestyle": "none"}
-            bars = draw_bars(ax, edge, color=style["color"])
-        curve = edge(x) - edge.mean
+        curve, style = edge(x) - edge.mean, {"color": "C0", **line_kw}
+        if edge.categories is not None:
+            bars = ax.bar(places, curve, BAR_WIDTH, color=style["color"], alpha=0.7)
+            style["linestyle"] = "none"
         (line,) = ax.plot(places, curve, **style)
         self.lines_.append(line)
         self.bars_.append(bars)
@@ -254,10 +254,7 @@ class EdgeFunctionDisplay:
             band = NORMAL_90 * edge.deviation(x)
             if bars is not None:
                 places = band_ends(len(x))
-                curve, band = (
-                    np.column_stack([v, v, np.full(len(v), np.nan)]).ravel()
-                    for v in (curve, band)
-                )
+                curve, band = np.repeat(curve, 3), np.repeat(band, 3)
             color = line.get_color() if bars is None else foreground()
             alpha = 0.25 if bars is None else 0.6
             filled = {"color": color, "alpha": alpha, "linewidth": 0}
