@@ -100,9 +100,8 @@ def _new_axes(n_panels, n_rows, n_cols):
 
 
 def _divided(ax, n_panels, n_rows, n_cols, caller):
-    from matplotlib.gridspec import GridSpecFromSubplotSpec
-
-    if ax.get_subplotspec() is None:
+    place = ax.get_subplotspec()
+    if place is None:
         raise ValueError(
             f"{caller} divides an axes among {n_panels} panels and got one that is not "
             "part of a grid of subplots: make it by plt.subplots, or pass "
@@ -111,9 +110,7 @@ def _divided(ax, n_panels, n_rows, n_cols, caller):
     ax.set_axis_off()
     # A layout engine finds the spaces itself.
     space = 0.6 if ax.figure.get_layout_engine() is None else None
-    grid = GridSpecFromSubplotSpec(
-        n_rows, n_cols, ax.get_subplotspec(), wspace=space, hspace=space
-    )
+    grid = place.subgridspec(n_rows, n_cols, wspace=space, hspace=space)
     return np.array([ax.figure.add_subplot(grid[i]) for i in range(n_panels)])
 
 
