@@ -67,18 +67,10 @@ def network_statistics(network, x, sample_share):
     for step, score in zip(passes, scores, strict=True):
         std = step.layer.edge_std(step.features, step.weight, sample_share)
         low, high = _range(step.inputs)
-        layers.append(
-            LayerStatistics(
-                score=score.cpu().numpy(),
-                std=(std * step.layer.mask).cpu().numpy(),
-                low=low.cpu().numpy(),
-                high=high.cpu().numpy(),
-                density=_density(step.inputs, low, high, sample_share).cpu().numpy(),
-                mean_features=torch.einsum("n,nif->if", sample_share, step.features)
-                .cpu()
-                .numpy(),
-            )
-        )
+        density = _density(step.inputs, low, high, sample_share)
+        mean = torch.einsum("n,nif->if", sample_share, step.features)
+        fields = score, std * step.layer.mask, low, high, density, mean
+        layers.append(LayerStatistics(*(each.cpu().numpy() for each in fields)))
     return layers, input_scores(network, scores)
 
 

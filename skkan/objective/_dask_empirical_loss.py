@@ -42,10 +42,6 @@ class DaskEmpiricalLoss:
             return DaskEmpiricalLoss.of_rows(network, self.loss, self._data)
         return DaskEmpiricalLoss(network, self.loss, self._data, self._features)
 
-    @property
-    def n_rows(self):
-        return self._data.n_rows
-
     def raw(self, theta):
         """Raw output, baseline included, Tensor of shape (n_samples, n_outputs)."""
         function = self._chunk_function(EmpiricalLoss.raw, theta)

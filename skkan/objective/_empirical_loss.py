@@ -51,10 +51,6 @@ class EmpiricalLoss:
             data = _with_features(network, data)
         return EmpiricalLoss(network, self.loss, data)
 
-    @property
-    def n_rows(self):
-        return self.data.n_rows
-
     @cached_property
     def _parts(self):
         """Losses of blocks of the rows, whose sum this is; None for few rows."""
@@ -74,7 +70,7 @@ class EmpiricalLoss:
         def output_of(block):
             return self._pass_through(block, with_gradient=False).output(theta)
 
-        work = map if self.n_rows <= MIN_PARALLEL_ROWS else parallel_map
+        work = map if self.data.n_rows <= MIN_PARALLEL_ROWS else parallel_map
         outputs = list(work(output_of, self._blocks(self.data)))
         return self.data.baseline + torch.cat(outputs)
 
@@ -154,7 +150,7 @@ class EmpiricalLoss:
         if rows is None:
             return self.data
         batch = self.data.rows(rows)
-        scale = self.n_rows / len(rows)
+        scale = self.data.n_rows / len(rows)
         return replace(batch, sample_weight=batch.sample_weight * scale)
 
 

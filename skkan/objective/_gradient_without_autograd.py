@@ -47,8 +47,8 @@ class ForwardBackwardPass:
         self._skip = None
         if network.skip is not None:
             self._skip = _FirstLayerPass(self._weight_map(network.skip), values)
-        sizes = [layer.n_weights * len(layer.weight) for layer in network.all_layers]
-        self._parts = [slice(*ends) for ends in pairwise([0, *accumulate(sizes)])]
+        ends = pairwise([0, *accumulate(network.layer_sizes)])
+        self._parts = [slice(*of_layer) for of_layer in ends]
 
     def _array(self, tensor):
         return tensor.numpy() if self._uses_numpy else tensor

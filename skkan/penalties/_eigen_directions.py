@@ -109,59 +109,32 @@ class EdgeKinds(NamedTuple):
     """The kinds of edges of some layers, with maps from and to their directions."""
 
     kinds: list  # of EdgeKind
+    numbers: torch.Tensor  # (n_edges,), position of the kind of each edge
     sizes: torch.Tensor  # (n_edges,), number of weights of each edge
 
     @classmethod
     def of(cls, layers):
         """Kinds of the edges of layers whose weights stand in one vector, in order."""
-        of_layers = [layer.basis.penalty_kinds for layer in layers]
-        distinct = set().union(*of_layers)
-        if len(distinct) == 1:
-            return cls._uniform(layers, *distinct)
-        edges_of, starts_of, sizes = {}, {}, []
-        n_edges, start = 0, 0
-        for layer, kinds_of_inputs in zip(layers, of_layers, strict=True):
-            n_outputs, n_inputs = layer.mask.shape
-            of_inputs = layer.basis.sizes.cpu()
-            offsets = of_inputs.cumsum(0) - of_inputs
-            output = torch.arange(n_outputs)
-            for index, kind in enumerate(kinds_of_inputs):
-                edges_of.setdefault(kind, []).append(
-                    n_edges + output * n_inputs + index
-                )
-                starts_of.setdefault(kind, []).append(
-                    start + output * layer.n_weights + offsets[index]
-                )
-            sizes.append(of_inputs.repeat(n_outputs))
-            n_edges += n_outputs * n_inputs
-            start += n_outputs * layer.n_weights
-        like = layers[0].mask
-        kinds = []
-        for kind, edges in edges_of.items():
-            vectors, parts = spectrum_of_kind(kind)
-            order = torch.cat(edges).argsort()
-            members = torch.cat(starts_of[kind])[order].unsqueeze(1)
-            members = members + torch.arange(len(vectors))
-            kinds.append(
-                EdgeKind(
-                    vectors.to(like),
-                    parts.to(like),
-                    torch.cat(edges)[order].to(like.device),
-                    members.to(like.device),
-                )
-            )
-        return cls(kinds, torch.cat(sizes))
+        numbers, position, like = [], {}, layers[0].mask
+        for layer in layers:
+            kinds = layer.basis.penalty_kinds
+            own = [position.setdefault(kind, len(position)) for kind in kinds]
+            numbers += own * len(layer.mask)
+        spectra = [spectrum_of_kind(kind) for kind in position]
+        numbers = torch.tensor(numbers)
+        sizes = torch.tensor([len(vectors) for vectors, _ in spectra])[numbers]
+        found = cls([], numbers, sizes)
+        for number, (vectors, parts) in enumerate(spectra):
+            edges = (numbers == number).nonzero().flatten()
+            members = found._members(edges, len(vectors))
+            kind = vectors.to(like), parts.to(like), edges, members
+            found.kinds.append(EdgeKind(*(each.to(like.device) for each in kind)))
+        return found
 
-    @classmethod
-    def _uniform(cls, layers, kind):
-        vectors, parts = spectrum_of_kind(kind)
-        like = layers[0].mask
-        n_edges = sum(layer.mask.numel() for layer in layers)
-        edges = torch.arange(n_edges, device=like.device)
-        members = torch.arange(n_edges * len(vectors), device=like.device)
-        members = members.view(n_edges, len(vectors))
-        kind = EdgeKind(vectors.to(like), parts.to(like), edges, members)
-        return cls([kind], torch.full((n_edges,), len(vectors)))
+    def _members(self, edges, size):
+        """Positions of the weights of edges of one size, in a further dimension."""
+        starts = self.sizes.cumsum(0) - self.sizes
+        return starts[edges].unsqueeze(-1) + torch.arange(size)
 
     @property
     def is_uniform(self):
@@ -236,12 +209,8 @@ class EdgeKinds(NamedTuple):
         members : Tensor of shape (n_chosen, n_weights)
             Positions of the weights of each of them.
         """
-        position = torch.empty(len(self.sizes), dtype=torch.long)
-        for kind in self.kinds:
-            edges = kind.edges.cpu()
-            position[:] = -1
-            position[edges] = torch.arange(len(edges))
-            chosen = (position[groups[:, 0]] >= 0).nonzero().flatten()
+        for number, kind in enumerate(self.kinds):
+            chosen = (self.numbers[groups[:, 0]] == number).nonzero().flatten()
             if len(chosen):
-                own = position[groups[chosen]]
-                yield chosen, kind.members[own.to(kind.members.device)].flatten(1)
+                members = self._members(groups[chosen], len(kind.vectors))
+                yield chosen, members.flatten(1).to(kind.members.device)

@@ -19,6 +19,7 @@ from skkan.inference._last_layer_posterior import (
 )
 from skkan.inference._log_marginal_likelihood import LinearisedModel
 from skkan.inference._prior import Prior
+from skkan.losses._classification import BinaryLogLoss
 from skkan.losses._regression import SquaredError
 from skkan.network._edge_removal import without_edges
 from skkan.network._jacobian import outer_weight_positions
@@ -255,7 +256,7 @@ def test_removed_edges_count_for_nothing(widths, has_noise, rng):
             objective.start,
             objective.gauss_newton_of_loss(objective.start),
             data.n_observations,
-            has_noise,
+            SquaredError() if has_noise else BinaryLogLoss(),
         )
         return model, model.posterior(prior)
 
@@ -293,7 +294,7 @@ def test_gain_of_a_removal_is_the_difference_of_two_evidences(has_noise, rng):
             objective.start,
             objective.gauss_newton_of_loss(objective.start),
             data.n_observations,
-            has_noise,
+            SquaredError() if has_noise else BinaryLogLoss(),
         )
         return model, model.posterior(prior)
 

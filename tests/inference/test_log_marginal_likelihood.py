@@ -54,7 +54,7 @@ def make_problem(rng, widths, *, loss=None, additive_skip=False):
         model=model,
         n_rows=n_rows,
         n_edges=sum(layer.mask.numel() for layer in network.all_layers),
-        linearised=LinearisedModel(network, theta, model, n_rows, loss.has_noise),
+        linearised=LinearisedModel(network, theta, model, n_rows, loss),
         rows=rows,
         count=count,
     )
@@ -197,7 +197,7 @@ def test_gauge_constraints_hold_the_directions_that_they_name(rng):
         problem.network, SquaredError(), problem.theta, problem.rows
     )
     linearised = LinearisedModel(
-        problem.network, problem.theta, model, problem.n_rows, True
+        problem.network, problem.theta, model, problem.n_rows, SquaredError()
     )
     prior = random_prior(rng, problem.n_edges)
     vectors, _ = directions(problem)
