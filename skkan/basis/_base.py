@@ -39,6 +39,7 @@ class Basis(nn.Module, ABC):
     extrapolation : str
     n_categories : Tensor of int of shape (n_inputs,)
         Number of categories; 0 for an input that is a number.
+    is_number : Tensor of bool of shape (n_inputs,)
     has_missing : Tensor of bool of shape (n_inputs,)
         Whether an input has a function for missing cells.
     sizes : Tensor of int of shape (n_inputs,)
@@ -48,8 +49,11 @@ class Basis(nn.Module, ABC):
         Its dtype and device are those of the basis.
     takes_missing : bool
         Whether samples may be NaN.
+    constant : Tensor of shape (n_inputs, n_functions)
+        Coefficients of the constant 1.
     splines : BSplineBasis
         Of the inputs that are numbers, in their order.
+    penalty_kinds : list of PenaltyKind of length n_inputs
     is_piecewise : bool
         Whether all functions but the base function are polynomials on each interval,
         which an `evaluator` then evaluates; otherwise `values_and_derivatives` serves.
@@ -59,29 +63,19 @@ class Basis(nn.Module, ABC):
 
     def _register_inputs(self, n_categories, has_missing, *, persistent=True):
         """Keep what kind each input is of, in buffers that follow the device."""
-        own = torch.where(n_categories == 0, self.splines.n_functions, n_categories)
+        is_number = n_categories == 0
+        own = torch.where(is_number, self.splines.n_functions, n_categories)
         self.register_buffer("n_categories", n_categories, persistent)
         self.register_buffer("has_missing", has_missing, persistent)
         self.register_buffer("sizes", own + has_missing, persistent)
-
-    @property
-    def is_number(self):
-        """Which inputs are numbers and no categories, Tensor of bool (n_inputs,)."""
-        return self.n_categories == 0
-
-    @property
-    def constant(self):
-        """Coefficients of the constant 1, Tensor of shape (n_inputs, n_functions)."""
-        count = torch.where(self.is_number, self.n_splines, self.n_categories)
+        count = torch.where(is_number, self.n_splines, n_categories)
         function = torch.arange(self.n_functions, device=count.device)
-        return (function < count.unsqueeze(1)).to(self.knots)
-
-    @property
-    def penalty_kinds(self):
-        """The kind of each input, list of `PenaltyKind`."""
+        constant = (function < count.unsqueeze(1)).to(self.knots)
+        self.register_buffer("is_number", is_number, persistent=False)
+        self.register_buffer("constant", constant, persistent=False)
         number = 0, self.grid_size, self.spline_order, self.base_activation is not None
-        pairs = zip(self.n_categories.tolist(), self.has_missing.tolist(), strict=True)
-        return [
+        pairs = zip(n_categories.tolist(), has_missing.tolist(), strict=True)
+        self.penalty_kinds = [
             PenaltyKind(*((count, 0, 0, False) if count else number), missing)
             for count, missing in pairs
         ]

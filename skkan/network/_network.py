@@ -13,7 +13,7 @@ from torch import nn
 from skkan.basis._autograd import checked_samples
 from skkan.basis._bspline import BSplineBasis
 from skkan.basis._grids import grid_from_samples
-from skkan.network._attribution import edge_scores, input_scores
+from skkan.network._attribution_and_statistics import edge_scores, input_scores
 from skkan.network._layer import KANLayer
 
 
@@ -279,7 +279,7 @@ class KANNetwork(nn.Module):
         """Share of each column in the variation of the outputs.
 
         It is the attribution score of the KAN 2.0 paper; see
-        `network._attribution.edge_scores`.
+        `network._attribution_and_statistics.edge_scores`.
 
         Parameters
         ----------

@@ -32,7 +32,7 @@ class DaskEmpiricalLoss:
     def of_rows(cls, network, loss, data):
         """Loss of all rows; basis values are kept as in `EmpiricalLoss`."""
         features = None
-        if data.n_rows * network.weights[0][0].numel() <= MAX_KEPT_FEATURES:
+        if data.n_rows * network.layers[0].weight[0].numel() <= MAX_KEPT_FEATURES:
             features = data.kept(partial(_features, network))
         return cls(network, loss, data, features)
 

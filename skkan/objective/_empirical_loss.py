@@ -157,12 +157,13 @@ class EmpiricalLoss:
 @torch.no_grad()
 def _with_features(network, data):
     """Dataset with basis values of the first layer, unless they are too many."""
-    if len(data.X) * network.weights[0][0].numel() > MAX_KEPT_FEATURES:
+    n_functions = network.layers[0].weight.shape[1:]
+    if len(data.X) * n_functions.numel() > MAX_KEPT_FEATURES:
         return replace(data, features=None)
     basis, inputs = network.layers[0].basis, network.inputs(data.X)
     if len(inputs) <= MIN_PARALLEL_ROWS:
         return replace(data, features=basis(inputs))
-    features = inputs.new_empty(len(inputs), *network.weights[0].shape[1:])
+    features = inputs.new_empty(len(inputs), *n_functions)
     # Made block by block, since evaluation takes several times the memory of values.
     parts = zip(inputs.split(FEATURE_ROWS), features.split(FEATURE_ROWS), strict=True)
     for part, values in parts:
