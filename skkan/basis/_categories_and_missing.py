@@ -81,10 +81,7 @@ class MixedBasis(Basis):
     @classmethod
     def around(cls, splines, means):
         """Basis of the same functions as `splines`, where missing cells have means."""
-        n_categories = torch.zeros(
-            splines.n_inputs, dtype=torch.long, device=means.device
-        )
-        return cls(splines, n_categories, n_categories > 0, means)
+        return cls(splines, splines.n_categories, splines.has_missing, means)
 
     @classmethod
     def _without_means(cls, splines, n_categories, has_missing):

@@ -129,9 +129,8 @@ class LinearisedModel:
         if self._has_noise:
             log_evidence -= 0.5 * self._n_targets * math.log(2 * math.pi * prior.noise)
         else:
-            log_hyperprior = float(
-                self._hyperprior.log_densities(prior.precision).sum()
-            )
+            densities = self._hyperprior.log_densities(prior.precision)
+            log_hyperprior = float(densities.sum())
         log_evidence += log_hyperprior
         if not math.isfinite(log_evidence):
             return None
@@ -304,10 +303,8 @@ class LinearisedModel:
         else:
             wanted = self._hyperprior.proposal(prior.precision, explained, used)
             factor = wanted / prior.precision.clamp(min=EVIDENCE.min_precision)
-        factor = factor.clamp(
-            1 / EVIDENCE.max_precision_factor,
-            EVIDENCE.max_precision_factor,
-        )
+        limit = EVIDENCE.max_precision_factor
+        factor = factor.clamp(1 / limit, limit)
         factor = torch.where(self._exists, factor, 1.0)
         precision = clamped(prior.precision * factor)
         if not self._has_noise:

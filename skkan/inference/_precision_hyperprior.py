@@ -58,10 +58,10 @@ class Hyperprior:
             On size, curvature and change of curvature; parts at zero are unused.
         """
         size = precision[:, 0].log()
-        density = (
-            -0.5 * ((size - self._means(size)) / HYPERPRIOR.log_ridge_std).square()
-        )
-        density = density - HYPERPRIOR.roughness_rate * precision[:, 1:].sum(1)
+        apart = (size - self._means(size)) / HYPERPRIOR.log_ridge_std
+        density = -0.5 * apart.square() - HYPERPRIOR.roughness_rate * precision[
+            :, 1:
+        ].sum(1)
         return torch.where(self._exists, density, 0.0)
 
     def removal_gains(self, precision, groups):
@@ -113,18 +113,14 @@ class Hyperprior:
         # All of a group by the same factor at first, as if they were one.
         ratio = (self._member @ push) / (self._member @ pull).clamp(min=1e-300)
         change = self._member.T @ ratio.clamp(0.1, 10.0).log()
+        variance, limit = HYPERPRIOR.log_ridge_std**2, HYPERPRIOR.max_log_step
         for _ in range(HYPERPRIOR.max_rounds):
             before, mean = change, self._means(now + change)
             for _ in range(HYPERPRIOR.max_newton_steps):
                 drawn = pull * change.exp()
-                slope = (
-                    push - drawn - (now + change - mean) / HYPERPRIOR.log_ridge_std**2
-                )
-                step = slope / (drawn + 1 / HYPERPRIOR.log_ridge_std**2)
-                change = change + step.clamp(
-                    -HYPERPRIOR.max_log_step,
-                    HYPERPRIOR.max_log_step,
-                )
+                slope = push - drawn - (now + change - mean) / variance
+                step = slope / (drawn + 1 / variance)
+                change = change + step.clamp(-limit, limit)
             if (change - before).abs().max() < HYPERPRIOR.tolerance:
                 break
         return torch.cat([(now + change).exp().unsqueeze(1), rates[:, 1:]], dim=1)

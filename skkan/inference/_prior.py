@@ -86,8 +86,5 @@ def clamped(precision):
     """Precisions within their limits; the first part, size, is always in use."""
     used = precision > 0
     used[:, 0] = True
-    return torch.where(
-        used,
-        precision.clamp(EVIDENCE.min_precision, EVIDENCE.max_precision),
-        0.0,
-    )
+    within = precision.clamp(EVIDENCE.min_precision, EVIDENCE.max_precision)
+    return torch.where(used, within, 0.0)

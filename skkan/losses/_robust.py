@@ -171,18 +171,14 @@ class Pinball(NoisyLoss):
         # the others do: where noise is skewed, grows with a feature or has outliers,
         # these are much closer than a deviation of all of them.
         residual = target - raw
-        near = NEAR_SHARE * self._least_share(raw)
+        quantile = raw.new_tensor(self.quantile)
+        near = NEAR_SHARE * torch.minimum(quantile, 1 - quantile)
         width = NEAR_WIDTH * weighted_quantile(residual.abs(), sample_weight, near)
         width = width.clamp(min=SMOOTHING * MIN_SPREAD)
         if _is_similar(raw.new_tensor(self.width), width):
             return self
         spread = _spread(residual, sample_weight)
         return replace(self, width=tuple(width.tolist()), spread=tuple(spread.tolist()))
-
-    def _least_share(self, raw):
-        """Share of the rows beyond the quantile, on the side where they are fewer."""
-        quantile = raw.new_tensor(self.quantile)
-        return torch.minimum(quantile, 1 - quantile)
 
     @property
     def exact(self):

@@ -128,13 +128,7 @@ def linearise(network, weights, x, features=None):
         weight = network.layers[index].masked(weights[index])
         slope = torch.einsum("nif,oif->noi", slopes[index], weight)
         sensitivities.insert(0, sensitivities[0] @ slope if sensitivities else slope)
-    return Linearisation(
-        output=output,
-        outer=outer,
-        features=all_features[:-1],
-        nodes=nodes[:-1],
-        sensitivities=sensitivities,
-    )
+    return Linearisation(output, outer, all_features[:-1], nodes[:-1], sensitivities)
 
 
 def outer_weight_positions(network):

@@ -19,11 +19,10 @@ class PenaltySpectrum(NamedTuple):
     parts: torch.Tensor  # (3, n_functions), size, curvature, change of curvature
 
 
-@lru_cache
-def penalty_spectrum(grid_size, spline_order, has_base):
-    """Eigenvalues and -vectors of the parts of the penalty of one edge.
+def _spectrum_of_splines(grid_size, spline_order):
+    """Eigenvalues and -vectors of the parts of the penalty on spline coefficients.
 
-    - Size is the mean of the squared coefficients plus the squared base weight.
+    - Size is the mean of the squared coefficients.
     - Change of curvature is the mean of the squared third differences of the
       coefficients in units of the interval, divided by (2 pi)^2. One period of a sine
       across the grid has (2 pi)^4 / 2. Parabolas are free.
@@ -33,10 +32,9 @@ def penalty_spectrum(grid_size, spline_order, has_base):
       period of a sine then has 1.5 times (2 pi)^4 / 2. Straight lines are free.
 
     The directions are polynomials up to the parabola, then the eigenvectors of the
-    third differences, then the base weight, which has size alone. As the parts are
-    means, a strength means the same at every grid size. They span twelve orders of
-    magnitude on a grid of 100 intervals; along the directions no smooth curve is
-    charged for the rounding of a rough one.
+    third differences. As the parts are means, a strength means the same at every grid
+    size. They span twelve orders of magnitude on a grid of 100 intervals; along the
+    directions no smooth curve is charged for the rounding of a rough one.
 
     Returns
     -------
@@ -58,13 +56,8 @@ def penalty_spectrum(grid_size, spline_order, has_base):
     values = torch.cat([values.new_zeros(n_free), values])
     along = torch.einsum("fa,fg,ga->a", vectors, curvature, vectors)
     along[:2] = 0.0
-    parts = torch.zeros(3, n_splines + has_base, dtype=torch.float64)
-    parts[0, :n_splines] = 1 / n_splines
-    parts[1, :n_splines] = along.clamp(min=0.0)
-    parts[2, :n_splines] = values.clamp(min=0.0) / (2 * math.pi) ** 2
-    if has_base:
-        parts[0, -1] = 1.0
-        vectors = torch.block_diag(vectors, vectors.new_ones(1, 1))
+    size, change = torch.full_like(along, 1 / n_splines), values.clamp(min=0.0)
+    parts = torch.stack([size, along.clamp(min=0.0), change / (2 * math.pi) ** 2])
     return PenaltySpectrum(vectors, parts)
 
 
@@ -78,22 +71,29 @@ def _differences(n_splines, grid_size, order):
 
 
 @lru_cache
-def spectrum_of_kind(kind):
-    """The spectrum of an edge of a `PenaltyKind`.
+def penalty_spectrum(kind):
+    """Eigenvalues and -vectors of the parts of the penalty of an edge.
 
-    The values of the categories have size alone, the sum of their squares, so that
-    rare ones are shrunk; and so has the deviation at "missing".
+    The base weight, the deviation at "missing" and the values of categories have size
+    alone, the sum of their squares. Rare categories are thus shrunk.
+
+    Parameters
+    ----------
+    kind : PenaltyKind
+
+    Returns
+    -------
+    PenaltySpectrum
     """
+    n_others = kind.n_categories + kind.has_base + kind.has_missing
+    others = torch.eye(n_others, dtype=torch.float64)
+    parts_of_others = torch.zeros(3, n_others, dtype=torch.float64)
+    parts_of_others[0] = 1.0
     if kind.n_categories:
-        n_functions = kind.n_categories + kind.has_missing
-        parts = torch.zeros(3, n_functions, dtype=torch.float64)
-        parts[0] = 1.0
-        return PenaltySpectrum(torch.eye(n_functions, dtype=torch.float64), parts)
-    vectors, parts = penalty_spectrum(kind.grid_size, kind.spline_order, kind.has_base)
-    if kind.has_missing:
-        vectors = torch.block_diag(vectors, vectors.new_ones(1, 1))
-        parts = torch.cat([parts, parts.new_tensor([[1.0], [0.0], [0.0]])], dim=1)
-    return PenaltySpectrum(vectors, parts)
+        return PenaltySpectrum(others, parts_of_others)
+    vectors, parts = _spectrum_of_splines(kind.grid_size, kind.spline_order)
+    parts = torch.cat([parts, parts_of_others], dim=1)
+    return PenaltySpectrum(torch.block_diag(vectors, others), parts)
 
 
 class EdgeKind(NamedTuple):
@@ -120,7 +120,7 @@ class EdgeKinds(NamedTuple):
             kinds = layer.basis.penalty_kinds
             own = [position.setdefault(kind, len(position)) for kind in kinds]
             numbers += own * len(layer.mask)
-        spectra = [spectrum_of_kind(kind) for kind in position]
+        spectra = [penalty_spectrum(kind) for kind in position]
         numbers = torch.tensor(numbers)
         sizes = torch.tensor([len(vectors) for vectors, _ in spectra])[numbers]
         found = cls([], numbers, sizes)

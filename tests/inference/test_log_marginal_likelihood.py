@@ -18,7 +18,7 @@ from skkan.inference._settings import HYPERPRIOR
 from skkan.losses._classification import BinaryLogLoss
 from skkan.losses._regression import SquaredError
 from skkan.objective._gauss_newton import normal_equations
-from skkan.penalties._eigen_directions import spectrum_of_kind
+from skkan.penalties._eigen_directions import penalty_spectrum
 
 # Widths of networks that are linear in their weights, and of others, of which the
 # linearisation is put to the test.
@@ -70,7 +70,7 @@ def random_prior(rng, n_edges, *, unused=None):
 
 def directions(problem):
     """Directions of the penalties of all weights, one a column."""
-    spectrum = spectrum_of_kind(problem.network.layers[0].basis.penalty_kinds[0])
+    spectrum = penalty_spectrum(problem.network.layers[0].basis.penalty_kinds[0])
     return np.kron(np.eye(problem.n_edges), spectrum.vectors.numpy()), spectrum.parts
 
 
