@@ -59,9 +59,8 @@ class Hyperprior:
         """
         size = precision[:, 0].log()
         apart = (size - self._means(size)) / HYPERPRIOR.log_ridge_std
-        density = -0.5 * apart.square() - HYPERPRIOR.roughness_rate * precision[
-            :, 1:
-        ].sum(1)
+        rates = HYPERPRIOR.roughness_rate * precision[:, 1:].sum(1)
+        density = -0.5 * apart.square() - rates
         return torch.where(self._exists, density, 0.0)
 
     def removal_gains(self, precision, groups):

@@ -1,6 +1,6 @@
 """The mean loss of rows in dask chunks: weights go out, sums come back."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -71,24 +71,15 @@ class DaskEmpiricalLoss:
     def _chunk_function(self, method, theta):
         total = self._data.sample_weight.sum()
         theta = theta.detach().clone()
-        return _ChunkLoss(method, self.loss, self.network, theta, total)
+        return partial(_of_chunk, method, self.network, self.loss, theta, total)
 
 
-@dataclass(frozen=True, eq=False)
-class _ChunkLoss:
+def _of_chunk(method, network, loss, theta, total_weight, data, features=None):
     """A method of `EmpiricalLoss` for the rows of one chunk."""
-
-    method: object  # of EmpiricalLoss
-    loss: object
-    network: torch.nn.Module
-    theta: torch.Tensor
-    total_weight: torch.Tensor  # of all rows
-
-    def __call__(self, data, features=None):
-        data = data.with_weights_divided_by(self.total_weight)
-        if features is not None:
-            data = replace(data, features=as_tensor(features))
-        return self.method(EmpiricalLoss(self.network, self.loss, data), self.theta)
+    data = data.with_weights_divided_by(total_weight)
+    if features is not None:
+        data = replace(data, features=as_tensor(features))
+    return method(EmpiricalLoss(network, loss, data), theta)
 
 
 def _features(network, data):
