@@ -160,6 +160,21 @@ def test_networks_do_not_know_how_they_are_fitted(name):
 
 
 @every_module
+def test_readers_read_the_fitted_model_alone(name):
+    """Private attributes of estimators may change with how they are fitted."""
+    if room_of(name) not in {"inspection", "formulas", "symbolic", "export"}:
+        return
+    private = [
+        ast.unparse(node)
+        for node in ast.walk(SOURCES[name])
+        if isinstance(node, ast.Attribute)
+        and ast.unparse(node.value).endswith("estimator")
+        and node.attr.startswith("_")
+    ]
+    assert private == []
+
+
+@every_module
 def test_only_some_rooms_know_scikit_learn(name):
     """The core takes from it the wording of range checks, and nothing else."""
     known = {m for m, _ in imports(name) if m.split(".")[0] == "sklearn"}

@@ -54,7 +54,7 @@ class VarianceNodes:
     With the precision L L^T of the weights it is the squared norm of L^-1 J^T. The
     derivative J of an output consists of products: derivatives with respect to the
     nodes of a layer times values of the functions of the layer's inputs; see
-    `skkan.inference._laplace_posterior.deviations`.
+    `skkan.inference._laplace_posterior.whitened_jacobian`.
 
     Parameters
     ----------

@@ -189,7 +189,10 @@ class FittedModel:
         with single_thread, torch.no_grad():
             for rows in _row_slices(X.shape[0], n_values, JACOBIAN_BLOCK):
                 x = torch.from_numpy(self.scaled(X[rows])).to(device)
-                yield rows, posterior.deviations(network, factor, x).cpu().numpy()
+                yield (
+                    rows,
+                    posterior.whitened_jacobian(network, factor, x).cpu().numpy(),
+                )
 
     def moderated_output(self, X, device="cpu"):
         """Raw output, drawn towards indecision where the posterior is wide.

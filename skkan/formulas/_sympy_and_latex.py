@@ -70,11 +70,13 @@ KANClassifier
     >>> to_sympy(model, round_to=2)
     phi_0(x0) + 0.34
     """
+    import sympy
+
     round_to = _checked_digits(round_to)
     formula = _formula_of(model)
     expressions = _expressions(formula, feature_symbols(model), piecewise)
     if fitted_model_of(getattr(model, "estimator_", model)).target.has_log_link:
-        expressions = [_exp(expression) for expression in expressions]
+        expressions = [sympy.exp(expression) for expression in expressions]
     if round_to is not None:
         expressions = [_rounded(expression, round_to) for expression in expressions]
     return expressions[0] if len(expressions) == 1 else expressions
@@ -166,7 +168,8 @@ def to_numpy_source(model, *, round_to=None):
     splines = {}
     for expression in expressions:
         splines |= named_splines(expression)
-    ordered = [splines[name] for name in sorted(splines, key=_number)]
+    by_number = sorted(splines, key=lambda name: int(name.removeprefix("phi_")))
+    ordered = [splines[name] for name in by_number]
     return module_source(expressions, feature_symbols(model), ordered, several=several)
 
 
@@ -263,12 +266,6 @@ def _expressions(formula, symbols, piecewise):
     return nodes[-1]
 
 
-def _exp(expression):
-    import sympy
-
-    return sympy.exp(expression)
-
-
 def _number_of(value):
     """A sympy Integer for whole numbers, so that factors of 1 and powers are clean."""
     import sympy
@@ -290,7 +287,3 @@ def _rounded(expression, digits):
 
     floats = expression.atoms(sympy.Float)
     return expression.xreplace({number: rounded(number) for number in floats})
-
-
-def _number(name):
-    return int(name.removeprefix("phi_"))
