@@ -247,8 +247,8 @@ def _zero(x):
     return 0 * x
 
 
-def _inverse_root(x, *, sqrt=np.sqrt):
-    return 1 / sqrt(x)
+def _inverse_root(x):
+    return 1 / np.sqrt(x)
 
 
 def _root_slope(x):
@@ -287,8 +287,8 @@ def _arctanh_slope(x):
     return 1 / (1 - x**2)
 
 
-def _gaussian(x, *, exp=np.exp):
-    return exp(-(x**2))
+def _gaussian(x):
+    return np.exp(-(x**2))
 
 
 def _gaussian_slope(x):
@@ -306,26 +306,36 @@ def _silu_slope(x):
 # Expressions of sympy.
 
 
-def _of_sympy(x, *, name):
-    """A function of sympy by its name."""
-    import sympy
+@dataclass(frozen=True)
+class _Sympy:
+    """A function of sympy by its name; sympy is imported when it is called."""
 
-    return getattr(sympy, name)(x)
+    name: str
+
+    def __call__(self, x):
+        import sympy
+
+        return getattr(sympy, self.name)(x)
 
 
-def _named(name):
-    return partial(_of_sympy, name=name)
+def _inverse_root_expression(x):
+    return 1 / _Sympy("sqrt")(x)
 
 
 def _sigmoid_expression(x):
-    return 1 / (1 + _of_sympy(-x, name="exp"))
+    return 1 / (1 + _Sympy("exp")(-x))
+
+
+def _gaussian_expression(x):
+    return _Sympy("exp")(-(x**2))
 
 
 def _silu_expression(x):
-    return x / (1 + _of_sympy(-x, name="exp"))
+    return x / (1 + _Sympy("exp")(-x))
 
 
 # Families of primitives. Both signs of an argument cover both sides of a pole.
+_factor_only = partial(Primitive, constants="c", scan="")
 _shifted = partial(Primitive, constants="bc", scan="b")
 _on_positive = partial(_shifted, domain=POSITIVE)
 _simple_on_positive = partial(_on_positive, complexity=2.0)
@@ -354,15 +364,8 @@ def _inverse_power_primitive(degree):
 
 
 ZERO = Primitive("0", _zero, _zero, _zero, complexity=0.0, constants="", scan="")
-LINEAR = Primitive(
-    "x",
-    _same,
-    _same,
-    np.ones_like,
-    complexity=1.0,
-    constants="c",
-    scan="",
-    normal_form=_linear_form,
+LINEAR = _factor_only(
+    "x", _same, _same, np.ones_like, complexity=1.0, normal_form=_linear_form
 )
 # Complexities in bits: one for each operation of a pocket calculator, and one more for
 # functions that are steeper than the functions they are mistaken for.
@@ -372,19 +375,19 @@ LIBRARY = (
     *(_power_primitive(degree) for degree in (2, 3, 4, 5)),
     *(_inverse_power_primitive(degree) for degree in (1, 2, 3, 4, 5)),
     _simple_on_positive(
-        "sqrt", np.sqrt, _named("sqrt"), _root_slope, normal_form=_root_form
+        "sqrt", np.sqrt, _Sympy("sqrt"), _root_slope, normal_form=_root_form
     ),
     _on_positive(
         "1/sqrt",
         _inverse_root,
-        partial(_inverse_root, sqrt=_named("sqrt")),
+        _inverse_root_expression,
         partial(_power_slope, degree=-0.5),
         normal_form=partial(_homogeneous_form, degree=-0.5),
     ),
     Primitive(
         "exp",
         np.exp,
-        _named("exp"),
+        _Sympy("exp"),
         np.exp,
         complexity=2.0,
         constants="ab",
@@ -392,40 +395,34 @@ LIBRARY = (
         normal_form=_exp_form,
     ),
     _simple_on_positive(
-        "log", np.log, _named("log"), np.reciprocal, normal_form=_log_form
+        "log", np.log, _Sympy("log"), np.reciprocal, normal_form=_log_form
     ),
-    _shifted("abs", np.abs, _named("Abs"), np.sign, normal_form=_absolute_form),
-    _wave("sin", np.sin, _named("sin"), np.cos, normal_form=_sine_form),
-    _wave("cos", np.cos, _named("cos"), _minus_sin, normal_form=_cosine_form),
+    _shifted("abs", np.abs, _Sympy("Abs"), np.sign, normal_form=_absolute_form),
+    _wave("sin", np.sin, _Sympy("sin"), np.cos, normal_form=_sine_form),
+    _wave("cos", np.cos, _Sympy("cos"), _minus_sin, normal_form=_cosine_form),
     Primitive(
         "tan",
         np.tan,
-        _named("tan"),
+        _Sympy("tan"),
         _tan_slope,
         domain=(-math.pi / 2, math.pi / 2),
         normal_form=_tan_form,
     ),
-    _odd("tanh", np.tanh, _named("tanh"), _tanh_slope),
+    _odd("tanh", np.tanh, _Sympy("tanh"), _tanh_slope),
     Primitive("sigmoid", expit, _sigmoid_expression, _sigmoid_slope),
-    _odd_within_one("arcsin", np.arcsin, _named("asin"), _arcsin_slope),
+    _odd_within_one("arcsin", np.arcsin, _Sympy("asin"), _arcsin_slope),
     _odd_within_one(
-        "arccos", np.arccos, _named("acos"), _arccos_slope, normal_form=_arccos_form
+        "arccos", np.arccos, _Sympy("acos"), _arccos_slope, normal_form=_arccos_form
     ),
-    _odd("arctan", np.arctan, _named("atan"), _arctan_slope),
-    _odd_within_one("arctanh", np.arctanh, _named("atanh"), _arctanh_slope),
-    Primitive(
-        "sign",
-        np.sign,
-        _named("sign"),
-        _zero,
-        constants="c",
-        scan="b",
-        normal_form=_sign_form,
+    _odd("arctan", np.arctan, _Sympy("atan"), _arctan_slope),
+    _odd_within_one("arctanh", np.arctanh, _Sympy("atanh"), _arctanh_slope),
+    _shifted(
+        "sign", np.sign, _Sympy("sign"), _zero, constants="c", normal_form=_sign_form
     ),
     Primitive(
         "gaussian",
         _gaussian,
-        partial(_gaussian, exp=_named("exp")),
+        _gaussian_expression,
         _gaussian_slope,
         normal_form=_even_form,
     ),
