@@ -160,6 +160,21 @@ def test_networks_do_not_know_how_they_are_fitted(name):
 
 
 @every_module
+def test_readers_read_the_fitted_model_alone(name):
+    """Private attributes of estimators may change with how they are fitted."""
+    if room_of(name) not in {"inspection", "formulas", "symbolic", "export"}:
+        return
+    private = [
+        ast.unparse(node)
+        for node in ast.walk(SOURCES[name])
+        if isinstance(node, ast.Attribute)
+        and ast.unparse(node.value).endswith("estimator")
+        and node.attr.startswith("_")
+    ]
+    assert private == []
+
+
+@every_module
 def test_only_some_rooms_know_scikit_learn(name):
     """The core takes from it the wording of range checks, and nothing else."""
     known = {m for m, _ in imports(name) if m.split(".")[0] == "sklearn"}
@@ -286,3 +301,19 @@ def test_public_classes_name_their_public_home(module):
 def test_module_says_what_it_is(name):
     """Its first lines name its nouns."""
     assert ast.get_docstring(SOURCES[name])
+
+
+def test_names_mean_one_thing():
+    """No class and no constant is defined in two modules."""
+    homes = {}
+    for module, source in SOURCES.items():
+        for node in source.body:
+            targets = getattr(node, "targets", [])
+            stored = [part for target in targets for part in ast.walk(target)]
+            names = [part.id for part in stored if isinstance(part, ast.Name)]
+            names = [name for name in names if name.isupper()]
+            if isinstance(node, ast.ClassDef):
+                names = [node.name]
+            for name in names:
+                homes.setdefault(name, set()).add(module)
+    assert {name: home for name, home in homes.items() if len(home) > 1} == {}

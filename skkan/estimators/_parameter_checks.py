@@ -25,7 +25,7 @@ def checked_layer_sizes(hidden_layer_sizes):
     if isinstance(hidden_layer_sizes, str):
         return hidden_layer_sizes
     sizes = np.atleast_1d(np.asarray(hidden_layer_sizes, dtype=object)).tolist()
-    if not all(_is_count(size) for size in sizes):
+    if not all(is_count(size) for size in sizes):
         raise ValueError(
             "hidden_layer_sizes must hold integers of at least 1, got "
             f"{hidden_layer_sizes!r}: for an additive model without hidden layers "
@@ -37,7 +37,7 @@ def checked_layer_sizes(hidden_layer_sizes):
 def checked_grid_sizes(grid_size, grid_schedule):
     """All grid sizes in the order in which they are visited."""
     schedule = () if grid_schedule is None else tuple(np.atleast_1d(grid_schedule))
-    if not all(_is_count(size) for size in schedule):
+    if not all(is_count(size) for size in schedule):
         raise ValueError(
             f"grid_schedule must hold integers of at least 1, got {grid_schedule!r}: "
             "give the grid sizes to visit after grid_size, such as (10, 20)."
@@ -52,7 +52,8 @@ def checked_grid_sizes(grid_size, grid_schedule):
     return sizes
 
 
-def _is_count(value):
+def is_count(value):
+    """Whether a value is a whole number of at least 1; True is none."""
     return isinstance(value, Integral) and not isinstance(value, bool) and value > 0
 
 

@@ -397,7 +397,7 @@ default="squared_error"
             self._check_posterior()
         X, model = self._validated(X), self.fitted_model_
         raw = model.raw_output(X)
-        y = model.target.decode(raw, model.output_scaling)
+        y = model.target.decode(model.output_scaling.inverse_transform(raw))
         if not return_std:
             return y
         variance = np.empty_like(raw)

@@ -60,7 +60,7 @@ class FirstLayerNodes:
         missing = graph.node("IsNaN", x)
         self._missing = graph.number(missing)
         self._numbers = basis.is_number.numpy()
-        self._curves = self._categories = None
+        self._parts = []  # nodes of functions, and the choice of their weights
         # Value that replaces a missing cell in the other functions of an input.
         stand_in = basis.means.new_full((1, basis.n_inputs), -1.0)
         if self._numbers.any():
@@ -69,46 +69,38 @@ class FirstLayerNodes:
             centre, scale = units.centre[numbers, None], units.scale[numbers, None]
             scaled = _ScaledInputs(graph, *parts, centre, scale)
             searched = scaled.raw, scaled.thresholds(basis.grid[:, 1:-1].numpy())
-            self._curves = Curves(graph, basis.splines, scaled.x, searched)
+            curves = Curves(graph, basis.splines, scaled.x, searched)
+            self._parts.append((curves, self._of_numbers))
             stand_in[0, basis.is_number] = torch.from_numpy(scaled.stand_in[:, 0])
         if not self._numbers.all():
             known = [each for each in units.categories if each is not None]
             cells = _rows(graph, x, ~self._numbers)
-            self._categories = _CategoryInputs(graph, known, cells)
+            categories = _CategoryInputs(graph, known, cells)
+            self._parts.append((categories, self._of_categories))
         at_missing = basis(torch.full_like(stand_in, torch.nan)) - basis(stand_in)
         self._at_missing = at_missing[0]
 
     def sums(self, weight):
         """Values of nodes; see `Curves.sums`."""
         graph = self._graph
-        at_missing = torch.einsum("if,oif->oi", self._at_missing, weight).numpy()
-        total = graph.node("MatMul", at_missing, self._missing)
-        if self._curves is not None:
-            of_numbers = self._curves.sums(self._of_numbers(weight))
-            total = graph.node("Add", total, of_numbers)
-        if self._categories is not None:
-            of_categories = self._categories.sums(self._of_categories(weight))
-            total = graph.node("Add", total, of_categories)
+        total = graph.node("MatMul", self._of_missing(weight), self._missing)
+        for part, own in self._parts:
+            total = graph.node("Add", total, part.sums(own(weight)))
         return total
 
     @cached_property
     def columns(self):
         """Values of all functions; see `Curves.columns`."""
-        parts = [self._missing]
-        if self._curves is not None:
-            parts.append(self._curves.columns)
-        if self._categories is not None:
-            parts.append(self._categories.columns)
-        return self._graph.node("Concat", *parts, axis=0)
+        parts = [part.columns for part, _ in self._parts]
+        return self._graph.node("Concat", self._missing, *parts, axis=0)
 
     def matrix(self, weight):
         """Matrix that multiplies `columns`; see `Curves.matrix`."""
-        parts = [torch.einsum("if,oif->oi", self._at_missing, weight).numpy()]
-        if self._curves is not None:
-            parts.append(self._curves.matrix(self._of_numbers(weight)))
-        if self._categories is not None:
-            parts.append(self._categories.matrix(self._of_categories(weight)))
-        return np.concatenate(parts, axis=1)
+        parts = [part.matrix(own(weight)) for part, own in self._parts]
+        return np.concatenate([self._of_missing(weight), *parts], axis=1)
+
+    def _of_missing(self, weight):
+        return torch.einsum("if,oif->oi", self._at_missing, weight).numpy()
 
     def _of_numbers(self, weight):
         return weight[:, self._basis.is_number, : self._basis.splines.n_functions]
@@ -140,10 +132,8 @@ class _ScaledInputs:
     def __init__(self, graph, x, missing, centre, scale):
         varies = np.isfinite(scale)
         # The scaled value of an input that does not vary is always zero.
-        self._centre, self._scale = (
-            np.where(varies, centre, 0),
-            np.where(varies, scale, 1),
-        )
+        self._centre = np.where(varies, centre, 0)
+        self._scale = np.where(varies, scale, 1)
         self._dtype = graph.dtype
         # The centre is the sum of two numbers of the graph's type. The subtraction of
         # the first from numbers near it has no rounding error.
@@ -191,11 +181,9 @@ class _CategoryInputs:
         # Places without a category hold NaN, which no cell equals.
         values = np.where(np.isinf(values), np.nan, values)
         value = graph.node("Gather", in_rows_of_stride(values, self._stride), place)
-        self._unknown = len(known) * self._stride
+        self._unknown = np.array(len(known) * self._stride, np.int32)
         is_known = graph.node("Equal", cells, value)
-        self._place = graph.node(
-            "Where", is_known, place, np.array(self._unknown, np.int32)
-        )
+        self._place = graph.node("Where", is_known, place, self._unknown)
 
     def sums(self, weight):
         """Sums of the values that categories have; zero for unknown ones.

@@ -80,15 +80,3 @@ class Graph:
         for node in self.nodes:
             for names in (node.inputs, node.outputs):
                 names[:] = [new if name == old else name for name in names]
-
-
-def counter_of_names():
-    """Function that makes names by numbering words."""
-    count = 0
-
-    def new_name(word):
-        nonlocal count
-        count += 1
-        return f"{word}_{count}"
-
-    return new_name

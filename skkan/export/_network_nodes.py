@@ -54,7 +54,7 @@ class VarianceNodes:
     With the precision L L^T of the weights it is the squared norm of L^-1 J^T. The
     derivative J of an output consists of products: derivatives with respect to the
     nodes of a layer times values of the functions of the layer's inputs; see
-    `skkan.inference._laplace_posterior.deviations`.
+    `skkan.inference._laplace_posterior.whitened_jacobian`.
 
     Parameters
     ----------
@@ -71,12 +71,8 @@ class VarianceNodes:
         inverse = torch.from_numpy(inverse) * network.weight_mask
         sizes = [layer.mask.shape[0] * layer.n_weights for layer in network.layers[:-1]]
         hidden = inverse[:, : sum(sizes)].split(sizes, dim=1)
-        self._inner = [
-            _matrix(place, layer, part)
-            for place, layer, part in zip(
-                passed.places, network.layers, hidden, strict=False
-            )
-        ]
+        inner = zip(passed.places, network.layers, hidden, strict=False)
+        self._inner = [_matrix(*each) for each in inner]
         # Place and layer of the edges that enter the outputs.
         outer = [(passed.places[-1], network.layers[-1])]
         if network.skip is not None:

@@ -1,9 +1,11 @@
 """A fitted estimator as an ONNX model."""
 
+from itertools import count
+
 import numpy as np
 
 from skkan.estimators._base import fitted_model_of
-from skkan.export._graph import Graph, counter_of_names
+from skkan.export._graph import Graph
 from skkan.export._predictions import results
 
 # The default, and the first version that has all operations.
@@ -78,7 +80,8 @@ def to_onnx(estimator, *, dtype=np.float32, arithmetic=np.float64, opset=DEFAULT
             f"installed onnx knows, got {opset!r}."
         )
     dtype = _checked_type("dtype", dtype)
-    graph = Graph(_checked_type("arithmetic", arithmetic), counter_of_names())
+    numbers, arithmetic = count(1), _checked_type("arithmetic", arithmetic)
+    graph = Graph(arithmetic, lambda word: f"{word}_{next(numbers)}")
     outputs = []
     for name, result in results(graph, model, "X", dtype).items():
         graph.rename(result.name, name)

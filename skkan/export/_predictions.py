@@ -149,19 +149,17 @@ def _moderated(graph, model, passed, raw):
     two = np.array([2])
     largest, leading = graph.node_of_several(2, "TopK", raw, two, axis=0)
     classes = np.arange(model.n_outputs)[:, None]
+    places = [np.array([place]) for place in (0, 1)]
+    most, next_most = (graph.node("Gather", largest, place) for place in places)
     first, second = (
-        graph.number(
-            graph.node(
-                "Equal", graph.node("Gather", leading, np.array([place])), classes
-            )
-        )
-        for place in (0, 1)
+        graph.node("Equal", graph.node("Gather", leading, place), classes)
+        for place in places
     )
-    lead = graph.node(
-        "Sub", *(graph.node("Gather", largest, np.array([place])) for place in (0, 1))
-    )
+    lead = graph.node("Sub", most, next_most)
     lead = graph.node("Max", lead, np.array(MIN_LEAD))
-    apart = variance.of_combination(graph.node("Sub", first, second))
+    apart = variance.of_combination(
+        graph.node("Sub", graph.number(first), graph.number(second))
+    )
     share = graph.node("Div", _logit_of_mean(graph, lead, apart), lead)
     return graph.node("Mul", raw, share)
 

@@ -20,7 +20,7 @@ from skkan.fitted._numpy_predictor import Predictor
 from skkan.fitted._target import Target
 from skkan.inference._laplace_posterior import LaplacePosterior
 from skkan.inference._last_layer_posterior import LastLayerPosterior
-from skkan.network._edge_statistics import LayerStatistics
+from skkan.network._attribution_and_statistics import LayerStatistics
 from skkan.network._edits import with_values_at_missing
 from skkan.network._network import KANNetwork
 from skkan.numerics._threads import available_threads, single_thread
@@ -189,7 +189,10 @@ class FittedModel:
         with single_thread, torch.no_grad():
             for rows in _row_slices(X.shape[0], n_values, JACOBIAN_BLOCK):
                 x = torch.from_numpy(self.scaled(X[rows])).to(device)
-                yield rows, posterior.deviations(network, factor, x).cpu().numpy()
+                yield (
+                    rows,
+                    posterior.whitened_jacobian(network, factor, x).cpu().numpy(),
+                )
 
     def moderated_output(self, X, device="cpu"):
         """Raw output, drawn towards indecision where the posterior is wide.

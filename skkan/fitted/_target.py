@@ -165,17 +165,15 @@ class RegressionTarget(Target):
         )
         return float(1 - share.mean())
 
-    def decode(self, raw, scaling):
-        """Predictions in the user's units, in the shape that y had.
+    def decode(self, output):
+        """Predictions in the shape that y had.
 
         Parameters
         ----------
-        raw : ndarray of shape (n_samples, n_outputs)
-        scaling : AffineScaling
-            `FittedModel.output_scaling`.
+        output : ndarray of shape (n_samples, n_outputs)
+            In units of y, or its logarithms under a log link.
         """
-        y = torch.from_numpy(scaling.inverse_transform(raw))
-        return self.shaped(self.loss.inverse_link(y).numpy())
+        return self.shaped(self.loss.inverse_link(torch.from_numpy(output)).numpy())
 
     def shaped(self, values):
         """Columns in the shape that y had."""

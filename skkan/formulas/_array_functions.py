@@ -31,14 +31,11 @@ class TensorFunction:
 
 def trial_points(low, high):
     """Points in an open interval, ndarray of shape (3, 4)."""
-    share = (np.arange(12.0).reshape(3, 4) + 0.5) / 12
-    if math.isfinite(low) and math.isfinite(high):
-        return low + (high - low) * share
-    if math.isfinite(low):
-        return low + 4 * share
-    if math.isfinite(high):
-        return high - 4 * share
-    return 4 * share - 2
+    if math.isinf(low):
+        low = high - 4 if math.isfinite(high) else -2.0
+    if math.isinf(high):
+        high = low + 4
+    return low + (high - low) * (np.arange(12.0).reshape(3, 4) + 0.5) / 12
 
 
 def on_arrays(function, role, name, z):

@@ -145,23 +145,44 @@ class Formula:
         -------
         list of ndarray of shape (n_samples, n_nodes), level by level
         """
-        return self._propagate(X, checked=True)
+        found = self.propagated(X, lambda term, z: None)
+        return None if found is None else found[1]
 
     def __call__(self, X):
         """Outputs, ndarray of shape (n_samples, n_outputs); NaN where undefined."""
         with np.errstate(all="ignore"):
-            return self._propagate(X, checked=False)[-1]
+            return self.propagated(X)[1][-1]
 
-    def _propagate(self, X, *, checked):
+    def propagated(self, X, instead=None):
+        """Terms, and values of all nodes.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_inputs)
+        instead : callable, default=None
+            Maps a term and an argument outside of its domain to the term that takes its
+            place, or to None, which ends the evaluation. By default domains do not
+            matter.
+
+        Returns
+        -------
+        (list of Term, list of ndarray of shape (n_samples, n_nodes)) or None
+        """
         nodes = [X, *(np.zeros((len(X), width)) for width in self.widths[1:])]
         nodes[-1] += self.intercepts
+        terms = []
         for term in self.terms:
-            z = term.argument(nodes[term.source[0]][:, term.source[1]])
-            if checked and not term.primitive.admits(z):
-                return None
+            x = nodes[term.source[0]][:, term.source[1]]
+            z = term.argument(x)
+            if instead is not None and not term.primitive.admits(z):
+                term = instead(term, z)
+                if term is None:
+                    return None
+                z = term.argument(x)
+            terms.append(term)
             values = term.c * term.primitive.function(z)
             nodes[term.target[0]][:, term.target[1]] += values
-        return nodes
+        return terms, nodes
 
     @property
     def constants(self):
@@ -187,21 +208,16 @@ class Formula:
         A term whose a or c becomes zero is left out, and so are terms that then lie on
         no path from an input to an output.
         """
-        start = 0
-        for position, term in enumerate(self.terms):
-            if index < start + len(term.free):
-                name = term.free[index - start]
-                if value == 0 and name != "b":
-                    return self._without(position)
-                held = replace(term, held=term.held | {name}, **{name: value})
-                terms = [*self.terms]
-                terms[position] = held
-                return replace(self, terms=tuple(terms))
-            start += len(term.free)
-        output = self._free_outputs[index - start]
-        intercepts = self.intercepts.copy()
-        intercepts[output] = value
-        return replace(self, intercepts=intercepts, held=self.held | {output})
+        owner, name = self.owner(index)
+        if owner is None:
+            intercepts = self.intercepts.copy()
+            intercepts[name] = value
+            return replace(self, intercepts=intercepts, held=self.held | {name})
+        if value == 0 and name != "b":
+            return self._without(owner)
+        held = replace(owner, held=owner.held | {name}, **{name: value})
+        terms = tuple(held if term is owner else term for term in self.terms)
+        return replace(self, terms=terms)
 
     def owner(self, index):
         """Owner of the free constant `index`: (term, name), or (None, output)."""
@@ -211,9 +227,9 @@ class Formula:
             index -= len(term.free)
         return None, self._free_outputs[index]
 
-    def _without(self, position):
+    def _without(self, left_out):
         """Copy without one term; the formula itself if a required term would go."""
-        terms = [*self.terms[:position], *self.terms[position + 1 :]]
+        terms = [term for term in self.terms if term is not left_out]
         terms = _connected(terms, len(self.widths) - 1)
         n_required = sum(term.required for term in self.terms)
         if sum(term.required for term in terms) < n_required:

@@ -5,9 +5,10 @@ code than numpy's, or code that does not work element by element. A function tha
 cannot write is an error.
 """
 
-# ruff: noqa: N802 - printers of sympy find their methods by names of classes
+# ruff: noqa: N802, N815 - printers of sympy find their methods by names of classes
 
 import ast
+from functools import reduce
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from skkan.formulas._spline_curves import CategoryCurve
 PLAIN = (ast.Expression, ast.Constant, ast.Name, ast.Attribute, ast.Call, ast.keyword)
 PLAIN += (ast.BinOp, ast.UnaryOp, ast.operator, ast.USub, ast.UAdd, ast.Load)
 PLAIN += (ast.List, ast.Tuple)
+# Functions of two arguments that take the place of sympy's, which take any number.
+OF_TWO = {"Max": "maximum", "Min": "minimum", "And": "logical_and", "Or": "logical_or"}
 
 
 def expression_source(expression, splines):
@@ -59,23 +62,11 @@ def _printer(splines):
             return f"numpy.abs({self._print(expr.args[0])})"
 
         def _print_Max(self, expr):
-            return self._nested("maximum", expr.args)
+            function = f"numpy.{OF_TWO[type(expr).__name__]}"
+            arguments = map(self._print, expr.args)
+            return reduce(lambda left, right: f"{function}({left}, {right})", arguments)
 
-        def _print_Min(self, expr):
-            return self._nested("minimum", expr.args)
-
-        def _print_And(self, expr):
-            return self._nested("logical_and", expr.args)
-
-        def _print_Or(self, expr):
-            return self._nested("logical_or", expr.args)
-
-        def _nested(self, name, arguments):
-            first, *rest = arguments
-            source = self._print(first)
-            for argument in rest:
-                source = f"numpy.{name}({source}, {self._print(argument)})"
-            return source
+        _print_Min = _print_And = _print_Or = _print_Max
 
     return Printer({"user_functions": {name: name for name in splines}})
 
@@ -102,42 +93,38 @@ def _is_plain(node, known):
     return isinstance(node, PLAIN)
 
 
-def module_source(expressions, arguments, splines, *, several):
+def module_source(expressions, arguments, splines):
     """Source of a module with a function ``formula`` of all arguments.
+
+    It returns a tuple if there are several expressions.
 
     Parameters
     ----------
     expressions : list of sympy.Expr
     arguments : list of sympy.Symbol
     splines : list of SplineCurve or CategoryCurve
-    several : bool
-        Whether it returns a tuple.
     """
     names = [curve.name for curve in splines]
-    written = [expression_source(expression, names) for expression in expressions]
     # The value of an expression without some arguments may lack their shape.
     parts = [set(arguments) <= expression.free_symbols for expression in expressions]
     written = [
-        source if is_whole else f"{source} + zeros"
-        for source, is_whole in zip(written, parts, strict=True)
+        expression_source(expression, names) + ("" if is_whole else " + zeros")
+        for expression, is_whole in zip(expressions, parts, strict=True)
     ]
     columns = ", ".join(symbol.name for symbol in arguments)
     lines = [f"def formula({columns}):"]
     if not all(parts):
         shapes = ", ".join(f"numpy.shape({symbol.name})" for symbol in arguments)
         lines.append(f"    zeros = numpy.zeros(numpy.broadcast_shapes({shapes}))")
-    value = f"({', '.join(written)})" if several else written[0]
+    value = f"({', '.join(written)})" if len(written) > 1 else written[0]
     lines.append(f"    return {value}\n")
-    return "\n\n".join(
-        ["import numpy\n", *map(_curve_source, splines), "\n".join(lines)]
-    )
-
-
-def _curve_source(curve):
-    """Source of a function that evaluates a curve."""
-    if isinstance(curve, CategoryCurve):
-        return _category_source(curve)
-    return _spline_source(curve)
+    curves = [
+        _category_source(curve)
+        if isinstance(curve, CategoryCurve)
+        else _spline_source(curve)
+        for curve in splines
+    ]
+    return "\n\n".join(["import numpy\n", *curves, "\n".join(lines)])
 
 
 def _category_source(curve):
@@ -177,18 +164,13 @@ def _spline_source(curve):
         "        value = value * distance + row[piece]",
         f"    z = (inside - {curve.centre!r}) / {curve.scale!r}",
     ]
-    weight = curve.base_weight
+    weight, share = curve.base_weight, "1.0"
     if curve.base_activation == "silu":
-        lines += [
-            "    share = 0.5 * (1 + numpy.tanh(z / 2))",
-            f"    value = value + {weight!r} * z * share",
-            f"    slope = slope + {weight / curve.scale!r} * share"
-            " * (1 + z * (1 - share))",
-        ]
-    else:
-        lines += [
-            f"    value = value + {weight!r} * z",
-            f"    slope = slope + {weight / curve.scale!r}",
-        ]
+        share = "0.5 * (1 + numpy.tanh(z / 2))"
+    lines += [
+        f"    share = {share}",
+        f"    value = value + {weight!r} * z * share",
+        f"    slope = slope + {weight / curve.scale!r} * share * (1 + z * (1 - share))",
+    ]
     beyond = " + slope * (x - inside)" if curve.linear else ""
     return "\n".join([*lines, f"    return value{beyond}\n"])

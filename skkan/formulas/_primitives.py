@@ -174,6 +174,9 @@ def _homogeneous_form(a, b, c, d, *, degree):
     return math.copysign(1.0, a), b / size, c * size**degree, d
 
 
+_root_form = partial(_homogeneous_form, degree=0.5)
+
+
 def _absolute_form(a, b, c, d):
     return 1.0, b / a, c * abs(a), d
 
@@ -205,9 +208,17 @@ def _arccos_form(a, b, c, d):
     return (-a, -b, -c, d + c * math.pi) if a < 0 else (a, b, c, d)
 
 
-def _wave_form(a, b, c, d, *, even):
+def _sine_form(a, b, c, d):
     """Positive frequency, phase within a quarter of a turn."""
-    a, b, c, d = (_even_form if even else _odd_form)(a, b, c, d)
+    return _in_quarter_turn(*_odd_form(a, b, c, d))
+
+
+def _cosine_form(a, b, c, d):
+    """Positive frequency, phase within a quarter of a turn."""
+    return _in_quarter_turn(*_even_form(a, b, c, d))
+
+
+def _in_quarter_turn(a, b, c, d):
     half_turns = round(b / math.pi)
     return a, b - half_turns * math.pi, c * (-1) ** half_turns, d
 
@@ -242,10 +253,6 @@ def _inverse_root(x):
 
 def _root_slope(x):
     return 0.5 / np.sqrt(x)
-
-
-def _inverse_root_slope(x):
-    return -0.5 * x**-1.5
 
 
 def _minus_sin(x):
@@ -296,69 +303,69 @@ def _silu_slope(x):
     return expit(x) * (1 + x * expit(-x))
 
 
-def _sympy(x, *, name):
-    """A function of sympy by its name."""
-    import sympy
-
-    return getattr(sympy, name)(x)
+# Expressions of sympy.
 
 
-def _sympy_inverse_root(x):
-    import sympy
+@dataclass(frozen=True)
+class _Sympy:
+    """A function of sympy by its name; sympy is imported when it is called."""
 
-    return 1 / sympy.sqrt(x)
+    name: str
 
+    def __call__(self, x):
+        import sympy
 
-def _sympy_sigmoid(x):
-    import sympy
-
-    return 1 / (1 + sympy.exp(-x))
-
-
-def _sympy_gaussian(x):
-    import sympy
-
-    return sympy.exp(-(x**2))
+        return getattr(sympy, self.name)(x)
 
 
-def _sympy_silu(x):
-    import sympy
-
-    return x / (1 + sympy.exp(-x))
+def _inverse_root_expression(x):
+    return 1 / _Sympy("sqrt")(x)
 
 
-def _named(name):
-    return partial(_sympy, name=name)
+def _sigmoid_expression(x):
+    return 1 / (1 + _Sympy("exp")(-x))
+
+
+def _gaussian_expression(x):
+    return _Sympy("exp")(-(x**2))
+
+
+def _silu_expression(x):
+    return x / (1 + _Sympy("exp")(-x))
+
+
+# Families of primitives. Both signs of an argument cover both sides of a pole.
+_factor_only = partial(Primitive, constants="c", scan="")
+_shifted = partial(Primitive, constants="bc", scan="b")
+_on_positive = partial(_shifted, domain=POSITIVE)
+_simple_on_positive = partial(_on_positive, complexity=2.0)
+_wave = partial(Primitive, complexity=2.0)
+_odd = partial(Primitive, normal_form=_odd_form)
+_odd_within_one = partial(_odd, domain=(-1.0, 1.0), complexity=4.0)
 
 
 def _power_primitive(degree):
-    inverse = degree < 0
     power = partial(_power, degree=degree)
-    return Primitive(
-        f"x^{degree}" if degree > 0 else ("1/x" if degree == -1 else f"1/x^{-degree}"),
-        power,
-        power,
-        partial(_power_slope, degree=degree),
-        domain=POSITIVE if inverse else EVERYWHERE,  # a of both signs covers the rest
-        complexity=abs(degree) + inverse,
-        constants="bc",
-        scan="b",
-        normal_form=partial(
-            _homogeneous_form if inverse else _power_form, degree=degree
-        ),
+    slope = partial(_power_slope, degree=degree)
+    form = partial(_power_form, degree=degree)
+    return _shifted(
+        f"x^{degree}", power, power, slope, complexity=degree, normal_form=form
+    )
+
+
+def _inverse_power_primitive(degree):
+    name = "1/x" if degree == 1 else f"1/x^{degree}"
+    power = partial(_power, degree=-degree)
+    slope = partial(_power_slope, degree=-degree)
+    form = partial(_homogeneous_form, degree=-degree)
+    return _on_positive(
+        name, power, power, slope, complexity=degree + 1, normal_form=form
     )
 
 
 ZERO = Primitive("0", _zero, _zero, _zero, complexity=0.0, constants="", scan="")
-LINEAR = Primitive(
-    "x",
-    _same,
-    _same,
-    np.ones_like,
-    complexity=1.0,
-    constants="c",
-    scan="",
-    normal_form=_linear_form,
+LINEAR = _factor_only(
+    "x", _same, _same, np.ones_like, complexity=1.0, normal_form=_linear_form
 )
 # Complexities in bits: one for each operation of a pocket calculator, and one more for
 # functions that are steeper than the functions they are mistaken for.
@@ -366,125 +373,58 @@ LIBRARY = (
     ZERO,
     LINEAR,
     *(_power_primitive(degree) for degree in (2, 3, 4, 5)),
-    *(_power_primitive(-degree) for degree in (1, 2, 3, 4, 5)),
-    Primitive(
-        "sqrt",
-        np.sqrt,
-        _named("sqrt"),
-        _root_slope,
-        domain=POSITIVE,
-        complexity=2.0,
-        constants="bc",
-        scan="b",
-        normal_form=partial(_homogeneous_form, degree=0.5),
+    *(_inverse_power_primitive(degree) for degree in (1, 2, 3, 4, 5)),
+    _simple_on_positive(
+        "sqrt", np.sqrt, _Sympy("sqrt"), _root_slope, normal_form=_root_form
     ),
-    Primitive(
+    _on_positive(
         "1/sqrt",
         _inverse_root,
-        _sympy_inverse_root,
-        _inverse_root_slope,
-        domain=POSITIVE,
-        constants="bc",
-        scan="b",
+        _inverse_root_expression,
+        partial(_power_slope, degree=-0.5),
         normal_form=partial(_homogeneous_form, degree=-0.5),
     ),
     Primitive(
         "exp",
         np.exp,
-        _named("exp"),
+        _Sympy("exp"),
         np.exp,
         complexity=2.0,
         constants="ab",
         scan="a",
         normal_form=_exp_form,
     ),
-    Primitive(
-        "log",
-        np.log,
-        _named("log"),
-        np.reciprocal,
-        domain=POSITIVE,
-        complexity=2.0,
-        constants="bc",
-        scan="b",
-        normal_form=_log_form,
+    _simple_on_positive(
+        "log", np.log, _Sympy("log"), np.reciprocal, normal_form=_log_form
     ),
-    Primitive(
-        "abs",
-        np.abs,
-        _named("Abs"),
-        np.sign,
-        constants="bc",
-        scan="b",
-        normal_form=_absolute_form,
-    ),
-    Primitive(
-        "sin",
-        np.sin,
-        _named("sin"),
-        np.cos,
-        complexity=2.0,
-        normal_form=partial(_wave_form, even=False),
-    ),
-    Primitive(
-        "cos",
-        np.cos,
-        _named("cos"),
-        _minus_sin,
-        complexity=2.0,
-        normal_form=partial(_wave_form, even=True),
-    ),
+    _shifted("abs", np.abs, _Sympy("Abs"), np.sign, normal_form=_absolute_form),
+    _wave("sin", np.sin, _Sympy("sin"), np.cos, normal_form=_sine_form),
+    _wave("cos", np.cos, _Sympy("cos"), _minus_sin, normal_form=_cosine_form),
     Primitive(
         "tan",
         np.tan,
-        _named("tan"),
+        _Sympy("tan"),
         _tan_slope,
         domain=(-math.pi / 2, math.pi / 2),
         normal_form=_tan_form,
     ),
-    Primitive("tanh", np.tanh, _named("tanh"), _tanh_slope, normal_form=_odd_form),
-    Primitive("sigmoid", expit, _sympy_sigmoid, _sigmoid_slope),
-    Primitive(
-        "arcsin",
-        np.arcsin,
-        _named("asin"),
-        _arcsin_slope,
-        domain=(-1.0, 1.0),
-        complexity=4.0,
-        normal_form=_odd_form,
+    _odd("tanh", np.tanh, _Sympy("tanh"), _tanh_slope),
+    Primitive("sigmoid", expit, _sigmoid_expression, _sigmoid_slope),
+    _odd_within_one("arcsin", np.arcsin, _Sympy("asin"), _arcsin_slope),
+    _odd_within_one(
+        "arccos", np.arccos, _Sympy("acos"), _arccos_slope, normal_form=_arccos_form
+    ),
+    _odd("arctan", np.arctan, _Sympy("atan"), _arctan_slope),
+    _odd_within_one("arctanh", np.arctanh, _Sympy("atanh"), _arctanh_slope),
+    _shifted(
+        "sign", np.sign, _Sympy("sign"), _zero, constants="c", normal_form=_sign_form
     ),
     Primitive(
-        "arccos",
-        np.arccos,
-        _named("acos"),
-        _arccos_slope,
-        domain=(-1.0, 1.0),
-        complexity=4.0,
-        normal_form=_arccos_form,
+        "gaussian",
+        _gaussian,
+        _gaussian_expression,
+        _gaussian_slope,
+        normal_form=_even_form,
     ),
-    Primitive(
-        "arctan", np.arctan, _named("atan"), _arctan_slope, normal_form=_odd_form
-    ),
-    Primitive(
-        "arctanh",
-        np.arctanh,
-        _named("atanh"),
-        _arctanh_slope,
-        domain=(-1.0, 1.0),
-        complexity=4.0,
-        normal_form=_odd_form,
-    ),
-    Primitive(
-        "sign",
-        np.sign,
-        _named("sign"),
-        _zero,
-        constants="c",
-        scan="b",
-        normal_form=_sign_form,
-    ),
-    Primitive(
-        "gaussian", _gaussian, _sympy_gaussian, _gaussian_slope, normal_form=_even_form
-    ),
-    Primitive("silu", _silu, _sympy_silu, _silu_slope),
+    Primitive("silu", _silu, _silu_expression, _silu_slope),
 )

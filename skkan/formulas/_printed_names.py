@@ -6,6 +6,7 @@ An identifier may differ from the name; LaTeX shows the name as it was given.
 import keyword
 import re
 import unicodedata
+from itertools import chain, count
 
 # Names that written sources use: our own, and those of sympy's printers.
 RESERVED = {"numpy", "np", "formula", "scipy", "math", "pi", "E", "I", "oo", "nan"}
@@ -33,23 +34,18 @@ def distinct_identifiers(names, reserved):
 
     They are in Unicode's normal form KC, in which Python compares identifiers.
     """
-    used, distinct = set(reserved), []
-    for name in names:
-        clean = "".join(
-            character if f"x{character}".isidentifier() else "_"
-            for character in unicodedata.normalize("NFKC", name)
-        )
-        if not clean.isidentifier():
-            clean = f"x_{clean}" if clean else "x"
-        if keyword.iskeyword(clean):
-            clean += "_"
-        number, candidate = 1, clean
-        while candidate in used:
-            number += 1
-            candidate = f"{clean}_{number}"
-        used.add(candidate)
-        distinct.append(candidate)
-    return distinct
+    clean = map(_identifier, names)
+    return _distinct(clean, lambda name, number: f"{name}_{number}", reserved)
+
+
+def _identifier(name):
+    clean = "".join(
+        character if f"x{character}".isidentifier() else "_"
+        for character in unicodedata.normalize("NFKC", name)
+    )
+    if not clean.isidentifier():
+        clean = f"x_{clean}" if clean else "x"
+    return f"{clean}_" if keyword.iskeyword(clean) else clean
 
 
 def latex_names(names, letter):
@@ -58,15 +54,18 @@ def latex_names(names, letter):
     A single letter keeps its number as an index. Other names are upright. `letter`
     stands before names that do not begin with a letter.
     """
-    used, distinct = set(), []
+    latex = [_latex_name(name, letter) for name in names]
+    return _distinct(latex, lambda name, number: f"{{{name}}}_{{({number})}}")
+
+
+def _distinct(names, numbered, reserved=()):
+    """Names, of which those that are taken already get a number."""
+    taken, distinct = set(reserved), []
     for name in names:
-        latex = candidate = _latex_name(name, letter)
-        number = 1
-        while candidate in used:
-            number += 1
-            candidate = f"{{{latex}}}_{{({number})}}"
-        used.add(candidate)
-        distinct.append(candidate)
+        others = (numbered(name, number) for number in count(2))
+        free = next(each for each in chain([name], others) if each not in taken)
+        taken.add(free)
+        distinct.append(free)
     return distinct
 
 

@@ -5,6 +5,7 @@ knots. A `CategoryCurve` has one value for each code of a category. They do not 
 network that they come from.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -16,8 +17,24 @@ from skkan.formulas._primitives import Primitive
 from skkan.numerics._matrix_products import AS_SILENT_AS_TORCH
 
 
+class NamedCurve(ABC):
+    """A curve that formulas show as a function with its name."""
+
+    name: str
+
+    @abstractmethod
+    def __call__(self, x):
+        """Values, ndarray of the shape of `x`."""
+
+    def expression(self, x):
+        """The named function at a sympy expression; lambdify evaluates it."""
+        from sympy.utilities.lambdify import implemented_function
+
+        return implemented_function(self.name, self)(x)
+
+
 @dataclass(frozen=True, eq=False)
-class SplineCurve:
+class SplineCurve(NamedCurve):
     """A curve p(x) + base_weight base((x - centre) / scale) on its knots.
 
     Attributes
@@ -55,12 +72,8 @@ class SplineCurve:
             value = np.full((1, 1), float(edge(centre)))
             return cls(name, knots, value, 0.0, "identity", centre, 1.0, False)
         knots, spline = edge.knots, edge.spline
-        if spline.k == 0:
-            coefficients = spline.c[None, : len(knots) - 1]
-        else:
-            n_beyond = spline.k
-            pieces = PPoly.from_spline(spline)
-            coefficients = pieces.c[:, n_beyond : n_beyond + len(knots) - 1]
+        pieces = PPoly.from_spline(spline).c if spline.k else spline.c[None]
+        coefficients = pieces[:, spline.k : spline.k + len(knots) - 1]
         return cls(
             name,
             knots,
@@ -107,28 +120,18 @@ class SplineCurve:
         slope = self._base(x)[1]
         return self._polynomial(x, order=1) + self.base_weight / self.scale * slope
 
-    def expression(self, x):
-        """The named function at a sympy expression; lambdify evaluates it."""
-        from sympy.utilities.lambdify import implemented_function
-
-        return implemented_function(self.name, self)(x)
-
     def piecewise(self, x):
         """The curve as a sympy Piecewise at a sympy expression."""
         import sympy
 
-        first, *inner, last = map(exact_number, self.knots)
-        starts = [first, *inner]
+        starts = [exact_number(knot) for knot in self.knots]
+        last = starts.pop()
         pieces = [
             self._piece(interval, x, start) for interval, start in enumerate(starts)
         ]
         below, above = self._ends(x)
-        return sympy.Piecewise(
-            (below, x < first),
-            *zip(pieces[:-1], [x < knot for knot in inner], strict=True),
-            (pieces[-1], x <= last),
-            (above, True),
-        )
+        conditions = [*(x < start for start in starts), x <= last, True]
+        return sympy.Piecewise(*zip([below, *pieces, above], conditions, strict=True))
 
     def _piece(self, interval, x, start):
         import sympy
@@ -152,7 +155,7 @@ class SplineCurve:
 
 
 @dataclass(frozen=True, eq=False)
-class CategoryCurve:
+class CategoryCurve(NamedCurve):
     """A value for each category, as a function of its code 0, 1, ...
 
     Attributes
@@ -186,12 +189,6 @@ class CategoryCurve:
     def derivative(self, x):
         """Zero, ndarray of the shape of `x`."""
         return np.zeros_like(np.asarray(x, dtype=np.float64))
-
-    def expression(self, x):
-        """The named function at a sympy expression; lambdify evaluates it."""
-        from sympy.utilities.lambdify import implemented_function
-
-        return implemented_function(self.name, self)(x)
 
     def piecewise(self, x):
         """The values as a sympy Piecewise of equalities with the codes."""

@@ -5,24 +5,21 @@ are built from numbers and callables; no text is evaluated.
 """
 
 import math
-from numbers import Integral
 
 from sklearn.utils.validation import check_is_fitted
 
 from skkan.estimators._base import fitted_model_of
+from skkan.estimators._parameter_checks import is_count
 from skkan.formulas._formula import Formula, Term
 from skkan.formulas._numpy_source import module_source
 from skkan.formulas._printed_names import RESERVED, distinct_identifiers, latex_names
 from skkan.formulas._spline_curves import (
-    CategoryCurve,
-    SplineCurve,
+    NamedCurve,
     curve_of_edge,
     exact_number,
     spline_primitive,
 )
 from skkan.inspection._edge_functions import edge_functions, intercepts, node_names
-
-CURVES = SplineCurve, CategoryCurve
 
 
 def to_sympy(model, *, round_to=None, piecewise=False):
@@ -70,13 +67,7 @@ KANClassifier
     >>> to_sympy(model, round_to=2)
     phi_0(x0) + 0.34
     """
-    round_to = _checked_digits(round_to)
-    formula = _formula_of(model)
-    expressions = _expressions(formula, feature_symbols(model), piecewise)
-    if fitted_model_of(getattr(model, "estimator_", model)).target.has_log_link:
-        expressions = [_exp(expression) for expression in expressions]
-    if round_to is not None:
-        expressions = [_rounded(expression, round_to) for expression in expressions]
+    expressions = _predictions(model, round_to, piecewise)
     return expressions[0] if len(expressions) == 1 else expressions
 
 
@@ -107,9 +98,7 @@ def to_latex(model, *, round_to=None):
     """
     import sympy
 
-    expressions = to_sympy(model, round_to=round_to)
-    if not isinstance(expressions, list):
-        expressions = [expressions]
+    expressions = _predictions(model, round_to)
     levels = _names_of_nodes(model)
     features, targets = latex_names(levels[0], "x"), latex_names(levels[-1], "y")
     names = dict(zip(feature_symbols(model), features, strict=True))
@@ -160,14 +149,12 @@ def to_numpy_source(model, *, round_to=None):
         return numpy.exp(x0)
     <BLANKLINE>
     """
-    expressions = to_sympy(model, round_to=round_to)
-    several = isinstance(expressions, list)
-    expressions = expressions if several else [expressions]
-    splines = {}
+    expressions, splines = _predictions(model, round_to), {}
     for expression in expressions:
         splines |= named_splines(expression)
-    ordered = [splines[name] for name in sorted(splines, key=_number)]
-    return module_source(expressions, feature_symbols(model), ordered, several=several)
+    by_number = sorted(splines, key=lambda name: int(name.removeprefix("phi_")))
+    ordered = [splines[name] for name in by_number]
+    return module_source(expressions, feature_symbols(model), ordered)
 
 
 def feature_symbols(model):
@@ -206,20 +193,27 @@ def named_splines(expression):
     curves = {}
     for call in expression.atoms(AppliedUndef):
         curve = getattr(call.func, "_imp_", None)
-        if isinstance(curve, CURVES):
+        if isinstance(curve, NamedCurve):
             curves[call.func.__name__] = curve
     return curves
 
 
-def _checked_digits(round_to):
-    """Number of significant digits, an int or None."""
-    whole = isinstance(round_to, Integral) and not isinstance(round_to, bool)
-    if round_to is not None and not (whole and round_to > 0):
+def _predictions(model, round_to, piecewise=False):
+    """List of the expressions of all outputs, under the inverse link of the loss."""
+    import sympy
+
+    if not (round_to is None or is_count(round_to)):
         raise ValueError(
             "round_to must be a number of significant digits of at least 1 or None, "
             f"got {round_to!r}: pass an integer such as 3."
         )
-    return None if round_to is None else int(round_to)
+    formula = _formula_of(model)
+    expressions = _expressions(formula, feature_symbols(model), piecewise)
+    if fitted_model_of(getattr(model, "estimator_", model)).target.has_log_link:
+        expressions = [sympy.exp(expression) for expression in expressions]
+    if round_to is None:
+        return expressions
+    return [_rounded(expression, int(round_to)) for expression in expressions]
 
 
 def _names_of_nodes(model):
@@ -255,18 +249,12 @@ def _expressions(formula, symbols, piecewise):
         x = nodes[term.source[0]][term.source[1]]
         z = _number_of(term.a) * x + _number_of(term.b)
         curve = term.primitive.function
-        if piecewise and isinstance(curve, CURVES):
+        if piecewise and isinstance(curve, NamedCurve):
             value = curve.piecewise(z)
         else:
             value = term.primitive.expression(z)
         nodes[term.target[0]][term.target[1]] += _number_of(term.c) * value
     return nodes[-1]
-
-
-def _exp(expression):
-    import sympy
-
-    return sympy.exp(expression)
 
 
 def _number_of(value):
@@ -290,7 +278,3 @@ def _rounded(expression, digits):
 
     floats = expression.atoms(sympy.Float)
     return expression.xreplace({number: rounded(number) for number in floats})
-
-
-def _number(name):
-    return int(name.removeprefix("phi_"))

@@ -1,7 +1,7 @@
 """The Laplace posterior of a fitted network, as one Cholesky factor.
 
-Near its mode the posterior of the weights is taken as Gaussian, with the Gauss-Newton
-matrix of the penalised loss as its precision.
+The posterior of the weights is approximated by a Gaussian around its mode. Its
+precision is the Gauss-Newton matrix of the penalised loss.
 """
 
 import math
@@ -34,7 +34,7 @@ class LaplacePosterior:
     log_evidence : float
         Of the scaled targets; minus infinity where an edge has no prior.
     n_effective : float
-        Number of weights that the data determines rather than the prior.
+        Number of weights that the data determine rather than the prior.
     n_observations : float
         Sum of the sample weights.
     """
@@ -49,9 +49,9 @@ class LaplacePosterior:
 
     covers_all_weights = True
 
-    def deviations(self, network, factor, x):
-        """Whitened Jacobian of the raw outputs; see the function of the name."""
-        return deviations(network, factor, x)
+    def whitened_jacobian(self, network, factor, x):
+        """Whitened Jacobian of the raw outputs; see the function of this name."""
+        return whitened_jacobian(network, factor, x)
 
 
 def laplace_posterior(network, data, plan, prior, objective=None):
@@ -60,12 +60,13 @@ def laplace_posterior(network, data, plan, prior, objective=None):
     Parameters
     ----------
     network : KANNetwork
-    data : TrainingData
-    plan : TrainingPlan
+    data : Dataset or DaskDataset
+    plan : FitPlan
     prior : Prior or None
         None stands for the plan's penalties, with the noise that the residuals show.
     objective : Objective, default=None
-        Of the data and the plan, as training left it; it may know the normal matrix.
+        Objective of the data and the plan. One that training leaves may hold the normal
+        matrix already.
 
     Returns
     -------
@@ -76,15 +77,9 @@ def laplace_posterior(network, data, plan, prior, objective=None):
         objective = make_objective(network, data, plan)
     theta = network.theta
     n_rows = data.n_observations
-    linearised = LinearisedModel(
-        network,
-        theta,
-        # Gauge constraints are aids to training, and no part of the posterior.
-        objective.gauss_newton_of_loss(theta).without_gauge_constraints(),
-        n_rows,
-        plan.loss.has_noise,
-        plan.loss.min_shared_noise,
-    )
+    # Gauge constraints are aids to training, and no part of the posterior.
+    model = objective.gauss_newton_of_loss(theta).without_gauge_constraints()
+    linearised = LinearisedModel(network, theta, model, n_rows, plan.loss)
     is_proper = True
     if prior is None:
         (penalty,) = plan.penalties or (QuadraticPenalty(0.0),)
@@ -119,34 +114,31 @@ def laplace_posterior(network, data, plan, prior, objective=None):
 
 
 def prior_of_penalty(network, data, plan, alpha):
-    """The prior of a fitted network that a penalty of strength `alpha` amounts to.
+    """Prior of a fitted network, equivalent to a penalty of strength `alpha`.
 
     The noise is that of the residuals.
     """
     objective = make_objective(network, data, plan)
-    theta = objective.start
-    return LinearisedModel(
-        network,
-        theta,
-        objective.gauss_newton_of_loss(theta),
-        data.n_observations,
-        plan.loss.has_noise,
-        plan.loss.min_shared_noise,
-    ).prior_of_alpha(alpha)
+    model = objective.gauss_newton_of_loss(objective.start)
+    linearised = LinearisedModel(
+        network, objective.start, model, data.n_observations, plan.loss
+    )
+    return linearised.prior_of_alpha(alpha)
 
 
 @torch.no_grad()
-def deviations(network, factor, x):
-    """Derivatives of the raw outputs along the standard deviations of the weights.
+def whitened_jacobian(network, factor, x):
+    """Whitened Jacobian of the raw outputs.
 
-    With the precision L L^T of the weights they are L^-1 J_o^T for each output o, whose
-    products are the covariances of the raw outputs at unit noise.
+    Let L L^T be the precision of the weights and J_o the Jacobian of output o. The
+    whitened Jacobian is L^-1 J_o^T. Its products are the covariances of the raw outputs
+    at unit noise.
 
     Parameters
     ----------
     network : KANNetwork
     factor : Tensor of shape (n_parameters, n_parameters)
-        L, as in `Posterior`.
+        L, see `LaplacePosterior`.
     x : Tensor of shape (n_samples, n_inputs)
 
     Returns

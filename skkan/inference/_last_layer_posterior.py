@@ -1,4 +1,4 @@
-"""The posterior of the weights that enter the outputs, all others being known."""
+"""The posterior of the weights of the last layer, given those of all other layers."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -13,7 +13,7 @@ from skkan.penalties._quadratic import QuadraticPenalty
 
 @dataclass(frozen=True, eq=False)
 class LastLayerPosterior:
-    """What validation rows tell of a network beside its weights.
+    """Posterior of a network whose penalty was chosen by validation rows.
 
     Attributes
     ----------
@@ -32,9 +32,9 @@ class LastLayerPosterior:
 
     covers_all_weights = False
 
-    def deviations(self, network, factor, x):
-        """Whitened Jacobian of the raw outputs; see `output_deviations`."""
-        return output_deviations(network, factor, x)
+    def whitened_jacobian(self, network, factor, x):
+        """Whitened Jacobian of the raw outputs; see `last_layer_jacobian`."""
+        return last_layer_jacobian(network, factor, x)
 
 
 def last_layer_posterior(network, data, plan, noise):
@@ -47,7 +47,7 @@ def last_layer_posterior(network, data, plan, noise):
     plan : FitPlan
         With one quadratic penalty, whose strengths have shape (n_edges, 3).
     noise : Tensor of shape (n_outputs,) or None
-        What the validation rows show.
+        Noise on the validation rows.
 
     Returns
     -------
@@ -69,14 +69,14 @@ def last_layer_posterior(network, data, plan, noise):
 def output_factor(network, data, plan):
     """Cholesky factor of the precision, at unit noise, of the weights of one output.
 
-    All other weights count as known, and the loss is the squared error, so that the
-    outputs have it in common.
+    All other weights count as known. The loss is the squared error, so that one factor
+    serves all outputs.
 
     Parameters
     ----------
     network : KANNetwork
-    data : TrainingData
-    plan : TrainingPlan
+    data : Dataset or DaskDataset
+    plan : FitPlan
         With one quadratic penalty.
 
     Returns
@@ -107,21 +107,21 @@ def output_factor(network, data, plan):
 
 
 @torch.no_grad()
-def output_deviations(network, factor, x):
-    """The same as `deviations`, for a factor of the weights of one output."""
+def last_layer_jacobian(network, factor, x):
+    """Whitened Jacobian, `whitened_jacobian`, for a factor of one output's weights."""
     columns = _outer_features(network, x).T
     root = torch.linalg.solve_triangular(factor, columns, upper=False)
     return root.expand(network.widths[-1], -1, -1)
 
 
 def variance_without(network, data, plan, rows):
-    """Variance of the outputs for some of the rows, as it is without the row itself.
+    """Leave-one-out variance of the outputs for some of the rows.
 
     Parameters
     ----------
     network, data, plan
         As for `output_factor`.
-    rows : TrainingData
+    rows : Dataset
         Some of the rows of the data.
 
     Returns
@@ -138,18 +138,18 @@ def variance_without(network, data, plan, rows):
     if factor is None:
         return None
     factor = torch.from_numpy(factor).to(rows.X)
-    own = output_deviations(network, factor, rows.X)[0].square().sum(0)
+    own = last_layer_jacobian(network, factor, rows.X)[0].square().sum(0)
     return own / (1 - rows.sample_weight * own).clamp(min=EVIDENCE.min_leverage_rest)
 
 
 @torch.no_grad()
 def _outer_products(network, rows):
-    """Weighted products of what enters the outputs, summed over some of the rows."""
+    """Weighted products of the last layer's features, summed over rows."""
     features = _outer_features(network, rows.X)
     return (rows.sample_weight * features.T) @ features
 
 
 def _outer_features(network, x):
-    """Basis values of the edges that enter the outputs."""
+    """Features of the last layer: basis values of the edges that enter outputs."""
     passes = network.propagate(x)[1][len(network.layers) - 1 :]
     return torch.cat([step.layer.packed(step.features) for step in passes], dim=1)

@@ -1,8 +1,8 @@
-"""The marginal likelihood of a linearised network, and what it says of the penalties.
+"""The log marginal likelihood of a linearised network, and penalties that raise it.
 
-Every edge has a Gaussian prior whose precision is the sum of a part for its size and
-one for its roughness. The evidence is the likelihood of the targets with the weights
-integrated out; its maximum balances fit and flexibility without held-out rows.
+Every edge has a Gaussian prior. Its precision is the sum of a ridge part and of parts
+for the roughness. The evidence is the likelihood of the targets with the weights
+integrated out. Its maximum balances fit and flexibility without validation rows.
 """
 
 import math
@@ -35,9 +35,10 @@ class LinearisedPosterior:
 
     @property
     def evidence_at_point(self):
-        """Log evidence, had the posterior its mode at the point of expansion.
+        """Log evidence with the log posterior at the point of expansion.
 
-        Far from the mode the linearisation promises more than there is.
+        `log_evidence` takes the log posterior at its maximum. Far from the point the
+        linearisation overstates that maximum.
         """
         return self.log_evidence - self.decrement
 
@@ -48,7 +49,7 @@ class LinearisedPosterior:
 
     @property
     def n_effective(self):
-        """Number of weights that the data determines rather than the prior.
+        """Number of weights that the data determine rather than the prior.
 
         It is the trace of covariance * curvature of the likelihood.
         """
@@ -67,10 +68,8 @@ class LinearisedModel:
         Mean loss, its gradient and its Gauss-Newton matrix at the point.
     n_observations : float
         Sum of the sample weights, which count as repetitions.
-    has_noise : bool
-        Whether the loss has a noise that is to be learnt.
-    min_noise : float, default=0.0
-        The smallest that it can be.
+    loss : Loss
+        Says whether there is a noise to learn, and how small it can be.
 
     References
     ----------
@@ -79,7 +78,7 @@ class LinearisedModel:
     Fellner-Schall Method for Smoothing Parameter Optimization, 2017.
     """
 
-    def __init__(self, network, theta, model, n_observations, has_noise, min_noise=0.0):
+    def __init__(self, network, theta, model, n_observations, loss):
         self._kinds = kinds = EdgeKinds.of(network.all_layers)
         curvature = kinds.along(kinds.along(model.constrained_curvature()).T)
         self._curvature = n_observations * curvature
@@ -94,9 +93,9 @@ class LinearisedModel:
         self._exists = torch.cat(masks).unsqueeze(1) > 0
         self._network, self._n_rows = network, n_observations
         self._n_targets = n_observations * network.widths[-1]
-        self._has_noise = has_noise
-        self._hyperprior = None if has_noise else Hyperprior.of(network, kinds)
-        self._min_noise = max(min_noise, EVIDENCE.min_noise)
+        self._has_noise = loss.has_noise
+        self._hyperprior = None if loss.has_noise else Hyperprior.of(network, kinds)
+        self._min_noise = max(loss.min_shared_noise, EVIDENCE.min_noise)
 
     def posterior(self, prior):
         """Posterior and evidence under a prior; None where rounding forbids it.
@@ -118,7 +117,7 @@ class LinearisedModel:
         deviance = self._deviance + float(
             2 * self._gradient @ step + step @ (self._curvature @ step)
         )
-        if self._has_noise:  # whose estimate a quadratic may round to below zero
+        if self._has_noise:  # rounding of the quadratic must not make it negative
             deviance = max(deviance, 0.0)
         log_determinant = 2 * (factor.diagonal().log() - scale.log()).sum()
         log_evidence = 0.5 * float(
@@ -131,9 +130,8 @@ class LinearisedModel:
         if self._has_noise:
             log_evidence -= 0.5 * self._n_targets * math.log(2 * math.pi * prior.noise)
         else:
-            log_hyperprior = float(
-                self._hyperprior.log_densities(prior.precision).sum()
-            )
+            densities = self._hyperprior.log_densities(prior.precision)
+            log_hyperprior = float(densities.sum())
         log_evidence += log_hyperprior
         if not math.isfinite(log_evidence):
             return None
@@ -149,10 +147,11 @@ class LinearisedModel:
         )
 
     def freedom(self, posterior, noise):
-        """Observations left over by the weights that they determine.
+        """Degrees of freedom of the residuals.
 
-        The gauge constraints G determine tr(covariance * G^T G) / noise weights, which
-        do not count.
+        They are the observations less the effective parameters. The soft gauge
+        constraints G determine tr(covariance * G^T G) / noise of these parameters,
+        which take no observations.
         """
         columns = (posterior.scale * self._gauge_constraints).T
         roots = torch.linalg.solve_triangular(posterior.factor, columns, upper=False)
@@ -161,7 +160,7 @@ class LinearisedModel:
         return max(left, EVIDENCE.min_freedom * self._n_targets)
 
     def removal_gains(self, prior, posterior):
-        """What the removal of each edge, with no other change, adds to the evidence.
+        """Change of the log evidence by the removal of each edge alone.
 
         With the prior N(0, P^-1) and the posterior N(m, S) of the weights of an edge it
         is log N(0; m, S) - log N(0; 0, P^-1), the ratio of Savage and Dickey.
@@ -185,7 +184,7 @@ class LinearisedModel:
         return self.removal_gains_of_groups(prior, posterior, groups)
 
     def removal_gains_of_groups(self, prior, posterior, groups):
-        """What the removal of several edges together adds to the evidence.
+        """Change of the log evidence by the removal of several edges together.
 
         Parameters
         ----------
@@ -216,12 +215,13 @@ class LinearisedModel:
         return gains
 
     def weights_without(self, posterior, edges):
-        """The weights where some edges are zero and others make up for them.
+        """Weights where some edges are zero and the others compensate for them.
 
         With the scaled posterior precision A = L L^T and u = weights / scale at the
-        point of expansion, they are u_r + A_rr^-1 A_rg u_g for the rest r without what
-        is gone, g. From the mode that is the mode of what is left. From elsewhere it
-        leads no farther than the removal needs, as linearisations hold nearby only.
+        point of expansion, they are u_r + A_rr^-1 A_rg u_g, where g are the removed
+        weights and r the rest. If the point is the mode, they are the mode of the
+        smaller network. Otherwise they stay near the point, where the linearisation
+        holds.
 
         Parameters
         ----------
@@ -250,10 +250,10 @@ class LinearisedModel:
         return self._kinds.back(posterior.scale * scaled)
 
     def prior_of_alpha(self, alpha):
-        """The prior that penalties of strength `alpha` amount to.
+        """Prior that is equivalent to penalties of strength `alpha`.
 
-        The noise is that of the residuals. What the data determines depends on the
-        ratio of precisions and noise only, which is `alpha`.
+        The noise is that of the residuals. The number of effective parameters depends
+        only on the ratio of precisions and noise, which is `alpha`.
         """
         prior = Prior.of_alpha(self._network, alpha, 1.0, self._n_rows)
         outcome = self.posterior(prior) if self._has_noise else None
@@ -278,7 +278,7 @@ class LinearisedModel:
         share : float, default=1.0
             Share of the step to begin with.
         ceiling : Tensor of shape (n_edges, 3), default=None
-            Largest precisions; parts that it has at zero are not limited.
+            Largest precisions. Zero is no limit.
 
         Returns
         -------
@@ -306,18 +306,14 @@ class LinearisedModel:
         else:
             wanted = self._hyperprior.proposal(prior.precision, explained, used)
             factor = wanted / prior.precision.clamp(min=EVIDENCE.min_precision)
-        factor = factor.clamp(
-            1 / EVIDENCE.max_precision_factor,
-            EVIDENCE.max_precision_factor,
-        )
+        largest = EVIDENCE.max_precision_factor
+        factor = factor.clamp(1 / largest, largest)
         factor = torch.where(self._exists, factor, 1.0)
         precision = clamped(prior.precision * factor)
         if not self._has_noise:
             return Prior(precision, prior.noise)
         noise = posterior.deviance / self.freedom(posterior, prior.noise)
         noise = max(noise, self._min_noise)
-        least, most = (
-            prior.noise / EVIDENCE.max_noise_factor,
-            prior.noise * EVIDENCE.max_noise_factor,
-        )
-        return Prior(precision, min(max(noise, least), most))
+        largest = EVIDENCE.max_noise_factor
+        noise = min(max(noise, prior.noise / largest), prior.noise * largest)
+        return Prior(precision, noise)

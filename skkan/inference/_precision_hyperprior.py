@@ -1,8 +1,8 @@
-"""What is expected of the precisions of edges, where no noise is learnt with them.
+"""Prior density of the precisions of edges, for losses without a noise.
 
-A row tells at most one bit of its class, too little to tell how large each of many
-curves is. Those that enter the same node are taken to be of like size; how straight
-they are each of them learns for itself. It knows nothing of data.
+A row of a classification holds at most one bit, too little to determine the size of
+each of many curves. Curves that enter the same node are therefore assumed to be of
+similar size. Each of them has a roughness of its own. The module knows no data.
 """
 
 import torch
@@ -13,13 +13,13 @@ from skkan.inference._settings import HYPERPRIOR
 class Hyperprior:
     """Density of the precisions of the parts of the penalty, for each edge.
 
-    Logarithms of precisions on size are normal around the mean of their group, which
-    they determine themselves. Constants are left out.
+    Logarithms of ridge precisions are normal around the mean of their group. The other
+    precisions have an exponential density. Constants are left out.
 
     Parameters
     ----------
     groups : Tensor of int of shape (n_edges,)
-        Edges that are alike have the same number; removed ones have -1.
+        Number of the group of each edge; -1 for removed edges.
     """
 
     def __init__(self, groups):
@@ -31,7 +31,7 @@ class Hyperprior:
 
     @classmethod
     def of(cls, network, kinds):
-        """That of a network: edges of a kind are alike that enter the same node.
+        """Hyperprior with a group for each kind of edges that enter the same node.
 
         Parameters
         ----------
@@ -46,10 +46,8 @@ class Hyperprior:
             groups.append(node.flatten())
             n_nodes += n_outputs
         groups = torch.cat(groups)
-        for index, kind in enumerate(kinds.kinds):
-            own = groups[kind.edges]
-            groups[kind.edges] = torch.where(own < 0, own, own + index * n_nodes)
-        return cls(groups)
+        apart = kinds.numbers.to(groups.device) * n_nodes
+        return cls(torch.where(groups < 0, groups, groups + apart))
 
     def log_densities(self, precision):
         """Logarithm of the density of each edge, (n_edges,); 0 for removed ones.
@@ -57,27 +55,26 @@ class Hyperprior:
         Parameters
         ----------
         precision : Tensor of shape (n_edges, 3)
-            On size, curvature and change of curvature; parts at zero are unused.
+            Ridge, second-difference and third-difference part; zero is unused.
         """
         size = precision[:, 0].log()
-        density = (
-            -0.5 * ((size - self._means(size)) / HYPERPRIOR.log_ridge_std).square()
-        )
+        standardised = (size - self._means(size)) / HYPERPRIOR.log_ridge_std
+        density = -0.5 * standardised.square()
         density = density - HYPERPRIOR.roughness_rate * precision[:, 1:].sum(1)
         return torch.where(self._exists, density, 0.0)
 
     def removal_gains(self, precision, groups):
-        """What the removal of several edges together adds to the log density.
+        """Change of the log density by the removal of several edges together.
 
-        Those that stay move to their own mean. With the deviations d of the logarithms
-        from the mean of n edges, the removal of k takes sum(d^2) + sum(d)^2 / (n - k)
-        from the sum of squares.
+        The rest of the group has another mean. Let d be the differences of the
+        logarithms of k removed edges from the mean of n edges. Their removal lowers the
+        sum of squares by sum(d^2) + sum(d)^2 / (n - k).
 
         Parameters
         ----------
         precision : Tensor of shape (n_edges, 3)
         groups : Tensor of int of shape (n_groups, n_members)
-            Positions of the edges of each group, all of which exist.
+            Positions of existing edges.
 
         Returns
         -------
@@ -92,10 +89,11 @@ class Hyperprior:
         return 0.5 / HYPERPRIOR.log_ridge_std**2 * squares.sum(0) + rates
 
     def proposal(self, precision, explained, used):
-        """Precisions that balance what the data say of them and this density.
+        """Precisions that maximise the log evidence plus the log density.
 
-        With the logarithm r of a precision, the log evidence has the derivative
-        (explained - used e^r) / 2, where both are taken from where it stands.
+        The derivative of the log evidence with respect to the logarithm r of a
+        precision is (explained - used e^r) / 2. `explained` and `used` are taken as
+        constants.
 
         Parameters
         ----------
@@ -112,25 +110,21 @@ class Hyperprior:
         rates = precision * explained / (used + 2 * HYPERPRIOR.roughness_rate)
         size, now = precision[:, 0], precision[:, 0].log()
         push, pull = 0.5 * size * explained[:, 0], 0.5 * size * used[:, 0]
-        # All of a group by the same factor at first, as if they were one.
+        # To start, one factor for all precisions of a group.
         ratio = (self._member @ push) / (self._member @ pull).clamp(min=1e-300)
         change = self._member.T @ ratio.clamp(0.1, 10.0).log()
+        variance, longest = HYPERPRIOR.log_ridge_std**2, HYPERPRIOR.max_log_step
         for _ in range(HYPERPRIOR.max_rounds):
             before, mean = change, self._means(now + change)
             for _ in range(HYPERPRIOR.max_newton_steps):
                 drawn = pull * change.exp()
-                slope = (
-                    push - drawn - (now + change - mean) / HYPERPRIOR.log_ridge_std**2
-                )
-                step = slope / (drawn + 1 / HYPERPRIOR.log_ridge_std**2)
-                change = change + step.clamp(
-                    -HYPERPRIOR.max_log_step,
-                    HYPERPRIOR.max_log_step,
-                )
+                slope = push - drawn - (now + change - mean) / variance
+                step = slope / (drawn + 1 / variance)
+                change = change + step.clamp(-longest, longest)
             if (change - before).abs().max() < HYPERPRIOR.tolerance:
                 break
         return torch.cat([(now + change).exp().unsqueeze(1), rates[:, 1:]], dim=1)
 
     def _means(self, values):
-        """Mean of its group for each edge."""
+        """Mean of the group of each edge."""
         return self._member.T @ (self._share @ values)

@@ -1,4 +1,4 @@
-"""Gaussian priors of the edges: precisions on size and roughness, and the noise."""
+"""Gaussian priors of the edges: precisions of size and roughness, and the noise."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,8 @@ class Prior:
     Attributes
     ----------
     precision : Tensor of shape (n_edges, 3)
-        Of the parts of the penalty. One of zero is fixed: the part is not used.
+        Precisions of the ridge, second-difference and third-difference part. A part
+        with precision zero is unused and stays so.
     noise : float
         Variance of the scaled target around the network; 1 for classes.
     """
@@ -26,18 +27,18 @@ class Prior:
 
     @classmethod
     def of_alpha(cls, network, alpha, noise, n_observations):
-        """The prior that penalties of strength `alpha` amount to."""
+        """Prior that is equivalent to penalties of strength `alpha`."""
         n_edges = sum(layer.mask.numel() for layer in network.all_layers)
-        strengths = QuadraticPenalty(alpha).per_edge(n_edges).to(network.weights[0])
+        strengths = QuadraticPenalty(alpha).per_edge(n_edges).to(network.layers[0].mask)
         precision = clamped(strengths * (n_observations / noise))
         return cls(EdgeKinds.of(network.all_layers).in_use(precision), noise)
 
     def alpha(self, n_observations):
-        """Strengths of the penalties that this prior amounts to."""
+        """Strengths of the penalties that are equivalent to this prior."""
         return self.precision * (self.noise / n_observations)
 
     def with_scaled_nodes(self, network, scales):
-        """The same prior of a network whose hidden nodes were divided by `scales`.
+        """Prior of the network after its hidden nodes were divided by `scales`.
 
         Parameters
         ----------
@@ -52,19 +53,20 @@ class Prior:
         return Prior(clamped(torch.cat(parts)), self.noise)
 
     def with_change_of_curvature(self, share):
-        """The same prior with the third part in use, if it is not yet.
+        """Prior that uses the third-difference part of all edges.
 
         Parameters
         ----------
         share : float
-            Of the precision on curvature, for edges on which the part is unused.
+            Its precision as a share of the second-difference one, for edges on which
+            it is unused.
         """
         size, curvature, change = self.precision.unbind(1)
         change = torch.where(change > 0, change, share * curvature)
         return Prior(clamped(torch.stack([size, curvature, change], dim=1)), self.noise)
 
     def of_edges(self, edges):
-        """The same prior of a network that has some of the edges only.
+        """Prior of a network that has some of the edges only.
 
         Parameters
         ----------
@@ -74,7 +76,7 @@ class Prior:
         return Prior(self.precision[edges], self.noise)
 
     def towards(self, other, share):
-        """A share of the way to another prior, in logarithms."""
+        """Prior at a share of the way to another one, in logarithms."""
         ratio = other.precision / self.precision.clamp(min=EVIDENCE.min_precision)
         return Prior(
             self.precision * ratio**share,
@@ -83,11 +85,8 @@ class Prior:
 
 
 def clamped(precision):
-    """Precisions within their limits; the first part, size, is always in use."""
+    """Precisions within their limits; the ridge part is always in use."""
     used = precision > 0
     used[:, 0] = True
-    return torch.where(
-        used,
-        precision.clamp(EVIDENCE.min_precision, EVIDENCE.max_precision),
-        0.0,
-    )
+    limited = precision.clamp(EVIDENCE.min_precision, EVIDENCE.max_precision)
+    return torch.where(used, limited, 0.0)

@@ -18,14 +18,15 @@ TINY = 1e-300  # smallest target of a logarithm
 class Loss(ABC):
     """A convex loss of the raw output.
 
-    Conventions: `raw` and `target` have shape (n_samples, n_outputs), the value shape
-    (n_samples,). Outputs of one sample add up. The prediction is
+    Conventions: `raw` and `target` have shape (n_samples, n_outputs), the value has
+    shape (n_samples,). The losses of the outputs of a sample add up. The prediction is
     `inverse_link(raw)`. Targets of classification are indicators, 0.0 or 1.0. The value
     is a negative log-likelihood up to a constant. With `has_noise` it is half a
-    deviance, to be divided by a noise that is still to be learnt: the variance of
-    normal errors, or the dispersion of a quasi-likelihood, of at least `min_noise`;
-    a noise that outputs share is at least `min_shared_noise`. Multiplying targets by a
-    factor multiplies the noise by the factor to the `noise_power`.
+    deviance, and the negative log-likelihood is its quotient by the noise: the variance
+    of normal errors, or the dispersion of a quasi-likelihood. Training learns the
+    noise, which is at least `min_noise`, or `min_shared_noise` where the outputs have
+    one in common. If targets are multiplied by c, the noise is multiplied by
+    c**noise_power.
 
     References
     ----------
@@ -143,19 +144,20 @@ class Loss(ABC):
         """The loss for the noise that residuals show; by default itself."""
         return self
 
-    def moderated(self, raw, deviations):
-        """Raw output whose prediction is the mean one over a posterior.
+    def moderated(self, raw, jacobian):
+        """Raw output whose prediction is the mean prediction over a posterior.
 
         Parameters
         ----------
         raw : Tensor of shape (n_samples, n_outputs)
-        deviations : Tensor of shape (n_outputs, n_parameters, n_samples)
-            Of the raw output; see `skkan.inference._laplace_posterior.deviations`.
+        jacobian : Tensor of shape (n_outputs, n_parameters, n_samples)
+            Whitened Jacobian of the raw output; see
+            `skkan.inference._laplace_posterior.whitened_jacobian`.
 
         Returns
         -------
         Tensor of shape (n_samples, n_outputs)
-            The same where the loss has a noise, so that its own mean is to be told.
+            Losses with a noise return `raw` itself.
         """
         return raw
 
@@ -171,7 +173,7 @@ class Loss(ABC):
 
 
 class NoisyLoss(Loss):
-    """A loss of each output on its own, with a noise that is still to be learnt."""
+    """A loss that treats outputs separately, with a noise that training learns."""
 
     has_noise = True
 
@@ -190,10 +192,10 @@ class NoisyLoss(Loss):
         return torch.diag_embed(self.curvature(raw, target).sqrt())
 
     def bounded(self, raw, target):
-        """Elements as they count for the noise, in which no outlier has all the say.
+        """Elements with a limit for outliers, from which the noise is estimated.
 
-        Far outliers pull with the same force wherever they are; what they add to the
-        value is nearly a constant.
+        The gradient of a far outlier does not depend on its distance. Neither does its
+        share in the noise.
         """
         return self.elements(raw, target)
 
@@ -202,14 +204,14 @@ class NoisyLoss(Loss):
         return 2 * self.bounded(raw, target)
 
     def noise_of(self, raw, target, sample_weight, variance=0.0):
-        """Noise that predictions of rows show which were not trained on.
+        """Noise estimated from predictions of validation rows.
 
         Parameters
         ----------
         raw, target : Tensor of shape (n_samples, n_outputs)
         sample_weight : Tensor of shape (n_samples,)
         variance : float or Tensor of shape (n_samples,), default=0.0
-            Of the predictions, in units of the noise; of normal errors only.
+            Variance of the predictions in units of the noise; for normal errors only.
 
         Returns
         -------

@@ -1,7 +1,7 @@
-"""Losses of classes, and what the posterior of raw outputs makes of probabilities.
+"""Losses of classes, and mean probabilities over the posterior of raw outputs.
 
-Classes have no noise that is to be learnt. How uncertain a raw output is shows in its
-probability, which is the mean over the posterior.
+Classes have no noise. The uncertainty of a raw output enters its probability, which is
+the mean over the posterior.
 """
 
 from abc import abstractmethod
@@ -14,32 +14,35 @@ from skkan.losses._base import Loss
 from skkan.losses._moderated_probabilities import logit_of_mean
 
 PRIOR_COUNT = 0.5  # added to each class (Jeffreys), so that an absent one stays finite
-MIN_LEAD = 0.1  # of one class before another, in logits, that is told from a tie
+# Difference of the two largest logits below which it counts as this one, as a quotient
+# by it would be 0 / 0 at a tie.
+MIN_LEAD = 0.1
 N_NODES = 7  # of the Gauss-Hermite rule for means of one output over a posterior
 
 
 class ClassLoss(Loss):
-    """A negative log-likelihood of classes, whose prior is all that can be learnt."""
+    """A negative log-likelihood of classes, without a noise."""
 
     @abstractmethod
-    def cloud(self, deviations):
-        """Deviations of the raw output whose mean stands for that over a posterior.
+    def quadrature_points(self, jacobian):
+        """Quadrature rule for means over the posterior of the raw output.
 
         Parameters
         ----------
-        deviations : Tensor of shape (n_outputs, n_parameters, n_samples)
-            As for `moderated`.
+        jacobian : Tensor of shape (n_outputs, n_parameters, n_samples)
+            See `moderated`.
 
         Returns
         -------
         points : Tensor of shape (n_samples, n_points, n_outputs)
+            Differences from the raw output at the mode.
         share : Tensor of shape (n_points,)
-            They sum to one.
+            Their weights, which sum to one.
         """
 
     @abstractmethod
     def mean_hessian(self, raw, share):
-        """Hessian of the value with respect to the raw output, as a mean over points.
+        """Weighted mean over points of the Hessian with respect to the raw output.
 
         Parameters
         ----------
@@ -72,13 +75,13 @@ class BinaryLogLoss(ClassLoss):
     def baseline(self, target, sample_weight):
         return torch.logit(_class_share(target, sample_weight, 2))
 
-    def moderated(self, raw, deviations):
-        return logit_of_mean(raw, deviations.square().sum(1).T)
+    def moderated(self, raw, jacobian):
+        return logit_of_mean(raw, jacobian.square().sum(1).T)
 
-    def cloud(self, deviations):
-        # Outputs add up, so that those of a point need not go together.
+    def quadrature_points(self, jacobian):
+        # The losses of outputs add up, so that each output has a rule of its own.
         nodes, share = np.polynomial.hermite_e.hermegauss(N_NODES)
-        std = deviations.square().sum(1).sqrt().T
+        std = jacobian.square().sum(1).sqrt().T
         points = std.unsqueeze(1) * std.new_tensor(nodes).unsqueeze(1)
         return points, std.new_tensor(share / share.sum())
 
@@ -109,29 +112,31 @@ class MultinomialLogLoss(ClassLoss):
     def baseline(self, target, sample_weight):
         return torch.log(_class_share(target, sample_weight, target.shape[1]))
 
-    def moderated(self, raw, deviations):
-        # By the lead of the most probable class, so that the order stays.
+    def moderated(self, raw, jacobian):
+        # All logits shrink by one factor, that of the two largest ones, so that the
+        # order of the classes stays.
         (most, next_most), (first, second) = (part.T for part in raw.topk(2, dim=1))
         row = torch.arange(len(raw), device=raw.device)
-        apart = deviations[first, :, row] - deviations[second, :, row]
+        apart = jacobian[first, :, row] - jacobian[second, :, row]
         lead = (most - next_most).clamp(min=MIN_LEAD)
         share = logit_of_mean(lead, apart.square().sum(1)) / lead
         return raw * share.unsqueeze(1)
 
-    def cloud(self, deviations):
-        # On the principal axes of what tells classes apart, at distances that give
-        # their covariance.
-        apart = deviations - deviations.mean(0)
+    def quadrature_points(self, jacobian):
+        # On the principal axes of the logits without their mean, at distances that
+        # give their covariance.
+        apart = jacobian - jacobian.mean(0)
         covariance = torch.einsum("apn,bpn->nab", apart, apart)
         squares, axes = torch.linalg.eigh(covariance)
-        n_axes = len(deviations) - 1  # along the first one all outputs are the same
+        n_axes = len(jacobian) - 1  # along the first one all outputs are the same
         length = (n_axes * squares[:, 1:].clamp(min=0.0)).sqrt()
         points = length.unsqueeze(2) * axes[:, :, 1:].mT
         share = points.new_full((2 * n_axes,), 0.5 / n_axes)
         return torch.cat([points, -points], dim=1), share
 
     def mean_hessian(self, raw, share):
-        # diag(p) - p p^T, by what its rows sum to: near 1, p - p^2 has no digits left.
+        # diag(p) - p p^T. Its diagonal is minus the sum of the rest of the row: near 1,
+        # p - p^2 would cancel.
         probability = torch.softmax(raw, dim=2)
         products = (share.unsqueeze(1) * probability).mT @ probability
         products.diagonal(dim1=1, dim2=2).zero_()

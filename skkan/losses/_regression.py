@@ -13,10 +13,10 @@ from skkan.losses._base import TINY, LogLinkLoss, NoisyLoss
 # Logarithms beyond which an exponential goes on as its Taylor polynomial of second
 # order. No mean is so far from that of all rows; steps that try it stay finite.
 LARGEST_LOG = 50.0
-WHOLE_TOLERANCE = (
-    1e-9  # relative error of a rate times its weight that counts as rounding
-)
-COVERED, COVERING = 0.9, 1.645  # of normal errors, within that many deviations
+# Relative error of a rate times its weight that counts as rounding.
+WHOLE_TOLERANCE = 1e-9
+# Share of normal errors that lie within that many standard deviations.
+COVERED, COVERING = 0.9, 1.645
 
 
 class SquaredError(NoisyLoss):
@@ -30,10 +30,10 @@ class SquaredError(NoisyLoss):
     noise_power = 2.0
 
     def noise_of(self, raw, target, sample_weight, variance=0.0):
-        """Variance of normal errors nine tenths of which are as small as these are.
+        """Variance of normal errors that have the same 90% quantile of their size.
 
-        Errors on tables have heavy tails: intervals from their variance would be too
-        wide, and a single outlier could have all the say.
+        Errors on tables have heavy tails. Intervals from their variance would be too
+        wide, and a single outlier could determine them.
         """
         weight = sample_weight.cpu().numpy()
         own = 1 + torch.as_tensor(variance).reshape(-1, 1).to(raw)
@@ -60,7 +60,7 @@ class SquaredError(NoisyLoss):
         return raw
 
     def baseline(self, target, sample_weight):
-        # The target arrives standardised; what is left of its mean is rounding.
+        # The target is standardised: its mean is zero but for rounding.
         return target.new_zeros(target.shape[1])
 
 
@@ -72,7 +72,7 @@ class PoissonDeviance(LogLinkLoss):
     ----------
     min_noise : float or tuple of float, default=0.0
         Smallest dispersion, the ratio of the variance to the mean; a tuple has one for
-        each output. Where counts are few, the deviance would have it too small.
+        each output. Where counts are small, the deviance underestimates it.
     """
 
     min_noise: float | tuple = 0.0
@@ -83,7 +83,7 @@ class PoissonDeviance(LogLinkLoss):
     def target_scaling(self, target, sample_weight):
         """Scaling to a deviance of 1 a row around the mean.
 
-        It is what unit variance is to the squared error.
+        A constant model then has the same loss as under the squared error.
         """
         super().target_scaling(target, sample_weight)  # which checks the sums
         size = target.max(axis=0)
@@ -105,7 +105,7 @@ class PoissonDeviance(LogLinkLoss):
         inside = raw.clamp(max=LARGEST_LOG)
         beyond = (raw - LARGEST_LOG).clamp(min=0)
         counted = target > TINY
-        # Not as mu - y log(mu), in which large counts would cancel.
+        # In mu - y log(mu) large counts would cancel.
         ratio = inside - torch.where(counted, target, 1.0).log()
         value = torch.where(
             counted, target * (torch.expm1(ratio) - ratio), inside.exp()

@@ -9,20 +9,23 @@ from torch.nn import functional
 from skkan.data._scaling import NORMAL_MEDIAN, AffineScaling
 from skkan.losses._base import NoisyLoss
 
-# Deviations of normal noise at which errors begin to count linearly: an efficiency of
-# 95% where the noise is normal after all (Huber, Robust Statistics, 1981).
+# Errors count linearly beyond this many standard deviations of normal noise. Where the
+# noise is normal, the efficiency is 95% (Huber, Robust Statistics, 1981).
 HUBER_DELTA = 1.345
-# Width of the smoothing of quantiles before there are residuals, in deviations of the
-# target.
+# Width of the smoothing of quantiles before there are residuals, in robust standard
+# deviations of the target.
 SMOOTHING = 0.1
-# Afterwards that share of the distance from the quantile within which lies that share
-# of the rows beyond it. At the median of normal noise, 0.1 of its deviation.
+# Width afterwards: NEAR_WIDTH times the distance from the quantile within which as many
+# residuals lie as NEAR_SHARE of the rows beyond the quantile. At the median of normal
+# noise it is 0.1 standard deviations.
 NEAR_WIDTH, NEAR_SHARE = 0.4, 0.4
-MIN_SPREAD = 1e-3  # of residuals, in the spread of the target
-OUTLYING = 4.0  # deviations of the noise, from which a residual counts as this one
-SIMILAR = 1.25  # ratio of spreads that are not worth another training
-MAX_REWEIGHTINGS = 100
-EXACT_WIDTH = 1e-12  # width of a smoothing that does not show
+# Spread of the residuals as a share of that of the target. It keeps the loss of an
+# exact fit smooth enough to minimise.
+MIN_SPREAD = 1e-3
+OUTLYING = 4.0  # standard deviations at which the share of a residual in the noise ends
+SIMILAR = 1.25  # ratio of spreads up to which the loss stays as it is
+MAX_REWEIGHTINGS = 100  # for the best constant; they converge linearly
+EXACT_WIDTH = 1e-12  # below the rounding of most targets
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,7 @@ class Pinball(NoisyLoss):
     def curvature(self, raw, target):
         width = raw.new_tensor(self.width)
         half = (raw - target) / (2 * width)
-        # The Hessian sees few rows; with the parabola steps and evidence know of all.
+        # The Hessian is nearly zero for most rows; the parabola above the loss is not.
         small = half.abs() < 1e-4  # where the quotient is 1 up to rounding
         safe = torch.where(small, 1.0, half)
         return torch.where(small, 1.0, torch.tanh(safe) / safe) / (4 * width)
@@ -167,11 +170,12 @@ class Pinball(NoisyLoss):
         )
 
     def adapted(self, raw, target, sample_weight):
-        # What the smoothing moves is as dense as the rows near the quantile, whatever
-        # the others do: where noise is skewed, grows with a feature or has outliers,
-        # these are much closer than a deviation of all of them.
+        # Smoothing shifts a quantile by more the fewer rows are near it. Where noise is
+        # skewed, depends on a feature or has outliers, these rows are much closer to
+        # it than a standard deviation of all rows.
         residual = target - raw
-        near = NEAR_SHARE * self._least_share(raw)
+        quantile = raw.new_tensor(self.quantile)
+        near = NEAR_SHARE * torch.minimum(quantile, 1 - quantile)
         width = NEAR_WIDTH * weighted_quantile(residual.abs(), sample_weight, near)
         width = width.clamp(min=SMOOTHING * MIN_SPREAD)
         if _is_similar(raw.new_tensor(self.width), width):
@@ -179,31 +183,27 @@ class Pinball(NoisyLoss):
         spread = _spread(residual, sample_weight)
         return replace(self, width=tuple(width.tolist()), spread=tuple(spread.tolist()))
 
-    def _least_share(self, raw):
-        """Share of the rows beyond the quantile, on the side where they are fewer."""
-        quantile = raw.new_tensor(self.quantile)
-        return torch.minimum(quantile, 1 - quantile)
-
     @property
     def exact(self):
         return replace(self, width=EXACT_WIDTH)
 
 
 def weighted_quantile(values, sample_weight, share):
-    """Quantile of each column, where weights are repetitions."""
+    """Quantile of each column; weights count as repetitions."""
     values, order = values.sort(dim=0)
     total = sample_weight[order].cumsum(0)
-    # Moved by less than any weight, against rounding of the sum.
+    # The factor moves it by less than any weight, against rounding of the sum.
     index = (total < share * (1 - 1e-10) * total[-1]).sum(0, keepdim=True)
     return values.gather(0, index).squeeze(0)
 
 
 def _spread(residual, sample_weight):
-    """Deviation of the noise, half of which may be outliers.
+    """Robust standard deviation of the noise; up to half of it may be outliers.
 
-    It is half the length of the shortest interval with half of the residuals, in that
-    of normal ones. Unlike their median absolute deviation it is the same wherever they
-    are: outliers on one side, which move the fit, do not count for more by that.
+    It is half the length of the shortest interval that holds half of the residuals,
+    divided by that of a standard normal variable. It does not depend on where the
+    residuals lie, unlike the median absolute deviation, which outliers on one side
+    enlarge as they move the fit.
 
     References
     ----------
@@ -213,7 +213,7 @@ def _spread(residual, sample_weight):
     values, order = residual.sort(dim=0)
     weight = sample_weight[order]
     total = weight.cumsum(0)
-    # Moved by less than any weight, against rounding of the sum.
+    # The factor moves it by less than any weight, against rounding of the sum.
     half = 0.5 * (1 - 1e-10) * total[-1]
     sums, ends = (part.T.contiguous() for part in (total, total - weight + half))
     last = torch.searchsorted(sums, ends).T.contiguous()

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import torch
 
-from skkan.inference._laplace_posterior import deviations, laplace_posterior
+from skkan.inference._laplace_posterior import laplace_posterior, whitened_jacobian
 from skkan.inference._last_layer_posterior import variance_without
 from skkan.inference._prior import Prior
 from skkan.network._edits import resized
@@ -280,7 +280,7 @@ class _StructureSearch:
         )
         self.path.n_iter += n_iter
         factor = torch.from_numpy(posterior.factor).to(self._raw)
-        spread = deviations(network, factor, self.path.validation.data.X)
+        spread = whitened_jacobian(network, factor, self.path.validation.data.X)
         return plan.loss.moderated(self.path.validation.raw([network]), spread)
 
     def _beside_additive(self, point, may_average):

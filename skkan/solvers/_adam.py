@@ -10,10 +10,10 @@ from sklearn.utils._param_validation import Interval
 from skkan._parameter_ranges import check_fields
 from skkan.solvers._base import BUDGET_SPENT, DivergenceError, Solver, SolverResult
 
-# Of an automatic batch: enough steps in a pass for the moments to follow, enough rows
-# in a step to outweigh its fixed cost.
+# Size of an automatic batch: enough steps in a pass for the moments to follow, and
+# enough rows in a step to outweigh its fixed cost. Not ablated.
 BATCHES_PER_PASS, MIN_BATCH_ROWS, MAX_BATCH_ROWS = 64, 256, 4096
-SHRINK = 0.5  # of the learning rate after an epoch that is not finite
+SHRINK = 0.5  # factor on the learning rate after a pass that is not finite
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Adam(Solver):
                         "the objective is not finite, even at a learning rate of "
                         f"{self._learning_rate(moments):.1e}"
                     )
-                # What led here is forgotten, or it would lead here again.
+                # The same moments would lead here again.
                 moments = _Moments.start(theta, moments.n_backoff + 1)
                 continue
             theta, moments, n_iter = candidate, after, n_iter + 1
@@ -117,15 +117,15 @@ class Adam(Solver):
             square = moments.square / (1 - self.beta_2**moments.n_steps)
             step = mean / (square.sqrt() + self.epsilon)
             theta = theta - self._learning_rate(moments) * step
-        # No batch has seen the last step yet. One that went too far has to be undone
-        # now: the next pass would begin, and return to, where nothing is finite.
+        # No batch has evaluated the last step. If it is not finite, this pass must be
+        # undone: the next one would start from there, and return there.
         after, _ = objective.value_and_grad(theta, rows)
         return theta, total if math.isfinite(after) else after, moments
 
 
 @dataclass(frozen=True, eq=False)
 class _Moments:
-    """Running means of the gradient and of its square, and what was learnt of steps."""
+    """Running means of the gradient and of its square, and counts of steps."""
 
     mean: torch.Tensor
     square: torch.Tensor

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-# Relative decrease of an objective that drowns in rounding. Searches end at 1e-16 where
+# Relative decrease of an objective that is rounding. Searches end at 1e-16 where
 # an objective is smooth; at a kink it could be lowered by 1e-11 and more.
 RELATIVE_ROUNDING = 1e-14
 # Messages of results that have not converged.
@@ -55,7 +55,7 @@ class Solver(ABC):
 
     __module__ = "skkan.solvers"
 
-    # What a solver needs and offers, which `selection._solver_choice` compares.
+    # Needs and offers, which `selection._solver_choice.check_compatible` compares.
     second_order = False  # whether it needs `gauss_newton` and can learn `alpha`
     uses_batches = False  # whether a step sees some of the rows, such as a batch
 

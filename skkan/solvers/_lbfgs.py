@@ -103,8 +103,8 @@ class LBFGS(Solver):
         )
 
     def _run(self, search, step_size, max_iter):
-        # scipy's first step has length one in its variables. They are steps from the
-        # best point in units of step_size, so that a smaller one starts more carefully.
+        # scipy's first step has length one in its variables. These are steps from the
+        # best point in units of step_size, so that the first step has this length.
         search.restart(step_size)
         budget = max_iter - search.n_iter
         if budget < 1:
@@ -128,7 +128,7 @@ class LBFGS(Solver):
 
 
 class _Search:
-    """Translates between scipy's functions of arrays and ours of tensors."""
+    """Adapter from scipy's functions of arrays to an objective of tensors."""
 
     def __init__(self, objective, theta, monitor):
         self.objective = objective
@@ -152,8 +152,8 @@ class _Search:
     def is_at_minimum(self):
         """Whether a step along the gradient changes the objective by rounding only.
 
-        scipy's search ends where its steps do not lower the objective. That can be at a
-        kink, too, where hidden nodes reach the ends of their grids.
+        scipy's search ends where its steps do not lower the objective. That may be a
+        kink, such as where hidden nodes reach the ends of their grids.
         """
         value, grad = self.objective.value_and_grad(self.theta)
         if grad.abs().max() <= GRADIENT_TOLERANCE:

@@ -16,10 +16,11 @@ from skkan.solvers._base import (
     SolverResult,
 )
 
-# Added to the unit diagonal of the scaled matrix, so that directions which no row sees
-# (a constant moved from one edge of a node to another) pass as positive definite.
+# Added to the unit diagonal of the scaled matrix. It makes the matrix positive definite
+# along directions that no row determines, such as a constant that moves from one edge
+# of a node to another.
 RIDGE = 1e-14
-FIRST_DAMPING = 1e-6  # after a rejected step without damping
+FIRST_DAMPING = 1e-6  # after a rejected step without damping; not ablated
 EXACT_AGREEMENT = 1e-3  # agreement of decrease and prediction that needs no damping
 
 
@@ -108,7 +109,7 @@ class LevenbergMarquardt(Solver):
         return SolverResult(theta, n_iter, converged, message, {"damping": damping})
 
     def _accepted_step(self, objective, theta, model, damping):
-        """The first step, of ever greater damping, that lowers the objective."""
+        """First step that lowers the objective, under growing damping; or None."""
         metric = model.constrained_curvature()
         for _ in range(self.max_rejections + 1):
             step = damped_step(model.gradient, metric, damping)
@@ -139,7 +140,8 @@ class _Step:
 def damped_step(gradient, curvature, damping):
     """-(H + damping diag(H))^-1 gradient, or None if that is not positive definite."""
     scale = (curvature.diagonal() * (1 + damping)).rsqrt()
-    scale = torch.where(torch.isfinite(scale), scale, 0.0)  # what nothing depends on
+    # Nothing depends on parameters with a zero diagonal.
+    scale = torch.where(torch.isfinite(scale), scale, 0.0)
     matrix = scale.unsqueeze(1) * curvature * scale
     matrix.diagonal().fill_(1 + RIDGE)
     factor, info = torch.linalg.cholesky_ex(matrix)

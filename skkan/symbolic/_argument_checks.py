@@ -1,7 +1,6 @@
 """Checks of the arguments of symbolic estimators, with a remedy in each message."""
 
-from numbers import Integral
-
+from skkan.estimators._parameter_checks import is_count
 from skkan.formulas._primitives import LIBRARY, ZERO, Primitive
 
 SPLINE = "spline"  # stands for an edge that keeps its spline
@@ -9,7 +8,7 @@ SPLINE = "spline"  # stands for an edge that keeps its spline
 
 def checked_count(name, value):
     """An int of at least 1; True is none."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+    if not is_count(value):
         raise ValueError(
             f"The {name!r} parameter must be an integer of at least 1, got {value!r}: "
             "pass a number such as 8."
@@ -60,6 +59,7 @@ def checked_fixed(fixed, curves, primitives):
     """
     edges = {(c.source_name, c.target_name): k for k, c in enumerate(curves)}
     by_name = {primitive.name: primitive for primitive in (ZERO, *primitives)}
+    allowed = by_name | {SPLINE: SPLINE}
     checked = {}
     for edge, asked in (fixed or {}).items():
         if edge not in edges:
@@ -71,16 +71,14 @@ def checked_fixed(fixed, curves, primitives):
             )
         if isinstance(asked, Primitive):
             _check_reserved(asked, "fixed")
-            checked[edges[edge]] = asked
-        elif isinstance(asked, str) and asked == SPLINE:
-            checked[edges[edge]] = asked
-        elif isinstance(asked, str) and asked in by_name:
-            checked[edges[edge]] = by_name[asked]
-        else:
+        elif not isinstance(asked, str) or asked not in allowed:
             raise ValueError(
                 f"fixed asks for {asked!r} on the edge {edge!r}: expected a Primitive, "
                 f"'spline' or one of the names {sorted(by_name)}."
             )
+        else:
+            asked = allowed[asked]
+        checked[edges[edge]] = asked
     return checked
 
 

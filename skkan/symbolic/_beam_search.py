@@ -53,11 +53,10 @@ class EdgeChoices:
 
 @dataclass(frozen=True, eq=False)
 class FoundFormula:
-    """Result of a search: formula, cost, choice and number of choices fitted."""
+    """Result of a search: formula, cost and number of choices fitted."""
 
     formula: Formula
     cost: float
-    choice: tuple
     n_refits: int
 
 
@@ -158,14 +157,16 @@ class FormulaSearch:
 
     def _formula(self, choice):
         terms, intercepts = [], self.intercepts.copy()
-        strengths = {}
         for edge, index in zip(self.edges, choice, strict=True):
             term = edge.candidates[index].term
-            strengths[edge.source, edge.target] = edge.std
             if term.primitive != ZERO:
                 terms.append(replace(term, required=edge.required))
             elif edge.target[0] == len(self.widths) - 1:
                 intercepts[edge.target[1]] += term.d
+        return self._in_normal_form(terms, intercepts)
+
+    def _in_normal_form(self, terms, intercepts):
+        strengths = {(edge.source, edge.target): edge.std for edge in self.edges}
         return Formula.of_terms(self.widths, terms, intercepts, strengths)
 
     def _has_required(self, formula):
@@ -187,14 +188,11 @@ class FormulaSearch:
 
     def _promising(self):
         """Cheapest choices, and the simplest among those nearly as cheap."""
-        ranked = self._ranked(len(self._tried))
-        costs = {choice: self._tried[choice][0] for choice in ranked}
         near = [
             choice
-            for choice in ranked
-            if math.isfinite(costs[choice])
-            and costs[choice] <= costs[ranked[0]] + NEARLY_AS_CHEAP
-        ]
+            for choice in self._ranked(len(self._tried))
+            if self._tried[choice][0] - self._least_cost <= NEARLY_AS_CHEAP
+        ]  # none if all costs are infinite
         simple = sorted(
             near, key=lambda choice: self.refit.complexity(self._tried[choice][1])
         )
@@ -209,19 +207,15 @@ class FormulaSearch:
     def _finished(self):
         """Best of the promising choices, after final fits and rounding of constants."""
         outcomes = []
-        strengths = {(edge.source, edge.target): edge.std for edge in self.edges}
         for choice in self._promising():
             formula = self._tried[choice][1]
             for _ in range(2):  # a fit may move constants out of normal form
-                formula = Formula.of_terms(
-                    self.widths, formula.terms, formula.intercepts, strengths
-                )
-                formula = (
-                    self.last_refit(formula, max_nfev=MAX_POLISH_VALUES) or formula
-                )
+                formula = self._in_normal_form(formula.terms, formula.intercepts)
+                found = self.last_refit(formula, max_nfev=MAX_POLISH_VALUES)
+                formula = found or formula
             formula = self.last_refit.rounded(formula)
             cost = self.last_refit.cost(formula)
-            outcomes.append(FoundFormula(formula, cost, choice, len(self._tried)))
+            outcomes.append(FoundFormula(formula, cost, len(self._tried)))
         if not outcomes:
             return None
         best = min(outcomes, key=lambda outcome: outcome.cost)

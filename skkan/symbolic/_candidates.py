@@ -6,19 +6,20 @@ constants follows for the best primitives.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from skkan.formulas._formula import Term
+from skkan.formulas._formula import Formula, Term
 from skkan.formulas._primitives import ZERO
-from skkan.symbolic._least_squares import minimised
+from skkan.symbolic._description_length import FormulaFit
+from skkan.symbolic._formula_losses import FormulaSquaredError
 
 N_SCAN_POINTS = 120  # of a curve, one in each of equal parts of its range
 UNIFORM_SHARE = 0.1  # of the points' weight is uniform; the rest follows the rows
 DOMAIN_MARGIN = 2e-3  # distance of arguments from the end of a domain, in half-ranges
 N_LOCAL_FITS = 14  # best primitives of the scan, which get a local fit
-LOCAL_FIT_TOL = 1e-6  # relative decrease of the loss below which a local fit ends
+LOCAL_FIT_TOL = 5e-7  # half the relative decrease of the loss at which a local fit ends
 # Errors below this share of a curve's deviation may be the spline's own.
 SPLINE_ERROR = 1e-3
 
@@ -100,12 +101,15 @@ def rank_candidates(edge, library, n_rows):
         return [Candidate(term, 1.0, 0.0)]
     u = (x - (edge.low + edge.high) / 2) / half
     target = (values - mean) / deviation
+    floor = math.sqrt(2) * SPLINE_ERROR  # the loss is half the squared error
+    loss = FormulaSquaredError(target[:, None], share, np.ones(1), floor)
+    fit = FormulaFit(u[:, None], loss, n_names=1)
     scanned = [_scan(primitive, u, target, share) for primitive in library]
     scanned = sorted((s for s in scanned if s is not None), key=lambda s: s[0])
     found = []
     for position, (_, primitive, constants) in enumerate(scanned):
         if position < N_LOCAL_FITS:
-            constants = _local_fit(primitive, constants, u, target, share)
+            constants = _local_fit(primitive, constants, fit)
         a, b, c, d = constants
         with np.errstate(all="ignore"):
             error = c * primitive.function(a * u + b) + d - target
@@ -179,56 +183,12 @@ def _grid(primitive):
     return np.r_[rate, frequency], np.r_[-rate * centre, phase]
 
 
-@dataclass(frozen=True, eq=False)
-class _LocalProblem:
-    """Problem of `minimised` for the constants of one term and d."""
-
-    term: Term
-    u: np.ndarray
-    target: np.ndarray
-    root: np.ndarray  # of the weights
-
-    @property
-    def start(self):
-        return np.array([getattr(self.term, name) for name in [*self.term.free, "d"]])
-
-    def moved(self, constants):
-        names = [*self.term.free, "d"]
-        return self.term.at(zip(names, constants.tolist(), strict=True))
-
-    def value(self, constants):
-        at = self.moved(constants)
-        z = at.argument(self.u)
-        if not at.primitive.admits(z):
-            return math.inf
-        error = self.root * (at.c * at.primitive.function(z) + at.d - self.target)
-        value = 0.5 * float(error @ error)
-        return value if math.isfinite(value) else math.inf
-
-    def expansion(self, constants):
-        at = self.moved(constants)
-        z = at.argument(self.u)
-        values, slope = at.primitive.function(z), at.c * at.primitive.slope(z)
-        columns = {"a": slope * self.u, "b": slope, "c": values}
-        columns["d"] = np.ones_like(self.u)
-        matrix = np.stack([columns[name] for name in [*at.free, "d"]], axis=1)
-        # At the edge of a domain (a root at zero) the value is finite, but the slope is
-        # not. Such a row gives no direction; its value still judges the step.
-        matrix *= self.root[:, None]
-        error = self.root * (at.c * values + at.d - self.target)
-        return np.where(np.isfinite(matrix), matrix, 0.0), error
-
-    def worth(self, value):
-        return LOCAL_FIT_TOL * (value + SPLINE_ERROR**2)
-
-
-def _local_fit(primitive, constants, u, target, share):
+def _local_fit(primitive, constants, fit):
     """Constants (a, b, c, d) after a local least squares fit."""
     term = Term((0, 0), (1, 0), primitive, *constants).normalised()
-    problem = _LocalProblem(term, u, target, np.sqrt(share))
-    with np.errstate(all="ignore"):
-        found = minimised(problem, problem.start, max_nfev=30)
+    start = Formula((1, 1), (replace(term, d=0.0),), np.array([term.d]))
+    found = fit(start, max_nfev=30, tol=LOCAL_FIT_TOL)
     if found is None:
         return constants
-    at = problem.moved(found)
-    return at.a, at.b, at.c, at.d
+    (term,), (d,) = found.terms, found.intercepts
+    return term.a, term.b, term.c, d

@@ -142,9 +142,7 @@ class _ConstantsProblem:
     formula: Formula
     tol: float  # nats that a step must save
     goal: float  # code length of the data at which the formula would be useful
-    _last: list = field(
-        default_factory=list
-    )  # constants, formula and nodes of the last value
+    _last: list = field(default_factory=list)  # formula and nodes of the last value
 
     def worth(self, value):
         return self.refit.loss.worth(value, self.tol, self.goal)
@@ -152,15 +150,13 @@ class _ConstantsProblem:
     def value(self, constants):
         at = self.formula.with_constants(constants)
         nodes = at.nodes(self.refit.X)
-        self._last[:] = constants, at, nodes
+        self._last[:] = at, nodes
         if nodes is None or not np.isfinite(nodes[-1]).all():
             return math.inf
         return self.refit.loss.value(nodes[-1])
 
     def expansion(self, constants):
-        if self._last[0] is not constants:
-            self.value(constants)
-        _, at, nodes = self._last
+        at, nodes = self._last  # the constants are those of the last value
         slopes, residuals = self.refit.loss.expansion(nodes[-1], at.jacobian(nodes))
         # At the edge of a domain (a root at zero) the value is finite, but the slope is
         # not. Such a row gives no direction; its value still judges the step.
@@ -181,22 +177,11 @@ def round_nats(value):
 
 def _into_domains(formula, X):
     """Formula with arguments shifted into the domains; None where that fails."""
-    nodes = [X, *(np.zeros((len(X), width)) for width in formula.widths[1:])]
-    terms = []
-    for term in formula.terms:
-        z = term.argument(nodes[term.source[0]][:, term.source[1]])
-        if not term.primitive.admits(z):
-            term = _shifted(term, z)
-            if term is None:
-                return None
-            z = term.argument(nodes[term.source[0]][:, term.source[1]])
-        terms.append(term)
-        with np.errstate(all="ignore"):
-            values = term.c * term.primitive.function(z)
-        if not np.isfinite(values).all():
-            return None
-        nodes[term.target[0]][:, term.target[1]] += values
-    return replace(formula, terms=tuple(terms))
+    with np.errstate(all="ignore"):
+        found = formula.propagated(X, _shifted)
+    if found is None or not all(np.isfinite(level).all() for level in found[1]):
+        return None
+    return replace(formula, terms=tuple(found[0]))
 
 
 def _shifted(term, z):

@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from numbers import Integral
 
 import numpy as np
-import torch
 from sklearn.base import (
     BaseEstimator,
     ClassifierMixin,
@@ -32,6 +31,7 @@ from skkan.data._column_checks import (
     naming_column,
 )
 from skkan.data._merged_rows import canonical_rows, dense
+from skkan.data._scaling import AffineScaling
 from skkan.estimators._base import fitted_model_of
 from skkan.estimators._classifier import KANClassifier
 from skkan.estimators._error_context import earlier_fit_kept
@@ -93,9 +93,10 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         self.n_candidates = n_candidates
         self.max_refits = max_refits
 
+    @property
     @abstractmethod
-    def _default_estimator(self):
-        """Network to fit if none is given."""
+    def _network(self):
+        """Class of the network."""
 
     @staticmethod
     @abstractmethod
@@ -104,6 +105,7 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
 
     @property
     def _target(self):
+        check_is_fitted(self)
         return fitted_model_of(self.estimator_).target
 
     @_fit_context(prefer_skip_nested_validation=False)
@@ -130,15 +132,14 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
             If a parameter or the data are not as described. An earlier fit then stays
             as it was.
         """
-        estimator = self.estimator
-        default = self._default_estimator()
+        estimator, kind = self.estimator, self._network
         if estimator is None:
-            estimator = default
-        if not isinstance(estimator, type(default)):
+            estimator = kind((5,))
+        if not isinstance(estimator, kind):
             raise TypeError(
-                f"estimator of {type(self).__name__} must be a "
-                f"{type(default).__name__}, got {type(estimator).__name__}: put steps "
-                "before it into a Pipeline around the formula."
+                f"estimator of {type(self).__name__} must be a {kind.__name__}, got "
+                f"{type(estimator).__name__}: put steps before it into a Pipeline "
+                "around the formula."
             )
         checked_primitives(self.primitives)
         _check_all_numbers(
@@ -171,13 +172,11 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
                 self, X, accept_sparse="csr", dtype=np.float64, ensure_min_samples=2
             )
             X, loss = self._rows(model, X, y, sample_weight)
-            choices = Proposer(
-                primitives, fixed, n_candidates, loss.n_observations
-            ).choices(curves)
-            n_names = len(primitives) + 1
-            some = np.linspace(0, len(X) - 1, min(len(X), MAX_COMPARED_ROWS)).astype(
-                int
-            )
+            n_names, n_rows = len(primitives) + 1, loss.n_observations
+            proposer = Proposer(primitives, fixed, n_candidates, n_rows)
+            choices = proposer.choices(curves)
+            n_compared = min(len(X), MAX_COMPARED_ROWS)
+            some = np.linspace(0, len(X) - 1, n_compared).astype(int)
             outcome = FormulaSearch(
                 widths=tuple(map(len, node_names(estimator))),
                 edges=choices,
@@ -262,17 +261,37 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         tags.input_tags.sparse = True
         return tags
 
+    def predict(self, X):
+        """Predict the target by the formula.
+
+        A classifier predicts the most probable class, or all labels of probability
+        above 1/2.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Labels of an indicator matrix are 0 and 1.
+
+        Raises
+        ------
+        ValueError
+            If the formula is not defined at some rows.
+        """
+        return self._target.decode(self._raw(X))
+
     def _raw(self, X):
         check_is_fitted(self)
-        X = dense(
-            validate_data(self, X, reset=False, accept_sparse="csr", dtype=np.float64)
-        )
-        raw = self.formula_(X)
+        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=np.float64)
+        raw = self.formula_(dense(X))
         undefined = np.flatnonzero(~np.isfinite(raw).all(axis=1))
         if len(undefined):
             raise ValueError(
-                f"The formula is not defined at {len(undefined)} of {len(X)} rows of X "
-                f"(the first is row {undefined[0]}), where a logarithm, a root or a "
+                f"The formula is not defined at {len(undefined)} of {len(raw)} rows of "
+                f"X (the first is row {undefined[0]}), where a logarithm, a root or a "
                 "quotient leaves its domain: leave these rows out, or fit with `fixed` "
                 "set to 'spline' or to other functions for the edges in question."
             )
@@ -361,48 +380,25 @@ class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):
 
     __module__ = "skkan.symbolic"
 
-    def _default_estimator(self):
-        return KANRegressor((5,))
+    _network = KANRegressor
 
     @staticmethod
     def _loss(model, raw, target, weight):
         output = model.output_scaling.inverse_transform(raw)
         loss, posterior = model.target.loss, model.posterior
         if target is not None and loss.has_log_link:
-            return FormulaLogMeanDeviance.of_target(
-                target, weight, loss, EXACT_FIT_ERROR
-            )
+            floor = EXACT_FIT_ERROR
+            return FormulaLogMeanDeviance.of_target(target, weight, loss, floor)
         scale = model.preprocessing.target_scaling.scale
         if target is not None and loss.is_normal:
             return FormulaSquaredError(target, weight, scale, EXACT_FIT_ERROR)
         if loss.has_log_link:
-            deviation = np.sqrt(weight @ np.square(output - output.mean(0)))
-            deviation = deviation / np.sqrt(weight.sum())
-            scale = np.where(deviation > 0, deviation, 1.0)
+            scale = AffineScaling.standard(output, weight).scale
         noise = UNKNOWN_NOISE
         if loss.is_normal and posterior is not None and posterior.noise is not None:
             noise = float(np.sqrt(posterior.noise).max())
         floor = max(EXACT_FIT_ERROR, noise)
         return FormulaSquaredError(output, weight, scale, floor)
-
-    def predict(self, X):
-        """Predict the target by the formula.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
-
-        Raises
-        ------
-        ValueError
-            If the formula is not defined at some rows.
-        """
-        raw, target = torch.from_numpy(self._raw(X)), self._target
-        return target.shaped(target.loss.inverse_link(raw).numpy())
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -453,8 +449,7 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
 
     __module__ = "skkan.symbolic"
 
-    def _default_estimator(self):
-        return KANClassifier((5,))
+    _network = KANClassifier
 
     @staticmethod
     def _loss(model, raw, target, weight):
@@ -476,22 +471,7 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
         ndarray of shape (n_samples,) or (n_samples, n_classes)
             For two classes one column, positive for the second of `classes_`.
         """
-        raw = self._raw(X)
-        return self._target.shaped(raw)
-
-    def predict(self, X):
-        """Predict the most probable class, or all labels of probability above 1/2.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), or (n_samples, n_labels) of 0 and 1
-        """
-        raw = self._raw(X)
-        return self._target.decode(raw)
+        return self._target.shaped(self._raw(X))
 
     def predict_proba(self, X):
         """Predict probabilities.
@@ -517,8 +497,7 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
         -------
         ndarray of shape (n_samples, n_classes)
         """
-        raw = self._raw(X)
-        return self._target.log_probabilities(raw)
+        return self._target.log_probabilities(self._raw(X))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -607,11 +586,9 @@ def fit_symbolic(
     >>> to_sympy(formula)
     x0*x1
     """
-    if isinstance(estimator, KANRegressor):
-        kind = SymbolicKANRegressor
-    elif isinstance(estimator, KANClassifier):
-        kind = SymbolicKANClassifier
-    else:
+    kinds = SymbolicKANRegressor, SymbolicKANClassifier
+    kind = next((k for k in kinds if isinstance(estimator, k._network)), None)
+    if kind is None:
         raise TypeError(
             "estimator must be a fitted KANRegressor or KANClassifier, got "
             f"{type(estimator).__name__}: of a Pipeline pass its last step, with "

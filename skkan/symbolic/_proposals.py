@@ -147,15 +147,10 @@ def symbolic_edges(curves, choices, formula):
     for curve, edge in zip(curves, choices, strict=True):
         zero = Term(curve.source, curve.target, ZERO, c=0.0)
         term = terms.get((curve.source, curve.target), zero)
-        symbolic.append(
-            SymbolicEdge(
-                source_name=curve.source_name,
-                target_name=curve.target_name,
-                primitive=term.primitive,
-                a=term.a,
-                b=term.b,
-                c=term.c,
-                candidates=tuple(edge.candidates),
-            )
+        names, constants = (
+            (curve.source_name, curve.target_name),
+            (term.a, term.b, term.c),
         )
+        candidates = tuple(edge.candidates)
+        symbolic.append(SymbolicEdge(*names, term.primitive, *constants, candidates))
     return symbolic

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from skkan.inference._laplace_posterior import deviations, laplace_posterior
+from skkan.inference._laplace_posterior import laplace_posterior, whitened_jacobian
 from skkan.losses._base import Loss
 from skkan.losses._classification import ClassLoss
 from skkan.solvers import DivergenceError
@@ -170,10 +170,10 @@ def _around(network, data, plan, factor):
     factor = torch.from_numpy(factor).to(data.X)
     n_numbers = len(factor) * len(data.baseline)  # for each row
     size = max(1, _settings.POSTERIOR_MEAN.max_block // n_numbers)
-    clouds = [
-        plan.loss.cloud(deviations(network, factor, rows))
+    parts = [
+        plan.loss.quadrature_points(whitened_jacobian(network, factor, rows))
         for rows in data.X.split(size)
     ]
-    points = torch.cat([cloud.flatten(1) for cloud, _ in clouds])
+    points = torch.cat([part.flatten(1) for part, _ in parts])
     rows = replace(data, target=torch.cat([data.target, points], dim=1))
-    return rows, replace(plan, loss=ExpectedLoss(plan.loss, clouds[0][1]))
+    return rows, replace(plan, loss=ExpectedLoss(plan.loss, parts[0][1]))

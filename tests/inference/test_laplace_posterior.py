@@ -11,20 +11,21 @@ from torch.autograd.functional import jacobian
 
 from skkan import KANLayer, KANNetwork
 from skkan.data._dataset import Dataset
-from skkan.inference._laplace_posterior import deviations, laplace_posterior
+from skkan.inference._laplace_posterior import laplace_posterior, whitened_jacobian
 from skkan.inference._last_layer_posterior import (
-    output_deviations,
+    last_layer_jacobian,
     output_factor,
     variance_without,
 )
 from skkan.inference._log_marginal_likelihood import LinearisedModel
 from skkan.inference._prior import Prior
+from skkan.losses._classification import BinaryLogLoss
 from skkan.losses._regression import SquaredError
 from skkan.network._edge_removal import without_edges
 from skkan.network._jacobian import outer_weight_positions
 from skkan.objective import _empirical_loss
 from skkan.objective._objective import make_objective
-from skkan.penalties._eigen_directions import spectrum_of_kind
+from skkan.penalties._eigen_directions import penalty_spectrum
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.solvers import LevenbergMarquardt
 from skkan.training._plan import FitPlan
@@ -73,7 +74,7 @@ def dense_precision(network, data, alpha):
     J = dense_jacobian(network, data.X)
     loss = np.einsum("n,nop,noq->pq", data.sample_weight.numpy(), J, J)
     n_edges = sum(layer.mask.numel() for layer in network.all_layers)
-    spectrum = spectrum_of_kind(network.layers[0].basis.penalty_kinds[0])
+    spectrum = penalty_spectrum(network.layers[0].basis.penalty_kinds[0])
     vectors = np.kron(np.eye(n_edges), spectrum.vectors.numpy())
     strengths = (np.asarray(alpha) @ spectrum.parts.numpy()).ravel()
     return loss + data.n_observations * (vectors * strengths) @ vectors.T
@@ -87,7 +88,7 @@ def test_deviations_multiply_to_the_covariance_of_the_outputs(widths, rng):
     J = dense_jacobian(network, x)
     root = rng.standard_normal((J.shape[2], J.shape[2]))
     H = root @ root.T + len(root) * np.eye(len(root))
-    columns = deviations(network, torch.from_numpy(np.linalg.cholesky(H)), x)
+    columns = whitened_jacobian(network, torch.from_numpy(np.linalg.cholesky(H)), x)
     found = torch.einsum("opn,qpm->nomq", columns, columns)
     expected = np.einsum("nop,pr,mqr->nomq", J, np.linalg.inv(H), J)
     assert_allclose(found, expected, rtol=1e-8, atol=1e-12)
@@ -222,7 +223,7 @@ def test_removed_edges_do_not_vary(widths, rng):
     x = torch.from_numpy(rng.uniform(-1, 1, (7, widths[0])))
     J = dense_jacobian(network, x)[:, :, free]
     expected = np.einsum("nop,pr,mqr->nomq", J, np.linalg.inv(H), J)
-    columns = deviations(network, torch.from_numpy(posterior.factor), x)
+    columns = whitened_jacobian(network, torch.from_numpy(posterior.factor), x)
     found = torch.einsum("opn,qpm->nomq", columns, columns)
     assert_allclose(found, expected, rtol=1e-7, atol=1e-10)
 
@@ -255,7 +256,7 @@ def test_removed_edges_count_for_nothing(widths, has_noise, rng):
             objective.start,
             objective.gauss_newton_of_loss(objective.start),
             data.n_observations,
-            has_noise,
+            SquaredError() if has_noise else BinaryLogLoss(),
         )
         return model, model.posterior(prior)
 
@@ -293,11 +294,11 @@ def test_gain_of_a_removal_is_the_difference_of_two_evidences(has_noise, rng):
             objective.start,
             objective.gauss_newton_of_loss(objective.start),
             data.n_observations,
-            has_noise,
+            SquaredError() if has_noise else BinaryLogLoss(),
         )
         return model, model.posterior(prior)
 
-    vectors = spectrum_of_kind(layers[0].basis.penalty_kinds[0]).vectors
+    vectors = penalty_spectrum(layers[0].basis.penalty_kinds[0]).vectors
 
     def mean(posterior):
         return (posterior.weights.view(n_edges, -1) @ vectors.T).flatten()
@@ -347,7 +348,7 @@ def test_factor_of_the_outputs_is_a_part_of_the_whole_precision(widths, rng):
     expected = dense_precision(network, data, alpha)[own][:, own]
     assert_allclose(factor @ factor.T, expected, rtol=1e-9, atol=1e-9)
     x = torch.from_numpy(rng.uniform(-2, 2, (7, 2)))
-    roots = output_deviations(network, torch.from_numpy(factor), x).numpy()
+    roots = last_layer_jacobian(network, torch.from_numpy(factor), x).numpy()
     assert len(roots) == widths[-1]
     columns = dense_jacobian(network, x)[:, -1, own]
     variance = np.einsum("np,pn->n", columns, np.linalg.solve(expected, columns.T))
@@ -362,7 +363,7 @@ def test_variance_without_a_row_is_that_of_the_other_rows(rng):
     found = variance_without(network, data, plan, some)
     factor = torch.from_numpy(output_factor(network, data, plan))
     for row, variance in enumerate(found):
-        root = output_deviations(network, factor, data.X[[row]])[0]  # L^-1 f
+        root = last_layer_jacobian(network, factor, data.X[[row]])[0]  # L^-1 f
         features = factor @ root
         own = data.sample_weight[row] * features @ features.T
         others = factor @ factor.T - own

@@ -535,11 +535,11 @@ def test_classes_that_tie_are_moderated_without_a_division_by_zero():
 
 
 @pytest.mark.parametrize("make", [BinaryLogLoss, MultinomialLogLoss])
-def test_cloud_has_the_covariance_of_the_posterior(make, rng):
+def test_quadrature_points_have_the_covariance_of_the_posterior(make, rng):
     """Of each output where they are independent, else of their differences."""
     loss = make()
     deviations = torch.from_numpy(rng.normal(size=(4, 6, 30)))
-    points, share = loss.cloud(deviations)
+    points, share = loss.quadrature_points(deviations)
     assert_allclose(share.sum(), 1.0, rtol=1e-14)
     mean = torch.einsum("p,npa->na", share, points)
     assert_allclose(mean, torch.zeros_like(mean), atol=1e-13)

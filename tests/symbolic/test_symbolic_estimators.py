@@ -388,8 +388,8 @@ def test_a_search_over_parameters_of_the_network(sums):
 
 def test_default_estimators():
     """Networks of the kind that the formula is of."""
-    assert isinstance(SymbolicKANRegressor()._default_estimator(), KANRegressor)
-    assert isinstance(SymbolicKANClassifier()._default_estimator(), KANClassifier)
+    assert SymbolicKANRegressor._network is KANRegressor
+    assert SymbolicKANClassifier._network is KANClassifier
 
 
 def test_arguments_are_not_modified(sums):

@@ -27,7 +27,7 @@ def with_points(loss, n_outputs, rng):
     raw, target = torch.from_numpy(rng.normal(size=(2, 20, n_outputs)))
     target = (target > 0).double()
     deviations = torch.from_numpy(rng.normal(size=(n_outputs, 4, 20)))
-    points, share = loss.cloud(deviations)
+    points, share = loss.quadrature_points(deviations)
     together = torch.cat([target, points.flatten(1)], dim=1)
     return ExpectedLoss(loss, share), raw, together, target, points
 
