@@ -66,9 +66,9 @@ def seconds_of_iteration(n_rows, hidden, grid, repeats):
     objective = make_objective(start.networks[0], start.data, start.plan)
     seconds = []
     for _ in range(repeats + 1):  # the first one warms up
-        theta = objective.start + JITTER * torch.randn(
-            objective.n_parameters, generator=start.generator, dtype=torch.float64
-        )
+        theta = objective.start
+        noise = torch.randn(theta.shape, generator=start.generator, dtype=theta.dtype)
+        theta = theta + JITTER * noise
         times = [time.perf_counter()]
         quadratic = objective.gauss_newton(theta)
         times.append(time.perf_counter())
@@ -80,7 +80,7 @@ def seconds_of_iteration(n_rows, hidden, grid, repeats):
         objective.value(theta + step)
         times.append(time.perf_counter())
         seconds.append(np.diff(times))
-    return objective.n_parameters, np.median(seconds[1:], axis=0)
+    return objective.network.n_parameters, np.median(seconds[1:], axis=0)
 
 
 def print_cost(arguments):

@@ -301,3 +301,19 @@ def test_public_classes_name_their_public_home(module):
 def test_module_says_what_it_is(name):
     """Its first lines name its nouns."""
     assert ast.get_docstring(SOURCES[name])
+
+
+def test_names_mean_one_thing():
+    """No class and no constant is defined in two modules."""
+    homes = {}
+    for module, source in SOURCES.items():
+        for node in source.body:
+            targets = getattr(node, "targets", [])
+            stored = [part for target in targets for part in ast.walk(target)]
+            names = [part.id for part in stored if isinstance(part, ast.Name)]
+            names = [name for name in names if name.isupper()]
+            if isinstance(node, ast.ClassDef):
+                names = [node.name]
+            for name in names:
+                homes.setdefault(name, set()).add(module)
+    assert {name: home for name, home in homes.items() if len(home) > 1} == {}

@@ -7,6 +7,7 @@ subclass in a file of its own.
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+import torch
 from torch import nn
 
 from skkan.basis._autograd import evaluated
@@ -32,13 +33,20 @@ class Basis(nn.Module, ABC):
     Attributes
     ----------
     n_inputs, n_functions : int
+    spline_order, grid_size, n_splines : int
+        Of the inputs that are numbers, like the next two.
+    base_activation : str or None
+    extrapolation : str
+    n_categories : Tensor of int of shape (n_inputs,)
+        Number of categories; 0 for an input that is a number.
+    is_number : Tensor of bool of shape (n_inputs,)
+    has_missing : Tensor of bool of shape (n_inputs,)
+        Whether an input has a function for missing cells.
     sizes : Tensor of int of shape (n_inputs,)
         Number of functions of each input.
     packing : Tensor of int or None
     knots : Tensor
         Its dtype and device are those of the basis.
-    is_number, has_missing : Tensor of bool of shape (n_inputs,)
-        Whether an input is a number, and whether it has a function for missing cells.
     takes_missing : bool
         Whether samples may be NaN.
     constant : Tensor of shape (n_inputs, n_functions)
@@ -52,6 +60,25 @@ class Basis(nn.Module, ABC):
     """
 
     is_piecewise = False
+
+    def _register_inputs(self, n_categories, has_missing, *, persistent=True):
+        """Keep what kind each input is of, in buffers that follow the device."""
+        is_number = n_categories == 0
+        own = torch.where(is_number, self.splines.n_functions, n_categories)
+        self.register_buffer("n_categories", n_categories, persistent)
+        self.register_buffer("has_missing", has_missing, persistent)
+        self.register_buffer("sizes", own + has_missing, persistent)
+        count = torch.where(is_number, self.n_splines, n_categories)
+        function = torch.arange(self.n_functions, device=count.device)
+        constant = (function < count.unsqueeze(1)).to(self.knots)
+        self.register_buffer("is_number", is_number, persistent=False)
+        self.register_buffer("constant", constant, persistent=False)
+        number = 0, self.grid_size, self.spline_order, self.base_activation is not None
+        pairs = zip(n_categories.tolist(), has_missing.tolist(), strict=True)
+        self.penalty_kinds = [
+            PenaltyKind(*((count, 0, 0, False) if count else number), missing)
+            for count, missing in pairs
+        ]
 
     def forward(self, x):
         """Values of all functions, differentiable once with respect to `x`.

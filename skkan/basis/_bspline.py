@@ -8,7 +8,7 @@ throughout: 3 is cubic.
 
 import torch
 
-from skkan.basis._base import Basis, PenaltyKind
+from skkan.basis._base import Basis
 from skkan.basis._base_functions import BASE_ACTIVATIONS
 from skkan.basis._grids import extend_grid, grid_from_samples
 from skkan.basis._spline_evaluator import FAST_DTYPES, SplineEvaluator
@@ -89,7 +89,12 @@ class BSplineBasis(Basis):
         self.spline_order = spline_order
         self.base_activation = base_activation
         self.extrapolation = extrapolation
+        self.n_inputs, self.grid_size = len(grid), grid.shape[1] - 1
+        self.n_splines = self.grid_size + spline_order
+        self.n_functions = self.n_splines + (base_activation is not None)
         self.register_buffer("knots", knots)
+        no_categories = torch.zeros(len(grid), dtype=torch.long, device=grid.device)
+        self._register_inputs(no_categories, no_categories > 0, persistent=False)
         self._forget_knots()
 
     def _forget_knots(self):
@@ -142,56 +147,9 @@ class BSplineBasis(Basis):
         return self.knots[:, self.spline_order : self.spline_order + self.grid_size + 1]
 
     @property
-    def n_inputs(self):
-        return self.knots.shape[0]
-
-    @property
-    def grid_size(self):
-        return self.knots.shape[1] - 1 - 2 * self.spline_order
-
-    @property
-    def n_splines(self):
-        return self.grid_size + self.spline_order
-
-    @property
-    def n_functions(self):
-        """Number of columns: the splines and, if there is one, the base function."""
-        return self.n_splines + (self.base_activation is not None)
-
-    @property
-    def sizes(self):
-        """Number of functions of each input, Tensor of int of shape (n_inputs,)."""
-        shape, device = (self.n_inputs,), self.knots.device
-        return torch.full(shape, self.n_functions, device=device)
-
-    @property
-    def is_number(self):
-        """All inputs are numbers; Tensor of bool of shape (n_inputs,)."""
-        return torch.ones(self.n_inputs, dtype=torch.bool, device=self.knots.device)
-
-    @property
-    def has_missing(self):
-        """No input has a value for missing cells; Tensor of bool of (n_inputs,)."""
-        return ~self.is_number
-
-    @property
-    def constant(self):
-        """Coefficients of the constant 1, Tensor of shape (n_inputs, n_functions)."""
-        constant = self.knots.new_zeros(self.n_inputs, self.n_functions)
-        constant[:, : self.n_splines] = 1
-        return constant
-
-    @property
     def splines(self):
         """The basis itself, since all inputs are numbers."""
         return self
-
-    @property
-    def penalty_kinds(self):
-        """The kind of each input, list of `PenaltyKind`."""
-        has_base = self.base_activation is not None
-        kind = PenaltyKind(0, self.grid_size, self.spline_order, has_base, False)
-        return [kind] * self.n_inputs
 
     def coefficients(self, weight):
         return weight[..., : self.n_splines]

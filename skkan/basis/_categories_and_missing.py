@@ -10,7 +10,7 @@ cell is missing.
 import numpy as np
 import torch
 
-from skkan.basis._base import Basis, PenaltyKind
+from skkan.basis._base import Basis
 from skkan.basis._bspline import BSplineBasis
 from skkan.basis._grids import grid_of_known
 
@@ -47,15 +47,15 @@ class MixedBasis(Basis):
     def __init__(self, splines, n_categories, has_missing, means):
         super().__init__()
         self.splines = splines
-        self.register_buffer("n_categories", n_categories)
-        self.register_buffer("has_missing", has_missing)
+        self.spline_order, self.grid_size = splines.spline_order, splines.grid_size
+        self.base_activation = splines.base_activation
+        self.extrapolation, self.n_splines = splines.extrapolation, splines.n_splines
+        self.n_inputs, self.n_functions = means.shape
+        self._register_inputs(n_categories, has_missing)
         self.register_buffer("means", means)
-        is_number = n_categories == 0
-        own = torch.where(is_number, splines.n_functions, n_categories)
-        self.register_buffer("sizes", own + has_missing)
-        self.register_buffer("_numbers", is_number.nonzero().flatten())
-        self.register_buffer("_categories", (~is_number).nonzero().flatten())
-        function = torch.arange(means.shape[1], device=means.device)
+        self.register_buffer("_numbers", self.is_number.nonzero().flatten())
+        self.register_buffer("_categories", n_categories.nonzero().flatten())
+        function = torch.arange(self.n_functions, device=means.device)
         in_use = function < self.sizes.unsqueeze(1)
         packing = None if in_use.all() else in_use.flatten().nonzero().flatten()
         self.register_buffer("packing", packing)
@@ -81,10 +81,7 @@ class MixedBasis(Basis):
     @classmethod
     def around(cls, splines, means):
         """Basis of the same functions as `splines`, where missing cells have means."""
-        n_categories = torch.zeros(
-            splines.n_inputs, dtype=torch.long, device=means.device
-        )
-        return cls(splines, n_categories, n_categories > 0, means)
+        return cls(splines, splines.n_categories, splines.has_missing, means)
 
     @classmethod
     def _without_means(cls, splines, n_categories, has_missing):
@@ -94,20 +91,6 @@ class MixedBasis(Basis):
         return cls(splines, n_categories, has_missing, means)
 
     @property
-    def n_inputs(self):
-        return len(self.n_categories)
-
-    @property
-    def n_functions(self):
-        """Largest number of functions that an input has."""
-        return self.means.shape[1]
-
-    @property
-    def is_number(self):
-        """Tensor of bool of shape (n_inputs,)."""
-        return self.n_categories == 0
-
-    @property
     def knots(self):
         return self.splines.knots
 
@@ -115,51 +98,6 @@ class MixedBasis(Basis):
     def grid(self):
         """Knots of the inputs that are numbers, (n_numbers, grid_size + 1)."""
         return self.splines.grid
-
-    @property
-    def grid_size(self):
-        return self.splines.grid_size
-
-    @property
-    def spline_order(self):
-        return self.splines.spline_order
-
-    @property
-    def n_splines(self):
-        return self.splines.n_splines
-
-    @property
-    def base_activation(self):
-        return self.splines.base_activation
-
-    @property
-    def extrapolation(self):
-        return self.splines.extrapolation
-
-    @property
-    def constant(self):
-        """Coefficients of the constant 1, Tensor of shape (n_inputs, n_functions)."""
-        count = torch.where(self.is_number, self.n_splines, self.n_categories)
-        function = torch.arange(self.n_functions, device=count.device)
-        return (function < count.unsqueeze(1)).to(self.means)
-
-    @property
-    def penalty_kinds(self):
-        """The kind of each input, list of `PenaltyKind`."""
-        of_number = PenaltyKind(
-            0,
-            self.grid_size,
-            self.spline_order,
-            self.base_activation is not None,
-            False,
-        )
-        pairs = zip(self.n_categories.tolist(), self.has_missing.tolist(), strict=True)
-        return [
-            PenaltyKind(count, 0, 0, False, missing)
-            if count
-            else of_number._replace(has_missing=missing)
-            for count, missing in pairs
-        ]
 
     def coefficients(self, weight):
         return weight * self.constant
@@ -215,12 +153,11 @@ class MixedBasis(Basis):
         Tensor of shape (n_inputs, 1 + n_functions)
             Weight of the known cells, and sums of the functions over these.
         """
-        plain = self._plain()
         total, sums = 0.0, 0.0
         for start in range(0, len(x), MEAN_BLOCK_ROWS):
             rows = slice(start, start + MEAN_BLOCK_ROWS)
             weight = sample_weight[rows].unsqueeze(1) * ~x[rows].isnan()
-            values, _ = plain.values_and_derivatives(
+            values, _ = self.values_and_derivatives(
                 torch.where(x[rows].isnan(), 0.0, x[rows]), with_derivatives=False
             )
             total = total + weight.sum(0)
@@ -231,20 +168,11 @@ class MixedBasis(Basis):
         """Basis with means from `sums_of_known`; see `with_means_of`."""
         total, sums = sums[:, :1], sums[:, 1:]
         no_code = torch.where(self.is_number, 0.0, -1.0).to(sums)
-        at_zero, _ = self._plain().values_and_derivatives(
+        at_zero, _ = self.values_and_derivatives(
             no_code.unsqueeze(0), with_derivatives=False
         )
         means = torch.where(total > 0, sums / total.clamp(min=1e-300), at_zero[0])
         return self._with_means(means)
-
-    def _plain(self):
-        """Basis whose means are zero."""
-        return MixedBasis(
-            self.splines,
-            self.n_categories,
-            self.has_missing,
-            torch.zeros_like(self.means),
-        )
 
     def _with_means(self, means):
         return MixedBasis(self.splines, self.n_categories, self.has_missing, means)

@@ -65,15 +65,9 @@ def grid_from_samples(
     Z. Liu et al., KAN: Kolmogorov-Arnold Networks, 2024, section 2.2 and the
     accompanying implementation (the rule of the two grids).
     """
-    if even_within < math.inf:
-        grid = grid_from_samples(
-            _compressed(x, even_within),
-            grid_size,
-            grid_eps=grid_eps,
-            margin=margin,
-            sample_weight=sample_weight,
-        )
-        return _stretched(grid, even_within)
+    is_compressed = even_within < math.inf
+    if is_compressed:
+        x = _compressed(x, even_within)
     low, high, resolution = _ranges(x.amin(0), x.amax(0), grid_size, margin)
     step = (high - low).unsqueeze(1) / grid_size
     count = torch.arange(grid_size + 1, device=x.device).to(x)
@@ -86,7 +80,7 @@ def grid_from_samples(
         adaptive = _spread_ties(adaptive.clamp(low[:, None], high[:, None]), resolution)
         grid = grid_eps * grid + (1 - grid_eps) * adaptive
     grid[:, 0], grid[:, -1] = low, high
-    return grid
+    return _stretched(grid, even_within) if is_compressed else grid
 
 
 def _compressed(x, even_within):

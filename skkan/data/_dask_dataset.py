@@ -5,7 +5,6 @@ sample weights are on this machine, too, in 8 bytes a number. Rows of X come her
 they are few.
 """
 
-from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -125,7 +124,7 @@ class DaskDataset:
         return self.total(partial(_summed, function, max_rows))
 
     def _tasks(self, function, kept=None):
-        of_chunk = self._cluster.shared(_ChunkFunction(function, self.baseline))
+        of_chunk = self._cluster.shared(partial(_of_chunk, function, self.baseline))
         parts = [self._parts] if kept is None else [self._parts, kept]
         return [
             self._cluster.task(_applied, of_chunk, *part)
@@ -133,17 +132,10 @@ class DaskDataset:
         ]
 
 
-@dataclass(frozen=True, eq=False)
-class _ChunkFunction:
-    """A function of a Dataset as a function of the arrays of a chunk."""
-
-    function: object
-    baseline: torch.Tensor
-
-    def __call__(self, chunk, *kept):
-        data = Dataset(*map(as_tensor, chunk), self.baseline)
-        with torch.no_grad():
-            return self.function(data, *kept)
+@torch.no_grad()
+def _of_chunk(function, baseline, chunk, *kept):
+    """A function of a Dataset, for the arrays of a chunk."""
+    return function(Dataset(*map(as_tensor, chunk), baseline), *kept)
 
 
 def as_tensor(part):

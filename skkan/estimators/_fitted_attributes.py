@@ -4,7 +4,7 @@ import numpy as np
 
 from skkan.data._categories import Categories
 from skkan.fitted._fitted_model import FittedModel
-from skkan.network._edge_statistics import network_statistics
+from skkan.network._attribution_and_statistics import network_statistics
 
 MAX_DESCRIBED_ROWS = 100_000  # from which importances and ranges are taken
 

@@ -20,7 +20,7 @@ from skkan.fitted._numpy_predictor import Predictor
 from skkan.fitted._target import Target
 from skkan.inference._laplace_posterior import LaplacePosterior
 from skkan.inference._last_layer_posterior import LastLayerPosterior
-from skkan.network._edge_statistics import LayerStatistics
+from skkan.network._attribution_and_statistics import LayerStatistics
 from skkan.network._edits import with_values_at_missing
 from skkan.network._network import KANNetwork
 from skkan.numerics._threads import available_threads, single_thread

@@ -60,8 +60,8 @@ def laplace_posterior(network, data, plan, prior, objective=None):
     Parameters
     ----------
     network : KANNetwork
-    data : TrainingData
-    plan : TrainingPlan
+    data : Dataset or DaskDataset
+    plan : FitPlan
     prior : Prior or None
         None stands for the plan's penalties, with the noise that the residuals show.
     objective : Objective, default=None
@@ -77,15 +77,9 @@ def laplace_posterior(network, data, plan, prior, objective=None):
         objective = make_objective(network, data, plan)
     theta = network.theta
     n_rows = data.n_observations
-    linearised = LinearisedModel(
-        network,
-        theta,
-        # Gauge constraints are aids to training, and no part of the posterior.
-        objective.gauss_newton_of_loss(theta).without_gauge_constraints(),
-        n_rows,
-        plan.loss.has_noise,
-        plan.loss.min_shared_noise,
-    )
+    # Gauge constraints are aids to training, and no part of the posterior.
+    model = objective.gauss_newton_of_loss(theta).without_gauge_constraints()
+    linearised = LinearisedModel(network, theta, model, n_rows, plan.loss)
     is_proper = True
     if prior is None:
         (penalty,) = plan.penalties or (QuadraticPenalty(0.0),)
@@ -125,15 +119,11 @@ def prior_of_penalty(network, data, plan, alpha):
     The noise is that of the residuals.
     """
     objective = make_objective(network, data, plan)
-    theta = objective.start
-    return LinearisedModel(
-        network,
-        theta,
-        objective.gauss_newton_of_loss(theta),
-        data.n_observations,
-        plan.loss.has_noise,
-        plan.loss.min_shared_noise,
-    ).prior_of_alpha(alpha)
+    model = objective.gauss_newton_of_loss(objective.start)
+    linearised = LinearisedModel(
+        network, objective.start, model, data.n_observations, plan.loss
+    )
+    return linearised.prior_of_alpha(alpha)
 
 
 @torch.no_grad()

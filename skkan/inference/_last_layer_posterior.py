@@ -75,8 +75,8 @@ def output_factor(network, data, plan):
     Parameters
     ----------
     network : KANNetwork
-    data : TrainingData
-    plan : TrainingPlan
+    data : Dataset or DaskDataset
+    plan : FitPlan
         With one quadratic penalty.
 
     Returns
@@ -121,7 +121,7 @@ def variance_without(network, data, plan, rows):
     ----------
     network, data, plan
         As for `output_factor`.
-    rows : TrainingData
+    rows : Dataset
         Some of the rows of the data.
 
     Returns

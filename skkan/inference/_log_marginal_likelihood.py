@@ -68,10 +68,8 @@ class LinearisedModel:
         Mean loss, its gradient and its Gauss-Newton matrix at the point.
     n_observations : float
         Sum of the sample weights, which count as repetitions.
-    has_noise : bool
-        Whether the loss has a noise that is to be learnt.
-    min_noise : float, default=0.0
-        The smallest that it can be.
+    loss : Loss
+        Says whether there is a noise to learn, and how small it can be.
 
     References
     ----------
@@ -80,7 +78,7 @@ class LinearisedModel:
     Fellner-Schall Method for Smoothing Parameter Optimization, 2017.
     """
 
-    def __init__(self, network, theta, model, n_observations, has_noise, min_noise=0.0):
+    def __init__(self, network, theta, model, n_observations, loss):
         self._kinds = kinds = EdgeKinds.of(network.all_layers)
         curvature = kinds.along(kinds.along(model.constrained_curvature()).T)
         self._curvature = n_observations * curvature
@@ -95,9 +93,9 @@ class LinearisedModel:
         self._exists = torch.cat(masks).unsqueeze(1) > 0
         self._network, self._n_rows = network, n_observations
         self._n_targets = n_observations * network.widths[-1]
-        self._has_noise = has_noise
-        self._hyperprior = None if has_noise else Hyperprior.of(network, kinds)
-        self._min_noise = max(min_noise, EVIDENCE.min_noise)
+        self._has_noise = loss.has_noise
+        self._hyperprior = None if loss.has_noise else Hyperprior.of(network, kinds)
+        self._min_noise = max(loss.min_shared_noise, EVIDENCE.min_noise)
 
     def posterior(self, prior):
         """Posterior and evidence under a prior; None where rounding forbids it.
@@ -132,9 +130,8 @@ class LinearisedModel:
         if self._has_noise:
             log_evidence -= 0.5 * self._n_targets * math.log(2 * math.pi * prior.noise)
         else:
-            log_hyperprior = float(
-                self._hyperprior.log_densities(prior.precision).sum()
-            )
+            densities = self._hyperprior.log_densities(prior.precision)
+            log_hyperprior = float(densities.sum())
         log_evidence += log_hyperprior
         if not math.isfinite(log_evidence):
             return None

@@ -46,10 +46,8 @@ class Hyperprior:
             groups.append(node.flatten())
             n_nodes += n_outputs
         groups = torch.cat(groups)
-        for index, kind in enumerate(kinds.kinds):
-            own = groups[kind.edges]
-            groups[kind.edges] = torch.where(own < 0, own, own + index * n_nodes)
-        return cls(groups)
+        apart = kinds.numbers.to(groups.device) * n_nodes
+        return cls(torch.where(groups < 0, groups, groups + apart))
 
     def log_densities(self, precision):
         """Logarithm of the density of each edge, (n_edges,); 0 for removed ones.

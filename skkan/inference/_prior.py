@@ -29,7 +29,7 @@ class Prior:
     def of_alpha(cls, network, alpha, noise, n_observations):
         """Prior that is equivalent to penalties of strength `alpha`."""
         n_edges = sum(layer.mask.numel() for layer in network.all_layers)
-        strengths = QuadraticPenalty(alpha).per_edge(n_edges).to(network.weights[0])
+        strengths = QuadraticPenalty(alpha).per_edge(n_edges).to(network.layers[0].mask)
         precision = clamped(strengths * (n_observations / noise))
         return cls(EdgeKinds.of(network.all_layers).in_use(precision), noise)
 

@@ -6,40 +6,14 @@ stands to their right.
 
 import numpy as np
 
-from skkan.inspection._panels import DENSITY_HEIGHT
-from skkan.inspection._text_size import LETTER_WIDTH, LINE_HEIGHT, shortened
+from skkan.inspection._panels import DENSITY_HEIGHT, shortened
 
 BAR_WIDTH = 0.8  # of a bar, where bars are 1 apart
 BAND_WIDTH = 0.15  # of the band around the end of a bar
 MAX_CATEGORY_LETTERS = 14  # longer names are shortened
-MISSING_GAP = 0.09  # between curve and mark, as a share of the panel's width
-
-
-def foreground():
-    """Colour that shows on top of bars."""
-    import matplotlib as mpl
-
-    return mpl.rcParams["text.color"]
-
-
-def draw_bars(ax, edge, **kwargs):
-    """Draw one bar for each category, from the mean of the edge to its value.
-
-    Parameters
-    ----------
-    ax : Axes
-    edge : EdgeFunction
-        Its input is a category.
-    **kwargs
-        Passed on to `Axes.bar`.
-
-    Returns
-    -------
-    BarContainer
-    """
-    heights = edge.category_values - edge.mean
-    places = np.arange(len(heights))
-    return ax.bar(places, heights, **{"width": BAR_WIDTH, "alpha": 0.7, **kwargs})
+# Width and height of a letter in units of the font size.
+LETTER_WIDTH, LINE_HEIGHT = 0.6, 1.2
+MISSING_GAP = 0.07  # around the mark, as a share of the panel's width
 
 
 def outline(values, base):
@@ -65,7 +39,7 @@ def band_ends(n_categories):
     return np.column_stack(ends).ravel()
 
 
-def draw_missing(ax, edge, band, letter, **kwargs):
+def draw_missing(ax, edge, band):
     """Draw the value for missing inputs as a mark, named "missing".
 
     The panel is widened to the right for it.
@@ -76,20 +50,18 @@ def draw_missing(ax, edge, band, letter, **kwargs):
     edge : EdgeFunction
     band : float
         Half the length of the line through the mark.
-    letter : float
-        Size of ordinary text in points.
-    **kwargs
-        Passed on to `Axes.plot`.
 
     Returns
     -------
     Line2D
     """
-    place, value = _place_of_missing(ax, edge), edge.missing_value - edge.mean
-    style = {"marker": "D", "markersize": 5, "linestyle": "none", "color": "C0"}
-    (mark,) = ax.plot([place], [value], **{**style, **kwargs})
-    style = {"color": mark.get_color(), "alpha": 0.4, "linewidth": 3}
-    ax.plot([place] * 2, [value - band, value + band], **style)
+    low, high = ax.get_xlim()
+    gap = MISSING_GAP * (high - low)
+    ax.set_xlim(low, high + 2 * gap)
+    place, value = high + gap, edge.missing_value - edge.mean
+    (mark,) = ax.plot(place, value, "D", markersize=5, color="C0")
+    ends = value - band, value + band
+    ax.plot([place] * 2, ends, color="C0", alpha=0.4, linewidth=3)
     ax.text(
         place,
         DENSITY_HEIGHT / 6,
@@ -98,39 +70,20 @@ def draw_missing(ax, edge, band, letter, **kwargs):
         rotation="vertical",
         ha="center",
         va="bottom",
-        fontsize=0.7 * letter,
+        fontsize="x-small",
     )
     return mark
 
 
-def _place_of_missing(ax, edge):
-    low, high = ax.get_xlim()
-    if edge.categories is not None:
-        ax.set_xlim(low, high + 1.2)
-        return len(edge.categories) + 0.2
-    step = MISSING_GAP * (high - low)
-    ax.set_xlim(low, high + 1.5 * step)
-    return high + 0.75 * step
+def name_categories(ax, categories):
+    """Name as many bars as there is room for; long names are written vertically."""
+    import matplotlib as mpl
 
-
-def name_categories(ax, categories, room):
-    """Name as many bars as there is room for.
-
-    Long names are written vertically where a layout engine makes room for them.
-    """
-    names = [_text(category) for category in categories]
-    pitch = room.width / max(1.0, np.ptp(ax.get_xlim()))
-    n_letters = MAX_CATEGORY_LETTERS
-    if np.isfinite(room.below):  # room for three names side by side
-        n_letters = min(
-            MAX_CATEGORY_LETTERS, room.n_letters(room.width / min(3, len(names)))
-        )
-    names = [shortened(name, n_letters) for name in names]
-    longest = LETTER_WIDTH * room.letter * (1 + max(map(len, names)))
-    upright = longest > pitch and np.isinf(room.below)
-    step = max(
-        1, int(np.ceil((LINE_HEIGHT * room.letter if upright else longest) / pitch))
-    )
+    names = [shortened(_text(name), MAX_CATEGORY_LETTERS) for name in categories]
+    points = ax.bbox.width * 72 / ax.figure.dpi / np.ptp(ax.get_xlim())
+    pitch = points / mpl.rcParams["font.size"]
+    upright = LETTER_WIDTH * (1 + max(map(len, names))) > pitch
+    step = max(1, int(np.ceil(LINE_HEIGHT / pitch)))
     ax.set_xticks(
         np.arange(len(names))[::step],
         names[::step],

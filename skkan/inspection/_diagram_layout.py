@@ -12,53 +12,37 @@ import numpy as np
 BOX_WIDTH = 0.36  # of the distance between levels
 
 
-@dataclass(frozen=True, eq=False)
-class ShownEdges:
-    """Edges that are shown, and counts of the others by reason.
+def shown_edges(edges, *, max_edges, threshold):
+    """Most important edges and their links to inputs and outputs.
 
-    Attributes
+    A hidden node of a shown edge keeps its most important edge on either side, and
+    every output keeps its most important edge. So a few more edges than `max_edges` may
+    be shown.
+
+    Parameters
     ----------
-    shown : list of EdgeFunction
-    n_edges, n_removed, n_negligible, n_lesser : int
-        Numbers of all edges, of removed edges, of edges below the threshold, and of
-        edges that are less important than the shown ones.
+    edges : list of EdgeFunction
+    max_edges : int
+    threshold : float
+        Importance below which only links are shown.
+
+    Returns
+    -------
+    list of EdgeFunction
     """
-
-    shown: list
-    n_edges: int
-    n_removed: int
-    n_negligible: int
-    n_lesser: int
-
-    @classmethod
-    def of(cls, edges, *, max_edges, threshold):
-        """Select the most important edges and their links to inputs and outputs.
-
-        A hidden node of a shown edge keeps its most important edge on either side, and
-        every output keeps its most important edge. So a few more edges than `max_edges`
-        may be shown.
-        """
-        present = [edge for edge in edges if not edge.removed]
-        above = [edge for edge in present if edge.importance >= threshold]
-        ranked = sorted(above, key=lambda edge: -edge.importance)
-        shown = ranked[:max_edges]
-        last = max(edge.target[0] for edge in edges)
-        reached = {edge.target for edge in shown}
-        for edge in ranked[max_edges:]:
-            if edge.target[0] == last and edge.target not in reached:
-                shown.append(edge)
-                reached.add(edge.target)
-        while missing := _missing_links(shown, present):
-            shown.append(missing[0])
-        kept = set(map(id, shown))
-        rest = [edge for edge in present if id(edge) not in kept]
-        return cls(
-            shown,
-            n_edges=len(edges),
-            n_removed=len(edges) - len(present),
-            n_negligible=sum(edge.importance < threshold for edge in rest),
-            n_lesser=sum(edge.importance >= threshold for edge in rest),
-        )
+    present = [edge for edge in edges if not edge.removed]
+    above = [edge for edge in present if edge.importance >= threshold]
+    ranked = sorted(above, key=lambda edge: -edge.importance)
+    shown = ranked[:max_edges]
+    last = max(edge.target[0] for edge in edges)
+    reached = {edge.target for edge in shown}
+    for edge in ranked[max_edges:]:
+        if edge.target[0] == last and edge.target not in reached:
+            shown.append(edge)
+            reached.add(edge.target)
+    while missing := _missing_links(shown, present):
+        shown.append(missing[0])
+    return shown
 
 
 def _missing_links(shown, present):
@@ -81,6 +65,8 @@ class DiagramLayout:
     Attributes
     ----------
     n_levels, n_rows : int
+    narrowest : float
+        Smallest distance of two nodes of a level, in rows.
     nodes : dict of (level, position) to (x, y)
     boxes : list of (x, y)
         Centre of the box of each edge.
@@ -90,28 +76,10 @@ class DiagramLayout:
 
     n_levels: int
     n_rows: int
+    narrowest: float
     nodes: dict
     boxes: list
     paths: list
-
-    @property
-    def narrowest(self):
-        """Smallest distance of two nodes of a level, in rows."""
-        return self._narrowest(first=0)
-
-    @property
-    def narrowest_sums(self):
-        """Smallest distance of two nodes of a level other than the inputs, in rows."""
-        return self._narrowest(first=1)
-
-    def _narrowest(self, first):
-        distances = [
-            abs(y - other_y)
-            for (level, _), (_, y) in self.nodes.items()
-            for (other, _), (_, other_y) in self.nodes.items()
-            if level == other >= first and y != other_y
-        ]
-        return min(distances, default=self.n_rows)
 
     @classmethod
     def of(cls, edges, nodes):
@@ -138,13 +106,17 @@ class DiagramLayout:
         n_main = max(map(len, [*gaps, *levels[1:-1]]), default=1)
         n_rows = max(n_main + len(skips), len(levels[0]), len(levels[-1]), 1)
         n_main = n_rows - len(skips)
+        heights = [n_rows, *[n_main] * (last - 1), n_rows]
+        narrowest = min(
+            height / max(len(level), 1)
+            for height, level in zip(heights, levels, strict=True)
+        )
         at, box_at = _spread(levels[0], n_rows, 0), {}
         for level, gap in enumerate(gaps, start=1):
-            height = n_rows if level == last else n_main
             ordered = levels[level]
             if level < last:
                 ordered = sorted(ordered, key=lambda node: _mean_row(node, gap, at))
-            at |= _spread(ordered, height, level)
+            at |= _spread(ordered, heights[level], level)
             gap = sorted(
                 gap, key=lambda e: (at[e.source][1] + at[e.target][1], e.source)
             )
@@ -158,7 +130,7 @@ class DiagramLayout:
             _path(at[edge.source], box, at[edge.target])
             for edge, box in zip(edges, boxes, strict=True)
         ]
-        return cls(last + 1, n_rows, at, boxes, paths)
+        return cls(last + 1, n_rows, narrowest, at, boxes, paths)
 
 
 def _is_skip(edge):

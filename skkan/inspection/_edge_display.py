@@ -1,39 +1,36 @@
 """EdgeFunctionDisplay: curves of a fitted estimator in the user's units."""
 
 from dataclasses import replace
-from textwrap import fill
 
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from skkan.estimators._base import fitted_model_of
 from skkan.inspection._category_bars import (
+    BAR_WIDTH,
     band_ends,
-    draw_bars,
     draw_missing,
-    foreground,
     name_categories,
 )
 from skkan.inspection._edge_functions import NEGLIGIBLE
 from skkan.inspection._edge_selection import (
-    check_max_edges,
     named_edges,
     present_edges,
     selected_edges,
 )
 from skkan.inspection._panels import (
     CURVE_FLOOR,
+    check_count,
     draw_input,
+    foreground,
     leave_floor,
     panel_axes,
     span_of,
+    wrapped,
 )
-from skkan.inspection._text_size import LINE_HEIGHT, AxesSpace, follows, shortened
 
 N_CURVE_POINTS = 201  # of a curve
 NORMAL_90 = 1.645  # standard deviations to both sides hold 90% of a normal variable
-SPACE_ABOVE = 0.05  # share of a panel's height that is free above the curve
-MIN_LEGEND_WIDTH = 110.0  # points; narrower panels have no room for a legend
 
 
 class EdgeFunctionDisplay:
@@ -180,8 +177,7 @@ class EdgeFunctionDisplay:
         ----------
         ax : Axes or array-like of Axes, default=None
             One axes for each edge, or a single axes, which is divided. None makes a
-            figure. Small axes have small letters and short labels. Axes without room
-            beside them name "input → target" inside.
+            figure. Figures with ``layout="constrained"`` make room for all labels.
         n_cols : int, default=3
             Largest number of panels in a row.
         shared_scale : bool, default=True
@@ -207,7 +203,7 @@ class EdgeFunctionDisplay:
         self.axes_ = panel_axes(ax, len(self.edges), n_cols, type(self).__name__)
         self.figure_ = self.axes_[0].figure
         self.lines_, self.bands_, self.densities_, self.knots_ = [], [], [], []
-        self.bars_, self.missing_, self._missing_ends = [], [], {}
+        self.bars_, self.missing_ = [], []
         for panel, edge in zip(self.axes_, self.edges, strict=True):
             self._draw_curve(panel, edge, line_kw or {}, band_kw or {})
             density, knots = draw_input(
@@ -216,61 +212,41 @@ class EdgeFunctionDisplay:
             self.densities_.append(density)
             self.knots_.append(knots)
             self.missing_.append(self._draw_missing(panel, edge))
-        self._fit_labels(shared_scale)
+            if edge.categories is not None:
+                name_categories(panel, edge.categories)
+        self._set_scales(shared_scale)
+        self._write_labels()
         return self
 
-    def _fit_labels(self, shared_scale):
-        """Set scales, labels and letters that fit the panels."""
-        rooms = AxesSpace.around_all(self.axes_)
-        for panel, room in zip(self.axes_, rooms, strict=True):
-            room.shrink(panel)
-        for panel, edge, room in zip(self.axes_, self.edges, rooms, strict=True):
-            if edge.categories is None:
-                room.thin_ticks(panel)
-            else:
-                name_categories(panel, edge.categories, room)
-        self._set_scales(rooms, shared_scale)
+    def _write_labels(self):
+        """Name the inputs, and the target unless the panel on the left does."""
         before = None
-        for panel, edge, room in zip(self.axes_, self.edges, rooms, strict=True):
-            is_said = before is not None and (
-                edge.target == before[1].target and follows(panel, before[0])
-            )
-            is_said = _write_ylabel(
-                panel, edge, room, is_said=is_said, same_ticks=shared_scale
-            )
-            _write_xlabel(panel, edge, room, is_said=is_said)
-            before = panel, edge
+        for panel, edge in zip(self.axes_, self.edges, strict=True):
+            panel.set_xlabel(wrapped(edge.source_name), parse_math=False)
+            place = edge.target, panel.get_position().y0  # equal within a row
+            if place != before:
+                target = wrapped(f"part of {edge.target_name},")
+                panel.set_ylabel(f"{target}\nless its mean", parse_math=False)
+            before = place
         if self.bands_:
-            self._write_legend(rooms[0])
-
-    def _write_legend(self, room):
-        numbers = [n for n, bars in enumerate(self.bars_) if bars is None]
-        band = self.bands_[min(numbers, default=0)]
-        band.set_label("90% band")
-        if room.width >= MIN_LEGEND_WIDTH:
-            top = 1 - _label_share(self.edges[0], room)
+            numbers = [n for n, bars in enumerate(self.bars_) if bars is None]
+            band = self.bands_[min(numbers, default=0)]
+            band.set_label("90% band")
+            above_density = (0, CURVE_FLOOR, 1, 1 - CURVE_FLOOR)
             self.axes_[0].legend(
-                handles=[band],
-                fontsize=0.83 * room.letter,
-                bbox_to_anchor=(
-                    0,
-                    CURVE_FLOOR,
-                    1,
-                    top - CURVE_FLOOR,
-                ),  # best place within it
-                borderaxespad=0.3,
+                handles=[band], fontsize="small", bbox_to_anchor=above_density
             )
 
     def _draw_curve(self, ax, edge, line_kw, band_kw):
         bars = None
         if edge.categories is None:
             places = x = np.linspace(*span_of(edge), N_CURVE_POINTS)
-            style = {"color": "C0", **line_kw}
         else:
             x, places = edge.categories, np.arange(len(edge.categories))
-            style = {"color": "C0", **line_kw, "linestyle": "none"}
-            bars = draw_bars(ax, edge, color=style["color"])
-        curve = edge(x) - edge.mean
+        curve, style = edge(x) - edge.mean, {"color": "C0", **line_kw}
+        if edge.categories is not None:
+            bars = ax.bar(places, curve, BAR_WIDTH, color=style["color"], alpha=0.7)
+            style["linestyle"] = "none"
         (line,) = ax.plot(places, curve, **style)
         self.lines_.append(line)
         self.bars_.append(bars)
@@ -278,10 +254,7 @@ class EdgeFunctionDisplay:
             band = NORMAL_90 * edge.deviation(x)
             if bars is not None:
                 places = band_ends(len(x))
-                curve, band = (
-                    np.column_stack([v, v, np.full(len(v), np.nan)]).ravel()
-                    for v in (curve, band)
-                )
+                curve, band = np.repeat(curve, 3), np.repeat(band, 3)
             color = line.get_color() if bars is None else foreground()
             alpha = 0.25 if bars is None else 0.6
             filled = {"color": color, "alpha": alpha, "linewidth": 0}
@@ -295,84 +268,25 @@ class EdgeFunctionDisplay:
         if edge.missing_value is None:
             return None
         band = NORMAL_90 * float(edge.deviation([np.nan])[0]) if self.bands_ else 0.0
-        mark = draw_missing(ax, edge, band, AxesSpace.around(ax).letter)
-        value = float(mark.get_ydata()[0])
-        self._missing_ends[len(self.missing_)] = value - band, value + band
-        return mark
+        return draw_missing(ax, edge, band)
 
-    def _set_scales(self, rooms, shared_scale):
+    def _set_scales(self, shared_scale):
         """Set the limits of the panels, equal ones for curves into the same node."""
         alike = {}
-        for number, edge in enumerate(self.edges):
-            alike.setdefault(edge.target if shared_scale else number, []).append(number)
-        for numbers in alike.values():
-            values = [self.lines_[number].get_ydata() for number in numbers]
-            values += [[0.0] for number in numbers if self.bars_[number] is not None]
-            ends = self._missing_ends
-            values += [ends[number] for number in numbers if number in ends]
-            if self.bands_:
-                values += [
-                    path.vertices[:, 1]
-                    for number in numbers
-                    for path in self.bands_[number].get_paths()
-                ]
-            low, high = min(map(np.min, values)), max(map(np.max, values))
-            above = SPACE_ABOVE + max(
-                _label_share(self.edges[number], rooms[number]) for number in numbers
-            )
-            for number in numbers:
-                leave_floor(self.axes_[number], low, high, above)
-
-
-def _label_share(edge, room):
-    """Share of a panel's height that an x label inside of it takes."""
-    if room.label_below(edge.source_name):
-        return 0.0
-    return min(0.3, LINE_HEIGHT * room.letter / room.height)
-
-
-def _write_ylabel(ax, edge, room, *, is_said, same_ticks):
-    """Label y where there is room, and return whether the panel is labelled.
-
-    `is_said` is whether the neighbour on the left has this label; `same_ticks` whether
-    it has the same ticks.
-    """
-    has_room = room.ticks_of_y(ax) <= room.left
-    if is_said and same_ticks:
-        ax.tick_params(axis="y", labelleft=has_room)
-    elif not has_room:  # tick labels stand inside
-        ax.tick_params(axis="y", direction="in", pad=-room.ticks_of_y(ax))
-    if is_said:
-        return True
-    label = room.label_beside(ax, *_ylabels(edge.target_name, room))
-    ax.set_ylabel(label, parse_math=False)
-    return bool(label)
-
-
-def _ylabels(name, room):
-    """Labels of y: a long one and a short one."""
-    n_letters = max(15, room.n_letters(room.height))  # so that "less its mean" fits
-    whole = f"part of {name}, less its mean"
-    if len(whole) > n_letters:
-        whole = f"part of {shortened(name, 2 * n_letters)},\nless its mean"
-        if whole.index("\n") > n_letters:
-            whole = fill(whole, n_letters)
-    return whole, shortened(f"part of {name}", n_letters)
-
-
-def _write_xlabel(ax, edge, room, *, is_said):
-    """Name the input, and the target if the y label does not."""
-    name = edge.source_name if is_said else f"{edge.source_name} → {edge.target_name}"
-    label = room.label_below(name)
-    if not label:  # inside, above the curve
-        label = shortened(name, room.n_letters(room.width))
-        ax.xaxis.set_label_coords(0.5, 1 - SPACE_ABOVE / 2)
-        ax.xaxis.label.set_verticalalignment("top")
-    ax.set_xlabel(label, parse_math=False)
+        for number, (panel, edge) in enumerate(
+            zip(self.axes_, self.edges, strict=True)
+        ):
+            node = edge.target if shared_scale else number
+            alike.setdefault(node, []).append(panel)
+        for panels in alike.values():
+            # The density and the knots are not on the scale of y.
+            drawn = np.array([panel.dataLim.intervaly for panel in panels])
+            for panel in panels:
+                leave_floor(panel, drawn[:, 0].min(), drawn[:, 1].max())
 
 
 def _most_important(edges, max_edges):
-    check_max_edges(max_edges)
+    check_count("max_edges", max_edges)
     ranked = sorted(present_edges(edges), key=lambda edge: -edge.importance)
     above = [edge for edge in ranked if edge.importance >= NEGLIGIBLE]
     return (above or ranked)[:max_edges]

@@ -296,7 +296,7 @@ def edge_functions(estimator, *, with_posterior=False):
             low = float(centre[i] + unscale[i] * statistics.low[i])
             high = float(centre[i] + unscale[i] * statistics.high[i])
             density, categories = statistics.density[i], None
-            if not layer.is_number[i]:
+            if not layer.basis.is_number[i]:
                 categories = model.categories.of_columns[source]
                 density = bases[i].means[0, : len(categories)].numpy()
                 low = high = np.nan

@@ -65,15 +65,6 @@ def _checked_names(parameter, given, n_nodes):
     return given
 
 
-def check_max_edges(max_edges):
-    """Raise a ValueError unless `max_edges` is a positive integer."""
-    whole = isinstance(max_edges, Integral) and not isinstance(max_edges, bool)
-    if not (whole and max_edges >= 1):
-        raise ValueError(
-            f"max_edges must be at least 1, and an integer, got {max_edges!r}."
-        )
-
-
 def present_edges(edges):
     """Edges that pruning has left; raises a ValueError if there are none."""
     present = [edge for edge in edges if not edge.removed]
@@ -171,9 +162,10 @@ def node_meant(edges, node, removed=None, *, side="source"):
     if not found:
         gone = [removed[at] for at in _nodes_called(node, removed)]
         if gone:
+            remaining = [name for (level, _), name in names.items() if level == 0]
             raise ValueError(
                 f"The input {gone[0]!r} was removed by pruning, so that no edge leaves "
-                f"it. These inputs remain: {_input_names(names)}."
+                f"it. These inputs remain: {remaining}."
             )
         raise ValueError(
             f"There is no {side} node {node!r}, expected one of "
@@ -193,7 +185,3 @@ def _nodes_called(node, names):
     if isinstance(node, Integral) and not isinstance(node, bool):
         node = 0, int(node)
     return [at for at in names if isinstance(node, tuple | list) and at == (*node,)]
-
-
-def _input_names(names):
-    return [name for (level, _), name in names.items() if level == 0]

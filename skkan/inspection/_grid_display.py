@@ -14,8 +14,8 @@ from skkan.inspection._panels import (
     draw_input,
     leave_floor,
     panel_axes,
+    wrapped,
 )
-from skkan.inspection._text_size import AxesSpace
 
 POINTS_PER_INTERVAL = 40
 
@@ -134,11 +134,7 @@ class GridDisplay:
         self.density_, self.knots_ = draw_input(
             self.ax_, self.edge, density_kw=density_kw, knots_kw=knots_kw
         )
-        room = AxesSpace.around(self.ax_)
-        room.shrink(self.ax_)
-        room.thin_ticks(self.ax_)
         leave_floor(self.ax_, 0.0, values.max())
-        label = room.label_below(self.edge.source_name)
-        self.ax_.set_xlabel(label, parse_math=False)
-        self.ax_.set_ylabel(room.label_beside(self.ax_, "$B_m$"))
+        self.ax_.set_xlabel(wrapped(self.edge.source_name), parse_math=False)
+        self.ax_.set_ylabel("$B_m$")
         return self

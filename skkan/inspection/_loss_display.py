@@ -4,14 +4,12 @@ import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from skkan.estimators._base import fitted_model_of
-from skkan.inspection._panels import check_single_axes
-from skkan.inspection._text_size import LETTER_WIDTH, AxesSpace
+from skkan.inspection._panels import check_single_axes, foreground
 from skkan.selection._search_space import WITHOUT_SEARCH
 
-LEGEND_PAD = 8.0  # points between the legend and the border or a curve
-MIN_CURVE_HEIGHT = 0.3  # of the height of small axes that is left to the curves
 # Ratio of the largest to the smallest loss from which the scale is log.
 LOG_SCALE_RATIO = 10.0
+N_LETTERS = 59  # small ones that stand side by side in axes of matplotlib's usual width
 
 
 class LossCurveDisplay:
@@ -153,42 +151,14 @@ class LossCurveDisplay:
                 self.validation_loss_curve,
                 **{"label": "validation", "marker": marker, **(validation_kw or {})},
             )
-        room = AxesSpace.around(ax)
-        room.shrink(ax)
         ax.set_yscale(self._chosen_scale() if scale == "auto" else scale)
-        ax.set(xlabel=room.label_below("iteration"), ylabel="loss")
+        ax.set(xlabel="iteration", ylabel="loss")
         ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
         if len(self.loss_curve) == 1:
             ax.set_xlim(0.5, 1.5)  # so that the only tick is an integer
-        self._mark_stages(room, stage_kw or {})
-        self._write_legend(room)
+        self._mark_stages(stage_kw or {})
+        ax.legend()
         return self
-
-    def _write_legend(self, room):
-        """Write the legend into the upper right corner, above losses that fall.
-
-        Where curves reach it, in small axes, the scale gets room above them.
-        """
-        legend = self.ax_.legend(loc="upper right", fontsize=room.letter)
-        box = legend.get_window_extent().padded(LEGEND_PAD * self.figure_.dpi / 72)
-        left, bottom = 1 - np.array([box.width, box.height]) / self.ax_.bbox.size
-        highest = max(self._highest(line, left) for line in self._curves())
-        if highest > bottom:
-            scale = self.ax_.yaxis.get_transform()
-            low, high = scale.transform(self.ax_.get_ylim())
-            share = highest / max(bottom, MIN_CURVE_HEIGHT)
-            top = scale.inverted().transform([low + (high - low) * share])[0]
-            self.ax_.set_ylim(top=top)
-
-    def _curves(self):
-        return [line for line in (self.line_, self.validation_line_) if line]
-
-    def _highest(self, line, left):
-        """Largest height of a curve right of `left`, in shares of the axes."""
-        to_shares = self.ax_.transData - self.ax_.transAxes
-        x, y = to_shares.transform(line.get_xydata()).T
-        beyond = y[x >= left]
-        return np.append(beyond, np.interp(left, x, y)).max()
 
     def _draw(self, curve, **kwargs):
         (line,) = self.ax_.plot(np.arange(1, len(curve) + 1), curve, **kwargs)
@@ -199,10 +169,8 @@ class LossCurveDisplay:
         low, high = losses.min(), losses.max()
         return "log" if low > 0 and high >= LOG_SCALE_RATIO * low else "linear"
 
-    def _mark_stages(self, room, stage_kw):
-        import matplotlib as mpl
-
-        style = {"color": mpl.rcParams["text.color"], "alpha": 0.5, "linestyle": ":"}
+    def _mark_stages(self, stage_kw):
+        style = {"color": foreground(), "alpha": 0.5, "linestyle": ":"}
         bounds = [0.5, *(end + 0.5 for end in self.stage_ends)]
         self.stage_lines_ = [
             self.ax_.axvline(end, **{**style, **stage_kw}) for end in bounds[1:-1]
@@ -212,15 +180,15 @@ class LossCurveDisplay:
             return
         span = bounds[-1] - bounds[0]
         for start, end, size in zip(bounds, bounds[1:], self.grid_sizes, strict=False):
-            fit = int(room.width * (end - start) / span / (LETTER_WIDTH * room.letter))
-            names = (name for name in (f"grid {size}", f"{size}") if len(name) <= fit)
+            n_letters = int(N_LETTERS * (end - start) / span)
+            texts = (f"grid {size}", f"{size}", "")
             text = self.ax_.text(
                 (start + end) / 2,
                 1.01,
-                next(names, ""),  # empty if the stage is too short for it
+                next(text for text in texts if len(text) <= n_letters),
                 transform=self.ax_.get_xaxis_transform(),
                 ha="center",
                 va="bottom",
-                fontsize=0.83 * room.letter,
+                fontsize="small",
             )
             self.stage_labels_.append(text)

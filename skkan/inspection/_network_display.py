@@ -1,33 +1,38 @@
 """KANDisplay: a fitted network as a diagram."""
 
 from numbers import Real
-from textwrap import fill, wrap
+from textwrap import fill
 
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from skkan.inspection._category_bars import outline
-from skkan.inspection._diagram_layout import BOX_WIDTH, DiagramLayout, ShownEdges
+from skkan.inspection._diagram_layout import BOX_WIDTH, DiagramLayout, shown_edges
 from skkan.inspection._edge_functions import NEGLIGIBLE
-from skkan.inspection._edge_selection import check_max_edges, named_edges
-from skkan.inspection._panels import check_single_axes, span_of
+from skkan.inspection._edge_selection import named_edges
+from skkan.inspection._panels import (
+    check_count,
+    check_single_axes,
+    foreground,
+    span_of,
+    wrapped,
+)
 
 N_BOX_POINTS = 101  # of a curve
 CURVE_SHARE = 0.8  # of the width and height of a box is filled by its curve
 MIN_OPACITY = 0.3  # opacity of an edge of importance 0
 MAX_EDGES = 30  # more lines cross too often to be read
-EDGE_COUNTS = (30, 24, 19, 15, 12, 10, 8, 6, 4, 3, 2, 1)  # small axes try them in turn
 LINE_WIDTH, MAX_LINE_WIDTH = 0.7, 2.0  # points
-NAME_WIDTH, NAME_LINES = 18, 2  # characters of a line, lines of a name
+NAME_LETTERS, NAME_LINE_LETTERS = 28, 18  # of a name and of its lines
 # Inches of a row and of a layer in a new figure.
 ROW_HEIGHT, LAYER_WIDTH = 0.48, 2.3
 MIN_ROW = 0.2  # inches in which a curve is still visible
 NOTE_HEIGHT, NOTE_SIZE = 0.35, 8.0  # inches, points
-MAX_ROW = 0.75  # inches; a few edges do not fill large axes
-MIN_FIGURE, MAX_FIGURE = (3.5, 1.5), (16.0, 16.0)  # inches of a new figure
+MIN_FIGURE = 3.5, 1.5  # inches
 NAME_LETTER_WIDTH = 0.57  # in units of the font size, a mean over usual names
-# Points: radius of a node with a sum, and height of a node with its name.
-NODE_RADIUS, NODE_PITCH = 7.0, 27.0
+NODE_RADIUS = 7.0  # points, of a node with a sum
+# Inches: height of a node with its name above it, and of a line of a name.
+NODE_HEIGHT, NAME_LINE_HEIGHT = 0.375, 0.145
 
 
 class KANDisplay:
@@ -173,46 +178,39 @@ class KANDisplay:
         check_single_axes(ax, type(self).__name__)
         check_matplotlib_support(f"{type(self).__name__}.plot")
         if max_edges is not None:
-            check_max_edges(max_edges)
+            check_count("max_edges", max_edges)
         if not (isinstance(threshold, Real) and threshold >= 0):
             raise ValueError(f"threshold must be at least 0, got {threshold!r}.")
-        choice, layout, idle = self._arranged(ax, max_edges, threshold)
-        self.shown_ = choice.shown
+        self.shown_, layout, idle = self._arranged(ax, max_edges, threshold)
         labels = _labels(self.edges, layout)
-        note = _note(self.edges, choice, threshold, self.n_unused)
-        self.ax_, font_size = _prepared_axes(ax, layout, labels, bool(note))
+        self.ax_, font_size = _prepared_axes(ax, layout, labels)
         self.figure_ = self.ax_.figure
-        opacities = _opacities(choice.shown)
+        opacities = _opacities(self.shown_)
         self._draw_edges(layout, opacities, line_kw or {}, box_kw or {})
         self._draw_curves(layout, opacities, shared_scale, curve_kw or {})
-        radius = _node_radius(self.ax_, layout)
-        self._draw_nodes(layout, idle, radius)
+        self._draw_nodes(layout, idle)
         text_kw = {"fontsize": font_size, **(text_kw or {})}
         self._write_names(layout, idle, labels, text_kw)
-        if radius < NODE_RADIUS:  # no room between the nodes
-            for node, name in self.names_.items():
-                name.set_visible(node[0] in (0, layout.n_levels - 1))
-        self._write_note(note, min(font_size, NOTE_SIZE))
+        self._write_note(_note(self.edges, self.shown_, threshold, self.n_unused))
         return self
 
     def _arranged(self, ax, max_edges, threshold):
         """Shown edges, their layout, and shown nodes without edges."""
         counts = [max_edges]
         if max_edges is None:
-            counts = [MAX_EDGES] if ax is None else EDGE_COUNTS
+            counts = [MAX_EDGES] if ax is None else range(MAX_EDGES, 0, -1)
         for count in counts:
-            choice = ShownEdges.of(self.edges, max_edges=count, threshold=threshold)
-            idle = _idle_nodes(self.edges, choice, threshold, count)
-            layout = DiagramLayout.of(choice.shown, idle)
+            shown = shown_edges(self.edges, max_edges=count, threshold=threshold)
+            idle = _idle_nodes(self.edges, shown, threshold, count)
+            layout = DiagramLayout.of(shown, idle)
             if ax is None or layout.n_rows * MIN_ROW <= _inches_of(ax)[1] - NOTE_HEIGHT:
                 break
-        return choice, layout, idle
+        return shown, layout, idle
 
     def _draw_edges(self, layout, opacities, line_kw, box_kw):
-        import matplotlib as mpl
         from matplotlib.patches import Rectangle
 
-        color = mpl.rcParams["text.color"]
+        color = foreground()
         height = _box_height(self.ax_)
         self.lines_, self.boxes_ = [], []
         for (x, y), path, opacity in zip(
@@ -253,29 +251,28 @@ class KANDisplay:
                 **{**style, **curve_kw},
             )
 
-    def _draw_nodes(self, layout, idle, radius):
-        import matplotlib as mpl
-
-        color, background = mpl.rcParams["text.color"], _background(self.figure_)
+    def _draw_nodes(self, layout, idle):
+        color, background = foreground(), _background(self.figure_)
         self.nodes_, self.sums_ = {}, {}
         for node, (x, y) in layout.nodes.items():
             style = {"markeredgecolor": color, "alpha": _fade(node in idle)}
             if node[0] == 0:
-                style |= {"markersize": 0.7 * radius, "markerfacecolor": color}
+                style |= {"markersize": 0.7 * NODE_RADIUS, "markerfacecolor": color}
             else:
-                style |= {"markersize": 2 * radius, "markerfacecolor": background}
+                style |= {"markersize": 2 * NODE_RADIUS, "markerfacecolor": background}
                 self.sums_[node] = self.ax_.annotate(
                     r"$\Sigma$",
                     (x, y),
                     ha="center",
                     va="center",
-                    fontsize=1.3 * radius,
+                    fontsize=1.3 * NODE_RADIUS,
                     alpha=style["alpha"],
                     zorder=5,
                 )
             (self.nodes_[node],) = self.ax_.plot(x, y, "o", zorder=4, **style)
 
     def _write_names(self, layout, idle, labels, text_kw):
+        pitch = layout.narrowest * _unit_inches(self.ax_)[1]
         self.names_ = {}
         for node, at in layout.nodes.items():
             if node[0] == 0:
@@ -286,6 +283,7 @@ class KANDisplay:
                 background = _background(self.figure_)
                 ground = {"facecolor": background, "pad": 0.5, "linewidth": 0}
                 place = {"xytext": (0, NODE_RADIUS + 3), "ha": "center", "bbox": ground}
+                place["visible"] = pitch >= NODE_HEIGHT
             style = {
                 "textcoords": "offset points",
                 "alpha": _fade(node in idle),
@@ -297,21 +295,19 @@ class KANDisplay:
                 labels[node], at, **{**place, **style, **text_kw}
             )
 
-    def _write_note(self, note, font_size):
+    def _write_note(self, note):
         self.note_ = None
         if note:
-            n_characters = (
-                _inches_of(self.ax_)[0] * 72 / (NAME_LETTER_WIDTH * font_size)
-            )
+            n_letters = _inches_of(self.ax_)[0] * 72 / (NAME_LETTER_WIDTH * NOTE_SIZE)
             self.note_ = self.ax_.annotate(
-                fill(note, max(20, int(n_characters))),
+                fill(note, max(20, int(n_letters))),
                 (0.5, 0),
                 xycoords="axes fraction",
                 xytext=(0, 2),
                 textcoords="offset points",
                 ha="center",
                 va="bottom",
-                fontsize=font_size,
+                fontsize=NOTE_SIZE,
                 alpha=0.8,
                 linespacing=1.0,
             )
@@ -342,14 +338,14 @@ def _fade(is_idle):
     return 0.5 if is_idle else 1.0
 
 
-def _idle_nodes(edges, choice, threshold, max_edges):
+def _idle_nodes(edges, shown, threshold, max_edges):
     """Inputs and outputs that are shown without edges.
 
     All outputs are shown. Inputs whose edges are all negligible are shown if there is
     room.
     """
     last = max(edge.target[0] for edge in edges)
-    touched = {e.source for e in choice.shown} | {e.target for e in choice.shown}
+    touched = {e.source for e in shown} | {e.target for e in shown}
     outputs = {edge.target for edge in edges if edge.target[0] == last}
     inputs = {edge.source for edge in edges if edge.source[0] == 0}
     if len(inputs) > max_edges:
@@ -359,10 +355,13 @@ def _idle_nodes(edges, choice, threshold, max_edges):
 
 
 def _labels(edges, layout):
-    """Names of the shown nodes, wrapped, shortened and distinct within a level."""
+    """Names of the shown nodes, shortened, wrapped and distinct within a level."""
     names = {edge.source: edge.source_name for edge in edges}
     names |= {edge.target: edge.target_name for edge in edges}
-    labels = {node: _wrapped(names[node]) for node in layout.nodes}
+    labels = {
+        node: wrapped(names[node], NAME_LETTERS, NAME_LINE_LETTERS)
+        for node in layout.nodes
+    }
     seen = [(node[0], label) for node, label in labels.items()]
     return {
         node: f"{node[1]}: {label}" if seen.count((node[0], label)) > 1 else label
@@ -370,43 +369,28 @@ def _labels(edges, layout):
     }
 
 
-def _wrapped(name):
-    """A name on at most two lines; a long one keeps its first and last words."""
-    lines = wrap(name, NAME_WIDTH)
-    if len(lines) <= NAME_LINES:
-        return "\n".join(lines)
-    backwards = wrap(name[::-1], NAME_WIDTH)
-    return f"{lines[0]}…\n{backwards[0][::-1]}"
-
-
-def _prepared_axes(ax, layout, labels, has_note):
-    """Axes with limits that leave room for the names, and the font size of these."""
+def _prepared_axes(ax, layout, labels):
+    """Axes with room for the names and for the note, and the font size of the names."""
     import matplotlib.pyplot as plt
 
     font_size = 0.9 * plt.rcParams["font.size"]
     n_layers, n_rows = layout.n_levels - 1, layout.n_rows
     left, right = (_label_inches(labels, level, font_size) for level in (0, n_layers))
-    below = NOTE_HEIGHT * has_note
     if ax is None:
-        size = n_layers * LAYER_WIDTH + left + right, n_rows * ROW_HEIGHT + below
-        size = np.clip(
-            size, MIN_FIGURE, (MAX_FIGURE[0], max(MAX_FIGURE[1], n_rows * MIN_ROW))
-        )
-        figure = plt.figure(figsize=size)
+        size = n_layers * LAYER_WIDTH + left + right, n_rows * ROW_HEIGHT + NOTE_HEIGHT
+        figure = plt.figure(figsize=np.maximum(size, MIN_FIGURE))
         ax = figure.add_axes((0.01, 0.01, 0.98, 0.98))
     width, height = _inches_of(ax)
-    # Names get at most two thirds of narrow axes.
-    shrink = min(1.0, width * 2 / 3 / (left + right))
-    per_inch = n_layers / (width - shrink * (left + right))
-    row = (height - below) / n_rows
-    rows_above = max(0.0, row / MAX_ROW - 1) * n_rows / 2
-    row = min(row, MAX_ROW)
+    row = (height - NOTE_HEIGHT) / n_rows
     n_lines = max(label.count("\n") + 1 for label in labels.values())
-    room = row * layout.narrowest * 72 / (1.15 * n_lines * font_size)
-    ax.set_xlim(-shrink * left * per_inch, n_layers + shrink * right * per_inch)
-    ax.set_ylim(n_rows + rows_above + below / row, -rows_above)
+    room = row * layout.narrowest / (NAME_LINE_HEIGHT * n_lines)
+    # Names get at most two thirds of narrow axes.
+    scale = min(1.0, room, width * 2 / 3 / (left + right))
+    layer = (width - scale * (left + right)) / n_layers
+    ax.set_xlim(-scale * left / layer, n_layers + scale * right / layer)
+    ax.set_ylim(n_rows + NOTE_HEIGHT / row, 0)
     ax.set_axis_off()
-    return ax, font_size * min(shrink, room, 1.0)
+    return ax, scale * font_size
 
 
 def _inches_of(ax):
@@ -425,16 +409,15 @@ def _label_inches(labels, level, font_size):
     return (longest * NAME_LETTER_WIDTH * font_size + 2 * NODE_RADIUS + 6) / 72
 
 
+def _unit_inches(ax):
+    """Distance of two layers and height of a row."""
+    return _inches_of(ax) / np.abs([np.ptp(ax.get_xlim()), np.ptp(ax.get_ylim())])
+
+
 def _box_height(ax):
     """Height of a box in rows: 0.8, or less, so that it is no taller than wide."""
-    size = _inches_of(ax) / np.abs([np.ptp(ax.get_xlim()), np.ptp(ax.get_ylim())])
-    return min(0.8, 0.9 * BOX_WIDTH * size[0] / size[1])
-
-
-def _node_radius(ax, layout):
-    """Radius of a node with a sum in points, smaller where nodes are close."""
-    row = _inches_of(ax)[1] * 72 / abs(np.ptp(ax.get_ylim()))
-    return NODE_RADIUS * min(1.0, row * layout.narrowest_sums / NODE_PITCH)
+    layer, row = _unit_inches(ax)
+    return min(0.8, 0.9 * BOX_WIDTH * layer / row)
 
 
 def _opacities(edges):
@@ -457,14 +440,17 @@ def _rises(edges, curves, shared_scale):
     ]
 
 
-def _note(edges, choice, threshold, n_unused):
+def _note(edges, shown, threshold, n_unused):
     """Counts of shown and hidden edges as text, empty if nothing is left out."""
+    hidden = [edge for edge in edges if edge not in shown]
+    present = [edge for edge in hidden if not edge.removed]
+    n_negligible = sum(edge.importance < threshold for edge in present)
     parts = [
         f"{count} {why}"
         for count, why in (
-            (choice.n_removed, "removed"),
-            (choice.n_negligible, f"of importance below {threshold:g}"),
-            (choice.n_lesser, "that matter less"),
+            (len(hidden) - len(present), "removed"),
+            (n_negligible, f"of importance below {threshold:g}"),
+            (len(present) - n_negligible, "that matter less"),
             (n_unused, f"pruned input{'s' * (n_unused > 1)}"),
         )
         if count
@@ -473,9 +459,9 @@ def _note(edges, choice, threshold, n_unused):
         return ""
     used, inputs = (
         len({edge.source for edge in some if edge.source[0] == 0})
-        for some in (choice.shown, edges)
+        for some in (shown, edges)
     )
     return (
-        f"{len(choice.shown)} of {choice.n_edges} edges, from {used} of "
+        f"{len(shown)} of {len(edges)} edges, from {used} of "
         f"{inputs + n_unused} inputs. Left out: {', '.join(parts)}."
     )

@@ -1,18 +1,19 @@
 """Axes for several panels, with the density and the knots of their inputs."""
 
 from numbers import Integral
+from textwrap import fill
 
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from skkan.inspection._text_size import USUAL_SIZE, AxesSpace
-
 DENSITY_HEIGHT = 0.12  # height of the density as a share of the axes
 KNOT_LEVEL = 0.15  # height of the knots as a share, just above the density
-CURVE_FLOOR = 0.2  # share of the axes that curves leave free at the bottom
+# Shares of the axes that curves leave free at the bottom and at the top.
+CURVE_FLOOR, SPACE_ABOVE = 0.2, 0.05
 MIN_BAR_WIDTH = 0.01  # of the width of the axes, for an input that hardly varies
 PANEL_SIZE = (3.4, 2.7)  # inches
-PANEL_GAPS = (60.0, 42.0)  # points between panels, for ticks and labels of usual size
+# Letters of a line, which fits beside a panel, and of a label of three lines.
+LINE_LETTERS, LABEL_LETTERS = 24, 66
 
 
 def panel_axes(ax, n_panels, n_cols, caller):
@@ -34,9 +35,7 @@ def panel_axes(ax, n_panels, n_cols, caller):
     ndarray of Axes of shape (n_panels,)
     """
     check_matplotlib_support(caller)
-    whole = isinstance(n_cols, Integral) and not isinstance(n_cols, bool)
-    if not (whole and n_cols >= 1):
-        raise ValueError(f"n_cols must be an integer of at least 1, got {n_cols!r}.")
+    check_count("n_cols", n_cols)
     n_cols = min(n_cols, n_panels)
     n_rows = -(-n_panels // n_cols)
     if ax is None:
@@ -55,6 +54,15 @@ def panel_axes(ax, n_panels, n_cols, caller):
     if n_panels == 1:
         return np.array([ax])
     return _divided(ax, n_panels, n_rows, n_cols, caller)
+
+
+def check_count(parameter, value):
+    """Raise a ValueError unless the value of a parameter is a positive integer."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not (whole and value >= 1):
+        raise ValueError(
+            f"{parameter} must be an integer of at least 1, got {value!r}."
+        )
 
 
 def check_single_axes(ax, caller, *, or_none=True):
@@ -101,24 +109,32 @@ def _divided(ax, n_panels, n_rows, n_cols, caller):
             f"{n_panels} axes."
         )
     ax.set_axis_off()
-    spaces = {}
-    if ax.figure.get_layout_engine() is None:  # a layout engine finds the spaces itself
-        room = AxesSpace.around(ax)
-        spaces = {
-            "wspace": _space(room.width, n_cols, PANEL_GAPS[0], USUAL_SIZE[0]),
-            "hspace": _space(room.height, n_rows, PANEL_GAPS[1], USUAL_SIZE[1]),
-        }
+    # A layout engine finds the spaces itself.
+    space = 0.6 if ax.figure.get_layout_engine() is None else None
     grid = GridSpecFromSubplotSpec(
-        n_rows, n_cols, subplot_spec=ax.get_subplotspec(), **spaces
+        n_rows, n_cols, ax.get_subplotspec(), wspace=space, hspace=space
     )
     return np.array([ax.figure.add_subplot(grid[i]) for i in range(n_panels)])
 
 
-def _space(length, n_panels, gap, usual):
-    """Space between panels as a share of their length, for labels that fit."""
-    pitch = length / n_panels
-    gap *= min(1.0, pitch / (usual + gap))
-    return gap / (pitch - gap)
+def foreground():
+    """Colour that shows on the background and on bars."""
+    import matplotlib as mpl
+
+    return mpl.rcParams["text.color"]
+
+
+def shortened(text, n_letters):
+    """A text of at most `n_letters` letters; a longer one loses its middle."""
+    if len(text) <= n_letters:
+        return text
+    end = (n_letters - 1) // 2
+    return f"{text[: n_letters - 1 - end]}…{text[len(text) - end :]}"
+
+
+def wrapped(text, n_letters=LABEL_LETTERS, n_line_letters=LINE_LETTERS):
+    """A label in lines, by default such that fit beside a panel."""
+    return fill(shortened(text, n_letters), n_line_letters)
 
 
 def span_of(edge):
@@ -154,8 +170,7 @@ def draw_input(ax, edge, *, density_kw=None, knots_kw=None):
     density : FillBetweenPolyCollection
     knots : Line2D
     """
-    import matplotlib as mpl
-
+    _place_ticks(ax.xaxis)
     if edge.categories is None:
         low, high, places = edge.low, edge.high, edge.knots
         ends = min(low, places[0]), max(high, places[-1])
@@ -166,7 +181,6 @@ def draw_input(ax, edge, *, density_kw=None, knots_kw=None):
         ends[1] - ends[0]
     )  # so that the outermost knots are not cut
     inside = ax.get_xaxis_transform()
-    foreground = mpl.rcParams["text.color"]
     bounds = np.linspace(low, high, len(edge.density) + 1)
     heights = DENSITY_HEIGHT * edge.density / max(edge.density.max(), 1e-300)
     if high - low < margin:  # one bar for all rows
@@ -177,7 +191,7 @@ def draw_input(ax, edge, *, density_kw=None, knots_kw=None):
         np.append(heights, heights[-1]),
         step="post",
         transform=inside,
-        **{"color": foreground, "alpha": 0.25, "linewidth": 0, **(density_kw or {})},
+        **{"color": foreground(), "alpha": 0.25, "linewidth": 0, **(density_kw or {})},
     )
     (knots,) = ax.plot(
         places,
@@ -187,7 +201,7 @@ def draw_input(ax, edge, *, density_kw=None, knots_kw=None):
             "linestyle": "none",
             "marker": "|",
             "markersize": 6,
-            "color": foreground,
+            "color": foreground(),
             "alpha": 0.6,
             **(knots_kw or {}),
         },
@@ -196,7 +210,7 @@ def draw_input(ax, edge, *, density_kw=None, knots_kw=None):
     return density, knots
 
 
-def leave_floor(ax, low, high, above=0.05):
+def leave_floor(ax, low, high):
     """Set the limits of y so that values from low to high stand above the density.
 
     No tick stands beside the density, which is not on the scale of y.
@@ -205,25 +219,20 @@ def leave_floor(ax, low, high, above=0.05):
     ----------
     ax : Axes
     low, high : float
-    above : float, default=0.05
-        Share of the axes that is free below the upper border.
     """
     if not low < high:
         low, high = low - 1, high + 1
-    height = (high - low) / (1 - above - CURVE_FLOOR)
-    limits = low - CURVE_FLOOR * height, low + (1 - CURVE_FLOOR) * height
-    ax.set_ylim(limits)
-    ax.set_yticks(_ticks_within(ax, low, limits[1]))
+    height = (high - low) / (1 - SPACE_ABOVE - CURVE_FLOOR)
+    ax.set_ylim(low - CURVE_FLOOR * height, low + (1 - CURVE_FLOOR) * height)
+    ticks = _place_ticks(ax.yaxis).tick_values(low, high)
+    ax.set_yticks(ticks[(low <= ticks) & (ticks <= ax.get_ylim()[1])])
 
 
-def _ticks_within(ax, low, high):
-    """Ticks of the axes within a range; more ticks if fewer than two are within."""
+def _place_ticks(axis):
+    """Set and return a locator of as many ticks as have room for their labels."""
     from matplotlib.ticker import MaxNLocator
 
-    ticks = ax.get_yticks()
-    for n_steps in range(2, 9):
-        ticks = ticks[(low <= ticks) & (ticks <= high)]
-        if len(ticks) > 1:
-            break
-        ticks = MaxNLocator(n_steps, steps=[1, 2, 5, 10]).tick_values(low, high)
-    return ticks
+    # Steps of 2.5 have one digit more, by which labels of matplotlib touch each other.
+    locator = MaxNLocator("auto", steps=[1, 2, 5, 10])
+    axis.set_major_locator(locator)
+    return locator

@@ -13,9 +13,8 @@ from skkan.losses._base import TINY, LogLinkLoss, NoisyLoss
 # Logarithms beyond which an exponential goes on as its Taylor polynomial of second
 # order. No mean is so far from that of all rows; steps that try it stay finite.
 LARGEST_LOG = 50.0
-WHOLE_TOLERANCE = (
-    1e-9  # relative error of a rate times its weight that counts as rounding
-)
+# Relative error of a rate times its weight that counts as rounding.
+WHOLE_TOLERANCE = 1e-9
 # Share of normal errors that lie within that many standard deviations.
 COVERED, COVERING = 0.9, 1.645
 

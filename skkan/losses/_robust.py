@@ -174,18 +174,14 @@ class Pinball(NoisyLoss):
         # skewed, depends on a feature or has outliers, these rows are much closer to
         # it than a standard deviation of all rows.
         residual = target - raw
-        near = NEAR_SHARE * self._least_share(raw)
+        quantile = raw.new_tensor(self.quantile)
+        near = NEAR_SHARE * torch.minimum(quantile, 1 - quantile)
         width = NEAR_WIDTH * weighted_quantile(residual.abs(), sample_weight, near)
         width = width.clamp(min=SMOOTHING * MIN_SPREAD)
         if _is_similar(raw.new_tensor(self.width), width):
             return self
         spread = _spread(residual, sample_weight)
         return replace(self, width=tuple(width.tolist()), spread=tuple(spread.tolist()))
-
-    def _least_share(self, raw):
-        """Share of the rows on the smaller side of the quantile."""
-        quantile = raw.new_tensor(self.quantile)
-        return torch.minimum(quantile, 1 - quantile)
 
     @property
     def exact(self):

@@ -8,7 +8,6 @@ from functools import partial
 import torch
 
 from skkan.basis._categories_and_missing import MixedBasis
-from skkan.basis._grids import grid_from_samples
 from skkan.network._layer import KANLayer
 
 # A node has outgrown its grid when less than this part of the margin is left.
@@ -105,17 +104,12 @@ def with_standardised_nodes(network, x, *, grid_eps, margin, sample_weight):
         if moved.any():
             layers[-1] = layers[-1].with_scaled_outputs(scale, shift)
             nodes = (nodes - shift) / scale
-            grid = grid_from_samples(
-                nodes,
-                layer.basis.grid_size,
-                grid_eps=grid_eps,
-                margin=margin,
-                sample_weight=sample_weight,
+            basis = layer.basis.with_grids_of(
+                nodes, grid_eps=grid_eps, margin=margin, sample_weight=sample_weight
             )
-            grid = torch.where(moved.unsqueeze(1), grid, layer.basis.grid)
-            layer = layer.with_basis(
-                layer.basis.with_grid(grid), scale=scale, shift=shift
-            )
+            grid = torch.where(moved.unsqueeze(1), basis.grid, layer.basis.grid)
+            basis = basis.with_grid(grid)
+            layer = layer.with_basis(basis, scale=scale, shift=shift)
         layers.append(layer)
         if len(layers) < len(network.layers):
             nodes = layer(nodes)

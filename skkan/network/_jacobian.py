@@ -30,12 +30,8 @@ class Linearisation(NamedTuple):
     @property
     def n_inner(self):
         """Number of inner weights."""
-        return sum(
-            sensitivity.shape[2] * features.shape[1]
-            for sensitivity, features in zip(
-                self.sensitivities, self.features, strict=True
-            )
-        )
+        pairs = zip(self.nodes, self.features, strict=True)
+        return sum(nodes.shape[1] * features.shape[1] for nodes, features in pairs)
 
     def inner_gradient(self, slope):
         """Derivative of sum(slope * output) with respect to the inner weights.
@@ -48,13 +44,12 @@ class Linearisation(NamedTuple):
         -------
         Tensor of shape (n_inner,)
         """
-        parts = [
-            torch.einsum("no,noj->jn", slope, sensitivity) @ features
-            for sensitivity, features in zip(
-                self.sensitivities, self.features, strict=True
-            )
-        ]
-        return torch.cat([part.flatten() for part in [slope.new_zeros(0), *parts]])
+        parts = [slope.new_zeros(0)]
+        pairs = zip(self.sensitivities, self.features, strict=True)
+        for sensitivity, features in pairs:
+            of_nodes = torch.einsum("no,noj->jn", slope, sensitivity)
+            parts.append((of_nodes @ features).flatten())
+        return torch.cat(parts)
 
     def inner(self, root=None, *, out=None):
         """Derivative with respect to the inner weights.
@@ -133,13 +128,7 @@ def linearise(network, weights, x, features=None):
         weight = network.layers[index].masked(weights[index])
         slope = torch.einsum("nif,oif->noi", slopes[index], weight)
         sensitivities.insert(0, sensitivities[0] @ slope if sensitivities else slope)
-    return Linearisation(
-        output=output,
-        outer=outer,
-        features=all_features[:-1],
-        nodes=nodes[:-1],
-        sensitivities=sensitivities,
-    )
+    return Linearisation(output, outer, all_features[:-1], nodes[:-1], sensitivities)
 
 
 def outer_weight_positions(network):
@@ -149,6 +138,6 @@ def outer_weight_positions(network):
     -------
     Tensor of int of shape (n_outputs, n_outer_weights of one output)
     """
-    sizes = [len(layer.mask) * layer.n_weights for layer in network.all_layers]
-    parts = torch.arange(sum(sizes)).split(sizes)[len(network.layers) - 1 :]
+    positions = torch.arange(network.n_parameters).split(network.layer_sizes)
+    parts = positions[len(network.layers) - 1 :]
     return torch.cat([part.view(network.widths[-1], -1) for part in parts], dim=1)

@@ -36,6 +36,11 @@ class KANLayer(nn.Module):
     mask : Tensor of shape (n_outputs, n_inputs), default=None
         1 for an edge that exists and 0 for one that is removed; None keeps all.
 
+    Attributes
+    ----------
+    n_weights : int
+        Number of weights of one output that are in use.
+
     References
     ----------
     Z. Liu et al., KAN: Kolmogorov-Arnold Networks, 2024, equations 2.5 and 2.10.
@@ -50,6 +55,8 @@ class KANLayer(nn.Module):
         if mask is None:
             mask = weight.new_ones(weight.shape[:2])
         self.register_buffer("mask", mask)
+        unpacked, packing = weight.shape[1:].numel(), basis.packing
+        self.n_weights = unpacked if packing is None else len(packing)
 
     @classmethod
     def at_random(cls, basis, n_outputs, generator):
@@ -89,17 +96,6 @@ class KANLayer(nn.Module):
         return weight.view(self.weight.shape)
 
     @property
-    def n_weights(self):
-        """Number of weights of one output that are in use."""
-        packing = self.basis.packing
-        return self.weight.shape[1:].numel() if packing is None else len(packing)
-
-    @property
-    def is_number(self):
-        """Which inputs are numbers and no categories, Tensor of bool (n_inputs,)."""
-        return self.basis.is_number
-
-    @property
     def spline_coef(self):
         """Spline coefficients, Tensor of shape (n_outputs, n_inputs, n_splines)."""
         return self.weight[..., : self.basis.n_splines]
@@ -108,19 +104,6 @@ class KANLayer(nn.Module):
     def base_weight(self):
         """Weights of the base function, Tensor of shape (n_outputs, n_inputs)."""
         return self.weight[..., self.basis.n_splines]
-
-    def coefficients(self, weight):
-        """Coefficients of splines and categories, without those of base functions.
-
-        Parameters
-        ----------
-        weight : Tensor of shape (n_outputs, n_inputs, n_functions)
-
-        Returns
-        -------
-        Tensor of shape (n_outputs, n_inputs, n_coefficients)
-        """
-        return self.basis.coefficients(self.masked(weight))
 
     def forward(self, x):
         """Node values.
@@ -246,7 +229,7 @@ class KANLayer(nn.Module):
         Categories bear them only where there are no others, since they are unknown to
         those that come later.
         """
-        numbers = mask * self.is_number
+        numbers = mask * self.basis.is_number
         return torch.where(numbers.any(1, keepdim=True), numbers, mask)
 
     def _raise(self, weight, level):

@@ -13,7 +13,7 @@ from torch import nn
 from skkan.basis._autograd import checked_samples
 from skkan.basis._bspline import BSplineBasis
 from skkan.basis._grids import grid_from_samples
-from skkan.network._attribution import edge_scores, input_scores
+from skkan.network._attribution_and_statistics import edge_scores, input_scores
 from skkan.network._layer import KANLayer
 
 
@@ -40,6 +40,21 @@ class KANNetwork(nn.Module):
         Columns of x that are inputs of the first layer, where pruning has left some
         out; None takes all.
 
+    Attributes
+    ----------
+    all_layers : list of KANLayer
+        The layers in order, then the skip layer if there is one.
+    widths : list of int
+        Number of used inputs, of nodes of each hidden layer, of outputs.
+    n_features : int
+        Number of columns of x, unused ones included.
+    grid_size : int
+        Of the first layer.
+    layer_sizes : list of int
+        Number of weights of each of `all_layers`, those of removed edges included.
+    n_parameters : int
+        Their sum.
+
     Examples
     --------
     >>> import torch
@@ -64,6 +79,12 @@ class KANNetwork(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.skip = skip
         self.register_buffer("used", used)
+        self.all_layers = [*layers] if skip is None else [*layers, skip]
+        self.widths = [self.layers[0].basis.n_inputs, *(len(a.mask) for a in layers)]
+        self.n_features = self.widths[0] if used is None else len(used)
+        self.grid_size = self.layers[0].basis.grid_size
+        self.layer_sizes = [len(a.mask) * a.n_weights for a in self.all_layers]
+        self.n_parameters = sum(self.layer_sizes)
 
     @classmethod
     def from_samples(
@@ -129,46 +150,24 @@ class KANNetwork(nn.Module):
         return cls(layers, skip)
 
     @property
-    def all_layers(self):
-        """The layers in order, then the skip layer if there is one."""
-        return [*self.layers] + ([] if self.skip is None else [self.skip])
-
-    @property
     def weights(self):
         """The weight of each of `all_layers`, without gradient."""
         return [layer.weight.detach() for layer in self.all_layers]
 
     @property
-    def n_parameters(self):
-        """Number of weights, those of removed edges included."""
-        return sum(len(layer.mask) * layer.n_weights for layer in self.all_layers)
-
-    @property
     def theta(self):
         """The weights in use as one vector, Tensor of shape (n_parameters,)."""
-        layers = self.all_layers
-        return torch.cat(
-            [layer.packed(layer.weight.detach()).flatten() for layer in layers]
-        )
+        return self._joined(self.weights)
+
+    def _joined(self, of_weights):
+        """What has the shapes of the weights as one vector, for those in use."""
+        pairs = zip(self.all_layers, of_weights, strict=True)
+        return torch.cat([layer.packed(values).flatten() for layer, values in pairs])
 
     def unpacked(self, theta):
         """The weight of each of `all_layers` from one vector."""
-        weights, start = [], 0
-        for layer in self.all_layers:
-            n_outputs, n_weights = layer.weight.shape[0], layer.n_weights
-            stop = start + n_outputs * n_weights
-            weights.append(layer.unpacked(theta[start:stop].view(n_outputs, n_weights)))
-            start = stop
-        return weights
-
-    @property
-    def grid_size(self):
-        return self.layers[0].basis.grid_size
-
-    @property
-    def n_features(self):
-        """Number of columns of x, unused ones included."""
-        return self.widths[0] if self.used is None else len(self.used)
+        parts = zip(self.all_layers, theta.split(self.layer_sizes), strict=True)
+        return [layer.unpacked(part.view(-1, layer.n_weights)) for layer, part in parts]
 
     @property
     def used_features(self):
@@ -180,14 +179,8 @@ class KANNetwork(nn.Module):
     @property
     def weight_mask(self):
         """1 for each weight of an edge, 0 for a removed edge, (n_parameters,)."""
-        return torch.cat(
-            [
-                layer.packed(
-                    layer.mask.unsqueeze(-1).expand(layer.weight.shape)
-                ).flatten()
-                for layer in self.all_layers
-            ]
-        )
+        masks = [a.mask.unsqueeze(2).expand(a.weight.shape) for a in self.all_layers]
+        return self._joined(masks)
 
     @property
     def n_edges(self):
@@ -213,14 +206,6 @@ class KANNetwork(nn.Module):
         if self.skip is not None:
             leaving[0] = torch.cat([leaving[0], leaving.pop()], dim=1)
         return leaving
-
-    @property
-    def widths(self):
-        """Number of used inputs, of nodes of each hidden layer, of outputs."""
-        return [
-            self.layers[0].basis.n_inputs,
-            *(len(layer.weight) for layer in self.layers),
-        ]
 
     def forward(self, x):
         """Network output.
@@ -294,7 +279,7 @@ class KANNetwork(nn.Module):
         """Share of each column in the variation of the outputs.
 
         It is the attribution score of the KAN 2.0 paper; see
-        `network._attribution.edge_scores`.
+        `network._attribution_and_statistics.edge_scores`.
 
         Parameters
         ----------

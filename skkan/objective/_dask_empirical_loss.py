@@ -1,6 +1,6 @@
 """The mean loss of rows in dask chunks: weights go out, sums come back."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -32,7 +32,7 @@ class DaskEmpiricalLoss:
     def of_rows(cls, network, loss, data):
         """Loss of all rows; basis values are kept as in `EmpiricalLoss`."""
         features = None
-        if data.n_rows * network.weights[0][0].numel() <= MAX_KEPT_FEATURES:
+        if data.n_rows * network.layers[0].weight[0].numel() <= MAX_KEPT_FEATURES:
             features = data.kept(partial(_features, network))
         return cls(network, loss, data, features)
 
@@ -41,10 +41,6 @@ class DaskEmpiricalLoss:
         if network.layers[0].basis is not self.network.layers[0].basis:
             return DaskEmpiricalLoss.of_rows(network, self.loss, self._data)
         return DaskEmpiricalLoss(network, self.loss, self._data, self._features)
-
-    @property
-    def n_rows(self):
-        return self._data.n_rows
 
     def raw(self, theta):
         """Raw output, baseline included, Tensor of shape (n_samples, n_outputs)."""
@@ -75,24 +71,15 @@ class DaskEmpiricalLoss:
     def _chunk_function(self, method, theta):
         total = self._data.sample_weight.sum()
         theta = theta.detach().clone()
-        return _ChunkLoss(method, self.loss, self.network, theta, total)
+        return partial(_of_chunk, method, self.network, self.loss, theta, total)
 
 
-@dataclass(frozen=True, eq=False)
-class _ChunkLoss:
+def _of_chunk(method, network, loss, theta, total_weight, data, features=None):
     """A method of `EmpiricalLoss` for the rows of one chunk."""
-
-    method: object  # of EmpiricalLoss
-    loss: object
-    network: torch.nn.Module
-    theta: torch.Tensor
-    total_weight: torch.Tensor  # of all rows
-
-    def __call__(self, data, features=None):
-        data = data.with_weights_divided_by(self.total_weight)
-        if features is not None:
-            data = replace(data, features=as_tensor(features))
-        return self.method(EmpiricalLoss(self.network, self.loss, data), self.theta)
+    data = data.with_weights_divided_by(total_weight)
+    if features is not None:
+        data = replace(data, features=as_tensor(features))
+    return method(EmpiricalLoss(network, loss, data), theta)
 
 
 def _features(network, data):

@@ -51,10 +51,6 @@ class EmpiricalLoss:
             data = _with_features(network, data)
         return EmpiricalLoss(network, self.loss, data)
 
-    @property
-    def n_rows(self):
-        return self.data.n_rows
-
     @cached_property
     def _parts(self):
         """Losses of blocks of the rows, whose sum this is; None for few rows."""
@@ -74,7 +70,7 @@ class EmpiricalLoss:
         def output_of(block):
             return self._pass_through(block, with_gradient=False).output(theta)
 
-        work = map if self.n_rows <= MIN_PARALLEL_ROWS else parallel_map
+        work = map if self.data.n_rows <= MIN_PARALLEL_ROWS else parallel_map
         outputs = list(work(output_of, self._blocks(self.data)))
         return self.data.baseline + torch.cat(outputs)
 
@@ -154,19 +150,20 @@ class EmpiricalLoss:
         if rows is None:
             return self.data
         batch = self.data.rows(rows)
-        scale = self.n_rows / len(rows)
+        scale = self.data.n_rows / len(rows)
         return replace(batch, sample_weight=batch.sample_weight * scale)
 
 
 @torch.no_grad()
 def _with_features(network, data):
     """Dataset with basis values of the first layer, unless they are too many."""
-    if len(data.X) * network.weights[0][0].numel() > MAX_KEPT_FEATURES:
+    n_functions = network.layers[0].weight.shape[1:]
+    if len(data.X) * n_functions.numel() > MAX_KEPT_FEATURES:
         return replace(data, features=None)
     basis, inputs = network.layers[0].basis, network.inputs(data.X)
     if len(inputs) <= MIN_PARALLEL_ROWS:
         return replace(data, features=basis(inputs))
-    features = inputs.new_empty(len(inputs), *network.weights[0].shape[1:])
+    features = inputs.new_empty(len(inputs), *n_functions)
     # Made block by block, since evaluation takes several times the memory of values.
     parts = zip(inputs.split(FEATURE_ROWS), features.split(FEATURE_ROWS), strict=True)
     for part, values in parts:

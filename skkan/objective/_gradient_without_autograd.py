@@ -37,24 +37,20 @@ class ForwardBackwardPass:
         ]
         self._uses_numpy = x.is_cpu and None not in kernels
         values = self._array(features.flatten(1))
-        self._passes = [_FirstLayerPass(self._weight_map(first), values)]
-        for layer, kernel in zip(others, kernels, strict=True):
-            weights = self._weight_map(layer)
+        maps = [_WeightMap(layer, self._array) for layer in network.all_layers]
+        self._passes = [_FirstLayerPass(maps[0], values)]
+        for weights, layer, kernel in zip(maps[1:], others, kernels, strict=False):
             if self._uses_numpy:
                 self._passes.append(_KernelPass(weights, kernel))
             else:
                 self._passes.append(_BasisPass(weights, layer.basis, with_gradient))
-        self._skip = None
-        if network.skip is not None:
-            self._skip = _FirstLayerPass(self._weight_map(network.skip), values)
-        sizes = [layer.n_weights * len(layer.weight) for layer in network.all_layers]
-        self._parts = [slice(*ends) for ends in pairwise([0, *accumulate(sizes)])]
+        has_skip = network.skip is not None
+        self._skip = _FirstLayerPass(maps[-1], values) if has_skip else None
+        ends = pairwise([0, *accumulate(network.layer_sizes)])
+        self._parts = [slice(*of_layer) for of_layer in ends]
 
     def _array(self, tensor):
         return tensor.numpy() if self._uses_numpy else tensor
-
-    def _weight_map(self, layer):
-        return _WeightMap(layer, self._array)
 
     @AS_SILENT_AS_TORCH
     def output(self, theta):

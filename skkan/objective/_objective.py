@@ -39,11 +39,17 @@ class Objective:
     penalties : sequence of Penalty
     data : Dataset or DaskDataset
         Sample weights are positive.
+
+    Attributes
+    ----------
+    network : KANNetwork
+    n_rows : int
     """
 
     def __init__(self, network, loss, penalties, data):
         mean_loss = DaskEmpiricalLoss if data.in_chunks else EmpiricalLoss
         self._mean_loss = mean_loss.of_rows(network, loss, data)
+        self.n_rows = data.n_rows
         self._has_gauge_constraints = True
         self._set_network(network)
         self._set_penalties(penalties)
@@ -52,52 +58,35 @@ class Objective:
         self._penalties = penalties
         self._depends_on_rows = any(penalty.depends_on_rows for penalty in penalties)
         self._forms = [
-            penalty.form(self._network.all_layers)
+            penalty.form(self.network.all_layers)
             for penalty in penalties
             if not penalty.depends_on_rows
         ]
 
     def _set_network(self, network):
-        self._network = network
+        self.network = network
         self._weight_mask = network.weight_mask
         self._last_model = {}  # the last quadratic model of the loss, and its point
 
     @property
-    def n_rows(self):
-        return self._mean_loss.n_rows
-
-    @property
-    def grid_size(self):
-        return self._network.grid_size
-
-    @property
-    def n_parameters(self):
-        return self._network.n_parameters
-
-    @property
     def start(self):
         """The network's present weights as one vector."""
-        return self._network.theta
-
-    @property
-    def start_network(self):
-        """The network with its present weights."""
-        return self._network
+        return self.network.theta
 
     def covers(self, network):
         """Whether a network differs from the objective's in nothing but weights."""
-        pairs = zip(network.all_layers, self._network.all_layers, strict=True)
+        pairs = zip(network.all_layers, self.network.all_layers, strict=True)
         return all(one.basis is other.basis for one, other in pairs)
 
     def network_at(self, theta):
         """The network with the weights of a vector."""
-        return self._network.with_weights(
-            [weight.clone() for weight in self._network.unpacked(theta.detach())]
+        return self.network.with_weights(
+            [weight.clone() for weight in self.network.unpacked(theta.detach())]
         )
 
     def on_data(self, data):
         """Objective of the same network, loss and penalties for other data."""
-        return Objective(self._network, self._mean_loss.loss, self._penalties, data)
+        return Objective(self.network, self._mean_loss.loss, self._penalties, data)
 
     def with_penalties(self, penalties):
         """Objective with other penalties."""

@@ -19,11 +19,10 @@ class PenaltySpectrum(NamedTuple):
     parts: torch.Tensor  # (3, n_functions), size, curvature, change of curvature
 
 
-@lru_cache
-def penalty_spectrum(grid_size, spline_order, has_base):
-    """Eigenvalues and -vectors of the parts of the penalty of one edge.
+def _spectrum_of_splines(grid_size, spline_order):
+    """Eigenvalues and -vectors of the parts of the penalty on spline coefficients.
 
-    - Size is the mean of the squared coefficients plus the squared base weight.
+    - Size is the mean of the squared coefficients.
     - Change of curvature is the mean of the squared third differences of the
       coefficients in units of the interval, divided by (2 pi)^2. One period of a sine
       across the grid has (2 pi)^4 / 2. Parabolas are free.
@@ -33,10 +32,9 @@ def penalty_spectrum(grid_size, spline_order, has_base):
       period of a sine then has 1.5 times (2 pi)^4 / 2. Straight lines are free.
 
     The directions are polynomials up to the parabola, then the eigenvectors of the
-    third differences, then the base weight, which has size alone. As the parts are
-    means, a strength means the same at every grid size. They span twelve orders of
-    magnitude on a grid of 100 intervals; along the directions no smooth curve is
-    charged for the rounding of a rough one.
+    third differences. As the parts are means, a strength means the same at every grid
+    size. They span twelve orders of magnitude on a grid of 100 intervals; along the
+    directions no smooth curve is charged for the rounding of a rough one.
 
     Returns
     -------
@@ -58,13 +56,8 @@ def penalty_spectrum(grid_size, spline_order, has_base):
     values = torch.cat([values.new_zeros(n_free), values])
     along = torch.einsum("fa,fg,ga->a", vectors, curvature, vectors)
     along[:2] = 0.0
-    parts = torch.zeros(3, n_splines + has_base, dtype=torch.float64)
-    parts[0, :n_splines] = 1 / n_splines
-    parts[1, :n_splines] = along.clamp(min=0.0)
-    parts[2, :n_splines] = values.clamp(min=0.0) / (2 * math.pi) ** 2
-    if has_base:
-        parts[0, -1] = 1.0
-        vectors = torch.block_diag(vectors, vectors.new_ones(1, 1))
+    size, change = torch.full_like(along, 1 / n_splines), values.clamp(min=0.0)
+    parts = torch.stack([size, along.clamp(min=0.0), change / (2 * math.pi) ** 2])
     return PenaltySpectrum(vectors, parts)
 
 
@@ -78,22 +71,29 @@ def _differences(n_splines, grid_size, order):
 
 
 @lru_cache
-def spectrum_of_kind(kind):
-    """The spectrum of an edge of a `PenaltyKind`.
+def penalty_spectrum(kind):
+    """Eigenvalues and -vectors of the parts of the penalty of an edge.
 
-    The values of the categories have size alone, the sum of their squares, so that
-    rare ones are shrunk; and so has the deviation at "missing".
+    The base weight, the deviation at "missing" and the values of categories have size
+    alone, the sum of their squares. Rare categories are thus shrunk.
+
+    Parameters
+    ----------
+    kind : PenaltyKind
+
+    Returns
+    -------
+    PenaltySpectrum
     """
+    n_others = kind.n_categories + kind.has_base + kind.has_missing
+    others = torch.eye(n_others, dtype=torch.float64)
+    parts_of_others = torch.zeros(3, n_others, dtype=torch.float64)
+    parts_of_others[0] = 1.0
     if kind.n_categories:
-        n_functions = kind.n_categories + kind.has_missing
-        parts = torch.zeros(3, n_functions, dtype=torch.float64)
-        parts[0] = 1.0
-        return PenaltySpectrum(torch.eye(n_functions, dtype=torch.float64), parts)
-    vectors, parts = penalty_spectrum(kind.grid_size, kind.spline_order, kind.has_base)
-    if kind.has_missing:
-        vectors = torch.block_diag(vectors, vectors.new_ones(1, 1))
-        parts = torch.cat([parts, parts.new_tensor([[1.0], [0.0], [0.0]])], dim=1)
-    return PenaltySpectrum(vectors, parts)
+        return PenaltySpectrum(others, parts_of_others)
+    vectors, parts = _spectrum_of_splines(kind.grid_size, kind.spline_order)
+    parts = torch.cat([parts, parts_of_others], dim=1)
+    return PenaltySpectrum(torch.block_diag(vectors, others), parts)
 
 
 class EdgeKind(NamedTuple):
@@ -109,59 +109,32 @@ class EdgeKinds(NamedTuple):
     """The kinds of edges of some layers, with maps from and to their directions."""
 
     kinds: list  # of EdgeKind
+    numbers: torch.Tensor  # (n_edges,), position of the kind of each edge
     sizes: torch.Tensor  # (n_edges,), number of weights of each edge
 
     @classmethod
     def of(cls, layers):
         """Kinds of the edges of layers whose weights stand in one vector, in order."""
-        of_layers = [layer.basis.penalty_kinds for layer in layers]
-        distinct = set().union(*of_layers)
-        if len(distinct) == 1:
-            return cls._uniform(layers, *distinct)
-        edges_of, starts_of, sizes = {}, {}, []
-        n_edges, start = 0, 0
-        for layer, kinds_of_inputs in zip(layers, of_layers, strict=True):
-            n_outputs, n_inputs = layer.mask.shape
-            of_inputs = layer.basis.sizes.cpu()
-            offsets = of_inputs.cumsum(0) - of_inputs
-            output = torch.arange(n_outputs)
-            for index, kind in enumerate(kinds_of_inputs):
-                edges_of.setdefault(kind, []).append(
-                    n_edges + output * n_inputs + index
-                )
-                starts_of.setdefault(kind, []).append(
-                    start + output * layer.n_weights + offsets[index]
-                )
-            sizes.append(of_inputs.repeat(n_outputs))
-            n_edges += n_outputs * n_inputs
-            start += n_outputs * layer.n_weights
-        like = layers[0].mask
-        kinds = []
-        for kind, edges in edges_of.items():
-            vectors, parts = spectrum_of_kind(kind)
-            order = torch.cat(edges).argsort()
-            members = torch.cat(starts_of[kind])[order].unsqueeze(1)
-            members = members + torch.arange(len(vectors))
-            kinds.append(
-                EdgeKind(
-                    vectors.to(like),
-                    parts.to(like),
-                    torch.cat(edges)[order].to(like.device),
-                    members.to(like.device),
-                )
-            )
-        return cls(kinds, torch.cat(sizes))
+        numbers, position, like = [], {}, layers[0].mask
+        for layer in layers:
+            kinds = layer.basis.penalty_kinds
+            own = [position.setdefault(kind, len(position)) for kind in kinds]
+            numbers += own * len(layer.mask)
+        spectra = [penalty_spectrum(kind) for kind in position]
+        numbers = torch.tensor(numbers)
+        sizes = torch.tensor([len(vectors) for vectors, _ in spectra])[numbers]
+        found = cls([], numbers, sizes)
+        for number, (vectors, parts) in enumerate(spectra):
+            edges = (numbers == number).nonzero().flatten()
+            members = found._members(edges, len(vectors))
+            kind = vectors.to(like), parts.to(like), edges, members
+            found.kinds.append(EdgeKind(*(each.to(like.device) for each in kind)))
+        return found
 
-    @classmethod
-    def _uniform(cls, layers, kind):
-        vectors, parts = spectrum_of_kind(kind)
-        like = layers[0].mask
-        n_edges = sum(layer.mask.numel() for layer in layers)
-        edges = torch.arange(n_edges, device=like.device)
-        members = torch.arange(n_edges * len(vectors), device=like.device)
-        members = members.view(n_edges, len(vectors))
-        kind = EdgeKind(vectors.to(like), parts.to(like), edges, members)
-        return cls([kind], torch.full((n_edges,), len(vectors)))
+    def _members(self, edges, size):
+        """Positions of the weights of edges of one size, in a further dimension."""
+        starts = self.sizes.cumsum(0) - self.sizes
+        return starts[edges].unsqueeze(-1) + torch.arange(size)
 
     @property
     def is_uniform(self):
@@ -236,12 +209,8 @@ class EdgeKinds(NamedTuple):
         members : Tensor of shape (n_chosen, n_weights)
             Positions of the weights of each of them.
         """
-        position = torch.empty(len(self.sizes), dtype=torch.long)
-        for kind in self.kinds:
-            edges = kind.edges.cpu()
-            position[:] = -1
-            position[edges] = torch.arange(len(edges))
-            chosen = (position[groups[:, 0]] >= 0).nonzero().flatten()
+        for number, kind in enumerate(self.kinds):
+            chosen = (self.numbers[groups[:, 0]] == number).nonzero().flatten()
             if len(chosen):
-                own = position[groups[chosen]]
-                yield chosen, kind.members[own.to(kind.members.device)].flatten(1)
+                members = self._members(groups[chosen], len(kind.vectors))
+                yield chosen, members.flatten(1).to(kind.members.device)

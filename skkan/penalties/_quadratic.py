@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 
+from skkan.basis._base import PenaltyKind
 from skkan.penalties._base import Penalty
 from skkan.penalties._eigen_directions import EdgeKinds, penalty_spectrum
 
@@ -121,5 +122,6 @@ def quadratic_form(grid_size, spline_order, has_base):
     -------
     Tensor of shape (n_functions, n_functions)
     """
-    vectors, parts = penalty_spectrum(grid_size, spline_order, has_base)
+    kind = PenaltyKind(0, grid_size, spline_order, has_base, has_missing=False)
+    vectors, parts = penalty_spectrum(kind)
     return (vectors * (parts[0] + ROUGHNESS * parts[1])) @ vectors.T

@@ -76,13 +76,13 @@ class SparsityPenalty(Penalty):
         return self.lamb * sum(self._of_layer(step, sample_share) for step in passes)
 
     def _of_layer(self, step, sample_share):
-        layer = step.layer
+        layer, basis = step.layer, step.layer.basis
         deviation = layer.edge_std(step.features, step.weight, sample_share)
         activity = deviation / (_std_of_inputs(step, sample_share) + INPUT_STD_FLOOR)
         activity = activity * layer.mask
-        coef = layer.coefficients(step.weight)
-        differences = layer.masked(step.weight)[:, layer.is_number]
-        differences = differences[..., : layer.basis.n_splines].diff(dim=-1)
+        weight = layer.masked(step.weight)
+        coef = basis.coefficients(weight)
+        differences = weight[:, basis.is_number, : basis.n_splines].diff(dim=-1)
         return (
             self.lamb_l1 * activity.sum()
             + self.lamb_entropy * (_entropy(activity, 1) + _entropy(activity, 0))
@@ -99,7 +99,7 @@ def _entropy(activity, dim):
 def _std_of_inputs(step, sample_share):
     """Standard deviation of the known cells of each input; 1 for categories."""
     missing = step.inputs.isnan()
-    is_number = step.layer.is_number
+    is_number = step.layer.basis.is_number
     if is_number.all() and not missing.any():
         return _std(step.inputs, sample_share)
     known = torch.where(missing, 0.0, step.inputs)

@@ -109,6 +109,12 @@ def check_compatible(
             "derivatives of all that it minimises: leave it out, as alpha='auto' "
             "shrinks unneeded edges by itself, or set solver='lbfgs' or 'adam'."
         )
+    if isinstance(prune_threshold, bool | np.bool_):
+        raise ValueError(
+            "prune_threshold must be a number of at least 0, 'auto' or None, got "
+            f"{prune_threshold}: 1.0 would remove nearly all edges, 'auto' goes by the "
+            "evidence, None removes none."
+        )
     if solver is not None:
         learns_alpha = solver.second_order and isinstance(alpha, str)
         check_pruning(prune_threshold, solver, learns_alpha=learns_alpha)
@@ -145,12 +151,6 @@ def check_pruning(threshold, solver, *, learns_alpha):
     learns_alpha : bool
         Whether the evidence learns the penalty.
     """
-    if isinstance(threshold, bool | np.bool_):
-        raise ValueError(
-            "prune_threshold must be a number of at least 0, 'auto' or None, got "
-            f"{threshold}: 1.0 would remove nearly all edges, 'auto' goes by the "
-            "evidence, None removes none."
-        )
     if threshold == "auto" and not learns_alpha:
         raise ValueError(
             "prune_threshold='auto' goes by the evidence, which needs solver='lm' and "

@@ -42,7 +42,7 @@ def continuation_stages(network, n_rows):
     settings = _settings.CONTINUATION
     free = int(network.weight_mask.sum())
     on_grids = sum(
-        int((layer.mask * layer.is_number).sum()) for layer in network.all_layers
+        int((layer.mask * layer.basis.is_number).sum()) for layer in network.all_layers
     )
 
     def enough_rows(grid_size):

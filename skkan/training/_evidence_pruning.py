@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from skkan.network._attribution import edge_scores
+from skkan.network._attribution_and_statistics import edge_scores
 from skkan.network._edge_removal import without_edges
 from skkan.objective._objective import make_objective
 from skkan.solvers import DivergenceError

@@ -136,7 +136,7 @@ class Monitor:
             self._validate(theta)
         report = IterationReport(
             n_iter=self.n_iter,
-            grid_size=self._objective.grid_size,
+            grid_size=self._objective.network.grid_size,
             loss=value,
             validation_loss=(self.validation_loss_curve or [None])[-1],
             penalty=lambda: self._objective.penalty(theta),

@@ -92,14 +92,8 @@ def at_mode(
 
 def linear_model(network, theta, objective, data, plan):
     """The LinearisedModel of a network around some weights."""
-    return LinearisedModel(
-        network,
-        theta,
-        objective.gauss_newton_of_loss(theta),
-        data.n_observations,
-        plan.loss.has_noise,
-        plan.loss.min_shared_noise,
-    )
+    model = objective.gauss_newton_of_loss(theta)
+    return LinearisedModel(network, theta, model, data.n_observations, plan.loss)
 
 
 def _minimise_objective(run, prior, max_iter):
@@ -209,7 +203,7 @@ class _SecondOrderRun:
     @property
     def may_move(self):
         """Whether hidden grids may be updated once more."""
-        has_hidden = len(self._objective.start_network.layers) > 1
+        has_hidden = len(self._objective.network.layers) > 1
         return has_hidden and self._n_grid_updates < self._plan.n_grid_updates
 
     def state(self, prior):
@@ -265,7 +259,7 @@ class _SecondOrderRun:
 
     def linearised(self):
         """The network as a linear model around its present weights."""
-        network = self._objective.start_network
+        network = self._objective.network
         return linear_model(
             network, self.theta, self._objective, self._data, self._plan
         )

@@ -280,7 +280,9 @@ def test_evidence_is_the_marginal_likelihood(x, weight, rng):
     prior = Prior(precision, 0.7)
     theta = random_theta(network, rng)
     model = objective.gauss_newton_of_loss(theta).without_gauge_constraints()
-    posterior = LinearisedModel(network, theta, model, 60.0, True).posterior(prior)
+    posterior = LinearisedModel(network, theta, model, 60.0, SquaredError()).posterior(
+        prior
+    )
     matrix = torch.zeros(26, 26, dtype=torch.float64)
     QuadraticPenalty(precision).form(network.all_layers).add_to(matrix)
     features = network.layers[0].packed(network.layers[0].basis(x))

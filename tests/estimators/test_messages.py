@@ -9,7 +9,7 @@ import pytest
 from scipy.sparse import csr_array
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 
-from skkan import KANClassifier, KANRegressor
+from skkan import KANClassifier, KANRegressor, SparsityPenalty
 from skkan.solvers import Adam
 from skkan.symbolic import SymbolicKANRegressor
 
@@ -557,3 +557,20 @@ def test_validation_rows_whose_classes_have_no_weight(table):
     heavy = dict.fromkeys((0, 1, 2), 1e308)
     with pytest.raises(ValueError, match="class_weight must leave these"):
         KANClassifier(class_weight=heavy).fit(X, classes)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"prune_threshold": True}, "prune_threshold must be a number"),
+        ({"prune_threshold": "auto", "solver": "lbfgs"}, "needs solver='lm'"),
+        ({"prune_threshold": "auto", "solver": "lm", "alpha": 0.1}, "a fixed alpha"),
+        ({"penalty": SparsityPenalty(), "solver": "lm"}, "penalty must be None"),
+    ],
+)
+def test_parameters_that_do_not_go_together_are_refused_before_any_work(
+    settings, message
+):
+    """Not even the rows are looked at."""
+    with pytest.raises(ValueError, match=message):
+        KANRegressor(**settings).fit("no table", None)

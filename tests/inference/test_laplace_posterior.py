@@ -19,12 +19,13 @@ from skkan.inference._last_layer_posterior import (
 )
 from skkan.inference._log_marginal_likelihood import LinearisedModel
 from skkan.inference._prior import Prior
+from skkan.losses._classification import BinaryLogLoss
 from skkan.losses._regression import SquaredError
 from skkan.network._edge_removal import without_edges
 from skkan.network._jacobian import outer_weight_positions
 from skkan.objective import _empirical_loss
 from skkan.objective._objective import make_objective
-from skkan.penalties._eigen_directions import spectrum_of_kind
+from skkan.penalties._eigen_directions import penalty_spectrum
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.solvers import LevenbergMarquardt
 from skkan.training._plan import FitPlan
@@ -73,7 +74,7 @@ def dense_precision(network, data, alpha):
     J = dense_jacobian(network, data.X)
     loss = np.einsum("n,nop,noq->pq", data.sample_weight.numpy(), J, J)
     n_edges = sum(layer.mask.numel() for layer in network.all_layers)
-    spectrum = spectrum_of_kind(network.layers[0].basis.penalty_kinds[0])
+    spectrum = penalty_spectrum(network.layers[0].basis.penalty_kinds[0])
     vectors = np.kron(np.eye(n_edges), spectrum.vectors.numpy())
     strengths = (np.asarray(alpha) @ spectrum.parts.numpy()).ravel()
     return loss + data.n_observations * (vectors * strengths) @ vectors.T
@@ -255,7 +256,7 @@ def test_removed_edges_count_for_nothing(widths, has_noise, rng):
             objective.start,
             objective.gauss_newton_of_loss(objective.start),
             data.n_observations,
-            has_noise,
+            SquaredError() if has_noise else BinaryLogLoss(),
         )
         return model, model.posterior(prior)
 
@@ -293,11 +294,11 @@ def test_gain_of_a_removal_is_the_difference_of_two_evidences(has_noise, rng):
             objective.start,
             objective.gauss_newton_of_loss(objective.start),
             data.n_observations,
-            has_noise,
+            SquaredError() if has_noise else BinaryLogLoss(),
         )
         return model, model.posterior(prior)
 
-    vectors = spectrum_of_kind(layers[0].basis.penalty_kinds[0]).vectors
+    vectors = penalty_spectrum(layers[0].basis.penalty_kinds[0]).vectors
 
     def mean(posterior):
         return (posterior.weights.view(n_edges, -1) @ vectors.T).flatten()

@@ -18,7 +18,7 @@ from skkan.inference._settings import HYPERPRIOR
 from skkan.losses._classification import BinaryLogLoss
 from skkan.losses._regression import SquaredError
 from skkan.objective._gauss_newton import normal_equations
-from skkan.penalties._eigen_directions import spectrum_of_kind
+from skkan.penalties._eigen_directions import penalty_spectrum
 
 # Widths of networks that are linear in their weights, and of others, of which the
 # linearisation is put to the test.
@@ -54,7 +54,7 @@ def make_problem(rng, widths, *, loss=None, additive_skip=False):
         model=model,
         n_rows=n_rows,
         n_edges=sum(layer.mask.numel() for layer in network.all_layers),
-        linearised=LinearisedModel(network, theta, model, n_rows, loss.has_noise),
+        linearised=LinearisedModel(network, theta, model, n_rows, loss),
         rows=rows,
         count=count,
     )
@@ -70,7 +70,7 @@ def random_prior(rng, n_edges, *, unused=None):
 
 def directions(problem):
     """Directions of the penalties of all weights, one a column."""
-    spectrum = spectrum_of_kind(problem.network.layers[0].basis.penalty_kinds[0])
+    spectrum = penalty_spectrum(problem.network.layers[0].basis.penalty_kinds[0])
     return np.kron(np.eye(problem.n_edges), spectrum.vectors.numpy()), spectrum.parts
 
 
@@ -197,7 +197,7 @@ def test_gauge_constraints_hold_the_directions_that_they_name(rng):
         problem.network, SquaredError(), problem.theta, problem.rows
     )
     linearised = LinearisedModel(
-        problem.network, problem.theta, model, problem.n_rows, True
+        problem.network, problem.theta, model, problem.n_rows, SquaredError()
     )
     prior = random_prior(rng, problem.n_edges)
     vectors, _ = directions(problem)

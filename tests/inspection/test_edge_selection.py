@@ -139,7 +139,7 @@ def test_names_are_as_many_as_nodes(display, deep):
 @pytest.mark.parametrize("display", [EdgeFunctionDisplay, KANDisplay])
 @pytest.mark.parametrize("max_edges", [0, 1.5, "a", True])
 def test_counts_are_positive_integers(max_edges, display, deep):
-    with pytest.raises(ValueError, match="max_edges must be at least 1, and an int"):
+    with pytest.raises(ValueError, match="max_edges must be an integer of at least 1"):
         display.from_estimator(deep, max_edges=max_edges)
 
 

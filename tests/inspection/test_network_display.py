@@ -13,8 +13,7 @@ from skkan.inspection import (
     LossCurveDisplay,
     edge_functions,
 )
-from skkan.inspection._diagram_layout import DiagramLayout, ShownEdges
-from skkan.inspection._network_display import NAME_WIDTH, _wrapped
+from skkan.inspection._diagram_layout import DiagramLayout, shown_edges
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -153,19 +152,13 @@ def test_names_stay_in_the_axes_and_beside_the_boxes(figsize, deep):
     assert max(text.get_window_extent().x1 for text in inputs) < left
 
 
-def test_shortened_names_are_told_apart():
-    assert _wrapped("age") == "age"
-    assert _wrapped("way to the city centre") == "way to the city\ncentre"
-    lines = _wrapped(LONG[0]).split("\n")
-    assert lines == ["mean of the…", "rows of $a_0 [mg]"]
-    assert all(len(line) <= NAME_WIDTH + 1 for line in _wrapped("x" * 99).split("\n"))
-
-
 def test_alike_names_get_their_numbers(additive):
-    names = [f"one and the same beginning, {i}, and the same end" for i in range(4)]
+    names = [f"one and the same beginning, {i}, and the same end" for i in range(3)]
+    names.append("way to the city centre")
     display = KANDisplay.from_estimator(additive, feature_names=names)
     shown = [display.names_[0, i].get_text() for i in range(4)]
-    assert [text[:3] for text in shown] == ["0: ", "1: ", "2: ", "3: "]
+    assert [text[:3] for text in shown[:3]] == ["0: ", "1: ", "2: "]
+    assert shown[3] == "way to the city\ncentre"
 
 
 def test_sums_stand_where_curves_meet(deep):
@@ -210,13 +203,17 @@ def test_skips_run_below_the_hidden_nodes(deep):
         assert (y[passing] > lowest).all()
 
 
-def test_choice_counts_every_edge_once(deep):
-    edges = edge_functions(without_edges(deep, (0, 0, 0), (1, 1, 1)))
-    for max_edges in (1, 5, 100):
-        choice = ShownEdges.of(edges, max_edges=max_edges, threshold=0.01)
-        counted = choice.n_removed + choice.n_negligible + choice.n_lesser
-        assert counted + len(choice.shown) == choice.n_edges == len(edges)
-        assert choice.n_removed == 2
+@pytest.mark.parametrize("max_edges", [1, 5, 100])
+def test_the_note_counts_every_edge_once(max_edges, deep):
+    pruned = without_edges(deep, (0, 0, 0), (1, 1, 1))
+    display = KANDisplay.from_estimator(pruned, max_edges=max_edges, threshold=0.01)
+    shown = shown_edges(edge_functions(pruned), max_edges=max_edges, threshold=0.01)
+    assert [edge.source for edge in shown] == [e.source for e in display.shown_]
+    counts, left_out = one_line(display.note_).split(" Left out: ")
+    assert counts.startswith(f"{len(shown)} of {len(display.edges)} edges")
+    hidden = [int(part.split()[0]) for part in left_out.split(", ")]
+    assert hidden[0] == 2  # removed
+    assert sum(hidden) + len(shown) == len(display.edges)
 
 
 @pytest.mark.parametrize("style", ["default", "dark_background"])

@@ -73,7 +73,7 @@ def test_gradient_is_that_of_the_value(loss, penalties, rng):
     value, gradient = objective.value_and_grad(objective.start)
     assert value == objective.value(objective.start)
     for _ in range(20):
-        step = torch.from_numpy(rng.standard_normal(objective.n_parameters))
+        step = torch.from_numpy(rng.standard_normal(objective.network.n_parameters))
         step *= 1e-4 / step.norm()
         up, down = (objective.value(objective.start + s * step) for s in (1, -1))
         # Rounding is 1e-15 / 1e-4, the third derivative times the squared step 1e-8.
@@ -178,7 +178,7 @@ def test_vector_and_network_are_two_forms_of_one_thing(rng):
     data = make_data(rng)
     network = make_network(rng, data[0])
     objective = make_objective(network, data)
-    theta = torch.from_numpy(rng.standard_normal(objective.n_parameters))
+    theta = torch.from_numpy(rng.standard_normal(objective.network.n_parameters))
     kept = theta.clone()
     at_theta = objective.network_at(theta)
     assert_array_equal(make_objective(at_theta, data).start, theta)
@@ -190,7 +190,7 @@ def test_vector_and_network_are_two_forms_of_one_thing(rng):
     assert_array_equal(theta, kept)
     flat = [weight.flatten() for weight in network.weights]
     assert_array_equal(objective.start, torch.cat(flat))
-    assert objective.grid_size == 5
+    assert objective.network.grid_size == 5
     assert objective.n_rows == N_SAMPLES
 
 
@@ -264,8 +264,8 @@ def test_other_network_on_the_same_rows(hidden_only, rng):
         strict=True,
     ):
         assert_array_equal(one, two)
-    assert objective.start_network is network
-    assert changed.start_network is other
+    assert objective.network is network
+    assert changed.network is other
 
 
 def test_evaluations_of_networks_in_turn_do_not_mix(rng):

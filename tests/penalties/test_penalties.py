@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import FrozenInstanceError
-from functools import cache
 
 import numpy as np
 import pytest
@@ -13,12 +12,9 @@ from sklearn.base import clone
 from torch.autograd.functional import hessian, jacobian
 
 from skkan import KANNetwork, KANRegressor, SparsityPenalty
-from skkan.penalties._quadratic import (
-    ROUGHNESS,
-    QuadraticPenalty,
-    penalty_spectrum,
-    quadratic_form,
-)
+from skkan.basis._base import PenaltyKind
+from skkan.penalties._eigen_directions import penalty_spectrum
+from skkan.penalties._quadratic import ROUGHNESS, QuadraticPenalty, quadratic_form
 
 SHAPES = [(1, 0), (1, 1), (1, 3), (2, 0), (5, 2), (5, 3), (20, 3), (7, 5)]
 STRENGTHS = {
@@ -108,14 +104,13 @@ def difference_form(n_splines, grid_size, order):
     return steps.T @ steps / max(len(steps), 1)
 
 
-@cache
-def spectrum_of(grid_size, spline_order):
-    return penalty_spectrum(grid_size, spline_order, False)
+def spectrum(grid_size, spline_order, has_base):
+    return penalty_spectrum(PenaltyKind(0, grid_size, spline_order, has_base, False))
 
 
 def parts_of(coef, grid_size, spline_order):
     """Size, curvature and change of curvature of one curve."""
-    vectors, parts = spectrum_of(grid_size, spline_order)
+    vectors, parts = spectrum(grid_size, spline_order, False)
     return (parts.numpy() @ (vectors.numpy().T @ coef) ** 2).tolist()
 
 
@@ -123,7 +118,7 @@ def parts_of(coef, grid_size, spline_order):
 @pytest.mark.parametrize(("grid_size", "spline_order"), SHAPES)
 def test_directions_are_orthonormal(grid_size, spline_order, has_base):
     """So that all parts are diagonal in them and size is the mean square."""
-    vectors, parts = penalty_spectrum(grid_size, spline_order, has_base)
+    vectors, parts = spectrum(grid_size, spline_order, has_base)
     n_splines = grid_size + spline_order
     identity = np.eye(n_splines + has_base)
     # The smallest of eigenvalues that span many orders of magnitude cost digits.
@@ -135,7 +130,7 @@ def test_directions_are_orthonormal(grid_size, spline_order, has_base):
 @pytest.mark.parametrize(("grid_size", "spline_order"), SHAPES)
 def test_change_of_curvature_is_the_third_differences(grid_size, spline_order):
     """All of their matrix, divided by (2 pi)^2."""
-    vectors, parts = (p.numpy() for p in penalty_spectrum(grid_size, spline_order, 0))
+    vectors, parts = (p.numpy() for p in spectrum(grid_size, spline_order, False))
     expected = difference_form(grid_size + spline_order, grid_size, 3)
     form = (vectors * parts[2]) @ vectors.T * (2 * np.pi) ** 2
     # Rounding is relative to the roughest direction.
@@ -146,7 +141,7 @@ def test_change_of_curvature_is_the_third_differences(grid_size, spline_order):
 @pytest.mark.parametrize(("grid_size", "spline_order"), SHAPES)
 def test_curvature_is_the_diagonal_of_the_second_differences(grid_size, spline_order):
     """Along each direction; the trace then is that of the whole matrix."""
-    vectors, parts = (p.numpy() for p in penalty_spectrum(grid_size, spline_order, 0))
+    vectors, parts = (p.numpy() for p in spectrum(grid_size, spline_order, False))
     form = difference_form(grid_size + spline_order, grid_size, 2)
     scale = max(np.abs(form).max(), 1e-300)
     expected = [vector @ form @ vector for vector in vectors.T]
@@ -232,7 +227,7 @@ def test_strengths_of_each_edge_sum_over_the_edges(base_activation, rng):
     network, x, passes = make_passes(rng, base_activation=base_activation)
     n_edges = sum(layer.mask.numel() for layer in network.all_layers)
     alpha = rng.uniform(0, 1, (n_edges, 3))
-    vectors, parts = penalty_spectrum(5, 3, base_activation is not None)
+    vectors, parts = spectrum(5, 3, base_activation is not None)
     expected, edge = 0.0, 0
     for step in passes:
         for o, i in np.ndindex(step.layer.mask.shape):

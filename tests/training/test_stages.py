@@ -478,7 +478,7 @@ class SecondOrderRecorder(Recorder):
     @property
     def visited(self):
         """Grid size and rows of each of its calls, repetitions left out."""
-        problems = [(one.grid_size, one.n_rows) for one in self.objectives]
+        problems = [(one.network.grid_size, one.n_rows) for one in self.objectives]
         return [
             one
             for one, before in zip(problems, [None, *problems], strict=False)
