@@ -106,6 +106,12 @@ class Primitive:
             derivative = on_arrays(self.derivative, "derivative", self.name, z)
             object.__setattr__(self, "derivative", derivative)
 
+    def __reduce_ex__(self, protocol):
+        # What is restored compares equal to the primitive of the library.
+        if any(self is primitive for primitive in LIBRARY):
+            return _of_library, (self.name,)
+        return super().__reduce_ex__(protocol)
+
     def _check_settings(self):
         if not isinstance(self.name, str) or not self.name:
             raise ValueError(
@@ -306,32 +312,31 @@ def _silu_slope(x):
 # Expressions of sympy.
 
 
-@dataclass(frozen=True)
-class _Sympy:
-    """A function of sympy by its name; sympy is imported when it is called."""
+def _of_sympy(x, *, name):
+    """A function of sympy by its name."""
+    import sympy
 
-    name: str
+    return getattr(sympy, name)(x)
 
-    def __call__(self, x):
-        import sympy
 
-        return getattr(sympy, self.name)(x)
+def _sympy(name):
+    return partial(_of_sympy, name=name)
 
 
 def _inverse_root_expression(x):
-    return 1 / _Sympy("sqrt")(x)
+    return 1 / _sympy("sqrt")(x)
 
 
 def _sigmoid_expression(x):
-    return 1 / (1 + _Sympy("exp")(-x))
+    return 1 / (1 + _sympy("exp")(-x))
 
 
 def _gaussian_expression(x):
-    return _Sympy("exp")(-(x**2))
+    return _sympy("exp")(-(x**2))
 
 
 def _silu_expression(x):
-    return x / (1 + _Sympy("exp")(-x))
+    return x / (1 + _sympy("exp")(-x))
 
 
 # Families of primitives. Both signs of an argument cover both sides of a pole.
@@ -375,7 +380,7 @@ LIBRARY = (
     *(_power_primitive(degree) for degree in (2, 3, 4, 5)),
     *(_inverse_power_primitive(degree) for degree in (1, 2, 3, 4, 5)),
     _simple_on_positive(
-        "sqrt", np.sqrt, _Sympy("sqrt"), _root_slope, normal_form=_root_form
+        "sqrt", np.sqrt, _sympy("sqrt"), _root_slope, normal_form=_root_form
     ),
     _on_positive(
         "1/sqrt",
@@ -387,7 +392,7 @@ LIBRARY = (
     Primitive(
         "exp",
         np.exp,
-        _Sympy("exp"),
+        _sympy("exp"),
         np.exp,
         complexity=2.0,
         constants="ab",
@@ -395,29 +400,29 @@ LIBRARY = (
         normal_form=_exp_form,
     ),
     _simple_on_positive(
-        "log", np.log, _Sympy("log"), np.reciprocal, normal_form=_log_form
+        "log", np.log, _sympy("log"), np.reciprocal, normal_form=_log_form
     ),
-    _shifted("abs", np.abs, _Sympy("Abs"), np.sign, normal_form=_absolute_form),
-    _wave("sin", np.sin, _Sympy("sin"), np.cos, normal_form=_sine_form),
-    _wave("cos", np.cos, _Sympy("cos"), _minus_sin, normal_form=_cosine_form),
+    _shifted("abs", np.abs, _sympy("Abs"), np.sign, normal_form=_absolute_form),
+    _wave("sin", np.sin, _sympy("sin"), np.cos, normal_form=_sine_form),
+    _wave("cos", np.cos, _sympy("cos"), _minus_sin, normal_form=_cosine_form),
     Primitive(
         "tan",
         np.tan,
-        _Sympy("tan"),
+        _sympy("tan"),
         _tan_slope,
         domain=(-math.pi / 2, math.pi / 2),
         normal_form=_tan_form,
     ),
-    _odd("tanh", np.tanh, _Sympy("tanh"), _tanh_slope),
+    _odd("tanh", np.tanh, _sympy("tanh"), _tanh_slope),
     Primitive("sigmoid", expit, _sigmoid_expression, _sigmoid_slope),
-    _odd_within_one("arcsin", np.arcsin, _Sympy("asin"), _arcsin_slope),
+    _odd_within_one("arcsin", np.arcsin, _sympy("asin"), _arcsin_slope),
     _odd_within_one(
-        "arccos", np.arccos, _Sympy("acos"), _arccos_slope, normal_form=_arccos_form
+        "arccos", np.arccos, _sympy("acos"), _arccos_slope, normal_form=_arccos_form
     ),
-    _odd("arctan", np.arctan, _Sympy("atan"), _arctan_slope),
-    _odd_within_one("arctanh", np.arctanh, _Sympy("atanh"), _arctanh_slope),
+    _odd("arctan", np.arctan, _sympy("atan"), _arctan_slope),
+    _odd_within_one("arctanh", np.arctanh, _sympy("atanh"), _arctanh_slope),
     _shifted(
-        "sign", np.sign, _Sympy("sign"), _zero, constants="c", normal_form=_sign_form
+        "sign", np.sign, _sympy("sign"), _zero, constants="c", normal_form=_sign_form
     ),
     Primitive(
         "gaussian",
@@ -428,3 +433,7 @@ LIBRARY = (
     ),
     Primitive("silu", _silu, _silu_expression, _silu_slope),
 )
+
+
+def _of_library(name):
+    return next(primitive for primitive in LIBRARY if primitive.name == name)

@@ -154,8 +154,7 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
             check_array(
                 X, accept_sparse="csr", dtype=np.float64, estimator=self, input_name="X"
             )
-        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-        estimator = clone(estimator).fit(X, y, **weights)
+        estimator = clone(estimator).fit(X, y, sample_weight=sample_weight)
         return self._write_down(estimator, X, y, sample_weight)
 
     def _write_down(self, estimator, X, y, sample_weight):

@@ -1,6 +1,8 @@
 """Primitives are the same functions to numpy, torch and sympy."""
 
 import math
+import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,6 +30,14 @@ def test_a_primitive_is_the_same_to_numpy_and_sympy(primitive):
     values = sympy.lambdify(x, primitive.expression(x), "numpy")
     z = inner_points(primitive)
     assert_allclose(primitive.function(z), values(z), rtol=1e-12, atol=1e-14)
+
+
+@every_primitive
+def test_a_pickled_primitive_of_the_library_is_known_again(primitive):
+    """So that names stand for it; one of changed settings keeps these."""
+    assert pickle.loads(pickle.dumps(primitive)) is primitive
+    dear = replace(primitive, complexity=9.0)
+    assert pickle.loads(pickle.dumps(dear)).complexity == 9.0
 
 
 @every_primitive

@@ -367,6 +367,7 @@ def test_models_are_estimators(sums):
     restored = pickle.loads(pickle.dumps(model))
     assert_array_equal(restored.predict(X), model.predict(X))
     assert to_sympy(restored) == to_sympy(model)
+    assert restored.choices_ == model.choices_
     copy = clone(model)
     assert not hasattr(copy, "formula_")
     assert not hasattr(copy.estimator, "_network_arrays")
