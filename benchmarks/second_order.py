@@ -26,8 +26,11 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from skkan import KANRegressor
+from skkan.estimators._fit_problem import make_fit_problem
+from skkan.estimators._row_validation import validated_rows
 from skkan.numerics._threads import single_thread
 from skkan.objective._objective import make_objective
+from skkan.selection._fit_strategies import choose_strategy
 from skkan.solvers import LevenbergMarquardt
 from skkan.solvers._levenberg_marquardt import damped_step
 
@@ -62,12 +65,15 @@ def seconds_of_iteration(n_rows, hidden, grid, repeats):
     X = rng.uniform(-1, 1, (n_rows, N_INPUTS))
     y = np.sin(3 * X[:, 0]) + X[:, 1] * X[:, 2] + 0.1 * rng.standard_normal(n_rows)
     model = KANRegressor((hidden,), grid_size=grid, solver="lm", random_state=0)
-    start = model._start((X, y, np.ones(n_rows)), None)
-    objective = make_objective(start.networks[0], start.data, start.plan)
+    rows = validated_rows(model, X, y, None)
+    target = model._make_target(rows[1], None)
+    problem = make_fit_problem(model, rows, target, None)
+    strategy = choose_strategy(problem)
+    objective = make_objective(strategy.networks[0], problem.data, strategy.plan)
     seconds = []
     for _ in range(repeats + 1):  # the first one warms up
         theta = objective.start
-        noise = torch.randn(theta.shape, generator=start.generator, dtype=theta.dtype)
+        noise = torch.randn(theta.shape, generator=problem.generator, dtype=theta.dtype)
         theta = theta + JITTER * noise
         times = [time.perf_counter()]
         quadratic = objective.gauss_newton(theta)

@@ -38,7 +38,7 @@ ROOMS = [
 # They check the user's tables, or are estimators or readers of them.
 KNOW_SCIKIT_LEARN = {"data", "fitted", "estimators", "inspection", "formulas"}
 KNOW_SCIKIT_LEARN |= {"symbolic"}
-MOST_MODULES = 15  # of a room, so that a list of its files can be taken in
+MAX_MODULES = 13  # of a room, so that a list of its files can be taken in
 OPTIONAL = {
     "dask",
     "distributed",
@@ -105,7 +105,7 @@ def test_every_module_has_a_room():
     """A new room has its place decided here, and no room grows without end."""
     assert {room_of(name) for name in SOURCES} == set(ROOMS)
     rooms = [room_of(name) for name in SOURCES]
-    assert max(map(rooms.count, rooms)) <= MOST_MODULES + 1  # its __init__
+    assert max(map(rooms.count, rooms)) <= MAX_MODULES + 1  # its __init__
 
 
 @every_module

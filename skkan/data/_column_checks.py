@@ -150,8 +150,8 @@ def naming_arguments(names):
         raise type(error)(f"In {names}: {error}") from error
 
 
-def checked_weights(sample_weight, X, fewest):
-    """Non-negative float64 weights, at least `fewest` of them positive."""
+def checked_weights(sample_weight, X, min_samples):
+    """Non-negative float64 weights, at least `min_samples` of them positive."""
     with adding_remedies():
         weight = _check_sample_weight(
             sample_weight, X, dtype=np.float64, ensure_non_negative=True
@@ -168,10 +168,10 @@ def checked_weights(sample_weight, X, fewest):
             "divide all weights by a constant."
         )
     n_samples = np.count_nonzero(weight)
-    if n_samples < fewest and total < fewest:
+    if n_samples < min_samples and total < min_samples:
         raise ValueError(
-            f"sample_weight leaves n_samples={n_samples}, but at least {fewest} are "
-            "required: give more rows a positive weight."
+            f"sample_weight leaves n_samples={n_samples}, but at least {min_samples} "
+            "are required: give more rows a positive weight."
         )
     return weight
 

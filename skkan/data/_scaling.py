@@ -44,9 +44,8 @@ class AffineScaling:
         if incomplete.any():
             return cls._robust_of_known(X, sample_weight, incomplete)
         # Column by column, since it sorts copies.
-        low, centre, high = np.transpose(
-            [_weighted_quantile(column, QUARTERS, sample_weight) for column in X.T]
-        )
+        quarters = [_weighted_quantile(each, QUARTERS, sample_weight) for each in X.T]
+        low, centre, high = np.ascontiguousarray(np.transpose(quarters))
         with np.errstate(over="ignore"):
             scale = (high / 2 - low / 2) / NORMAL_MEDIAN
         for column in np.flatnonzero(scale <= _rounding(centre)):

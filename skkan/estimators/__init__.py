@@ -1,5 +1,5 @@
 """KANRegressor and KANClassifier: the shell between scikit-learn and the core.
 
-Holds parameters, validation, targets, callbacks and the attributes that a fit stores.
+Holds parameters, validation, callbacks and the attributes that a fit stores.
 Does not hold mathematics: a line that computes belongs to another room.
 """

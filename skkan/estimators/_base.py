@@ -1,4 +1,4 @@
-"""What the two estimators share: the shell between scikit-learn and the core.
+"""Base of the two estimators: the shell between scikit-learn and the core.
 
 It takes the parameters, runs the training and stores the outcome. What it computes
 itself belongs to another room.
@@ -48,7 +48,7 @@ from skkan.training._final_posterior import with_posterior
 from skkan.training._monitor_and_early_stopping import Monitor, Validation
 from skkan.training._second_order import NO_EVIDENCE
 
-LIGHT = 0.1  # mean weight of the rows below which their number is in doubt
+MIN_MEAN_WEIGHT = 0.1  # of a row, below which the number of rows is in doubt
 
 
 class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
@@ -378,7 +378,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _warn_of_light_rows(self, data):
         weight, n_rows = data.n_observations, data.n_rows
-        if weight < LIGHT * n_rows:
+        if weight < MIN_MEAN_WEIGHT * n_rows:
             warn_user(
                 f"sample_weight sums to {weight:.3g} for {n_rows} rows. Weights count "
                 "as repetitions in what is learnt of noise and penalties, so that "

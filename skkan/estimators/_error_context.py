@@ -1,4 +1,4 @@
-"""What every fit runs in: a failure leaves the earlier fit as it was."""
+"""Contexts of a fit: a failure leaves the previous fit as it was."""
 
 from contextlib import contextmanager
 
@@ -10,7 +10,7 @@ from skkan.solvers import DivergenceError
 
 @contextmanager
 def fit_context(estimator):
-    """What every fit runs in: undone if it fails, one thread, gradients to be had."""
+    """Context of every fit: undone if it fails, one thread, gradients available."""
     with earlier_fit_kept(estimator), single_thread, torch.inference_mode(False):
         yield
 

@@ -44,7 +44,7 @@ def describe(estimator, network, problem, *, continuation, posterior=None):
     estimator.hidden_layer_sizes_ = tuple(network.widths[1:-1])
     estimator.n_outputs_ = network.widths[-1]
     if target.classes is not None:
-        estimator.classes_ = target.classes
+        estimator.classes_ = target.classes.copy()
 
 
 def store_course(estimator, loss_curve, stage_ends, n_iter):
@@ -93,7 +93,7 @@ def store_posterior(estimator, loss):
     if posterior.covers_all_weights:
         n_rows = posterior.n_observations
         of_scale = loss.noise_power * n_rows * np.log(scale).sum()
-        estimator.alpha_ = posterior.alpha
+        estimator.alpha_ = posterior.alpha.copy()
         estimator.log_evidence_ = posterior.log_evidence - 0.5 * of_scale
         estimator.n_effective_parameters_ = posterior.n_effective
     if posterior.noise is None:

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 
 
-def checked_continuation(asked):
-    """Raise unless what is asked for is what the earlier fit has.
+def checked_continuation(requested):
+    """Raise unless the requested values are those of the previous fit.
 
-    `asked` maps names to pairs of values: asked for, and fitted.
+    `requested` maps names to pairs of values: requested, and fitted.
     """
-    for name, (value, fitted) in asked.items():
+    for name, (value, fitted) in requested.items():
         if value != fitted:
             raise ValueError(
                 f"The earlier fit, which is to be continued, has {name}={fitted!r}, "

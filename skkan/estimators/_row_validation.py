@@ -156,7 +156,7 @@ def _find_categories(estimator, X, sample_weight):
 def _categories_of(X, sample_weight, is_categorical):
     used = np.ones(_num_samples(X), dtype=bool)
     if sample_weight is not None:
-        used = checked_weights(sample_weight, X, fewest=1) > 0
+        used = checked_weights(sample_weight, X, min_samples=1) > 0
     return Categories.of_rows(X, is_categorical, used)
 
 

@@ -212,6 +212,14 @@ class FittedModel:
         """Rows in scaled units, dense."""
         return self.preprocessing.input_scaling.transform(dense(X))
 
+    def __getstate__(self):
+        # Tables of the predictor are made anew. Files hold `to_dict` instead, which
+        # names no class.
+        return _plain(self)
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+
     def to_dict(self):
         """Nested dicts of arrays and plain values, for files."""
         return {

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from skkan.basis._base import PenaltyKind
@@ -58,15 +59,21 @@ class QuadraticPenalty(Penalty):
         edges : Tensor of int
             Positions of its edges; see `without_edges`.
         """
-        alpha = torch.as_tensor(self.alpha, dtype=torch.float64)
+        alpha = self._tensor()
         return self if alpha.ndim == 0 else QuadraticPenalty(alpha[edges.cpu()])
 
     def per_edge(self, n_edges):
         """Strengths of the parts, Tensor of shape (n_edges, 3)."""
-        alpha = torch.as_tensor(self.alpha, dtype=torch.float64)
+        alpha = self._tensor()
         if alpha.ndim == 0:
             alpha = alpha * torch.tensor([[1.0, ROUGHNESS, 0.0]], dtype=torch.float64)
         return alpha.expand(n_edges, 3)
+
+    def _tensor(self):
+        alpha = self.alpha
+        if not isinstance(alpha, torch.Tensor):
+            alpha = np.array(alpha)  # a copy: torch takes no read-only arrays
+        return torch.as_tensor(alpha, dtype=torch.float64)
 
 
 class QuadraticForm(NamedTuple):

@@ -115,8 +115,12 @@ def check_compatible(
             f"{prune_threshold}: 1.0 would remove nearly all edges, 'auto' goes by the "
             "evidence, None removes none."
         )
-    if solver is not None:
-        learns_alpha = solver.second_order and isinstance(alpha, str)
+    may_learn_alpha = isinstance(alpha, str) and penalty is None
+    if solver is not None or not may_learn_alpha:
+        if solver is None:  # "auto" learns no alpha here, either
+            is_array = penalty is None and not isinstance(alpha, Real)
+            solver = LevenbergMarquardt() if is_array else LBFGS()
+        learns_alpha = may_learn_alpha and solver.second_order
         check_pruning(prune_threshold, solver, learns_alpha=learns_alpha)
     if not in_chunks:
         return

@@ -1,4 +1,8 @@
-"""Solvers: ways to minimise an objective. A new one is one class in one file."""
+"""Solvers: ways to minimise an objective.
+
+Holds Levenberg-Marquardt, L-BFGS and Adam. Does not hold what they minimise, or the
+rule by which one is chosen. To add one, subclass `Solver` in a file of its own.
+"""
 
 from skkan.solvers._adam import Adam
 from skkan.solvers._base import DivergenceError, Solver, SolverResult

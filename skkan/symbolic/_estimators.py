@@ -202,7 +202,7 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
 
     def _rows(self, model, X, y, sample_weight):
         """Merged rows, so that weights equal repetitions, and their FormulaLoss."""
-        weight = checked_weights(sample_weight, X, fewest=2)
+        weight = checked_weights(sample_weight, X, min_samples=2)
         target = np.empty((X.shape[0], 0))
         if y is not None:
             check_consistent_length(X, y)

@@ -1,6 +1,7 @@
 """Layers in what torch makes of functions: transforms, forward mode, batches, graphs.
 
-The peers are loops over the plain backward pass, which test_kernel.py checks.
+The peers are loops over the plain backward pass, which
+tests/network/test_layer_evaluation.py checks.
 """
 
 from copy import deepcopy

@@ -565,6 +565,9 @@ def test_validation_rows_whose_classes_have_no_weight(table):
         ({"prune_threshold": True}, "prune_threshold must be a number"),
         ({"prune_threshold": "auto", "solver": "lbfgs"}, "needs solver='lm'"),
         ({"prune_threshold": "auto", "solver": "lm", "alpha": 0.1}, "a fixed alpha"),
+        ({"prune_threshold": "auto", "alpha": 0.1}, "needs solver='lm'"),
+        ({"prune_threshold": "auto", "alpha": np.ones((3, 3))}, "a fixed alpha"),
+        ({"prune_threshold": "auto", "penalty": SparsityPenalty()}, "got LBFGS"),
         ({"penalty": SparsityPenalty(), "solver": "lm"}, "penalty must be None"),
     ],
 )

@@ -2,9 +2,12 @@
 
 import json
 import pickle
+from copy import deepcopy
 
+import joblib
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_array_equal
 from sklearn.datasets import load_iris, make_friedman1
 
@@ -55,7 +58,34 @@ def test_tables_for_predictions_are_made_once_and_go_with_the_model():
 
 
 def test_model_cannot_be_changed():
-    """What reads it may keep it."""
-    estimator, _ = fitted(KANRegressor, hidden_layer_sizes=())
+    """What reads it may keep it; fitted attributes are copies."""
+    estimator, X = fitted(KANClassifier, hidden_layer_sizes=())
     with pytest.raises(AttributeError, match="cannot assign"):
         estimator.fitted_model_.posterior = None
+    before = estimator.predict_proba(X), estimator.predict(X)
+    estimator.alpha_ *= 1e6
+    estimator.classes_[0] = 7
+    assert_array_equal(estimator.predict_proba(X), before[0])
+    assert_array_equal(estimator.predict(X), before[1])
+
+
+def test_copies_have_one_hash():
+    """joblib.Memory finds what it has computed for an equal estimator."""
+    estimator, _ = fitted(KANRegressor, hidden_layer_sizes=(2,))
+    copies = [pickle.loads(pickle.dumps(estimator)), deepcopy(estimator)]
+    assert {joblib.hash(each) for each in copies} == {joblib.hash(estimator)}
+
+
+def test_fits_continue_from_memory_maps(tmp_path):
+    """Arrays that are for reading only are copied where torch takes none."""
+    estimator, X = fitted(KANRegressor, hidden_layer_sizes=(2,), warm_start=True)
+    y = estimator.predict(X) + np.sin(X[:, 0])
+    path = tmp_path / "model"
+    joblib.dump(estimator, path)
+    mapped = joblib.load(path, mmap_mode="r")
+    torch.set_warn_always(True)
+    try:
+        mapped.fit(X, y)
+    finally:
+        torch.set_warn_always(False)
+    assert_array_equal(mapped.predict(X), estimator.fit(X, y).predict(X))
