@@ -14,11 +14,12 @@ from numbers import Real
 import numpy as np
 from scipy.special import expit
 
-from skkan.formulas._array_functions import on_arrays, trial_points
+from skkan.formulas._array_functions import TensorFunction, on_arrays, trial_points
 
 # Step of central differences, near the cube root of the machine epsilon.
 DIFFERENCE_STEP = 1e-6
 CONSTANTS = ("a", "b", "c")
+ROLES = ("function", "expression", "derivative", "normal_form")  # of callables
 SCANS = ("", "a", "b", "ab")
 EVERYWHERE = (-np.inf, np.inf)
 POSITIVE = (0.0, np.inf)
@@ -106,11 +107,33 @@ class Primitive:
             derivative = on_arrays(self.derivative, "derivative", self.name, z)
             object.__setattr__(self, "derivative", derivative)
 
-    def __reduce_ex__(self, protocol):
-        # What is restored compares equal to the primitive of the library.
-        if any(self is primitive for primitive in LIBRARY):
-            return _of_library, (self.name,)
-        return super().__reduce_ex__(protocol)
+    def __getstate__(self):
+        # Files name no function of this module, so that they stay valid when it moves:
+        # the library's functions go by the name of their primitive, methods of a curve
+        # are left out, and functions of tensors are those that the user gave.
+        state = dict(vars(self), of_tensors=[])
+        for role in ROLES:
+            value = state[role]
+            if isinstance(value, TensorFunction):
+                state[role] = value.function
+                state["of_tensors"].append(role)
+            elif value is not None and value == getattr(self.function, role, None):
+                del state[role]
+            elif value is not None:
+                state[role] = _name_in_library(role, value) or value
+        return state
+
+    def __setstate__(self, state):
+        own = dict(state)
+        of_tensors = own.pop("of_tensors")
+        for role in ROLES:
+            if isinstance(own.get(role), str):
+                own[role] = getattr(_of_library(own[role]), role)
+            elif role in of_tensors:
+                own[role] = TensorFunction(own[role])
+            elif role not in own:
+                own[role] = getattr(own["function"], role)
+        vars(self).update(own)
 
     def _check_settings(self):
         if not isinstance(self.name, str) or not self.name:
@@ -436,4 +459,16 @@ LIBRARY = (
 
 
 def _of_library(name):
-    return next(primitive for primitive in LIBRARY if primitive.name == name)
+    for primitive in LIBRARY:
+        if primitive.name == name:
+            return primitive
+    raise ValueError(
+        f"A stored function must be one of skkan.symbolic.LIBRARY, got {name!r}: load "
+        "the file with the version of skkan that wrote it."
+    )
+
+
+def _name_in_library(role, value):
+    """Name of the first primitive of the library with a callable, or None."""
+    having = (p.name for p in LIBRARY if getattr(p, role) is value)
+    return next(having, None)

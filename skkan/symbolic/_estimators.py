@@ -255,6 +255,18 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
             for edge in self.edges_
         }
 
+    def __getstate__(self):
+        # Files of skops hold no dicts whose keys are tuples.
+        state = dict(super().__getstate__())
+        if isinstance(self.fixed, dict):
+            state["fixed"] = [*self.fixed.items()]
+        return state
+
+    def __setstate__(self, state):
+        fixed = state["fixed"]
+        fixed = dict(fixed) if isinstance(fixed, list) else fixed
+        super().__setstate__(state | {"fixed": fixed})
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True

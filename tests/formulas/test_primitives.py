@@ -6,14 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import skops.io
 import sympy
 import torch
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
-from skkan.symbolic import (
-    LIBRARY,
-    Primitive,
-)
+from skkan.formulas._spline_curves import spline_primitive
+from skkan.symbolic import LIBRARY, CategoryCurve, Primitive, SplineCurve
 
 every_primitive = pytest.mark.parametrize("primitive", LIBRARY, ids=lambda p: p.name)
 
@@ -30,14 +29,6 @@ def test_a_primitive_is_the_same_to_numpy_and_sympy(primitive):
     values = sympy.lambdify(x, primitive.expression(x), "numpy")
     z = inner_points(primitive)
     assert_allclose(primitive.function(z), values(z), rtol=1e-12, atol=1e-14)
-
-
-@every_primitive
-def test_a_pickled_primitive_of_the_library_is_known_again(primitive):
-    """So that names stand for it; one of changed settings keeps these."""
-    assert pickle.loads(pickle.dumps(primitive)) is primitive
-    dear = replace(primitive, complexity=9.0)
-    assert pickle.loads(pickle.dumps(dear)).complexity == 9.0
 
 
 @every_primitive
@@ -149,3 +140,80 @@ def test_functions_are_shown_without_addresses():
     """So that names of tests, and printed estimators, are the same in each process."""
     assert not [function for function in LIBRARY if " at 0x" in repr(function)]
     assert "name='x^2'" in repr([one for one in LIBRARY if one.name == "x^2"])
+
+
+# Files.
+
+
+def from_skops(thing):
+    stored = skops.io.dumps(thing)
+    return skops.io.loads(stored, trusted=skops.io.get_untrusted_types(data=stored))
+
+
+def from_pickle(thing):
+    return pickle.loads(pickle.dumps(thing))
+
+
+every_kind = pytest.mark.parametrize("copied", [from_pickle, from_skops])
+
+
+@every_kind
+@every_primitive
+def test_a_restored_primitive_of_the_library_is_known_again(primitive, copied):
+    """So that names stand for it; one of changed settings keeps these."""
+    assert copied(primitive) == primitive
+    dear = replace(primitive, complexity=9.0)
+    assert copied(dear) == dear != primitive
+
+
+@every_primitive
+def test_a_stored_primitive_of_the_library_names_no_function(primitive):
+    """So that functions may be moved and renamed."""
+    stored = skops.io.dumps(replace(primitive, complexity=9.0))
+    assert skops.io.get_untrusted_types(data=stored) == ["skkan.symbolic.Primitive"]
+
+
+@every_kind
+@pytest.mark.parametrize(
+    "curve",
+    [
+        SplineCurve(
+            "phi_0",
+            np.array([-1.0, 0.5, 1.0]),
+            np.array([[1.0, -2.0], [0.3, 0.1]]),
+            0.7,
+            "silu",
+            0.1,
+            2.0,
+            linear=True,
+        ),
+        CategoryCurve("phi_1", np.array(["a", "b"]), np.array([0.5, -1.0])),
+    ],
+    ids=["spline", "category"],
+)
+def test_a_restored_curve_is_the_same_function(curve, copied):
+    """Values, derivatives and expression come from the restored curve."""
+    z = np.linspace(-2, 2, 9)
+    primitive = spline_primitive(curve, of_input=False)
+    restored = copied(primitive)
+    assert_array_equal(restored.function(z), curve(z))
+    assert_array_equal(restored.slope(z), primitive.slope(z))
+    assert restored.derivative.__self__ is restored.function
+    symbol = sympy.Symbol("x")
+    values = sympy.lambdify(symbol, restored.expression(symbol), "numpy")
+    assert_array_equal(values(z), curve(z))
+
+
+@every_kind
+def test_a_restored_primitive_of_ones_own_keeps_its_functions(copied):
+    """Those of torch, which are called with arrays, as well."""
+    own = Primitive("erf", torch.erf, sympy.erf, constants="ac", domain=(-3, np.inf))
+    assert copied(own) == own
+
+
+def test_unknown_functions_of_a_file_are_told():
+    """A later library may have written it."""
+    primitive = object.__new__(Primitive)
+    state = LIBRARY[0].__getstate__() | {"function": "airy"}
+    with pytest.raises(ValueError, match=r"must be one of .*LIBRARY, got 'airy'"):
+        primitive.__setstate__(state)

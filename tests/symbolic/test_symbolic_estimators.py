@@ -1,10 +1,12 @@
 """Symbolic estimators find exact laws, and are estimators."""
 
+import io
 import pickle
 
 import numpy as np
 import pandas as pd
 import pytest
+import skops.io
 import sympy
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
@@ -374,6 +376,48 @@ def test_models_are_estimators(sums):
     assert to_sympy(copy.fit(X, y)) == to_sympy(model)
     with pytest.raises(ValueError, match="expecting 3 features"):
         model.predict(X[:, :2])
+
+
+class PublicUnpickler(pickle.Unpickler):
+    """Unpickler that refuses private names of the package."""
+
+    def find_class(self, module, name):
+        parts = f"{module}.{name}".split(".")
+        assert parts[0] != "skkan" or not any(part.startswith("_") for part in parts)
+        return super().find_class(module, name)
+
+
+def from_pickle(model):
+    return PublicUnpickler(io.BytesIO(pickle.dumps(model))).load()
+
+
+def from_skops(model):
+    stored = skops.io.dumps(model)
+    ours = ["Candidate", "Formula", "Primitive", "SplineCurve", "SymbolicEdge", "Term"]
+    ours = [f"skkan.symbolic.{name}" for name in [type(model).__name__, *ours]]
+    network = f"skkan.{type(model.estimator_).__name__}"
+    return skops.io.loads(stored, trusted=["builtins.frozenset", network, *ours])
+
+
+@pytest.mark.parametrize("restored", [from_pickle, from_skops])
+@pytest.mark.parametrize("kind", [SymbolicKANRegressor, SymbolicKANClassifier])
+def test_files_name_public_classes_only(kind, restored, rng):
+    """They are read after the modules behind these have moved."""
+    X = rng.uniform(-1, 1, (150, 2))
+    y = np.sin(3 * X[:, 0]) + X[:, 1] ** 2
+    if kind is SymbolicKANClassifier:
+        y = np.where(y > 0.3, "high", "low")
+    network = kind._network((), **QUICK).fit(X, y)
+    names = [(edge.source_name, edge.target_name) for edge in edge_functions(network)]
+    fixed = dict(zip(names, ["sin", "spline"], strict=True))
+    model = fit_symbolic(network, X, y, fixed=fixed)
+    assert model.choices_ == fixed
+    again = restored(model)
+    assert_array_equal(again.predict(X), model.predict(X))
+    assert_array_equal(again.formula_(X), model.formula_(X))
+    assert again.choices_ == model.choices_
+    assert again.fixed == fixed
+    assert_array_equal(evaluated(again, X), evaluated(model, X))
 
 
 def test_a_search_over_parameters_of_the_network(sums):
