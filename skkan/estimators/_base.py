@@ -5,6 +5,7 @@ itself belongs to another room.
 """
 
 from abc import ABCMeta, abstractmethod
+from copy import deepcopy
 from numbers import Integral, Real
 from types import SimpleNamespace
 
@@ -26,6 +27,7 @@ from skkan.estimators._callbacks import (
 from skkan.estimators._error_context import divergence_explained, fit_context
 from skkan.estimators._fit_problem import make_fit_problem
 from skkan.estimators._fitted_attributes import (
+    attributes_of_fits,
     describe,
     forget_posterior,
     store_course,
@@ -173,25 +175,31 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         scikit-learn splits the rows, as `cross_val_score` does, it takes dask arrays
         but no dask data frames: pass `X.to_dask_array(lengths=True)`.
         """
+        checked_pair(X_val, y_val)
+        self._check_compatible()
         with fit_context(self):
             self._fit(X, y, sample_weight, X_val, y_val)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def _prune_fit(self, X, y, sample_weight):
-        """Prune the previous fit as it is, and train what is left from there."""
+    def _fit_pruned(self, fitted, X, y, sample_weight):
+        """Prune another, fitted estimator as it is, and train the rest from there."""
+        self._check_compatible()
+        vars(self).update(deepcopy(attributes_of_fits(fitted)))
         with fit_context(self):
             self._fit(X, y, sample_weight, only_prune=True)
+        return self
 
-    def _fit(self, X, y, sample_weight, X_val=None, y_val=None, *, only_prune=False):
-        given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
-        checked_pair(X_val, y_val)
+    def _check_compatible(self):
         check_compatible(
             self.solver,
             self.penalty,
             alpha=self.alpha,
             prune_threshold=self.prune_threshold,
         )
+
+    def _fit(self, X, y, sample_weight, X_val=None, y_val=None, *, only_prune=False):
+        given = {"X": X, "y": y, "metadata": {"sample_weight": sample_weight}}
         previous = self._previous_fit() if self.warm_start or only_prune else None
         rows = validated_rows(
             self,

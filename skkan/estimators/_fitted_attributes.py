@@ -65,6 +65,16 @@ def store_validation(estimator, monitor=None):
     estimator.best_validation_score_ = None if best is None else scores[best - 1]
 
 
+def attributes_of_fits(estimator):
+    """What fits have set on an estimator, a dict by name."""
+    parameters = estimator.get_params(deep=False)
+    return {
+        name: value
+        for name, value in vars(estimator).items()
+        if name not in parameters and "callback" not in name
+    }
+
+
 def forget_posterior(estimator):
     """Remove what a previous fit has set that this one may not know."""
     for name in (

@@ -1,9 +1,10 @@
 """Curves and importances of a fitted estimator, as callables, tables and displays.
 
-Holds edge functions, node importances, displays and pruning. Does not hold formulas. A
-new display reads `edge_functions` and draws in `plot`.
+Holds edge functions, node importances and displays, and the public name of `prune`.
+Does not hold formulas. A new display reads `edge_functions` and draws in `plot`.
 """
 
+from skkan.estimators._pruned_copy import prune
 from skkan.inspection._edge_display import EdgeFunctionDisplay
 from skkan.inspection._edge_functions import (
     EdgeFunction,
@@ -15,7 +16,6 @@ from skkan.inspection._edge_table import edge_table, node_importances
 from skkan.inspection._grid_display import GridDisplay
 from skkan.inspection._loss_display import LossCurveDisplay
 from skkan.inspection._network_display import KANDisplay
-from skkan.inspection._pruning import prune
 
 __all__ = [
     "EdgeFunction",

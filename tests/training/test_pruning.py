@@ -340,6 +340,21 @@ def test_requests_that_make_no_sense(threshold, additive, table):
 
 
 @short
+def test_requests_are_checked_before_a_model_is_copied(table, monkeypatch):
+    """A large one takes time and memory."""
+    model = KANRegressor((), solver="lbfgs", max_iter=5).fit(*table)
+
+    def fail(*args):
+        raise AssertionError
+
+    monkeypatch.setattr("skkan.estimators._base.deepcopy", fail)
+    with pytest.raises(ValueError, match="goes by the evidence"):
+        prune(model, *table, threshold="auto")
+    with pytest.raises(ValueError, match="'prune_threshold' parameter"):
+        prune(model, *table, threshold=-1.0)
+
+
+@short
 def test_failed_pruning_keeps_the_earlier_model(table, monkeypatch):
     X, y = table
     model = KANRegressor((2,), **FAST).fit(X, y)

@@ -1,6 +1,4 @@
-"""Pruning of a fitted estimator, which trains the rest of it."""
-
-from copy import deepcopy
+"""A pruned copy of a fitted estimator, which trains the rest of it."""
 
 from sklearn.base import clone
 
@@ -60,17 +58,5 @@ def prune(estimator, X, y, threshold=0.01, sample_weight=None):
             "threshold must be a number of at least 0 or 'auto', got None: to train "
             "on without pruning, fit with warm_start=True."
         )
-    smaller = clone(estimator)
-    vars(smaller).update(deepcopy(_fitted_attributes(estimator)))
-    smaller.set_params(prune_threshold=threshold)
-    smaller._prune_fit(X, y, sample_weight)
-    return smaller
-
-
-def _fitted_attributes(estimator):
-    parameters = estimator.get_params(deep=False)
-    return {
-        name: value
-        for name, value in vars(estimator).items()
-        if name not in parameters and "callback" not in name
-    }
+    smaller = clone(estimator).set_params(prune_threshold=threshold)
+    return smaller._fit_pruned(estimator, X, y, sample_weight)
