@@ -2,7 +2,7 @@
 
 A `SplineCurve` is a piecewise polynomial plus a base function, continued beyond its
 knots. A `CategoryCurve` has one value for each code of a category. They do not need the
-network that they come from.
+network that they come from, nor its evaluator, which takes a basis of torch.
 """
 
 from abc import ABC, abstractmethod
