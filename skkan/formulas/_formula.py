@@ -100,12 +100,12 @@ class Formula:
     held: frozenset = field(default_factory=frozenset)
 
     @classmethod
-    def of_terms(cls, widths, terms, intercepts, strengths):
+    def of_terms(cls, widths, terms, intercepts, edge_stds):
         """Formula in normal form, without constants that other constants express.
 
         Terms that lie on no path from an input to an output are left out. Hidden nodes
-        have no constant. The strongest term that enters a hidden node has the factor 1
-        or -1, which is held.
+        have no constant. The term of largest standard deviation into a hidden node has
+        the factor 1 or -1, which is held.
 
         Parameters
         ----------
@@ -113,7 +113,7 @@ class Formula:
         terms : list of Term
             They may have a constant d.
         intercepts : ndarray of shape (n_outputs,)
-        strengths : dict
+        edge_stds : dict
             Standard deviation of each edge, by (source, target).
         """
         last = len(widths) - 1
@@ -130,7 +130,7 @@ class Formula:
                     start = constants.get(term.target, 0.0)
                     constants[term.target] = start + moved.d
                     leaving.append(replace(moved, d=0.0))
-            done += _unit_strength(leaving, scales, strengths, last)
+            done += _with_unit_factors(leaving, scales, edge_stds, last)
         intercepts = np.array([constants[last, o] for o in range(widths[-1])])
         return cls(tuple(widths), tuple(done), intercepts)
 
@@ -296,15 +296,16 @@ def _connected(terms, last):
         terms = kept
 
 
-def _unit_strength(leaving, scales, strengths, last):
-    """Terms of one level, scaled so that a hidden node's strongest term has |c| = 1.
+def _with_unit_factors(leaving, scales, edge_stds, last):
+    """Terms of one level, scaled so that one term into each hidden node has |c| = 1.
 
-    The function enters into `scales` the factors by which it divides the nodes.
+    It is the term of largest standard deviation. The function enters into `scales` the
+    factors by which it divides the nodes.
     """
     leaders = {}
-    for term in sorted(leaving, key=lambda term: strengths[term.source, term.target]):
+    for term in sorted(leaving, key=lambda term: edge_stds[term.source, term.target]):
         if term.target[0] != last:
-            leaders[term.target] = term  # the strongest comes last
+            leaders[term.target] = term  # the largest comes last
     done = []
     for target, leader in leaders.items():
         scales[target] = leader.c if "c" in leader.primitive.constants else 1.0

@@ -61,7 +61,7 @@ def checked_fixed(fixed, curves, primitives):
     by_name = {primitive.name: primitive for primitive in (ZERO, *primitives)}
     allowed = by_name | {SPLINE: SPLINE}
     checked = {}
-    for edge, asked in (fixed or {}).items():
+    for edge, requested in (fixed or {}).items():
         if edge not in edges:
             known = f" such as {next(iter(edges))!r}" if edges else ""
             raise ValueError(
@@ -69,16 +69,16 @@ def checked_fixed(fixed, curves, primitives):
                 f"pairs (source name, target name){known}, as "
                 "skkan.inspection.edge_functions lists them."
             )
-        if isinstance(asked, Primitive):
-            _check_reserved(asked, "fixed")
-        elif not isinstance(asked, str) or asked not in allowed:
+        if isinstance(requested, Primitive):
+            _check_reserved(requested, "fixed")
+        elif not isinstance(requested, str) or requested not in allowed:
             raise ValueError(
-                f"fixed asks for {asked!r} on the edge {edge!r}: expected a Primitive, "
-                f"'spline' or one of the names {sorted(by_name)}."
+                f"fixed asks for {requested!r} on the edge {edge!r}: expected a "
+                f"Primitive, 'spline' or one of the names {sorted(by_name)}."
             )
         else:
-            asked = allowed[asked]
-        checked[edges[edge]] = asked
+            requested = allowed[requested]
+        checked[edges[edge]] = requested
     return checked
 
 

@@ -166,8 +166,8 @@ class FormulaSearch:
         return self._in_normal_form(terms, intercepts)
 
     def _in_normal_form(self, terms, intercepts):
-        strengths = {(edge.source, edge.target): edge.std for edge in self.edges}
-        return Formula.of_terms(self.widths, terms, intercepts, strengths)
+        edge_stds = {(edge.source, edge.target): edge.std for edge in self.edges}
+        return Formula.of_terms(self.widths, terms, intercepts, edge_stds)
 
     def _has_required(self, formula):
         present = {(term.source, term.target) for term in formula.terms}

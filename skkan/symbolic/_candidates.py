@@ -16,7 +16,7 @@ from skkan.symbolic._description_length import FormulaFit
 from skkan.symbolic._formula_losses import FormulaSquaredError
 
 N_SCAN_POINTS = 120  # of a curve, one in each of equal parts of its range
-UNIFORM_SHARE = 0.1  # of the points' weight is uniform; the rest follows the rows
+UNIFORM_WEIGHT = 0.1  # of all points; the rest of the weight follows the rows
 DOMAIN_MARGIN = 2e-3  # distance of arguments from the end of a domain, in half-ranges
 N_LOCAL_FITS = 14  # best primitives of the scan, which get a local fit
 LOCAL_FIT_TOL = 5e-7  # half the relative decrease of the loss at which a local fit ends
@@ -66,16 +66,16 @@ def curve_points(edge):
 
     Returns
     -------
-    x, values, share : ndarrays of shape (N_SCAN_POINTS,)
-        The shares sum to one.
+    x, values, weight : ndarrays of shape (N_SCAN_POINTS,)
+        The weights sum to one.
     """
     centres = (np.arange(N_SCAN_POINTS) + 0.5) / N_SCAN_POINTS
     x = edge.low + (edge.high - edge.low) * np.r_[0.0, centres[1:-1], 1.0]
     n_bins = len(edge.density)
     density = np.interp(centres, (np.arange(n_bins) + 0.5) / n_bins, edge.density)
-    share = density / max(density.sum(), np.finfo(float).tiny)
-    share = (1 - UNIFORM_SHARE) * share + UNIFORM_SHARE / N_SCAN_POINTS
-    return x, edge(x), share / share.sum()
+    weight = density / max(density.sum(), np.finfo(float).tiny)
+    weight = (1 - UNIFORM_WEIGHT) * weight + UNIFORM_WEIGHT / N_SCAN_POINTS
+    return x, edge(x), weight / weight.sum()
 
 
 def rank_candidates(edge, library, n_rows):
@@ -92,9 +92,9 @@ def rank_candidates(edge, library, n_rows):
     -------
     list of Candidate
     """
-    x, values, share = curve_points(edge)
-    mean = share @ values
-    deviation = np.sqrt(share @ (values - mean) ** 2)
+    x, values, weight = curve_points(edge)
+    mean = weight @ values
+    deviation = np.sqrt(weight @ (values - mean) ** 2)
     half = (edge.high - edge.low) / 2
     if not (half > 0 and deviation > 0):
         term = Term(edge.source, edge.target, ZERO, d=mean)
@@ -102,9 +102,9 @@ def rank_candidates(edge, library, n_rows):
     u = (x - (edge.low + edge.high) / 2) / half
     target = (values - mean) / deviation
     floor = math.sqrt(2) * SPLINE_ERROR  # the loss is half the squared error
-    loss = FormulaSquaredError(target[:, None], share, np.ones(1), floor)
+    loss = FormulaSquaredError(target[:, None], weight, np.ones(1), floor)
     fit = FormulaFit(u[:, None], loss, n_names=1)
-    scanned = [_scan(primitive, u, target, share) for primitive in library]
+    scanned = [_scan(primitive, u, target, weight) for primitive in library]
     scanned = sorted((s for s in scanned if s is not None), key=lambda s: s[0])
     found = []
     for position, (_, primitive, constants) in enumerate(scanned):
@@ -113,7 +113,7 @@ def rank_candidates(edge, library, n_rows):
         a, b, c, d = constants
         with np.errstate(all="ignore"):
             error = c * primitive.function(a * u + b) + d - target
-            loss = share @ error**2
+            loss = weight @ error**2
         if not np.isfinite(loss):
             continue
         # Back to the units of the curve: u = (x - middle) / half.
@@ -127,10 +127,10 @@ def rank_candidates(edge, library, n_rows):
     return sorted(found, key=lambda candidate: candidate.score)
 
 
-def _scan(primitive, u, target, share):
+def _scan(primitive, u, target, weight):
     """(loss, primitive, constants) of least loss in the coarse scan, or None."""
     if not primitive.constants:
-        return float(share @ target**2), primitive, (1.0, 0.0, 0.0, 0.0)
+        return float(weight @ target**2), primitive, (1.0, 0.0, 0.0, 0.0)
     a, b = _grid(primitive)
     z = a[:, None] * u + b[:, None]
     low, high = primitive.domain
@@ -140,17 +140,17 @@ def _scan(primitive, u, target, share):
         return None
     with np.errstate(all="ignore"):
         values = primitive.function(z)
-        mean = values @ share
+        mean = values @ weight
         centred = values - mean[:, None]
-        variance = centred**2 @ share
-        covariance = centred @ (share * target)
+        variance = centred**2 @ weight
+        covariance = centred @ (weight * target)
         gain = covariance**2 / variance
     gain = np.where(np.isfinite(gain), gain, -np.inf)
     best = int(np.argmax(gain))
     if not np.isfinite(gain[best]):
         return None
     c = covariance[best] / variance[best]
-    loss = float(share @ target**2 - gain[best])
+    loss = float(weight @ target**2 - gain[best])
     return loss, primitive, (a[best], b[best], c, -c * mean[best])
 
 

@@ -187,7 +187,7 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
             if outcome is None:
                 raise ValueError(
                     "fixed leaves no combination of functions that is defined on all "
-                    "rows of X and in which all edges asked for lead to an output, got "
+                    "rows of X and in which all requested edges lead to an output, got "
                     f"{self.fixed}: free some of these edges."
                 )
         if model.target.classes is not None:

@@ -220,17 +220,17 @@ class FormulaLogLoss(FormulaLoss):
         inside = np.abs(output) < MAX_LOG_ODDS  # beyond, the loss is flat
         output = np.clip(output, -MAX_LOG_ODDS, MAX_LOG_ODDS)
         if not self.exclusive:
-            share = expit(output)
-            root = np.sqrt(np.maximum(share * (1 - share), MIN_CURVATURE))
+            probability = expit(output)
+            root = np.sqrt(np.maximum(probability * (1 - probability), MIN_CURVATURE))
             slopes = root[..., None] * jacobian
         else:
             # The curvature diag(p) - p p^T is A^T A with A = diag(sqrt(p)) (1 - 1 p^T).
-            share = np.exp(output - _logsumexp(output))
-            root = np.sqrt(np.maximum(share, MIN_CURVATURE))
-            mean = np.einsum("no,nop->np", share, jacobian)
+            probability = np.exp(output - _logsumexp(output))
+            root = np.sqrt(np.maximum(probability, MIN_CURVATURE))
+            mean = np.einsum("no,nop->np", probability, jacobian)
             slopes = root[..., None] * (jacobian - mean[:, None])
         weight = np.sqrt(self.weight)[:, None]
-        residuals = weight * (share - self.target) * inside / root
+        residuals = weight * (probability - self.target) * inside / root
         slopes = (weight[..., None] * slopes).reshape(-1, jacobian.shape[-1])
         return slopes, residuals.ravel()
 

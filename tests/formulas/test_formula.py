@@ -57,8 +57,8 @@ def test_normal_form_of_a_formula_is_the_same_function(rng):
         Term(t.source, t.target, t.primitive, t.a, t.b, t.c, d=rng.normal() / 9)
         for t in formula.terms
     ]
-    strengths = {(t.source, t.target): rng.uniform() for t in terms}
-    normal = Formula.of_terms(formula.widths, terms, formula.intercepts, strengths)
+    edge_stds = {(t.source, t.target): rng.uniform() for t in terms}
+    normal = Formula.of_terms(formula.widths, terms, formula.intercepts, edge_stds)
     nodes = [
         X,
         np.zeros((20, 2)),
@@ -83,7 +83,7 @@ def test_terms_that_lead_nowhere_are_left_out():
         Term((1, 1), (2, 0), linear),
         Term((0, 0), (1, 2), linear),
     ]
-    strengths = {(term.source, term.target): 1.0 for term in terms}
-    formula = Formula.of_terms((1, 3, 1), terms, [0.5], strengths)
+    edge_stds = {(term.source, term.target): 1.0 for term in terms}
+    formula = Formula.of_terms((1, 3, 1), terms, [0.5], edge_stds)
     assert [term.target for term in formula.terms] == [(1, 0), (2, 0)]
     assert_allclose(formula(np.array([[3.0]])), [[6.5]])

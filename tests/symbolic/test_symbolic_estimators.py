@@ -538,7 +538,7 @@ def test_fixed_edges_lead_to_an_output(rng):
         assert model.choices_[f"h1_{node}", "y"] != "0"
         assert consistent(model, X)
     fixed[f"h1_{node}", "y"] = "0"
-    with pytest.raises(ValueError, match="all edges asked for lead to an output"):
+    with pytest.raises(ValueError, match="all requested edges lead to an output"):
         fit_symbolic(network, X, fixed=fixed, primitives=FEW, max_refits=20)
 
 
