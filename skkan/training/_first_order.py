@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from skkan.objective._objective import make_objective
 from skkan.training._hidden_grid_updates import leg_lengths, try_update
+from skkan.training._state import EndReason
 
 
 def train_first_order(state, data, plan, monitor, generator):
@@ -51,5 +52,9 @@ def train_first_order(state, data, plan, monitor, generator):
         if budget <= 0 or (updated is None and has_ended):
             break
     return replace(
-        state, network=network, converged=outcome.converged, message=outcome.message
+        state,
+        network=network,
+        converged=outcome.converged,
+        message=outcome.message,
+        reason=EndReason.STUCK if outcome.is_stuck else None,
     )
