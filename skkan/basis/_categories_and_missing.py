@@ -13,6 +13,7 @@ import torch
 from skkan.basis._base import Basis
 from skkan.basis._bspline import BSplineBasis
 from skkan.basis._grids import grid_of_known
+from skkan.numerics._floating_point import SMALLEST_DIVISOR
 
 # What a `MixedBasis` is made of beside its splines.
 MIXED_BUFFERS = "n_categories", "has_missing", "means"
@@ -171,7 +172,9 @@ class MixedBasis(Basis):
         at_zero, _ = self.values_and_derivatives(
             no_code.unsqueeze(0), with_derivatives=False
         )
-        means = torch.where(total > 0, sums / total.clamp(min=1e-300), at_zero[0])
+        means = torch.where(
+            total > 0, sums / total.clamp(min=SMALLEST_DIVISOR), at_zero[0]
+        )
         return self._with_means(means)
 
     def _with_means(self, means):

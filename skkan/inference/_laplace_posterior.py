@@ -77,9 +77,9 @@ def laplace_posterior(network, data, plan, prior, objective=None):
         objective = make_objective(network, data, plan)
     theta = network.theta
     n_rows = data.n_observations
-    # Gauge constraints are aids to training, and no part of the posterior.
-    model = objective.gauss_newton_of_loss(theta).without_gauge_constraints()
-    linearised = LinearisedModel(network, theta, model, n_rows, plan.loss)
+    linearised = LinearisedModel.around(
+        theta, network, objective, data, plan, has_gauge=False
+    )
     is_proper = True
     if prior is None:
         (penalty,) = plan.penalties or (QuadraticPenalty(0.0),)
@@ -119,10 +119,7 @@ def prior_of_penalty(network, data, plan, alpha):
     The noise is that of the residuals.
     """
     objective = make_objective(network, data, plan)
-    model = objective.gauss_newton_of_loss(objective.start)
-    linearised = LinearisedModel(
-        network, objective.start, model, data.n_observations, plan.loss
-    )
+    linearised = LinearisedModel.around(objective.start, network, objective, data, plan)
     return linearised.prior_of_alpha(alpha)
 
 

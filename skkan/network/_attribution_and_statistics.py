@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from skkan.numerics._floating_point import SMALLEST_DIVISOR
+
 NODE_STD_FLOOR = 1e-4  # of the KAN 2.0 paper, so that a dead node scores zero
 # In units of a standardised target: the root of rounding, to which edge_std is precise.
 CONSTANT_OUTPUT_STD = 1e-8
@@ -94,7 +96,7 @@ def _density(inputs, low, high, sample_share):
     missing = inputs.isnan()
     if missing.any():
         share = share * ~missing
-        share = share / share.sum(0).clamp(min=1e-300)
+        share = share / share.sum(0).clamp(min=SMALLEST_DIVISOR)
         inputs = torch.where(missing, low, inputs)
     bins = ((inputs - low) / width * N_BINS).long().clamp_(0, N_BINS - 1)
     return density.scatter_add_(1, bins.T, share.T.contiguous())

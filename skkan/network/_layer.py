@@ -16,6 +16,7 @@ from skkan.network._layer_evaluation import (
     layer_output,
     supports,
 )
+from skkan.numerics._floating_point import SMALLEST_DIVISOR
 
 START_SPREAD = 0.1  # of the base weights around their mean
 SMALLEST_VARIANCE = 1e-24  # below it, an edge is constant and its deviation is flat
@@ -219,7 +220,7 @@ class KANLayer(nn.Module):
         mask = self.mask * keep
         weight = self.weight.detach() * mask.unsqueeze(-1)
         share = self._bearers(mask) * (std / std.amax(1, keepdim=True)).square()
-        share = share / share.sum(1, keepdim=True).clamp(min=1e-300)
+        share = share / share.sum(1, keepdim=True).clamp(min=SMALLEST_DIVISOR)
         self._raise(weight, share * mean.unsqueeze(1))
         return KANLayer(self.basis, weight, mask)
 

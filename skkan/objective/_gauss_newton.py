@@ -12,6 +12,7 @@ import torch
 from scipy.linalg import blas
 
 from skkan.network._jacobian import linearise, outer_weight_positions
+from skkan.numerics._floating_point import SMALLEST_DIVISOR
 from skkan.numerics._threads import parallel_map
 
 # Numbers in the Jacobian of a block of rows: 4 MB, what caches hold, unless that is
@@ -212,7 +213,7 @@ def _gauge_constraints(network, theta, exists, moments, curvature):
             own = slice(start, start + size)
             stiffness = (GAUGE_STIFFNESS * curvature[own].max()).sqrt()
             for direction in (exists[own] * mean, exists[own] * of_variance):
-                length = direction.norm().clamp(min=1e-300)
+                length = direction.norm().clamp(min=SMALLEST_DIVISOR)
                 row = torch.zeros_like(curvature)
                 row[own] = direction / length * stiffness
                 rows.append(row)

@@ -8,6 +8,7 @@ from sklearn.utils._param_validation import Interval
 
 from skkan._parameter_ranges import check_fields
 from skkan.network._layer import SMALLEST_VARIANCE
+from skkan.numerics._floating_point import SMALLEST_DIVISOR
 from skkan.penalties._base import Penalty
 
 ENTROPY_FLOOR = 1e-4  # inside of the logarithm, as in pykan 0.2.8
@@ -104,7 +105,7 @@ def _std_of_inputs(step, sample_share):
         return _std(step.inputs, sample_share)
     known = torch.where(missing, 0.0, step.inputs)
     share = sample_share.unsqueeze(1) * ~missing
-    share = share / share.sum(0).clamp(min=1e-300)
+    share = share / share.sum(0).clamp(min=SMALLEST_DIVISOR)
     variance = (share * (known - (share * known).sum(0)).square()).sum(0)
     return torch.where(is_number, variance.clamp(min=SMALLEST_VARIANCE).sqrt(), 1.0)
 

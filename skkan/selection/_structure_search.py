@@ -17,6 +17,7 @@ from skkan.inference._laplace_posterior import laplace_posterior, whitened_jacob
 from skkan.inference._last_layer_posterior import variance_without
 from skkan.inference._prior import Prior
 from skkan.network._edits import resized
+from skkan.numerics._floating_point import SMALLEST_DIVISOR
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.selection import _settings
 from skkan.selection._ensemble import EnsembleMember, ensemble_network
@@ -183,7 +184,7 @@ class _StructureSearch:
             features = layer.basis(network.inputs(rows.X))
             std = layer.edge_std(features, layer.weight, weight)
         variance = std.square().flatten()
-        ratio = variance.mean() / variance.clamp(min=1e-300)
+        ratio = variance.mean() / variance.clamp(min=SMALLEST_DIVISOR)
         limit = _settings.SEARCH.max_penalty_ratio
         ratio = ratio.clamp(1 / limit, limit).cpu().unsqueeze(1)
         return ratio * QuadraticPenalty(1.0).per_edge(len(ratio))

@@ -88,12 +88,6 @@ def at_mode(
     return _to_mode(run, state, max_iter, mode_tol)
 
 
-def linear_model(network, theta, objective, data, plan):
-    """The LinearisedModel of a network around some weights."""
-    model = objective.gauss_newton_of_loss(theta)
-    return LinearisedModel(network, theta, model, data.n_observations, plan.loss)
-
-
 def _minimise_objective(run, prior, max_iter):
     """Minimise the plan's own objective; hidden grids follow their nodes at first."""
     steps = _settings.SECOND_ORDER.steps_per_grid_update
@@ -260,8 +254,8 @@ class _SecondOrderRun:
     def linearised(self):
         """The network as a linear model around its present weights."""
         network = self._objective.network
-        return linear_model(
-            network, self.theta, self._objective, self._data, self._plan
+        return LinearisedModel.around(
+            self.theta, network, self._objective, self._data, self._plan
         )
 
     def update_hidden_grids(self):
