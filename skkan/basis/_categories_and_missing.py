@@ -295,7 +295,7 @@ def basis_from_arrays(arrays, device="cpu"):
 
 def mixed_basis_from_samples(
     x,
-    fenced,
+    limited,
     n_categories,
     grid_size,
     spline_order,
@@ -311,8 +311,8 @@ def mixed_basis_from_samples(
     Parameters
     ----------
     x : Tensor of shape (n_samples, n_inputs)
-    fenced : Tensor of shape (n_samples, n_inputs)
-        The same without what lies too far out for grids.
+    limited : Tensor of shape (n_samples, n_inputs)
+        These samples within limits that keep outliers off the grids.
     n_categories : Tensor of int of shape (n_inputs,)
     grid_size, spline_order, base_activation, extrapolation
         As for `BSplineBasis`.
@@ -325,7 +325,7 @@ def mixed_basis_from_samples(
     grid = x.new_zeros(0, grid_size + 1)
     if is_number.any():
         grid = grid_of_known(
-            fenced[:, is_number], grid_size, sample_weight=sample_weight, **settings
+            limited[:, is_number], grid_size, sample_weight=sample_weight, **settings
         )
     splines = BSplineBasis(
         grid,

@@ -19,14 +19,14 @@ from skkan.penalties._quadratic import QuadraticPenalty
 
 @dataclass(frozen=True, eq=False)
 class LaplacePosterior:
-    """What second-order training knows beside the network.
+    """The Gaussian posterior of all weights, and the prior that it is based on.
 
     Attributes
     ----------
     factor : ndarray of shape (n_parameters, n_parameters)
         Lower Cholesky factor of the precision of the weights at unit noise.
     alpha : ndarray of shape (n_edges, 3)
-        Strengths of the penalty on size, curvature and change of curvature.
+        Weights of the penalty on size, curvature and change of curvature.
     noise : ndarray of shape (n_outputs,)
         Variance of each scaled target around the network; 1 for classes.
     shared_noise : float
@@ -114,7 +114,7 @@ def laplace_posterior(network, data, plan, prior, objective=None):
 
 
 def prior_of_penalty(network, data, plan, alpha):
-    """Prior of a fitted network, equivalent to a penalty of strength `alpha`.
+    """Prior of a fitted network, equivalent to a penalty of weight `alpha`.
 
     The noise is that of the residuals.
     """

@@ -262,7 +262,7 @@ class LinearisedModel:
         return self._kinds.back(posterior.scale * scaled)
 
     def prior_of_alpha(self, alpha):
-        """Prior that is equivalent to penalties of strength `alpha`.
+        """Prior that is equivalent to penalties of weight `alpha`.
 
         The noise is that of the residuals. The number of effective parameters depends
         only on the ratio of precisions and noise, which is `alpha`.

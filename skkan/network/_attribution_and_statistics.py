@@ -92,14 +92,14 @@ def _range(inputs):
 def _density(inputs, low, high, sample_share):
     width = torch.where(high > low, high - low, 1.0)
     density = inputs.new_zeros(inputs.shape[1], N_BINS)
-    share = sample_share.unsqueeze(1).expand(inputs.shape)
+    weight = sample_share.unsqueeze(1).expand(inputs.shape)
     missing = inputs.isnan()
     if missing.any():
-        share = share * ~missing
-        share = share / share.sum(0).clamp(min=SMALLEST_DIVISOR)
+        weight = weight * ~missing
+        weight = weight / weight.sum(0).clamp(min=SMALLEST_DIVISOR)
         inputs = torch.where(missing, low, inputs)
     bins = ((inputs - low) / width * N_BINS).long().clamp_(0, N_BINS - 1)
-    return density.scatter_add_(1, bins.T, share.T.contiguous())
+    return density.scatter_add_(1, bins.T, weight.T.contiguous())
 
 
 @torch.no_grad()
