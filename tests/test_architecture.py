@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -327,3 +328,18 @@ def test_names_mean_one_thing():
             for name in names:
                 homes.setdefault(name, set()).add(module)
     assert {name: home for name, home in homes.items() if len(home) > 1} == {}
+
+
+def test_documented_types_exist():
+    """The types of parameters in docstrings are ours, or of a known package."""
+    foreign = {"BarContainer", "FillBetweenPolyCollection", "Line2D", "RandomState"}
+    nodes = [node for source in SOURCES.values() for node in ast.walk(source)]
+    defined = {node.name for node in nodes if isinstance(node, ast.ClassDef)}
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef
+    docs = [ast.get_docstring(node) for node in nodes if isinstance(node, documented)]
+    types = re.findall(r"^ *[\w*, ]+ : (.+)$", "\n".join(filter(None, docs)), re.M)
+    names = {name for line in types for name in re.findall(r"\w+", line)}
+    camel_case = {name for name in names if re.match(r"[A-Z]\w*[A-Z]", name)}
+    camel_case = {name for name in camel_case if not name.isupper()}
+    assert len(camel_case & defined) > 20
+    assert camel_case - defined == foreign

@@ -10,16 +10,16 @@ import torch
 
 def _silu(x, with_slopes):
     exp = torch.exp if isinstance(x, torch.Tensor) else np.exp
-    share = exp(-x)
-    share += 1
-    share = 1 / share
-    values = x * share
+    sigmoid = exp(-x)
+    sigmoid += 1
+    sigmoid = 1 / sigmoid
+    values = x * sigmoid
     if not with_slopes:
         return values, None
     # s + x s (1 - s) = s + v - s v
-    slopes = share + values
-    share *= values
-    slopes -= share
+    slopes = sigmoid + values
+    sigmoid *= values
+    slopes -= sigmoid
     return values, slopes
 
 

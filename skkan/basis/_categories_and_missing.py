@@ -13,6 +13,7 @@ import torch
 from skkan.basis._base import Basis
 from skkan.basis._bspline import BSplineBasis
 from skkan.basis._grids import grid_of_known
+from skkan.numerics._floating_point import SMALLEST_DIVISOR
 
 # What a `MixedBasis` is made of beside its splines.
 MIXED_BUFFERS = "n_categories", "has_missing", "means"
@@ -171,7 +172,9 @@ class MixedBasis(Basis):
         at_zero, _ = self.values_and_derivatives(
             no_code.unsqueeze(0), with_derivatives=False
         )
-        means = torch.where(total > 0, sums / total.clamp(min=1e-300), at_zero[0])
+        means = torch.where(
+            total > 0, sums / total.clamp(min=SMALLEST_DIVISOR), at_zero[0]
+        )
         return self._with_means(means)
 
     def _with_means(self, means):
@@ -292,7 +295,7 @@ def basis_from_arrays(arrays, device="cpu"):
 
 def mixed_basis_from_samples(
     x,
-    fenced,
+    limited,
     n_categories,
     grid_size,
     spline_order,
@@ -308,8 +311,8 @@ def mixed_basis_from_samples(
     Parameters
     ----------
     x : Tensor of shape (n_samples, n_inputs)
-    fenced : Tensor of shape (n_samples, n_inputs)
-        The same without what lies too far out for grids.
+    limited : Tensor of shape (n_samples, n_inputs)
+        These samples within limits that keep outliers off the grids.
     n_categories : Tensor of int of shape (n_inputs,)
     grid_size, spline_order, base_activation, extrapolation
         As for `BSplineBasis`.
@@ -322,7 +325,7 @@ def mixed_basis_from_samples(
     grid = x.new_zeros(0, grid_size + 1)
     if is_number.any():
         grid = grid_of_known(
-            fenced[:, is_number], grid_size, sample_weight=sample_weight, **settings
+            limited[:, is_number], grid_size, sample_weight=sample_weight, **settings
         )
     splines = BSplineBasis(
         grid,

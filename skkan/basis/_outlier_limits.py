@@ -38,7 +38,7 @@ def limited(x, *, adaptive):
     -------
     Tensor of shape (n_samples, n_inputs)
     """
-    farthest = MAX_DEVIATIONS * _spread(x)
+    farthest = MAX_DEVIATIONS * _typical_deviation(x)
     if adaptive:
         longest = MAX_TAIL_STRETCH * MAX_DEVIATIONS
         farthest = torch.maximum(farthest, _tail(x).clamp(max=longest))
@@ -46,7 +46,7 @@ def limited(x, *, adaptive):
     return x.clamp(-_reach(-x), _reach(x))
 
 
-def _spread(x):
+def _typical_deviation(x):
     """Deviation of the values off the median, at least one, Tensor of (n_inputs,)."""
     differences = torch.where(x == 0, torch.nan, x.abs())
     typical = differences.nanmedian(dim=0).values.nan_to_num(0.0)

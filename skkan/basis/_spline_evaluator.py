@@ -25,7 +25,7 @@ from skkan.basis._spline_pieces import (
     spline_polynomials,
 )
 from skkan.numerics._matrix_products import (
-    AS_SILENT_AS_TORCH,
+    IGNORE_FLOAT_WARNINGS,
     MAX_NUMPY_PRODUCT,
     product,
 )
@@ -87,7 +87,7 @@ class SplineEvaluator:
         self._ranges = low, high, self._n_steps / (high - low), first
         self._ranges_of_columns = [of_all.ravel() for of_all in self._ranges]
 
-    @AS_SILENT_AS_TORCH
+    @IGNORE_FLOAT_WARNINGS
     def features(self, x, with_slopes):
         """Values and derivatives of all functions, in one column for each.
 

@@ -43,12 +43,11 @@ from skkan.objective._objective import make_objective
 from skkan.penalties._base import Penalty
 from skkan.selection._fit_strategies import choose_strategy
 from skkan.selection._solver_choice import SOLVERS, check_compatible
-from skkan.selection._structure_search import LEFT_OUT
 from skkan.solvers import Solver
 from skkan.solvers._base import STUCK
 from skkan.training._final_posterior import with_posterior
 from skkan.training._monitor_and_early_stopping import Monitor, Validation
-from skkan.training._second_order import NO_EVIDENCE
+from skkan.training._state import EndReason
 
 MIN_MEAN_WEIGHT = 0.1  # of a row, below which the number of rows is in doubt
 
@@ -358,20 +357,20 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 "If the features are informative, lower prune_threshold, got "
                 f"{self.prune_threshold!r}, and fit with warm_start=False."
             )
-        if result.message == NO_EVIDENCE:
+        if result.reason is EndReason.NO_EVIDENCE:
             yield (
                 f"stopped after {self.n_iter_} iterations, since rounding hides the "
                 "evidence. Clip far outliers, set extrapolation='constant', or set "
                 "alpha to a float."
             )
-        elif result.message.endswith(LEFT_OUT):
+        elif result.reason is EndReason.MEMBERS_DIVERGED:
             yield (
                 f"has searched for a structure, and {result.message}. Scale or clip "
                 "extreme values of X and y."
             )
         elif result.converged or self.early_stopping:
             return
-        elif result.message == STUCK:
+        elif result.reason is EndReason.STUCK:
             yield (
                 f"stopped after {self.n_iter_} iterations, since {STUCK}. A penalty, "
                 "or curves beyond the ends of their grids, may have a kink there: set "

@@ -1,4 +1,4 @@
-"""What a fit leaves, and predictions from it.
+"""The fitted model, and predictions from it.
 
 Holds what predictions, inspection, formulas and exports read. Does not train.
 """

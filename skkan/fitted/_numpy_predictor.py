@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array
 
-from skkan.numerics._matrix_products import AS_SILENT_AS_TORCH
+from skkan.numerics._matrix_products import IGNORE_FLOAT_WARNINGS
 
 # Outputs, above which one sparse product is cheaper than the curves one by one.
 MAX_CURVES = 6
@@ -62,7 +62,7 @@ class Predictor:
         ]
         self.n_values = max(layer.n_values for layer in [self._first, *self._others])
 
-    @AS_SILENT_AS_TORCH
+    @IGNORE_FLOAT_WARNINGS
     def __call__(self, x):
         """Raw output.
 

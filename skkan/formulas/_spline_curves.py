@@ -14,7 +14,7 @@ from scipy.interpolate import PPoly
 
 from skkan.basis._base_functions import BASE_ACTIVATIONS
 from skkan.formulas._primitives import Primitive
-from skkan.numerics._matrix_products import AS_SILENT_AS_TORCH
+from skkan.numerics._matrix_products import IGNORE_FLOAT_WARNINGS
 
 
 class NamedCurve(ABC):
@@ -110,7 +110,7 @@ class SplineCurve(NamedCurve):
     def _polynomial(self, x, order=0):
         return PPoly(self.coefficients, self.knots)(x, nu=order)
 
-    @AS_SILENT_AS_TORCH
+    @IGNORE_FLOAT_WARNINGS
     def _base(self, x):
         """Base function and its slope with respect to its argument."""
         argument = (x - self.centre) / self.scale

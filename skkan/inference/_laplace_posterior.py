@@ -19,14 +19,14 @@ from skkan.penalties._quadratic import QuadraticPenalty
 
 @dataclass(frozen=True, eq=False)
 class LaplacePosterior:
-    """What second-order training knows beside the network.
+    """The Gaussian posterior of all weights, and the prior that it is based on.
 
     Attributes
     ----------
     factor : ndarray of shape (n_parameters, n_parameters)
         Lower Cholesky factor of the precision of the weights at unit noise.
     alpha : ndarray of shape (n_edges, 3)
-        Strengths of the penalty on size, curvature and change of curvature.
+        Weights of the penalty on size, curvature and change of curvature.
     noise : ndarray of shape (n_outputs,)
         Variance of each scaled target around the network; 1 for classes.
     shared_noise : float
@@ -77,9 +77,9 @@ def laplace_posterior(network, data, plan, prior, objective=None):
         objective = make_objective(network, data, plan)
     theta = network.theta
     n_rows = data.n_observations
-    # Gauge constraints are aids to training, and no part of the posterior.
-    model = objective.gauss_newton_of_loss(theta).without_gauge_constraints()
-    linearised = LinearisedModel(network, theta, model, n_rows, plan.loss)
+    linearised = LinearisedModel.around(
+        theta, network, objective, data, plan, has_gauge=False
+    )
     is_proper = True
     if prior is None:
         (penalty,) = plan.penalties or (QuadraticPenalty(0.0),)
@@ -114,15 +114,12 @@ def laplace_posterior(network, data, plan, prior, objective=None):
 
 
 def prior_of_penalty(network, data, plan, alpha):
-    """Prior of a fitted network, equivalent to a penalty of strength `alpha`.
+    """Prior of a fitted network, equivalent to a penalty of weight `alpha`.
 
     The noise is that of the residuals.
     """
     objective = make_objective(network, data, plan)
-    model = objective.gauss_newton_of_loss(objective.start)
-    linearised = LinearisedModel(
-        network, objective.start, model, data.n_observations, plan.loss
-    )
+    linearised = LinearisedModel.around(objective.start, network, objective, data, plan)
     return linearised.prior_of_alpha(alpha)
 
 

@@ -21,7 +21,7 @@ class LastLayerPosterior:
         Lower Cholesky factor of the precision, at unit noise, of the weights that enter
         one output; None where the noise is not that of normal errors.
     alpha : ndarray of shape (n_edges, 3)
-        Strengths of the penalty that validation rows have chosen.
+        Weights of the penalty that validation rows have chosen.
     noise : ndarray of shape (n_outputs,) or None
         Variance of each scaled target around the network; None for classes.
     """
@@ -45,7 +45,7 @@ def last_layer_posterior(network, data, plan, noise):
     network : KANNetwork
     data : Dataset
     plan : FitPlan
-        With one quadratic penalty, whose strengths have shape (n_edges, 3).
+        With one quadratic penalty, whose weights have shape (n_edges, 3).
     noise : Tensor of shape (n_outputs,) or None
         Noise on the validation rows.
 
@@ -92,8 +92,8 @@ def output_factor(network, data, plan):
     precision = data.summed(partial(_outer_products, network), EVIDENCE.block_rows)
     (penalty,) = plan.penalties
     counts = [layer.mask.numel() for layer in network.all_layers]
-    strengths = penalty.per_edge(sum(counts)).split(counts)
-    outer = list(zip(strengths, network.all_layers, strict=True))
+    alpha = penalty.per_edge(sum(counts)).split(counts)
+    outer = list(zip(alpha, network.all_layers, strict=True))
     blocks = []
     for own, layer in outer[len(network.layers) - 1 :]:
         blocks.append(precision.new_zeros(layer.n_weights, layer.n_weights))

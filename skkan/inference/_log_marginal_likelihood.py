@@ -14,6 +14,7 @@ from skkan.inference._precision_hyperprior import Hyperprior
 from skkan.inference._prior import Prior, clamped
 from skkan.inference._settings import EVIDENCE
 from skkan.numerics._cholesky import scaled_factor
+from skkan.numerics._floating_point import SMALLEST_DIVISOR
 from skkan.penalties._eigen_directions import EdgeKinds
 
 
@@ -96,6 +97,17 @@ class LinearisedModel:
         self._has_noise = loss.has_noise
         self._hyperprior = None if loss.has_noise else Hyperprior.of(network, kinds)
         self._min_noise = max(loss.min_shared_noise, EVIDENCE.min_noise)
+
+    @classmethod
+    def around(cls, theta, network, objective, data, plan, *, has_gauge=True):
+        """Model of a network around some weights, as its objective sees them.
+
+        Gauge constraints are aids to training. Without `has_gauge` they take no part.
+        """
+        model = objective.gauss_newton_of_loss(theta)
+        if not has_gauge:
+            model = model.without_gauge_constraints()
+        return cls(network, theta, model, data.n_observations, plan.loss)
 
     def posterior(self, prior):
         """Posterior and evidence under a prior; None where rounding forbids it.
@@ -250,7 +262,7 @@ class LinearisedModel:
         return self._kinds.back(posterior.scale * scaled)
 
     def prior_of_alpha(self, alpha):
-        """Prior that is equivalent to penalties of strength `alpha`.
+        """Prior that is equivalent to penalties of weight `alpha`.
 
         The noise is that of the residuals. The number of effective parameters depends
         only on the ratio of precisions and noise, which is `alpha`.
@@ -302,7 +314,7 @@ class LinearisedModel:
         explained = self._kinds.collected(learnt)
         used = self._kinds.collected(posterior.weights.square())
         if self._has_noise:
-            factor = explained / used.clamp(min=1e-300)
+            factor = explained / used.clamp(min=SMALLEST_DIVISOR)
         else:
             wanted = self._hyperprior.proposal(prior.precision, explained, used)
             factor = wanted / prior.precision.clamp(min=EVIDENCE.min_precision)

@@ -8,6 +8,7 @@ similar size. Each of them has a roughness of its own. The module knows no data.
 import torch
 
 from skkan.inference._settings import HYPERPRIOR
+from skkan.numerics._floating_point import SMALLEST_DIVISOR
 
 
 class Hyperprior:
@@ -111,7 +112,9 @@ class Hyperprior:
         size, now = precision[:, 0], precision[:, 0].log()
         push, pull = 0.5 * size * explained[:, 0], 0.5 * size * used[:, 0]
         # To start, one factor for all precisions of a group.
-        ratio = (self._member @ push) / (self._member @ pull).clamp(min=1e-300)
+        ratio = (self._member @ push) / (self._member @ pull).clamp(
+            min=SMALLEST_DIVISOR
+        )
         change = self._member.T @ ratio.clamp(0.1, 10.0).log()
         variance, longest = HYPERPRIOR.log_ridge_std**2, HYPERPRIOR.max_log_step
         for _ in range(HYPERPRIOR.max_rounds):

@@ -27,14 +27,14 @@ class Prior:
 
     @classmethod
     def of_alpha(cls, network, alpha, noise, n_observations):
-        """Prior that is equivalent to penalties of strength `alpha`."""
+        """Prior that is equivalent to penalties of weight `alpha`."""
         n_edges = sum(layer.mask.numel() for layer in network.all_layers)
-        strengths = QuadraticPenalty(alpha).per_edge(n_edges).to(network.layers[0].mask)
-        precision = clamped(strengths * (n_observations / noise))
+        alpha = QuadraticPenalty(alpha).per_edge(n_edges).to(network.layers[0].mask)
+        precision = clamped(alpha * (n_observations / noise))
         return cls(EdgeKinds.of(network.all_layers).in_use(precision), noise)
 
     def alpha(self, n_observations):
-        """Strengths of the penalties that are equivalent to this prior."""
+        """Weights of the penalties that are equivalent to this prior."""
         return self.precision * (self.noise / n_observations)
 
     def with_scaled_nodes(self, network, scales):

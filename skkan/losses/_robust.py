@@ -83,7 +83,7 @@ class Huber(NoisyLoss):
         return constant
 
     def adapted(self, raw, target, sample_weight):
-        delta = HUBER_DELTA * _spread(target - raw, sample_weight)
+        delta = HUBER_DELTA * _shortest_half_deviation(target - raw, sample_weight)
         if _is_similar(raw.new_tensor(self.delta), delta):
             return self
         return replace(self, delta=tuple(delta.tolist()))
@@ -180,7 +180,7 @@ class Pinball(NoisyLoss):
         width = width.clamp(min=SMOOTHING * MIN_SPREAD)
         if _is_similar(raw.new_tensor(self.width), width):
             return self
-        spread = _spread(residual, sample_weight)
+        spread = _shortest_half_deviation(residual, sample_weight)
         return replace(self, width=tuple(width.tolist()), spread=tuple(spread.tolist()))
 
     @property
@@ -197,7 +197,7 @@ def weighted_quantile(values, sample_weight, share):
     return values.gather(0, index).squeeze(0)
 
 
-def _spread(residual, sample_weight):
+def _shortest_half_deviation(residual, sample_weight):
     """Robust standard deviation of the noise; up to half of it may be outliers.
 
     It is half the length of the shortest interval that holds half of the residuals,

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from skkan.numerics._floating_point import SMALLEST_DIVISOR
+
 NODE_STD_FLOOR = 1e-4  # of the KAN 2.0 paper, so that a dead node scores zero
 # In units of a standardised target: the root of rounding, to which edge_std is precise.
 CONSTANT_OUTPUT_STD = 1e-8
@@ -90,14 +92,14 @@ def _range(inputs):
 def _density(inputs, low, high, sample_share):
     width = torch.where(high > low, high - low, 1.0)
     density = inputs.new_zeros(inputs.shape[1], N_BINS)
-    share = sample_share.unsqueeze(1).expand(inputs.shape)
+    weight = sample_share.unsqueeze(1).expand(inputs.shape)
     missing = inputs.isnan()
     if missing.any():
-        share = share * ~missing
-        share = share / share.sum(0).clamp(min=1e-300)
+        weight = weight * ~missing
+        weight = weight / weight.sum(0).clamp(min=SMALLEST_DIVISOR)
         inputs = torch.where(missing, low, inputs)
     bins = ((inputs - low) / width * N_BINS).long().clamp_(0, N_BINS - 1)
-    return density.scatter_add_(1, bins.T, share.T.contiguous())
+    return density.scatter_add_(1, bins.T, weight.T.contiguous())
 
 
 @torch.no_grad()

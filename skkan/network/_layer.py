@@ -16,6 +16,7 @@ from skkan.network._layer_evaluation import (
     layer_output,
     supports,
 )
+from skkan.numerics._floating_point import SMALLEST_DIVISOR
 
 START_SPREAD = 0.1  # of the base weights around their mean
 SMALLEST_VARIANCE = 1e-24  # below it, an edge is constant and its deviation is flat
@@ -218,21 +219,22 @@ class KANLayer(nn.Module):
         """
         mask = self.mask * keep
         weight = self.weight.detach() * mask.unsqueeze(-1)
-        share = self._bearers(mask) * (std / std.amax(1, keepdim=True)).square()
-        share = share / share.sum(1, keepdim=True).clamp(min=1e-300)
-        self._raise(weight, share * mean.unsqueeze(1))
+        edges = self._edges_for_constants(mask)
+        share = edges * (std / std.amax(1, keepdim=True)).square()
+        share = share / share.sum(1, keepdim=True).clamp(min=SMALLEST_DIVISOR)
+        self._add_constant(weight, share * mean.unsqueeze(1))
         return KANLayer(self.basis, weight, mask)
 
-    def _bearers(self, mask):
+    def _edges_for_constants(self, mask):
         """The edges of a mask that take constants over from others.
 
-        Categories bear them only where there are no others, since they are unknown to
+        Categories take them only where there are no others, since they are unknown to
         those that come later.
         """
         numbers = mask * self.basis.is_number
         return torch.where(numbers.any(1, keepdim=True), numbers, mask)
 
-    def _raise(self, weight, level):
+    def _add_constant(self, weight, level):
         """Add a constant to the curve of each edge, in place."""
         weight += level.unsqueeze(2) * self.basis.constant
 
@@ -265,9 +267,9 @@ class KANLayer(nn.Module):
         scale, shift : Tensor of shape (n_outputs,)
         """
         weight = self.weight.detach() / scale.view(-1, 1, 1)
-        bearers = self._bearers(self.mask)
-        share = bearers / bearers.sum(1, keepdim=True).clamp(min=1)
-        self._raise(weight, -share * (shift / scale).unsqueeze(1))
+        edges = self._edges_for_constants(self.mask)
+        share = edges / edges.sum(1, keepdim=True).clamp(min=1)
+        self._add_constant(weight, -share * (shift / scale).unsqueeze(1))
         return KANLayer(self.basis, weight, self.mask)
 
     def with_basis(self, basis, *, scale=1.0, shift=0.0):

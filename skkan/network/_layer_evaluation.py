@@ -15,7 +15,7 @@ import torch
 
 from skkan.basis._autograd import applied, through_functions, values_and_slopes
 from skkan.basis._spline_evaluator import FAST_DTYPES
-from skkan.numerics._matrix_products import AS_SILENT_AS_TORCH, product, sum_with
+from skkan.numerics._matrix_products import IGNORE_FLOAT_WARNINGS, product, sum_with
 
 TILE_BYTES = 2**20  # of a tile, about what the cache of one core holds
 TILE_ROWS = 256  # of a tile of many inputs, enough for an efficient product
@@ -177,7 +177,7 @@ class DenseEvaluation:
             self._inputs = _slices(n_inputs, most // min(n_rows, TILE_ROWS))
             self._rows = _slices(n_rows, most // self._inputs[0].stop)
 
-    @AS_SILENT_AS_TORCH
+    @IGNORE_FLOAT_WARNINGS
     def output(self, x, weight):
         """Node values.
 
@@ -206,7 +206,7 @@ class DenseEvaluation:
             nodes[rows] = total.T
         return nodes
 
-    @AS_SILENT_AS_TORCH
+    @IGNORE_FLOAT_WARNINGS
     def gradients(self, x, weight, grad):
         """Gradients of the samples, and of the transposed weight.
 
@@ -276,7 +276,7 @@ class DenseEvaluation:
         return block
 
     def _input_slopes(self, tile, weight, slope, room):
-        """Of the samples of a tile, ndarray of shape (n_inputs, n_rows)."""
+        """Slopes by the inputs of a tile, ndarray of shape (n_inputs, n_rows)."""
         width = self._evaluator.n_functions
         if room is not None:  # what stood there is not needed any more
             room = _shaped(room, (weight.shape[1], len(slope)))
@@ -312,9 +312,9 @@ class LookupEvaluation:
         self._keeps = len(self._rows) == 1 and (of_x or of_weight)
         self._kept = None
 
-    @AS_SILENT_AS_TORCH
+    @IGNORE_FLOAT_WARNINGS
     def output(self, x, weight):
-        """As of `DenseEvaluation`."""
+        """Node values; see `DenseEvaluation.output`."""
         pieces, of_base = self._parts(weight)
         nodes = np.empty((len(x), len(weight)), x.dtype)
         for rows in self._rows:
@@ -328,9 +328,9 @@ class LookupEvaluation:
             nodes[rows] = total.T
         return nodes
 
-    @AS_SILENT_AS_TORCH
+    @IGNORE_FLOAT_WARNINGS
     def gradients(self, x, weight, grad):
-        """As of `DenseEvaluation`."""
+        """Gradients; see `DenseEvaluation.gradients`."""
         grad = np.ascontiguousarray(grad.T)
         of_x = np.empty(x.shape, x.dtype) if self._of_x else None
         pieces, of_base = self._parts(weight, with_pieces=not self._keeps)
@@ -368,7 +368,7 @@ class LookupEvaluation:
         return found, *self._evaluator.curves(found, pieces, with_slopes=with_slopes)
 
     def _input_slopes(self, found, slopes, of_base, slope):
-        """Of samples, ndarray of shape (n_inputs, n_rows)."""
+        """Slopes by the inputs, ndarray of shape (n_inputs, n_rows)."""
         slopes = slopes.reshape(len(slope), -1, slope.shape[1])
         total = np.einsum("oin,on->in", slopes, slope)
         total *= found.inverse_width

@@ -160,7 +160,7 @@ class KANNetwork(nn.Module):
         return self._joined(self.weights)
 
     def _joined(self, of_weights):
-        """What has the shapes of the weights as one vector, for those in use."""
+        """Values of the shapes of the weights as one vector, for those in use."""
         pairs = zip(self.all_layers, of_weights, strict=True)
         return torch.cat([layer.packed(values).flatten() for layer, values in pairs])
 

@@ -6,7 +6,7 @@ import torch
 # Up to so many multiplications OpenBLAS uses one thread and torch is slower to call.
 MAX_NUMPY_PRODUCT = 2**18
 # Like torch, do not warn of overflow: callers check whether the result is finite.
-AS_SILENT_AS_TORCH = np.errstate(all="ignore")
+IGNORE_FLOAT_WARNINGS = np.errstate(all="ignore")
 
 
 def product(left, right, out=None):

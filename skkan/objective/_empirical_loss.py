@@ -121,10 +121,10 @@ class EmpiricalLoss:
         output, passes = self.network.propagate(
             data.X, self.network.unpacked(theta), data.features
         )
-        share = data.sample_weight
-        loss = share @ self.loss.value(data.baseline + output, data.target)
-        share = share / share.sum()
-        penalty = sum(part.value(passes, share) for part in penalties)
+        weight = data.sample_weight
+        loss = weight @ self.loss.value(data.baseline + output, data.target)
+        weight = weight / weight.sum()
+        penalty = sum(part.value(passes, weight) for part in penalties)
         return loss, penalty if penalties else loss.new_zeros(())
 
     def _sum_of_parts(self, method, theta):

@@ -12,6 +12,7 @@ import torch
 from scipy.linalg import blas
 
 from skkan.network._jacobian import linearise, outer_weight_positions
+from skkan.numerics._floating_point import SMALLEST_DIVISOR
 from skkan.numerics._threads import parallel_map
 
 # Numbers in the Jacobian of a block of rows: 4 MB, what caches hold, unless that is
@@ -130,17 +131,17 @@ def gauss_newton_sums(network, loss, theta, data):
     curvature = theta.new_zeros(n_parameters, n_parameters)
     own = outer_weight_positions(network).to(theta.device)
     for block in blocks_for(data, n_outputs * n_parameters):
-        target, share = block.target, block.sample_weight
+        target, weight = block.target, block.sample_weight
         line = linearise(network, weights, block.X, block.features)
         raw = block.baseline + line.output
-        value += float(share @ loss.value(raw, target))
+        value += float(weight @ loss.value(raw, target))
         if loss.is_adaptive:
-            bounded_value += float(share @ loss.bounded(raw, target).sum(1))
-        moments = moments + _node_moments(line, share)
-        slope = share.unsqueeze(1) * loss.gradient(raw, target)
+            bounded_value += float(weight @ loss.bounded(raw, target).sum(1))
+        moments = moments + _node_moments(line, weight)
+        slope = weight.unsqueeze(1) * loss.gradient(raw, target)
         gradient[: line.n_inner] += line.inner_gradient(slope)
         gradient[own] += slope.T @ line.outer
-        root = loss.curvature_root(raw, target) * share.sqrt().view(-1, 1, 1)
+        root = loss.curvature_root(raw, target) * weight.sqrt().view(-1, 1, 1)
         if n_outputs == 1:
             if buffer is None:
                 buffer = raw.new_empty(len(raw), n_parameters)
@@ -154,13 +155,13 @@ def gauss_newton_sums(network, loss, theta, data):
     return GaussNewtonSums(value, bounded_value, gradient, curvature, moments)
 
 
-def _node_moments(line, share):
+def _node_moments(line, weight):
     """Weighted sums over rows that the moments of the hidden nodes depend on.
 
     Parameters
     ----------
     line : Linearisation
-    share : Tensor of shape (n_samples,)
+    weight : Tensor of shape (n_samples,)
         Weights of the rows.
 
     Returns
@@ -169,10 +170,10 @@ def _node_moments(line, share):
         For each hidden layer the means of the basis values that enter one node, then
         for each of its nodes the means of their products with the node.
     """
-    sums = [share.new_zeros(0)]
+    sums = [weight.new_zeros(0)]
     for features, nodes in zip(line.features, line.nodes, strict=True):
-        products = (share.unsqueeze(1) * nodes).T @ features
-        sums += [share @ features, products.flatten()]
+        products = (weight.unsqueeze(1) * nodes).T @ features
+        sums += [weight @ features, products.flatten()]
     return torch.cat(sums)
 
 
@@ -212,7 +213,7 @@ def _gauge_constraints(network, theta, exists, moments, curvature):
             own = slice(start, start + size)
             stiffness = (GAUGE_STIFFNESS * curvature[own].max()).sqrt()
             for direction in (exists[own] * mean, exists[own] * of_variance):
-                length = direction.norm().clamp(min=1e-300)
+                length = direction.norm().clamp(min=SMALLEST_DIVISOR)
                 row = torch.zeros_like(curvature)
                 row[own] = direction / length * stiffness
                 rows.append(row)

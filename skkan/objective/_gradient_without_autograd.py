@@ -11,7 +11,7 @@ from itertools import accumulate, pairwise
 import numpy as np
 import torch
 
-from skkan.numerics._matrix_products import AS_SILENT_AS_TORCH, product
+from skkan.numerics._matrix_products import IGNORE_FLOAT_WARNINGS, product
 
 
 class ForwardBackwardPass:
@@ -52,7 +52,7 @@ class ForwardBackwardPass:
     def _array(self, tensor):
         return tensor.numpy() if self._uses_numpy else tensor
 
-    @AS_SILENT_AS_TORCH
+    @IGNORE_FLOAT_WARNINGS
     def output(self, theta):
         """Output for the weights in one vector.
 
@@ -71,7 +71,7 @@ class ForwardBackwardPass:
             nodes = nodes + self._skip.output(None, theta[self._parts[-1]])
         return torch.from_numpy(nodes) if self._uses_numpy else nodes
 
-    @AS_SILENT_AS_TORCH
+    @IGNORE_FLOAT_WARNINGS
     def gradient(self, slope):
         """Derivative of sum(slope * output) at the weights of the last output.
 

@@ -32,8 +32,8 @@ def _spectrum_of_splines(grid_size, spline_order):
       period of a sine then has 1.5 times (2 pi)^4 / 2. Straight lines are free.
 
     The directions are polynomials up to the parabola, then the eigenvectors of the
-    third differences. As the parts are means, a strength means the same at every grid
-    size. They span twelve orders of magnitude on a grid of 100 intervals; along the
+    third differences. As the parts are means, a penalty weight means the same at every
+    grid size. They span twelve orders of magnitude on a grid of 100 intervals; along the
     directions no smooth curve is charged for the rounding of a rough one.
 
     Returns
@@ -160,18 +160,18 @@ class EdgeKinds(NamedTuple):
             turned[..., kind.members.flatten()] = own
         return turned
 
-    def spread(self, strengths):
-        """Strengths of the parts of each edge, (n_edges, 3), along directions.
+    def spread(self, alpha):
+        """Penalty weights or precisions, (n_edges, 3), along the directions.
 
         Returns
         -------
         Tensor of shape (n_parameters,)
         """
         if self.is_uniform:
-            return (strengths @ self.kinds[0].parts).flatten()
-        values = strengths.new_empty(int(self.sizes.sum()))
+            return (alpha @ self.kinds[0].parts).flatten()
+        values = alpha.new_empty(int(self.sizes.sum()))
         for kind in self.kinds:
-            values[kind.members] = strengths[kind.edges] @ kind.parts
+            values[kind.members] = alpha[kind.edges] @ kind.parts
         return values
 
     def collected(self, values):
@@ -184,11 +184,11 @@ class EdgeKinds(NamedTuple):
             sums[kind.edges] = values[kind.members] @ kind.parts.T
         return sums
 
-    def in_use(self, strengths):
-        """Strengths, (n_edges, 3), without those of parts that an edge has not."""
+    def in_use(self, alpha):
+        """Weights or precisions, (n_edges, 3), without parts that an edge lacks."""
         if self.is_uniform:
-            return strengths
-        used = strengths.clone()
+            return alpha
+        used = alpha.clone()
         for kind in self.kinds:
             used[kind.edges] *= kind.parts.any(1)
         return used

@@ -28,7 +28,7 @@ class QuadraticPenalty(Penalty):
     ----------
     alpha : float or array-like of shape (n_edges, 3)
         Strengths of the parts for every edge; edges in the order of the layers, of
-        their outputs, of their inputs. A float is the strength of size on all edges;
+        their outputs, of their inputs. A float is the weight of size on all edges;
         that of curvature is 0.01 of it, and that of the change of curvature is zero.
     """
 
@@ -123,7 +123,7 @@ class QuadraticForm(NamedTuple):
 
 
 def quadratic_form(grid_size, spline_order, has_base):
-    """Matrix S = S_size + 0.01 S_curvature of a penalty of one strength.
+    """Matrix S = S_size + 0.01 S_curvature of a penalty of one weight.
 
     Returns
     -------

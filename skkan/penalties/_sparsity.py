@@ -8,6 +8,7 @@ from sklearn.utils._param_validation import Interval
 
 from skkan._parameter_ranges import check_fields
 from skkan.network._layer import SMALLEST_VARIANCE
+from skkan.numerics._floating_point import SMALLEST_DIVISOR
 from skkan.penalties._base import Penalty
 
 ENTROPY_FLOOR = 1e-4  # inside of the logarithm, as in pykan 0.2.8
@@ -32,7 +33,7 @@ class SparsityPenalty(Penalty):
     Parameters
     ----------
     lamb : float, default=0.01
-        Overall strength, against the mean loss in standardised units.
+        Overall weight, against the mean loss in standardised units.
     lamb_l1 : float, default=1.0
         Strength of the activity of the edges.
     lamb_entropy : float, default=2.0
@@ -45,7 +46,7 @@ class SparsityPenalty(Penalty):
     Raises
     ------
     ValueError
-        If a strength is negative or not finite.
+        If a weight is negative or not finite.
 
     References
     ----------
@@ -69,8 +70,8 @@ class SparsityPenalty(Penalty):
     lamb_coefdiff: float = 0.0
 
     def __post_init__(self):
-        strength = Interval(Real, 0, None, closed="left")
-        check_fields(self, **{field.name: strength for field in fields(self)})
+        penalty_weight = Interval(Real, 0, None, closed="left")
+        check_fields(self, **{field.name: penalty_weight for field in fields(self)})
 
     def value(self, passes, sample_share):
         return self.lamb * sum(self._of_layer(step, sample_share) for step in passes)
@@ -103,9 +104,9 @@ def _std_of_inputs(step, sample_share):
     if is_number.all() and not missing.any():
         return _std(step.inputs, sample_share)
     known = torch.where(missing, 0.0, step.inputs)
-    share = sample_share.unsqueeze(1) * ~missing
-    share = share / share.sum(0).clamp(min=1e-300)
-    variance = (share * (known - (share * known).sum(0)).square()).sum(0)
+    weight = sample_share.unsqueeze(1) * ~missing
+    weight = weight / weight.sum(0).clamp(min=SMALLEST_DIVISOR)
+    variance = (weight * (known - (weight * known).sum(0)).square()).sum(0)
     return torch.where(is_number, variance.clamp(min=SMALLEST_VARIANCE).sqrt(), 1.0)
 
 

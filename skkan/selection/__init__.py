@@ -1,4 +1,4 @@
-"""What is chosen by the data or by a rule: solver, structure, penalty.
+"""Choices by the data or by a rule: solver, structure, penalty.
 
 Holds the rule behind solver="auto", the search between additive and hidden structures
 with its regularisation path and validation rows, and the penalty of an ensemble. It

@@ -39,13 +39,12 @@ from skkan.selection._solver_choice import (
     solver_of,
 )
 from skkan.selection._structure_search import search_structure
-from skkan.solvers._base import STUCK
 from skkan.training._final_posterior import with_posterior
 from skkan.training._plan import FitPlan
 from skkan.training._pruning import pruned
 from skkan.training._settings import SECOND_ORDER
 from skkan.training._stages import train_adapting, trained_already
-from skkan.training._state import FitState
+from skkan.training._state import EndReason, FitState
 
 # Grids end that many mean distances between samples beyond the outermost ones, so that
 # hardly any later row is left to the continuation.
@@ -275,6 +274,11 @@ class StructureSearch(FitStrategy):
                 state,
                 converged=state.converged and found.converged,
                 message=found.message or state.message,
+                reason=found.reason or state.reason,
+            )
+        elif found.reason is EndReason.MEMBERS_DIVERGED:
+            state = replace(
+                state, converged=False, message=found.message, reason=found.reason
             )
         return state, plan
 
@@ -356,7 +360,8 @@ class WarmStart(FitStrategy):
 def _with_validation(state, noise, problem):
     """The state with the noise of the validation rows; few iterations are intended."""
     max_iter = problem.settings.max_iter
-    converged = max_iter >= _settings.PATH.max_iter and state.message != STUCK
+    is_stuck = state.reason is EndReason.STUCK
+    converged = max_iter >= _settings.PATH.max_iter and not is_stuck
     return replace(state, validation_noise=noise, converged=converged)
 
 

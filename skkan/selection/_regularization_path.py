@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import compress
+from operator import or_
 from typing import NamedTuple
 
 import torch
@@ -17,9 +19,7 @@ from skkan.solvers import LBFGS, DivergenceError
 from skkan.training._monitor_and_early_stopping import Monitor
 from skkan.training._plan import FitPlan
 from skkan.training._stages import train
-from skkan.training._state import FitState
-
-DIVERGED = "training diverged"  # message of a network that stays as it was
+from skkan.training._state import EndReason, FitState
 
 
 class PathPoint(NamedTuple):
@@ -52,7 +52,8 @@ class RegularizationPath:
     n_iter : int
         Iterations of all trainings.
     n_left_out : int
-        Networks that `on_all_rows` has left out.
+        Networks with hidden nodes that diverged at every step of their path, and all
+        that diverged at the last step on all rows.
     """
 
     fitted: Dataset
@@ -74,7 +75,9 @@ class RegularizationPath:
         """The point whose mean network predicts the validation rows best.
 
         At each step the networks are trained further under a lower penalty weight,
-        until the validation loss has not fallen for some steps.
+        until the validation loss has not fallen for some steps. A network whose
+        training diverges stays as it was, for the next step to train. It takes part
+        from the first step on whose training has succeeded.
 
         Parameters
         ----------
@@ -90,13 +93,14 @@ class RegularizationPath:
         Returns
         -------
         best : PathPoint or None
-            None if the networks predict no finite numbers.
+            None if the networks diverge at every step, or predict no finite numbers.
         first : list of FitState
             The first network at each step.
         """
         settings = _settings.PATH
         alpha = settings.first_alpha if first_alpha is None else first_alpha
         states = [FitState(network) for network in networks]
+        was_trained = [False] * len(networks)
         best, best_loss, n_no_change, first = None, math.inf, 0, []
         while alpha > settings.last_alpha / settings.alpha_step**0.5:
             self.report(_step_name(states, alpha))
@@ -104,13 +108,17 @@ class RegularizationPath:
             others = states[len(known) :]
             states = known + self._trained(others, relative * alpha, self.fitted)
             first.append(states[0])
-            point = PathPoint(states, relative * alpha)
-            raw = self.validation.raw(point.networks)
-            loss = self.validation.total_loss(raw)
+            was_trained = [*map(or_, was_trained, map(_is_trained, states))]
+            point = PathPoint([*compress(states, was_trained)], relative * alpha)
+            loss = math.inf
+            if point.states:
+                raw = self.validation.raw(point.networks)
+                loss = self.validation.total_loss(raw)
             n_no_change = 0 if loss < best_loss else n_no_change + 1
             if loss < best_loss:
                 best, best_loss = point, loss
-            if n_no_change == settings.n_steps_no_change or is_enough(raw):
+            has_ended = n_no_change == settings.n_steps_no_change
+            if has_ended or (point.states and is_enough(raw)):
                 break
             alpha /= settings.alpha_step
         return best, first
@@ -130,7 +138,7 @@ class RegularizationPath:
             n_rows = max(settings.max_rows_at_once, round(n_fitted * ratio))
             rows = data.subsample(min(n_rows, settings.max_rows))
             states = self._trained(states, point.alpha / ratio, rows)
-        trained = [state for state in states if state.message != DIVERGED]
+        trained = [*compress(states, map(_is_trained, states))]
         self.n_left_out += len(states) - len(trained)
         return PathPoint(trained, point.alpha / ratio)
 
@@ -151,10 +159,14 @@ class RegularizationPath:
         try:
             trained = train([state.network], data, plan, self.generator, monitor)
         except DivergenceError:
-            return FitState(state.network, message=DIVERGED)
+            return FitState(state.network, reason=EndReason.DIVERGED)
         if trained.interrupted:
             raise KeyboardInterrupt
         return trained
+
+
+def _is_trained(state):
+    return state.reason is not EndReason.DIVERGED
 
 
 def validated_plan(plan, network, alpha, max_iter=None):

@@ -55,7 +55,7 @@ class SearchSpace(NamedTuple):
 
     @property
     def grid_eps(self):
-        """Of the additive model, and of the networks beside it."""
+        """Value of `grid_eps` for all structures."""
         return self.additive.grid_eps
 
 

@@ -17,6 +17,7 @@ from skkan.inference._laplace_posterior import laplace_posterior, whitened_jacob
 from skkan.inference._last_layer_posterior import variance_without
 from skkan.inference._prior import Prior
 from skkan.network._edits import resized
+from skkan.numerics._floating_point import SMALLEST_DIVISOR
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.selection import _settings
 from skkan.selection._ensemble import EnsembleMember, ensemble_network
@@ -33,9 +34,7 @@ from skkan.training._posterior_mean import at_posterior_mean
 from skkan.training._second_order import at_mode, train_second_order
 from skkan.training._settings import SECOND_ORDER
 from skkan.training._stages import adapted_loss
-from skkan.training._state import FitState
-
-LEFT_OUT = "diverged and are left out of the ensemble"  # ends a message
+from skkan.training._state import EndReason, FitState
 
 
 class Found(NamedTuple):
@@ -79,8 +78,8 @@ def search_structure(
     Returns
     -------
     state : FitState
-        A validated ensemble has converged unless the training of a member diverged:
-        few iterations are intended.
+        It has not converged if networks diverged and were left out. A validated
+        ensemble has otherwise converged: few iterations are intended.
     plan : FitPlan
         For the rest of its training, see `Found`.
     """
@@ -93,7 +92,7 @@ def search_structure(
         hidden, weight = search.hidden(space.hidden, n_members, additive)
     found = search.second_order()
     if found is None and hidden is None and additive.plan.learns_alpha:
-        found = additive
+        found = additive._replace(state=search.marked(additive.state, 1))
     if found is None:
         found = search.ensemble(hidden, weight, additive)
     return replace(found.state, n_iter=search.path.n_iter), found.plan
@@ -163,8 +162,10 @@ class _StructureSearch:
                 relative=relative,
                 first_alpha=_settings.PATH.first_additive_alpha,
             )
-            if point is None:
+            if point is None and best is None:
                 raise DivergenceError("the additive model predicts no finite numbers")
+            if point is None:
+                break
             loss = self.path.validation.total_loss(
                 self.path.validation.raw(point.networks)
             )
@@ -183,7 +184,7 @@ class _StructureSearch:
             features = layer.basis(network.inputs(rows.X))
             std = layer.edge_std(features, layer.weight, weight)
         variance = std.square().flatten()
-        ratio = variance.mean() / variance.clamp(min=1e-300)
+        ratio = variance.mean() / variance.clamp(min=SMALLEST_DIVISOR)
         limit = _settings.SEARCH.max_penalty_ratio
         ratio = ratio.clamp(1 / limit, limit).cpu().unsqueeze(1)
         return ratio * QuadraticPenalty(1.0).per_edge(len(ratio))
@@ -245,12 +246,15 @@ class _StructureSearch:
         first, may_average, settings = start(), n_members > 1, _settings.SEARCH
         point, computed = self.path.best_point([first], self._is_outdone)
         weight, raw, t = self._beside_additive(point, may_average)
+        n_networks = 1
         if may_average and t > settings.promising_t:
             others = [start() for _ in range(1, n_members)]
             point, _ = self.path.best_point(
                 [first, *others], self._is_outdone, computed=computed
             )
             weight, raw, t = self._beside_additive(point, may_average)
+            n_networks = n_members
+        self.path.n_left_out += n_networks - (len(point.states) if point else 0)
         has_noise = self.path.plan.loss.has_noise
         if not t > (settings.min_t if has_noise else settings.min_t_of_classes):
             return None, 0.0
@@ -297,7 +301,7 @@ class _StructureSearch:
     def ensemble(self, hidden, weight, additive):
         """The weighted mean of networks and an additive model, for all rows.
 
-        Networks whose training diverges on all rows are left out.
+        Networks whose training diverges are left out.
         """
         rows = self.path.validation.data
         loss = self.path.plan.loss.adapted(self._raw, rows.target, rows.sample_weight)
@@ -320,19 +324,27 @@ class _StructureSearch:
                 variance = variance_without(network, self._data, plan, rows)
                 variance = 0.0 if variance is None else variance
             noise = loss.noise_of(self._raw, rows.target, rows.sample_weight, variance)
-        message = additive.state.message if additive.plan.learns_alpha else ""
-        n_left_out = self.path.n_left_out
-        if n_left_out:
-            n_networks = n_left_out + len(members)
-            message = f"{n_left_out} of {n_networks} networks {LEFT_OUT}"
         state = FitState(
             network,
             Prior.of_alpha(network, penalty.alpha, 1.0, self._data.n_observations),
-            converged=not n_left_out,
-            message=message,
+            converged=True,
+            reason=additive.state.reason if additive.plan.learns_alpha else None,
             validation_noise=noise,
         )
-        return Found(state, plan)
+        return Found(self.marked(state, len(members)), plan)
+
+    def marked(self, state, n_networks):
+        """The state of so many networks; not converged if others were left out."""
+        n_left_out = self.path.n_left_out
+        if not n_left_out:
+            return state
+        return replace(
+            state,
+            converged=False,
+            message=f"{n_left_out} of {n_left_out + n_networks} networks diverged and "
+            "are left out",
+            reason=EndReason.MEMBERS_DIVERGED,
+        )
 
     def _additive_on_all_rows(self, additive):
         """PathPoint of an additive model for all rows."""

@@ -8,6 +8,7 @@ import torch
 
 from skkan.data._dataset import Dataset
 from skkan.losses._base import Loss
+from skkan.numerics._floating_point import SMALLEST_DIVISOR
 from skkan.selection import _settings
 
 
@@ -39,7 +40,7 @@ class ValidationRows:
     def relative_error(self, raw):
         """Largest `error` of an output, as a fraction of a constant's."""
         constant = self.error(self.data.baseline.expand(raw.shape))
-        return (self.error(raw) / constant.clamp(min=1e-300)).amax()
+        return (self.error(raw) / constant.clamp(min=SMALLEST_DIVISOR)).amax()
 
     def paired_t(self, raw, reference):
         """Paired t statistic of the losses: positive where `raw` predicts better."""
@@ -90,4 +91,4 @@ def _t_statistic(difference, weight):
     total = weight.sum()
     mean = weight @ difference / total
     variance = weight @ (difference - mean).square() / total
-    return float(mean / (variance / total).sqrt().clamp(min=1e-300))
+    return float(mean / (variance / total).sqrt().clamp(min=SMALLEST_DIVISOR))

@@ -34,6 +34,8 @@ class SolverResult:
         The reason in words.
     state : dict of numpy arrays and numbers, or None
         What the solver needs to go on where it stopped; None if it starts afresh.
+    is_stuck : bool
+        Whether no step lowers the objective although its gradient is not zero.
     """
 
     __module__ = "skkan.solvers"
@@ -43,6 +45,7 @@ class SolverResult:
     converged: bool
     message: str
     state: Any = None
+    is_stuck: bool = False
 
 
 class Solver(ABC):

@@ -81,7 +81,7 @@ class LBFGS(Solver):
 
     def minimize(self, objective, theta, *, max_iter, monitor, generator, state=None):
         search = _Search(objective, theta, monitor)
-        step_size = 1.0
+        step_size, is_stuck = 1.0, False
         for _ in range(self.max_backoff + 1):
             try:
                 status = self._run(search, step_size, max_iter)
@@ -95,8 +95,10 @@ class LBFGS(Solver):
             elif search.is_at_minimum():
                 converged, message = True, "no step lowers the objective"
             else:
-                converged, message = False, STUCK
-            return SolverResult(search.theta, search.n_iter, converged, message)
+                converged, message, is_stuck = False, STUCK, True
+            return SolverResult(
+                search.theta, search.n_iter, converged, message, is_stuck=is_stuck
+            )
         raise DivergenceError(
             f"the objective is not finite, even {step_size / BACKOFF:.0e} of a step "
             f"away from the best point (after {search.n_iter} iterations)"

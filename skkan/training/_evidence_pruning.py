@@ -6,12 +6,13 @@ from functools import partial
 
 import torch
 
+from skkan.inference._log_marginal_likelihood import LinearisedModel
 from skkan.network._attribution_and_statistics import edge_scores
 from skkan.network._edge_removal import without_edges
 from skkan.objective._objective import make_objective
 from skkan.solvers import DivergenceError
 from skkan.training import _settings
-from skkan.training._second_order import at_mode, linear_model, train_second_order
+from skkan.training._second_order import at_mode, train_second_order
 from skkan.training._state import FitState
 
 
@@ -104,8 +105,8 @@ class EvidencePruning:
         objective = state.objective
         if objective is None:
             objective = make_objective(state.network, self._data, self._plan)
-        self._linearised = linear_model(
-            state.network, state.network.theta, objective, self._data, self._plan
+        self._linearised = LinearisedModel.around(
+            state.network.theta, state.network, objective, self._data, self._plan
         )
         self._posterior = self._linearised.posterior(state.prior)
         self._score = -math.inf

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from skkan.objective._objective import make_objective
-from skkan.training._hidden_grid_updates import leg_lengths, try_update
+from skkan.training._hidden_grid_updates import segment_lengths, try_update
+from skkan.training._state import EndReason
 
 
 def train_first_order(state, data, plan, monitor, generator):
@@ -22,11 +23,11 @@ def train_first_order(state, data, plan, monitor, generator):
     FitState
     """
     network, budget = state.network, plan.max_iter
-    legs, settling = leg_lengths(plan, network)
+    segments, refit_iter = segment_lengths(plan, network)
     while True:
         objective = make_objective(network, data, plan)
         monitor.begin_search(objective)
-        allowed = min(legs.pop(0), budget) if legs else budget
+        allowed = min(segments.pop(0), budget) if segments else budget
         outcome = plan.solver.minimize(
             objective,
             objective.start,
@@ -39,10 +40,10 @@ def train_first_order(state, data, plan, monitor, generator):
         budget -= outcome.n_iter
         network = objective.network_at(outcome.theta)
         has_ended = outcome.converged or outcome.n_iter < allowed
-        if monitor.stage_ended or budget <= 0 or (has_ended and not legs):
+        if monitor.stage_ended or budget <= 0 or (has_ended and not segments):
             break
         updated, n_iter = try_update(
-            objective, outcome.theta, data, plan, generator, min(settling, budget)
+            objective, outcome.theta, data, plan, generator, min(refit_iter, budget)
         )
         monitor.n_iter += n_iter
         budget -= n_iter
@@ -51,5 +52,9 @@ def train_first_order(state, data, plan, monitor, generator):
         if budget <= 0 or (updated is None and has_ended):
             break
     return replace(
-        state, network=network, converged=outcome.converged, message=outcome.message
+        state,
+        network=network,
+        converged=outcome.converged,
+        message=outcome.message,
+        reason=EndReason.STUCK if outcome.is_stuck else None,
     )

@@ -1,6 +1,6 @@
 """Updates of hidden grids, which follow the values of the hidden nodes.
 
-First-order training updates them between its legs and undoes what does not help.
+First-order training updates them between its segments and undoes what does not help.
 Second-order training standardises the nodes and fits their grids after some steps.
 """
 
@@ -10,22 +10,22 @@ from skkan.solvers import DivergenceError
 from skkan.training import _settings
 
 
-def leg_lengths(plan, network):
+def segment_lengths(plan, network):
     """Iterations before and after each update of first-order training.
 
     They fill the first half of the budget; the second half follows without updates.
 
     Returns
     -------
-    legs : list of int
-    settling : int
+    segments : list of int
+    refit_iter : int
     """
     n_updates = min(plan.n_grid_updates, plan.max_iter // 2)
     if n_updates == 0 or len(network.layers) == 1:  # the inputs never move
         return [], 0
     n_iter = plan.max_iter // 2 // n_updates
-    settling = min(_settings.SCHEDULE.max_settling_iter, n_iter // 2)
-    return [n_iter - settling] * n_updates, settling
+    refit_iter = min(_settings.SCHEDULE.max_refit_iter, n_iter // 2)
+    return [n_iter - refit_iter] * n_updates, refit_iter
 
 
 def try_update(objective, theta, data, plan, generator, max_iter):

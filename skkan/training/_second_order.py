@@ -13,9 +13,7 @@ from skkan.objective._objective import make_objective
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.training import _settings
 from skkan.training._hidden_grid_updates import standardised
-from skkan.training._state import FitState
-
-NO_EVIDENCE = "no evidence within rounding"
+from skkan.training._state import EndReason, FitState
 
 
 def starting_states(networks, data, plan):
@@ -90,12 +88,6 @@ def at_mode(
     return _to_mode(run, state, max_iter, mode_tol)
 
 
-def linear_model(network, theta, objective, data, plan):
-    """The LinearisedModel of a network around some weights."""
-    model = objective.gauss_newton_of_loss(theta)
-    return LinearisedModel(network, theta, model, data.n_observations, plan.loss)
-
-
 def _minimise_objective(run, prior, max_iter):
     """Minimise the plan's own objective; hidden grids follow their nodes at first."""
     steps = _settings.SECOND_ORDER.steps_per_grid_update
@@ -119,9 +111,9 @@ def _maximise_evidence(run, prior, tol, max_iter, min_score):
     run.solve(prior, settings.steps_per_prior_update, max_iter)
     posterior = run.linearised().posterior(prior)
     if posterior is None:
-        return replace(run.state(prior), message=NO_EVIDENCE)
+        return replace(run.state(prior), reason=EndReason.NO_EVIDENCE)
     fraction, n_no_change = 1.0, 0
-    converged, message = False, "budget spent"
+    converged, message, reason = False, "budget spent", None
     while run.n_iter < max_iter and not run.stopped:
         trial = run.linearised().improved(prior, posterior, fraction, run.max_precision)
         origin = run.theta
@@ -146,7 +138,7 @@ def _maximise_evidence(run, prior, tol, max_iter, min_score):
             prior = prior.with_scaled_nodes(run.network, scales)
             after_move = run.linearised().posterior(prior)
             if after_move is None:
-                message = NO_EVIDENCE
+                message, reason = "", EndReason.NO_EVIDENCE
                 break
             posterior, n_no_change = after_move, 0
         elif posterior.log_evidence + settings.max_gains_ahead * gain < min_score:
@@ -160,6 +152,7 @@ def _maximise_evidence(run, prior, tol, max_iter, min_score):
         score=posterior.log_evidence,
         converged=converged or run.stopped,
         message=message,
+        reason=reason,
     )
 
 
@@ -179,6 +172,7 @@ def _to_mode(run, state, max_iter, mode_tol):
         score=-math.inf if posterior is None else posterior.evidence_at_point,
         converged=state.converged,
         message=state.message,
+        reason=state.reason,
     )
 
 
@@ -260,8 +254,8 @@ class _SecondOrderRun:
     def linearised(self):
         """The network as a linear model around its present weights."""
         network = self._objective.network
-        return linear_model(
-            network, self.theta, self._objective, self._data, self._plan
+        return LinearisedModel.around(
+            self.theta, network, self._objective, self._data, self._plan
         )
 
     def update_hidden_grids(self):

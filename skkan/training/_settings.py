@@ -12,7 +12,7 @@ class ScheduleSettings:
 
     # Iterations after a grid update before the objective is compared. They refit the
     # coefficients that a moved grid cannot hold. Not ablated.
-    max_settling_iter: int = 10
+    max_refit_iter: int = 10
     # Updates of a loss whose scale follows the residuals. The scale settles after a few
     # of them; the limit guards against a cycle. Not ablated.
     max_loss_updates: int = 10

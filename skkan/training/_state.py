@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from enum import Enum, auto
 
 import torch
 
@@ -11,6 +12,15 @@ from skkan.inference._prior import Prior
 from skkan.losses._base import Loss
 from skkan.network._network import KANNetwork
 from skkan.objective._objective import Objective
+
+
+class EndReason(Enum):
+    """Why a training ended, where the rest of a fit depends on it."""
+
+    DIVERGED = auto()
+    MEMBERS_DIVERGED = auto()  # some networks of a search
+    NO_EVIDENCE = auto()  # within rounding
+    STUCK = auto()  # see `SolverResult.is_stuck`
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +44,8 @@ class FitState:
         Whether training ended because no progress was left. False at the end of the
         budget and after a divergence.
     message : str
-        Why training ended.
+        Why training ended, in words.
+    reason : EndReason or None
     max_precision : Tensor of shape (n_edges, 3) or None
         Upper limits of the prior precisions, until the last grids.
     interrupted : bool
@@ -59,6 +70,7 @@ class FitState:
     n_iter: int = 0
     converged: bool = False
     message: str = ""
+    reason: EndReason | None = None
     max_precision: torch.Tensor | None = None
     interrupted: bool = False
     stage_ends: tuple = ()

@@ -73,13 +73,13 @@ def test_parts_are_spread_and_collected(network, rng):
     """They are adjoint: both are sums over the weights of an edge and its parts."""
     kinds = EdgeKinds.of(network.all_layers)
     n_edges = len(kinds.sizes)
-    strengths = torch.rand(n_edges, 3, dtype=torch.float64)
+    alpha = torch.rand(n_edges, 3, dtype=torch.float64)
     values = random_theta(network, rng)
     assert_allclose(
-        kinds.spread(strengths) @ values, (strengths * kinds.collected(values)).sum()
+        kinds.spread(alpha) @ values, (alpha * kinds.collected(values)).sum()
     )
-    used = kinds.in_use(strengths)
-    assert torch.equal(kinds.spread(used), kinds.spread(strengths))
+    used = kinds.in_use(alpha)
+    assert torch.equal(kinds.spread(used), kinds.spread(alpha))
     categories = torch.tensor([False, True, False, True])
     assert not used[:12][categories.repeat(3)][:, 1:].any()
     assert (used[:12][~categories.repeat(3)] > 0).all()

@@ -341,6 +341,24 @@ def test_the_additive_model_is_left_where_all_others_diverge(product, diverge):
     assert_allclose(model.predict(X_test), alone.predict(X_test), atol=0.05)
 
 
+def test_a_search_tells_that_hidden_nodes_could_not_be_tried(product, monkeypatch):
+    """The additive model that is found in their place has not converged."""
+    X, y, X_test, _ = product
+
+    def train(networks, *settings):
+        assert len(networks[0].layers) > 1  # the evidence trains the additive model
+        raise DivergenceError("on purpose")
+
+    monkeypatch.setattr(_regularization_path, "train", train)
+    with pytest.warns(
+        ConvergenceWarning, match="1 of 2 networks diverged and are left"
+    ):
+        model = KANRegressor("auto", random_state=0).fit(X, y)
+    assert model.hidden_layer_sizes_ == ()
+    alone = KANRegressor((), grid_size=20, grid_eps=0.2, solver="lm").fit(X, y)
+    assert_allclose(model.predict(X_test), alone.predict(X_test), atol=0.05)
+
+
 def test_a_search_whose_networks_all_diverge_is_an_error(rng, diverge):
     X = rng.normal(size=(100, 150))
     diverge({0}, 1, len(X))

@@ -267,11 +267,11 @@ def test_updates_take_place_in_the_first_half(solver, max_iter, n_updates, rng):
     result = fit(make_network(data), data, plan)
     n_updates = min(n_updates, max_iter // 2)
     each = max_iter // 2 // n_updates if n_updates else 0
-    settling = each // 2  # of these small budgets; ten at most
-    expected = [each - settling, settling] * n_updates
+    refit_iter = each // 2  # of these small budgets; ten at most
+    expected = [each - refit_iter, refit_iter] * n_updates
     assert recorder.budgets == [*expected, max_iter - sum(expected)]
     assert result.n_iter == max_iter
-    assert result.stage_ends == (max_iter - n_updates * settling,)
+    assert result.stage_ends == (max_iter - n_updates * refit_iter,)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,70 @@
+"""The regularisation path, where the training of some networks diverges."""
+
+from itertools import count
+
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+
+from skkan import KANNetwork
+from skkan.data._dataset import Dataset
+from skkan.losses._regression import SquaredError
+from skkan.selection import _regularization_path, _settings
+from skkan.selection._regularization_path import RegularizationPath
+from skkan.selection._validation_rows import validation_split
+from skkan.solvers import LBFGS, DivergenceError
+from skkan.training._plan import FitPlan
+
+
+@pytest.fixture
+def best_point(rng, monkeypatch):
+    """Function that trains two networks, of which some diverge at some steps."""
+    X = torch.from_numpy(rng.uniform(-1, 1, (120, 2)))
+    data = Dataset(
+        X,
+        torch.sin(3 * X[:, :1]) * X[:, 1:],
+        torch.ones(120, dtype=torch.float64),
+        torch.zeros(1, dtype=torch.float64),
+    )
+    generator = torch.Generator().manual_seed(0)
+    networks = [
+        KANNetwork.from_samples((2, 2, 1), X, generator=generator) for _ in range(2)
+    ]
+    plan = FitPlan(SquaredError(), (), LBFGS(), (5,), 0, 0.2, max_iter=10, tol=1e-4)
+    rows = validation_split(data, plan.loss, generator)
+    train = _regularization_path.train
+
+    def best_point(members, diverges, **settings):
+        starts = [networks[member] for member in members]
+        path = RegularizationPath(*rows, plan, generator, lambda step: None)
+
+        def train_or_diverge(networks, *others):
+            if diverges(*networks):
+                raise DivergenceError("on purpose")
+            return train(networks, *others)
+
+        monkeypatch.setattr(_regularization_path, "train", train_or_diverge)
+        return path.best_point(starts, lambda raw: False, **settings)[0], rows[1]
+
+    best_point.networks = networks
+    return best_point
+
+
+def test_networks_that_always_diverge_take_no_part(best_point):
+    _, lost = best_point.networks
+    point, rows = best_point([0, 1], lambda start: start is lost)
+    alone, _ = best_point([0], lambda start: False)
+    assert point.alpha == alone.alpha
+    assert_allclose(rows.raw(point.networks), rows.raw(alone.networks), rtol=1e-12)
+    assert best_point([1], lambda start: start is lost)[0] is None
+
+
+def test_a_network_recovers_from_a_divergence(best_point):
+    """Its path is then one that begins a step later."""
+    n_calls, path = count(), _settings.PATH
+    point, rows = best_point([0], lambda start: next(n_calls) == 0)
+    later, _ = best_point(
+        [0], lambda start: False, first_alpha=path.first_alpha / path.alpha_step
+    )
+    assert point.alpha == later.alpha
+    assert_array_equal(rows.raw(point.networks), rows.raw(later.networks))
