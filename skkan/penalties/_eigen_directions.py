@@ -33,8 +33,8 @@ def _spectrum_of_splines(grid_size, spline_order):
 
     The directions are polynomials up to the parabola, then the eigenvectors of the
     third differences. As the parts are means, a penalty weight means the same at every
-    grid size. They span twelve orders of magnitude on a grid of 100 intervals; along the
-    directions no smooth curve is charged for the rounding of a rough one.
+    grid size. They span twelve orders of magnitude on a grid of 100 intervals. Along
+    the directions no smooth curve is charged for the rounding of a rough one.
 
     Returns
     -------
