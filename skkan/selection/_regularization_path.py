@@ -76,8 +76,8 @@ class RegularizationPath:
 
         At each step the networks are trained further under a lower penalty weight,
         until the validation loss has not fallen for some steps. A network whose
-        training diverges stays as it was, for the next step to train. It takes part
-        from the first step on whose training has succeeded.
+        training diverges stays as it was, and the next step trains it again; if that
+        succeeds, no warning is needed. It takes part from its first success on.
 
         Parameters
         ----------
