@@ -77,7 +77,7 @@ class Chunks:
 
     @classmethod
     def of_parts(cls, cluster, parts, lengths, n_columns):
-        """The same of parts with any numbers of rows."""
+        """Chunks from parts with any numbers of rows."""
         ends = np.cumsum([0, *lengths])
         chunks = []
         for rows in _row_blocks.row_blocks(int(ends[-1])):

@@ -1,4 +1,4 @@
-"""What users hand over as dask arrays and data frames, before it is chunks of numbers.
+"""Dask arrays and data frames of users, before they become chunks of numbers.
 
 dask is never imported unless such data are given.
 """
@@ -27,7 +27,7 @@ def is_dask(data):
 
 
 def in_memory(data):
-    """The same data on this machine."""
+    """Data in memory; data that are not dask's stay as they are."""
     return data.compute() if is_dask(data) else data
 
 

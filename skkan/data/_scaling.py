@@ -89,7 +89,7 @@ class AffineScaling:
         return cls(centre, np.where(deviation > _rounding(centre), deviation, size))
 
     def with_new_columns(self, X, sample_weight):
-        """The same scaling, but of columns that did not vary before by these rows."""
+        """Scaling in which columns that did not vary before are scaled by these rows."""
         constant = np.isinf(self.scale)
         if not constant.any():
             return self
@@ -107,7 +107,7 @@ class AffineScaling:
         return np.where(np.isinf(self.scale) & ~np.isnan(values), 0.0, scaled)
 
     def without_units(self, columns):
-        """The same, but with columns, given by a mask, that stay what they are."""
+        """Scaling that leaves the columns of a mask as they are."""
         return AffineScaling(
             np.where(columns, 0.0, self.centre), np.where(columns, 1.0, self.scale)
         )
@@ -124,7 +124,7 @@ def _weighted_quantile(values, share, sample_weight):
 
 
 def _rounding(centre):
-    """What the values around a centre may differ by although they are equal."""
+    """Largest difference from a centre that counts as rounding."""
     return 8 * np.finfo(centre.dtype).eps * np.abs(centre)
 
 

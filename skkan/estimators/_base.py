@@ -298,7 +298,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         return getattr(self, "fitted_model_", None)
 
     def _continuation(self, plan, previous, solver_state=None):
-        """What a later fit needs; the sizes are those before any pruning."""
+        """Continuation for a later fit; the sizes are those before any pruning."""
         sizes = checked_layer_sizes(self.hidden_layer_sizes)
         if previous is not None:
             sizes = previous.continuation.hidden_layer_sizes

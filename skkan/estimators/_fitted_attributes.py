@@ -66,7 +66,7 @@ def store_validation(estimator, monitor=None):
 
 
 def attributes_of_fits(estimator):
-    """What fits have set on an estimator, a dict by name."""
+    """Fitted attributes of an estimator, a dict by name."""
     parameters = estimator.get_params(deep=False)
     return {
         name: value

@@ -32,7 +32,7 @@ JACOBIAN_BLOCK = 2**20  # numbers of a whitened Jacobian that are held at a time
 
 @dataclass(frozen=True)
 class Continuation:
-    """What a later fit needs to continue this one, beside what it predicts by.
+    """State of a fit that only a later fit needs, to continue it.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ class FittedModel:
 
     @property
     def intercepts(self):
-        """What the curves that enter the outputs are added to, (n_outputs,).
+        """Constants to which the curves that enter the outputs add, (n_outputs,).
 
         In the units of the target; log odds for classes; logarithms of the mean where
         the loss has a log link.

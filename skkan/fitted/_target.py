@@ -221,7 +221,7 @@ class IndicatorTarget(Target):
 
     @abstractmethod
     def describe(self):
-        """What y must be like, in words."""
+        """The kind of y in words."""
 
     def check_continues(self, previous):
         """Raise unless a fit to a previous target can be continued with this one."""

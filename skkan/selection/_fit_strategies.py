@@ -49,7 +49,7 @@ from skkan.training._state import EndReason, FitState
 # Grids end that many mean distances between samples beyond the outermost ones, so that
 # hardly any later row is left to the continuation.
 MARGIN_IN_SAMPLES = 8.0
-LARGEST_MARGIN = 0.05  # the same in shares of the range
+LARGEST_MARGIN = 0.05  # as a fraction of the range
 EVEN_WITHIN = 3.0  # of grids that follow the samples, in robust deviations
 HIDDEN_MARGIN = 0.06  # of the range of a hidden node, which later rows exceed more
 MAX_GRID_ROWS = 100_000  # rows from which first grids are taken
@@ -334,7 +334,7 @@ class WarmStart(FitStrategy):
         )
 
     def _previous_prior(self):
-        """What a previous second-order fit has learnt, or what others are charged."""
+        """Prior of a previous second-order fit, or of a default penalty after others."""
         network, data = self.problem.network, self.problem.data
         previous = self.problem.previous
         if not self.plan.solver.second_order:
