@@ -334,7 +334,7 @@ class WarmStart(FitStrategy):
         )
 
     def _previous_prior(self):
-        """Prior of a previous second-order fit, or of a default penalty after others."""
+        """Prior of a previous second-order fit; after others of a default penalty."""
         network, data = self.problem.network, self.problem.data
         previous = self.problem.previous
         if not self.plan.solver.second_order:
