@@ -89,7 +89,7 @@ class AffineScaling:
         return cls(centre, np.where(deviation > _rounding(centre), deviation, size))
 
     def with_new_columns(self, X, sample_weight):
-        """Scaling that learns those columns from these rows that did not vary before."""
+        """Scaling in which these rows scale the columns that did not vary before."""
         constant = np.isinf(self.scale)
         if not constant.any():
             return self
