@@ -131,6 +131,9 @@ class KANClassifier(ClassifierMixin, BaseKAN):
     ----------
     network_ : KANNetwork
         The fitted network as a torch module in scaled units, built on access.
+    fitted_model_ : FittedModel
+        The network with scaling, coding of the target and posterior: all that
+        predictions, displays, formulas and exports read. It is not to be changed.
     feature_importances_ : ndarray of shape (n_features_in_,)
         Share of each feature in the variation of the output, by the attribution score
         of the KAN 2.0 paper: a node's score is handed down to its edges in proportion
