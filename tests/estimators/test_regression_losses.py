@@ -22,6 +22,7 @@ from sklearn.metrics import (
 
 from skkan import KANRegressor
 from skkan.data._scaling import NORMAL_MEDIAN
+from skkan.fitted._target import RegressionTarget
 from skkan.inspection import (
     EdgeFunctionDisplay,
     KANDisplay,
@@ -179,9 +180,8 @@ def test_second_order_training_minimises_the_huber_loss(delta, rng, monkeypatch)
     X, y = table("huber", rng)
     y[::15] += 20 * rng.normal(size=10)
     monkeypatch.setattr(Huber, "adapted", lambda self, *rows: self)
-    monkeypatch.setattr(
-        KANRegressor, "_make_loss", lambda self, coding: Huber(delta=delta)
-    )
+    loss = property(lambda self: Huber(delta=delta))
+    monkeypatch.setattr(RegressionTarget, "loss", loss)
     model = KANRegressor(
         (),
         loss="huber",
@@ -217,9 +217,8 @@ def test_additive_quantiles_are_the_linear_programs(quantile, rng, monkeypatch):
     """QuantileRegressor on the features, nearly without penalty and smoothing."""
     X, y = table("quantile", rng, n_samples=400)
     monkeypatch.setattr(Pinball, "adapted", lambda self, *rows: self)
-    monkeypatch.setattr(
-        KANRegressor, "_make_loss", lambda self, coding: Pinball(quantile, 1e-3)
-    )
+    loss = property(lambda self: Pinball(quantile, 1e-3))
+    monkeypatch.setattr(RegressionTarget, "loss", loss)
     model = KANRegressor(
         (),
         loss="quantile",
