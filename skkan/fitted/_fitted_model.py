@@ -1,7 +1,7 @@
 """All that predictions, inspection, formulas and exports read of a fit.
 
 A `FittedModel` holds numpy arrays, and nothing of scikit-learn. The estimators store
-one; it builds torch modules and lookup tables when they are asked for.
+one; it builds torch modules and lookup tables on request.
 """
 
 from concurrent.futures import ThreadPoolExecutor

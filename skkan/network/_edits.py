@@ -131,7 +131,7 @@ def _misfits(grid, nodes, margin):
 def with_means_at_missing(network, data):
     """Network in which missing cells count as the mean of the rows of data.
 
-    Learnt values at "missing" stay.
+    Values at "missing" that were learnt stay.
 
     Parameters
     ----------

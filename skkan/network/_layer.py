@@ -140,7 +140,7 @@ class KANLayer(nn.Module):
         ----------
         n_rows : int
         with_gradient : bool
-            Whether gradients will be asked for.
+            Whether gradients will be requested.
 
         Returns
         -------

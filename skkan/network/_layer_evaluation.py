@@ -123,7 +123,7 @@ def layer_evaluation(basis, n_rows, n_outputs, of_x, of_weight):
     basis : BSplineBasis
     n_rows, n_outputs : int
     of_x, of_weight : bool
-        Which gradients will be asked for.
+        Which gradients will be requested.
 
     Returns
     -------
@@ -162,7 +162,7 @@ class DenseEvaluation:
     evaluator : SplineEvaluator
     n_rows : int
     of_x, of_weight : bool
-        Which gradients will be asked for.
+        Which gradients will be requested.
     """
 
     def __init__(self, evaluator, n_rows, of_x, of_weight):

@@ -165,13 +165,13 @@ def test_robust_losses_end_with_the_noise_of_their_residuals(rng, monkeypatch):
             (used,) = seen[-1].delta
             ordered, half = np.sort(residuals), len(y) // 2
             shortest = (ordered[half - 1 :] - ordered[: 1 - half or None]).min()
-            asked = HUBER_DELTA * shortest / (2 * NORMAL_MEDIAN)
+            expected = HUBER_DELTA * shortest / (2 * NORMAL_MEDIAN)
         else:
             (used,) = seen[-1].width
             near = NEAR_SHARE * (1 - loss["quantile"])
-            asked = NEAR_WIDTH * np.quantile(np.abs(residuals), near)
+            expected = NEAR_WIDTH * np.quantile(np.abs(residuals), near)
         assert len(seen) > 1
-        assert 1 / SIMILAR - 0.02 < used / asked < SIMILAR + 0.02
+        assert 1 / SIMILAR - 0.02 < used / expected < SIMILAR + 0.02
 
 
 @pytest.mark.parametrize("delta", [0.1, 1.0])

@@ -33,7 +33,7 @@ from skkan.symbolic import (
 # Where curves are read, in ranges of their input from its lowest value on. None is at
 # an end of the range, where derivatives and curves of degree 0 jump.
 PLACES = np.linspace(-0.237, 1.219, 23)
-MOST_EDGES = 12  # of which the curves are stored, evenly spread over the network
+MAX_EDGES_READ = 12  # of which the curves are stored, evenly spread over the network
 EVERY = slice(None, None, 8)  # of the points of a drawn curve, for smaller files
 
 
@@ -79,7 +79,7 @@ def edges(estimator, case):
     curves = edge_functions(
         estimator, with_posterior=hasattr(estimator, "log_evidence_")
     )
-    step = -(-len(curves) // MOST_EDGES)
+    step = -(-len(curves) // MAX_EDGES_READ)
     return [_edge(curve) for curve in curves[::step]]
 
 
