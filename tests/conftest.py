@@ -1,9 +1,14 @@
-"""Set up the suite: scikit-learn's array API checks run, random numbers are fixed."""
+"""Set up the suite: array API checks run, threads share the cores, seeds are fixed."""
 
 import os
 
 # scikit-learn skips one of its checks unless this is set before scipy is imported.
 os.environ["SCIPY_ARRAY_API"] = "1"
+# Two test processes with two threads each wait for each other on two cores. Libraries
+# read the number of threads when they are imported; tests of threads set their own.
+os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS") or str(
+    max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)))
+)
 
 from dataclasses import replace
 from pkgutil import resolve_name
