@@ -23,7 +23,7 @@ def main():
     # client takes. The table is cut in chunks of its rows, which `persist` sends out.
     # More than 100,000 rows stay there.
 
-    X, y = make_friedman1(n_samples=120_000, n_features=5, noise=1.0, random_state=0)
+    X, y = make_friedman1(n_samples=105_000, n_features=5, noise=1.0, random_state=0)
     cluster = LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50
     )
