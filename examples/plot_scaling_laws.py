@@ -88,6 +88,6 @@ for left, right in axes:
 plt.show()
 
 # %%
-# With 1000 rows the test error falls as G to the power of -4, down to some 1e-8; with
+# With 1000 rows the test error falls as G to the power of -4, down to some 3e-8; with
 # 100 or 300 rows the training error does so, too, but the test error stays above 5e-6:
 # there finer grids need more rows.
