@@ -1,7 +1,5 @@
 """Copies of rows, observations that agree by chance, and what weights count for."""
 
-import math
-
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
