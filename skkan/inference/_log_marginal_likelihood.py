@@ -467,7 +467,8 @@ def prior_shapes(parts):
     """Ridge, second- and third-difference precision of the priors of one edge.
 
     Cycles of c periods across the grid have a roughness of 780 c^4 and 780 c^6. The
-    precisions fall by tens as far as the fastest cycle of the grid needs.
+    precisions fall as far as the fastest cycle of the grid needs, two a decade: coarser
+    steps miss a nat.
 
     Parameters
     ----------
@@ -482,9 +483,9 @@ def prior_shapes(parts):
     for part in (1, 2):
         if parts[part].any():
             largest = math.ceil(float((parts[part].max() / parts[0].max()).log10()))
-            for power in range(largest + 1):
+            for step in range(2 * largest + 1):
                 shapes.append([1.0, 0.0, 0.0])
-                shapes[-1][part] = 10.0**-power
+                shapes[-1][part] = 10.0 ** (-step / 2)
     return parts.new_tensor(shapes)
 
 
