@@ -19,10 +19,12 @@ from skkan.training._state import EndReason, FitState
 def starting_states(networks, data, plan):
     """One FitState for each starting prior; the networks should differ.
 
-    A model that is linear in its weights starts from the best of many priors.
+    Where the evidence is that of a linear model with normal errors, the best of many
+    priors is known, and the only start.
     """
     settings = _settings.SECOND_ORDER
-    if plan.learns_alpha and len(networks[0].layers) == 1:
+    is_linear = plan.loss.is_normal and len(networks[0].layers) == 1
+    if plan.learns_alpha and is_linear:
         return [_linear_start(networks[0], data, plan)]
     noise = 1.0
     if plan.loss.has_noise:
