@@ -23,6 +23,8 @@ class Dataset:
     baseline: torch.Tensor  # (n_outputs,)
     # Basis values of the first layer, (n_samples, n_inputs, n_functions), where kept.
     features: torch.Tensor | None = None
+    # Observations that each row stands for, (n_samples,); None for one each.
+    counts: torch.Tensor | None = None
 
     in_chunks: ClassVar[bool] = False
 
@@ -77,6 +79,7 @@ class Dataset:
             self.sample_weight[index],
             self.baseline,
             None if self.features is None else self.features[index],
+            None if self.counts is None else self.counts[index],
         )
 
     def with_weights_divided_by(self, total):

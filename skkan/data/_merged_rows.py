@@ -11,9 +11,11 @@ def dense(X):
 
 
 def without_zero_weights(rows):
-    """Those rows (X, target, sample weight) that have a weight."""
+    """Those rows (X, target, sample weight, ...) that have a weight."""
     used = rows[2] > 0
-    return rows if used.all() else tuple(part[used] for part in rows)
+    if used.all():
+        return rows
+    return tuple(None if part is None else part[used] for part in rows)
 
 
 def canonical_rows(X, target, sample_weight):

@@ -36,11 +36,14 @@ class Preprocessing:
     def dataset(self, rows, device):
         """Rows (X, encoded target, sample weight) in scaled units, on a device.
 
+        A fourth part may say how many observations each row stands for.
+
         Returns
         -------
         Dataset, or DaskDataset where X is in chunks
         """
-        X, target, weight = rows
+        X, target, weight, *counts = rows
+        counts = counts[0] if counts else None
         if isinstance(X, Chunks):
             return DaskDataset(
                 X.transformed(self.input_scaling.transform),
@@ -57,5 +60,6 @@ class Preprocessing:
                     weight,
                     self.baseline,
                 )
-            )
+            ),
+            counts=None if counts is None else torch.tensor(counts, device=device),
         )

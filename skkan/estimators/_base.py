@@ -49,8 +49,6 @@ from skkan.training._final_posterior import with_posterior
 from skkan.training._monitor_and_early_stopping import Monitor, Validation
 from skkan.training._state import EndReason
 
-MIN_MEAN_WEIGHT = 0.1  # of a row, below which the number of rows is in doubt
-
 
 class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     """Base class of the estimators; not to be instantiated."""
@@ -253,8 +251,6 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         store_validation(self, monitor)
         store_posterior(self, plan.loss)
         self._warn(result, plan)
-        if strategy.plan.learns_alpha:
-            self._warn_of_light_rows(problem.data)
 
     def _partial_fit(self, X, y, sample_weight, classes=None):
         """One pass over a batch; the first batch fixes scaling and grids."""
@@ -381,17 +377,6 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             yield (
                 f"stopped at max_iter={self.max_iter} while the loss was still "
                 "falling. Raise max_iter or tol, or set early_stopping=True."
-            )
-
-    def _warn_of_light_rows(self, data):
-        weight, n_rows = data.n_observations, data.n_rows
-        if weight < MIN_MEAN_WEIGHT * n_rows:
-            warn_user(
-                f"sample_weight sums to {weight:.3g} for {n_rows} rows. Weights count "
-                "as repetitions in what is learnt of noise and penalties, so that "
-                "there are hardly any data: scale them to sum to the number of rows, "
-                "or set alpha to a float.",
-                UserWarning,
             )
 
     def _can_stream(self):

@@ -9,6 +9,7 @@ from sklearn.utils import check_random_state
 from skkan.data._categories import Categories
 from skkan.data._column_checks import checked_same_columns, naming_arguments
 from skkan.data._merged_rows import canonical_rows
+from skkan.data._observations import effective_weights, observation_counts
 from skkan.data._preprocessing import Preprocessing
 from skkan.data._scaling import AffineScaling
 from skkan.data._validation_split import split_rows
@@ -54,7 +55,8 @@ def make_fit_problem(
     X, y, weight = rows
     rows = canonical_rows(X, target.encode(y), weight)
     weigh = estimator._row_weigher(target, rows)
-    rows = weigh(rows)
+    *rows, weight, counts = weigh((*rows, observation_counts(rows[0], rows[2])))
+    rows = *rows, effective_weights(weight, counts), counts
     network = None
     if previous is not None:
         network = previous.network(device)
@@ -165,12 +167,12 @@ def _split(estimator, rows, target):
     X, *others = fitted
     if len(X) <= _row_blocks.SINGLE_BLOCK_ROWS:
         X = np.asarray(X)
-    X_val, *others_val = validation
-    return (X, *others), (np.asarray(X_val), *others_val)
+    X_val, y_val, weight_val, _ = validation
+    return (X, *others), (np.asarray(X_val), y_val, weight_val)
 
 
 def _preprocessing(estimator, target, rows, previous):
-    X, matrix, weight = rows
+    X, matrix, weight, *_ = rows
     if previous is not None:
         scaling = previous.preprocessing.input_scaling.with_new_columns(X, weight)
         return replace(previous.preprocessing, input_scaling=scaling)

@@ -348,7 +348,7 @@ class ClassTarget(IndicatorTarget):
             )
 
         def weigh(rows):
-            X, matrix, weight = rows
+            X, matrix, weight, *counts = rows
             with np.errstate(over="ignore"):
                 weight = weight * by_class[self.strata(matrix)]
                 total = weight.sum()
@@ -357,7 +357,7 @@ class ClassTarget(IndicatorTarget):
                     f"class_weight must leave these {len(X)} rows a finite, positive "
                     f"weight, got {class_weight!r}, which makes it {total}."
                 )
-            return without_zero_weights((X, matrix, weight))
+            return without_zero_weights((X, matrix, weight, *counts))
 
         return weigh
 

@@ -115,7 +115,7 @@ def last_layer_jacobian(network, factor, x):
 
 
 def variance_without(network, data, plan, rows):
-    """Leave-one-out variance of the outputs for some of the rows.
+    """Leave-one-observation-out variance of the outputs for some of the rows.
 
     Parameters
     ----------
@@ -139,7 +139,9 @@ def variance_without(network, data, plan, rows):
         return None
     factor = torch.from_numpy(factor).to(rows.X)
     own = last_layer_jacobian(network, factor, rows.X)[0].square().sum(0)
-    return own / (1 - rows.sample_weight * own).clamp(min=EVIDENCE.min_leverage_rest)
+    weight = rows.sample_weight  # of the observation that is left out
+    weight = weight if rows.counts is None else weight / rows.counts
+    return own / (1 - weight * own).clamp(min=EVIDENCE.min_leverage_rest)
 
 
 @torch.no_grad()

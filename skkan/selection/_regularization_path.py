@@ -131,11 +131,14 @@ class RegularizationPath:
         diverges.
         """
         settings, n_fitted = _settings.PATH, self.fitted.n_rows
+        more_rows = data.n_rows / n_fitted
+        more_observations = data.n_observations / self.fitted.n_observations
         states, n_steps = point.states, settings.n_last_steps
         for step in range(1, n_steps + 1):
             self.report(_step_name(states, point.alpha, "all rows, "))
-            ratio = (data.n_rows / n_fitted) ** (step / n_steps)
-            n_rows = max(settings.max_rows_at_once, round(n_fitted * ratio))
+            ratio = more_observations ** (step / n_steps)
+            n_rows = round(n_fitted * more_rows ** (step / n_steps))
+            n_rows = max(settings.max_rows_at_once, n_rows)
             rows = data.subsample(min(n_rows, settings.max_rows))
             states = self._trained(states, point.alpha / ratio, rows)
         trained = [*compress(states, map(_is_trained, states))]

@@ -90,7 +90,7 @@ def search_space(requested, data, inputs):
         if by_evidence:
             break
     hidden = None
-    if data.n_rows >= settings.min_rows_for_hidden:
+    if data.n_observations >= settings.min_rows_for_hidden:
         grid_size = min(settings.hidden_grid_size, additive.grid_size)
         hidden = completed(settings.hidden_layer_sizes, grid_size)
     second_order = requested.or_else(WITHOUT_SEARCH)

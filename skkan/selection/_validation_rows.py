@@ -1,12 +1,13 @@
 """Validation rows of a structure search: losses, weights and paired comparisons."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from skkan.data._dataset import Dataset
+from skkan.data._observations import row_of_observations, share_of_rows
 from skkan.losses._base import Loss
 from skkan.numerics._floating_point import SMALLEST_DIVISOR
 from skkan.selection import _settings
@@ -66,11 +67,19 @@ def validation_split(data, loss, generator):
     fitted : Dataset
     validation : ValidationRows
     """
-    order = torch.randperm(data.n_rows, generator=generator)
-    is_validation = torch.zeros(len(order), dtype=torch.bool)
-    fraction = _settings.SEARCH.validation_fraction
-    is_validation[order[: math.ceil(fraction * len(order))]] = True
-    return data.rows(~is_validation), ValidationRows(data.rows(is_validation), loss)
+    counts = None if data.counts is None else data.counts.cpu().numpy()
+    row_of = row_of_observations(data.n_rows, counts)
+    order = torch.randperm(len(row_of), generator=generator).numpy()
+    n_val = math.ceil(_settings.SEARCH.validation_fraction * len(order))
+    share = share_of_rows(row_of, order[:n_val], data.n_rows)
+    return _part(data, 1 - share), ValidationRows(_part(data, share), loss)
+
+
+def _part(data, share):
+    """Rows of which a share is used, with their weights in proportion."""
+    weight = data.sample_weight * torch.from_numpy(share).to(data.sample_weight)
+    used = torch.from_numpy(share > 0)
+    return replace(data, sample_weight=weight).rows(used)
 
 
 def _limited(difference, weight):

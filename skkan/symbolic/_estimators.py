@@ -31,6 +31,7 @@ from skkan.data._column_checks import (
     naming_column,
 )
 from skkan.data._merged_rows import canonical_rows, dense
+from skkan.data._observations import effective_weights, observation_counts
 from skkan.data._scaling import AffineScaling
 from skkan.estimators._base import fitted_model_of
 from skkan.estimators._classifier import KANClassifier
@@ -208,6 +209,7 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
             check_consistent_length(X, y)
             target = checked_target(model, y)
         X, target, weight = canonical_rows(dense(X), target, weight)
+        weight = effective_weights(weight, observation_counts(X, weight))
         raw = model.raw_output(X)
         return X, self._loss(model, raw, None if y is None else target, weight)
 

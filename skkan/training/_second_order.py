@@ -17,8 +17,15 @@ from skkan.training._state import EndReason, FitState
 
 
 def starting_states(networks, data, plan):
-    """One FitState for each starting prior; the networks should differ."""
+    """One FitState for each starting prior; the networks should differ.
+
+    Where the evidence is that of a linear model with normal errors, the best of many
+    priors is known, and the only start.
+    """
     settings = _settings.SECOND_ORDER
+    is_linear = plan.loss.is_normal and len(networks[0].layers) == 1
+    if plan.learns_alpha and is_linear:
+        return [_linear_start(networks[0], data, plan)]
     noise = 1.0
     if plan.loss.has_noise:
         noise = max(settings.starting_noise, plan.loss.min_shared_noise)
@@ -29,6 +36,13 @@ def starting_states(networks, data, plan):
         # A coarse grid takes for noise what it cannot show. Its edges must not die.
         states.append(FitState(network, prior, max_precision=prior.precision))
     return states
+
+
+def _linear_start(network, data, plan):
+    rows = data.sample(_settings.CONTINUATION.max_rows_for_evidence)
+    objective = make_objective(network, rows, plan)
+    linearised = LinearisedModel.around(network.theta, network, objective, rows, plan)
+    return FitState(network, linearised.best_common_prior())
 
 
 def burn_in(state, data, plan, max_iter):
@@ -119,9 +133,7 @@ def _maximise_evidence(run, prior, tol, max_iter, min_score):
         origin = run.theta
         run.solve(trial, settings.steps_per_prior_update, max_iter)
         of_trial = run.linearised().posterior(trial)
-        gain = -math.inf
-        if of_trial is not None:
-            gain = of_trial.log_evidence - posterior.log_evidence
+        gain = _gain(of_trial, posterior)
         if gain < -settings.max_evidence_fall:
             # The weights moved farther than the linearised model holds.
             run.return_to(origin)
@@ -145,6 +157,11 @@ def _maximise_evidence(run, prior, tol, max_iter, min_score):
             message = "too far behind another start"
             break
         elif n_no_change >= settings.n_updates_no_change:
+            elsewhere = _at_another_maximum(run, prior, posterior, max_iter)
+            if elsewhere is not None:
+                prior, posterior = elsewhere
+                n_no_change = 0
+                continue
             converged, message = True, "the evidence has stopped rising"
             break
     return replace(
@@ -154,6 +171,30 @@ def _maximise_evidence(run, prior, tol, max_iter, min_score):
         message=message,
         reason=reason,
     )
+
+
+def _at_another_maximum(run, prior, posterior, max_iter):
+    """Prior and posterior with clearly more evidence, by the priors of single edges.
+
+    They are looked for where the model is linear in its weights, so that its evidence
+    is exact; None if there are none.
+    """
+    if run.has_hidden_layers:
+        return None
+    other, origin = run.linearised().with_best_edges(prior, posterior), run.theta
+    if other is prior:
+        return None
+    run.solve(other, _settings.SECOND_ORDER.steps_per_prior_update, max_iter)
+    of_other = run.linearised().posterior(other)
+    if _gain(of_other, posterior) > 0:
+        return other, of_other
+    run.return_to(origin)
+    return None
+
+
+def _gain(after, before):
+    """Gain of log evidence, from one LinearisedPosterior to another or None."""
+    return -math.inf if after is None else after.log_evidence - before.log_evidence
 
 
 def _to_mode(run, state, max_iter, mode_tol):
@@ -195,10 +236,14 @@ class _SecondOrderRun:
         return self._objective.network_at(self.theta)
 
     @property
+    def has_hidden_layers(self):
+        return len(self._objective.network.layers) > 1
+
+    @property
     def may_move(self):
         """Whether hidden grids may be updated once more."""
-        has_hidden = len(self._objective.network.layers) > 1
-        return has_hidden and self._n_grid_updates < self._plan.n_grid_updates
+        may_still = self._n_grid_updates < self._plan.n_grid_updates
+        return self.has_hidden_layers and may_still
 
     def state(self, prior):
         return FitState(

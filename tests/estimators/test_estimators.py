@@ -481,6 +481,7 @@ def test_validation_split_is_stratified():
         np.arange(200.0)[:, None],
         np.repeat([0, 1], [180, 20])[:, None],
         np.ones(200),
+        None,
     )
     fitted, held_out = split_rows(rows, 0.2, rows[1][:, 0], seed=0)
     assert held_out[1].sum() == 4

@@ -80,14 +80,6 @@ def test_convergence_warnings_name_the_line_of_the_user(fit, table):
     assert {each.filename for each in caught} == {__file__}
 
 
-def test_warning_of_light_rows_names_the_line_of_the_user(table):
-    X, y = table
-    model = KANRegressor((), random_state=0)
-    with pytest.warns(UserWarning, match="sample_weight sums to") as caught:
-        model.fit(X, y, sample_weight=np.full(len(y), 1e-3))
-    assert {each.filename for each in caught} == {__file__}
-
-
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 def test_warning_of_a_column_of_labels_names_the_line_of_the_user(method, table):
     X, y = table

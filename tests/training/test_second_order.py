@@ -239,13 +239,6 @@ def test_warm_start_keeps_what_an_earlier_fit_found(solver, rng):
     assert after < 1.1 * before
 
 
-def test_light_rows_are_told_of():
-    """Weights of a sum of one are common, and not what the evidence takes."""
-    X, y = load_diabetes(return_X_y=True)
-    with pytest.warns(UserWarning, match="sums to 1 for 442 rows"):
-        KANRegressor(()).fit(X, y, sample_weight=np.full(442, 1 / 442))
-
-
 def test_noise_of_dead_nodes_is_that_of_the_residuals(rng):
     """Nodes without data give no observations."""
     X, y = rng.normal(size=(100, 1)), rng.normal(size=100)
