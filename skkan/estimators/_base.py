@@ -368,6 +368,11 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 f"has searched for a structure, and {result.message}. Scale or clip "
                 "extreme values of X and y."
             )
+        elif result.reason is EndReason.PRUNING_UNFINISHED:
+            yield (
+                "ended its search for unneeded edges before all were tried. Raise "
+                "max_iter, or prune once more by skkan.inspection.prune."
+            )
         elif result.converged or self.early_stopping:
             return
         elif result.reason is EndReason.STUCK:
