@@ -127,6 +127,17 @@ class Monitor:
         """The network after the last iteration."""
         return self._objective.network_at(self._theta)
 
+    @property
+    def has_passed_best(self):
+        """Whether the best validation loss has been followed by others for long.
+
+        What a solver does after it does not matter to the network that is kept.
+        """
+        if self.best_iteration is None:
+            return False
+        n_since = len(self.loss_curve) - self.best_iteration
+        return n_since >= self._n_iter_no_change
+
     def __call__(self, theta, value):
         """Record an iteration; True ends the search."""
         self._theta = theta

@@ -1,0 +1,178 @@
+"""Checks of what a finished fit claims, by the rows that it has seen.
+
+A check is a function of a `FinishedFit`. It returns None, or what is wrong with cause
+and cure, to follow the name of the estimator. All checks together must cost next to
+nothing against the training: a pass through the rows or two.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+
+from skkan.data._dask_dataset import DaskDataset
+from skkan.data._dataset import Dataset
+from skkan.objective._objective import make_objective
+from skkan.training import _settings
+from skkan.training._plan import FitPlan
+from skkan.training._state import FitState
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedFit:
+    """A fit at its end, and the rows by which it is judged.
+
+    Attributes
+    ----------
+    state : FitState
+    data : Dataset or DaskDataset
+    plan : FitPlan
+    validation : Dataset or None
+        Rows by which early stopping has chosen the network.
+    """
+
+    state: FitState
+    data: Dataset | DaskDataset
+    plan: FitPlan
+    validation: Dataset | None = None
+
+    @cached_property
+    def minimises_penalties(self):
+        """Whether the weights are to minimise the loss with the plan's penalties.
+
+        Elsewhere the evidence or validation rows have the last word, or the weights of
+        classes are the mean of a posterior.
+        """
+        plan = self.plan
+        is_chosen = plan.learns_alpha or plan.penalty_from_validation
+        is_mode = plan.loss.has_noise or not plan.solver.second_order
+        return is_mode and not is_chosen and self.validation is None
+
+    @cached_property
+    def objective_value(self):
+        """Mean loss of the training rows, with penalties if these are minimised."""
+        plan = self.plan
+        if not self.minimises_penalties:
+            plan = replace(plan, penalties=())
+        network = self.state.network
+        return make_objective(network, self.data, plan).value(network.theta)
+
+    @cached_property
+    def loss_of_constant(self):
+        """Mean loss of the best constant on the training rows."""
+        loss, data = self.plan.loss, self.data
+        best = loss.baseline(data.target, data.sample_weight)
+        # The squared error takes its targets to be standardised. Those of a later fit
+        # are not; this step is exact for it.
+        slope = loss.gradient(best.expand_as(data.target), data.target)
+        stepped = best - data.sample_weight @ slope / data.sample_weight.sum()
+        return min(loss_of_constant(loss, data, one) for one in (best, stepped))
+
+
+def loss_of_constant(loss, data, raw):
+    """Mean loss of rows for one raw output of all of them, float."""
+    values = loss.value(raw.expand_as(data.target), data.target)
+    return float(data.sample_weight @ values / data.sample_weight.sum())
+
+
+def _is_worse_than_constant(fit):
+    """Training ends where it should have been at its start or soon after."""
+    if not _exceeds(fit.objective_value, fit.loss_of_constant):
+        return None
+    penalties = ", penalties included" if fit.minimises_penalties else ""
+    return (
+        f"predicts its training rows worse than a constant: their loss is "
+        f"{fit.objective_value:.3g}{penalties}, that of the best constant "
+        f"{fit.loss_of_constant:.3g}. {_solver_of(fit)} has not begun to learn: "
+        f"{_cures(fit)}."
+    )
+
+
+def _is_useless_on_validation_rows(fit):
+    """Early stopping has kept the best of many networks, and it is of no use."""
+    rows = fit.validation
+    if rows is None:
+        return None
+    with torch.no_grad():
+        raw = rows.baseline + fit.state.network(rows.X)
+    value = fit.plan.loss.value(raw, rows.target)
+    value = float(rows.sample_weight @ value / rows.sample_weight.sum())
+    constant = loss_of_constant(fit.plan.loss, rows, rows.baseline)
+    settings = _settings.CLAIMS
+    if value < (1 - settings.tolerance) * constant or constant < settings.rounding:
+        return None
+    return (
+        f"predicts the validation rows no better than a constant, after any iteration: "
+        f"their loss is {value:.3g}, that of the mean of the training rows "
+        f"{constant:.3g}. If the features are informative, {_solver_of(fit)} has not "
+        f"begun to learn: set early_stopping=False, or give more rows to X_val."
+    )
+
+
+CHECKS = (_is_worse_than_constant, _is_useless_on_validation_rows)
+
+
+def broken_claims(fit):
+    """What is wrong with a fit, a list of messages.
+
+    Parameters
+    ----------
+    fit : FinishedFit
+    """
+    return [message for check in CHECKS if (message := check(fit)) is not None]
+
+
+def broken_claim_of_stream(network, data, plan, n_iter, value):
+    """What is wrong after a batch of a stream; None if it is nothing.
+
+    A stream begins anywhere, and goes wherever its batches lead. Only after some of
+    them it claims to be better than the constant that it has started from.
+
+    Parameters
+    ----------
+    network : KANNetwork
+        After the batch.
+    data : Dataset
+        The batch.
+    plan : FitPlan
+    n_iter : int
+        Passes through batches so far.
+    value : float
+        Mean objective of the batch during the pass through it.
+    """
+    if n_iter < _settings.CLAIMS.min_passes_of_stream:
+        return None
+    constant = loss_of_constant(plan.loss, data, data.baseline)
+    if not _exceeds(value, constant):
+        return None
+    value = make_objective(network, data, plan).value(network.theta)
+    if not _exceeds(value, constant):
+        return None
+    return (
+        f"predicts the last batch worse than a constant after {n_iter} passes: its "
+        f"loss is {value:.3g}, penalties included, that of the constant of the first "
+        f"batch {constant:.3g}. Lower alpha, choose a smaller grid_size, set another "
+        "learning_rate by solver=Adam(...), or start afresh."
+    )
+
+
+def _exceeds(value, constant):
+    """Whether a loss is above that of a constant by more than a solver leaves open."""
+    settings = _settings.CLAIMS
+    return not value <= (1 + settings.tolerance) * constant + settings.rounding
+
+
+def _solver_of(fit):
+    return type(fit.plan.solver).__name__
+
+
+def _cures(fit):
+    """What may help, in the words of the estimator's parameters."""
+    plan, cures = fit.plan, []
+    if not fit.state.converged:
+        cures.append("raise max_iter")
+    if not plan.solver.second_order:
+        cures.append("set solver='lm'")
+    if plan.penalties and not (plan.learns_alpha or plan.penalty_from_validation):
+        cures.append("lower alpha")
+    return ", ".join([*cures, "lower tol", "or choose a smaller grid_size"])
