@@ -258,7 +258,9 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         store_validation(self, monitor)
         store_posterior(self, plan.loss)
         validation = problem.validation if self.early_stopping else None
-        finished = FinishedFit(result, problem.data, plan, validation)
+        finished = FinishedFit(
+            result, problem.data, plan, validation, monitor.best_loss
+        )
         self._warn(self._reasons_to_warn(finished, monitor))
         if strategy.plan.learns_alpha:
             self._warn_of_light_rows(problem.data)

@@ -5,10 +5,9 @@ and cure, to follow the name of the estimator. All checks together must cost nex
 nothing against the training: a pass through the rows or two.
 """
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-
-import torch
 
 from skkan.data._dask_dataset import DaskDataset
 from skkan.data._dataset import Dataset
@@ -29,12 +28,15 @@ class FinishedFit:
     plan : FitPlan
     validation : Dataset or None
         Rows by which early stopping has chosen the network.
+    validation_loss : float
+        Their mean loss.
     """
 
     state: FitState
     data: Dataset | DaskDataset
     plan: FitPlan
     validation: Dataset | None = None
+    validation_loss: float = math.inf
 
     @cached_property
     def minimises_penalties(self):
@@ -61,11 +63,13 @@ class FinishedFit:
     def loss_of_constant(self):
         """Mean loss of the best constant on the training rows."""
         loss, data = self.plan.loss, self.data
-        best = loss.baseline(data.target, data.sample_weight)
+        # Classes add a count to their weights, which must not be small beside it.
+        weight = data.sample_weight / data.sample_weight.mean()
+        best = loss.baseline(data.target, weight)
         # The squared error takes its targets to be standardised. Those of a later fit
         # are not; this step is exact for it.
         slope = loss.gradient(best.expand_as(data.target), data.target)
-        stepped = best - data.sample_weight @ slope / data.sample_weight.sum()
+        stepped = best - weight @ slope / weight.sum()
         return min(loss_of_constant(loss, data, one) for one in (best, stepped))
 
 
@@ -90,22 +94,22 @@ def _is_worse_than_constant(fit):
 
 def _is_useless_on_validation_rows(fit):
     """Early stopping has kept the best of many networks, and it is of no use."""
-    rows = fit.validation
+    rows, settings = fit.validation, _settings.CLAIMS
     if rows is None:
         return None
-    with torch.no_grad():
-        raw = rows.baseline + fit.state.network(rows.X)
-    value = fit.plan.loss.value(raw, rows.target)
-    value = float(rows.sample_weight @ value / rows.sample_weight.sum())
     constant = loss_of_constant(fit.plan.loss, rows, rows.baseline)
-    settings = _settings.CLAIMS
-    if value < (1 - settings.tolerance) * constant or constant < settings.rounding:
+    is_useful = fit.validation_loss < (1 - settings.tolerance) * constant
+    if is_useful or constant < settings.rounding:
         return None
+    if fit.objective_value < (1 - settings.tolerance) * fit.loss_of_constant:
+        cause = "the network has learnt its training rows by heart: raise alpha"
+    else:
+        cause = f"{_solver_of(fit)} has not begun to learn: set early_stopping=False"
     return (
-        f"predicts the validation rows no better than a constant, after any iteration: "
-        f"their loss is {value:.3g}, that of the mean of the training rows "
-        f"{constant:.3g}. If the features are informative, {_solver_of(fit)} has not "
-        f"begun to learn: set early_stopping=False, or give more rows to X_val."
+        "predicts the validation rows no better than a constant, after any iteration: "
+        f"their loss is {fit.validation_loss:.3g}, that of the constant of the "
+        f"training rows {constant:.3g}. If the features are informative, {cause}, "
+        "choose a smaller shape, or validate on more rows."
     )
 
 

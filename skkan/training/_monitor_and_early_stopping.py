@@ -80,7 +80,7 @@ class Monitor:
         self.validation_scores = []
         self.best_network = None
         self.best_iteration = None
-        self._best_loss = math.inf
+        self.best_loss = math.inf
         self._tol = tol
         self._n_iter_no_change = n_iter_no_change
         self._early_stopping = early_stopping
@@ -120,7 +120,7 @@ class Monitor:
     def forget_best(self):
         """Forget the best network so far, as the objective changes."""
         self.best_network, self.best_iteration = None, None
-        self._best_loss = math.inf
+        self.best_loss = math.inf
 
     @property
     def network(self):
@@ -162,8 +162,8 @@ class Monitor:
     def _validate(self, theta):
         raw = self._validation_objective.raw(theta)
         loss = self._validation_objective.loss_of(raw)
-        if self._early_stopping and loss < self._best_loss:
-            self._best_loss = loss
+        if self._early_stopping and loss < self.best_loss:
+            self.best_loss = loss
             self.best_network, self.best_iteration = self.network, len(self.loss_curve)
         self.validation_loss_curve.append(loss)
         data, score = self._validation
