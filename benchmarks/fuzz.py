@@ -42,6 +42,7 @@ from skkan.solvers import LBFGS, Adam, LevenbergMarquardt
 # and the log loss counts half a row more of each class.
 TOLERANCE = 0.02
 LOOSE_TOLERANCE = 0.1
+LARGEST_SHARE = 0.2  # of the weight of a row in that of all
 N_FRESH = 100  # rows to predict beside those of training
 WORSE = "worse than a constant"
 OUTPUT_SIZE = 100  # characters of a message that are shown
@@ -683,16 +684,21 @@ def insanities(case, model, data, predictions):
         yield "negative deviation", ""
     weight = np.ones(len(X)) if weight is None else weight
     used = weight > 0
+    # A single row that outweighs the others may have been set aside for validation.
+    is_single = weight.max() > LARGEST_SHARE * weight.sum()
+    is_claimed = not (
+        case.streams or (case.parameters.get("early_stopping") and is_single)
+    )
     if case.make is KANClassifier:
         score = explained_log_loss(case, model, y, predictions["predict_proba"], weight)
-        if score < -LOOSE_TOLERANCE and not case.streams:
+        if score < -LOOSE_TOLERANCE and is_claimed:
             yield f"{WORSE} (classes)", f"{score:.3g} of the log loss"
         return
     prediction = predictions["predict"]
     loss = case.parameters["loss"]
     score = explained(case, y[used], prediction[: len(X)][used], weight[used])
     tolerance = TOLERANCE if loss == "squared_error" else LOOSE_TOLERANCE
-    if score < -tolerance and not case.streams:
+    if score < -tolerance and is_claimed:
         yield f"{WORSE} ({loss})", f"{score:.3g} explained"
     is_identity = loss in ("squared_error", "huber", "quantile")
     if is_identity and case.parameters.get("extrapolation") != "linear":

@@ -302,9 +302,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         store_course(self, curve, ends, getattr(self, "n_iter_", 0) + 1)
         store_validation(self)
         forget_posterior(self)
-        broken = broken_claim_of_stream(
-            network, problem.data, strategy.plan, self.n_iter_, curve[-1]
-        )
+        broken = broken_claim_of_stream(network, problem.data, strategy.plan, curve)
         self._warn([broken] if broken else [])
 
     def _previous_fit(self):

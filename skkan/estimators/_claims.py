@@ -126,11 +126,11 @@ def broken_claims(fit):
     return [message for check in CHECKS if (message := check(fit)) is not None]
 
 
-def broken_claim_of_stream(network, data, plan, n_iter, value):
+def broken_claim_of_stream(network, data, plan, loss_curve):
     """What is wrong after a batch of a stream; None if it is nothing.
 
-    A stream begins anywhere, and goes wherever its batches lead. Only after some of
-    them it claims to be better than the constant that it has started from.
+    A stream begins anywhere, and goes wherever its batches lead. It claims no more than
+    to be better, now and then, than the constant that it has started from.
 
     Parameters
     ----------
@@ -139,24 +139,23 @@ def broken_claim_of_stream(network, data, plan, n_iter, value):
     data : Dataset
         The batch.
     plan : FitPlan
-    n_iter : int
-        Passes through batches so far.
-    value : float
-        Mean objective of the batch during the pass through it.
+    loss_curve : list of float
+        Mean objective of each batch during the pass through it.
     """
-    if n_iter < _settings.CLAIMS.min_passes_of_stream:
+    n_passes = _settings.CLAIMS.passes_of_stream
+    if len(loss_curve) < n_passes:
         return None
     constant = loss_of_constant(plan.loss, data, data.baseline)
-    if not _exceeds(value, constant):
+    if not _exceeds(min(loss_curve[-n_passes:]), constant):
         return None
     value = make_objective(network, data, plan).value(network.theta)
     if not _exceeds(value, constant):
         return None
     return (
-        f"predicts the last batch worse than a constant after {n_iter} passes: its "
-        f"loss is {value:.3g}, penalties included, that of the constant of the first "
-        f"batch {constant:.3g}. Lower alpha, choose a smaller grid_size, set another "
-        "learning_rate by solver=Adam(...), or start afresh."
+        f"predicts worse than a constant after {len(loss_curve)} passes: the loss of "
+        f"the last batch is {value:.3g}, penalties included, that of the constant of "
+        f"the first batch {constant:.3g}. Lower alpha, choose a smaller grid_size, set "
+        "another learning_rate by solver=Adam(...), or start afresh."
     )
 
 

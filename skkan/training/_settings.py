@@ -149,9 +149,10 @@ class ClaimsSettings:
     # Loss in scaled units that is none: errors of a thousandth of a deviation of the
     # target, or of the size of a constant target.
     rounding: float = 1e-6
-    # Passes of a stream before it must be better than a constant. "adam" moves a weight
-    # by 0.01 a step at most, so that it needs a hundred to take back a start of size 1.
-    min_passes_of_stream: int = 100
+    # Passes of a stream, in one of which it must be better than a constant. "adam"
+    # moves a weight by 0.01 a step at most, so that it needs a hundred to take back a
+    # start of size 1, or to follow the rows elsewhere.
+    passes_of_stream: int = 100
 
 
 SCHEDULE = ScheduleSettings()
