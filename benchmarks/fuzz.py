@@ -52,6 +52,7 @@ OF_DATA = (
     "y",
     "sample_weight",
     "sample",
+    "weights",
     "row",
     "rows",
     "class",

@@ -38,6 +38,11 @@ class FinishedFit:
     validation: Dataset | None = None
     validation_loss: float = math.inf
 
+    @property
+    def is_stopped_early(self):
+        """Whether validation rows have chosen the network."""
+        return self.validation is not None
+
     @cached_property
     def minimises_penalties(self):
         """Whether the weights are to minimise the loss with the plan's penalties.
@@ -48,7 +53,7 @@ class FinishedFit:
         plan = self.plan
         is_chosen = plan.learns_alpha or plan.penalty_from_validation
         is_mode = plan.loss.has_noise or not plan.solver.second_order
-        return is_mode and not is_chosen and self.validation is None
+        return is_mode and not is_chosen and not self.is_stopped_early
 
     @cached_property
     def objective_value(self):
@@ -79,41 +84,40 @@ def loss_of_constant(loss, data, raw):
     return float(data.sample_weight @ values / data.sample_weight.sum())
 
 
-def _is_worse_than_constant(fit):
-    """Training ends where it should have been at its start or soon after."""
-    if not _exceeds(fit.objective_value, fit.loss_of_constant):
+def _is_no_better_than_constant(fit):
+    """Training ends where it should have been at its start or soon after.
+
+    Only a search to its end may find that there is nothing to learn.
+    """
+    if not _exceeds(fit.objective_value, fit.loss_of_constant, fit.is_stopped_early):
         return None
     penalties = ", penalties included" if fit.minimises_penalties else ""
     return (
-        f"predicts its training rows worse than a constant: their loss is "
+        "predicts its training rows no better than a constant: their loss is "
         f"{fit.objective_value:.3g}{penalties}, that of the best constant "
-        f"{fit.loss_of_constant:.3g}. {_solver_of(fit)} has not begun to learn: "
-        f"{_cures(fit)}."
+        f"{fit.loss_of_constant:.3g}. If the features are informative, "
+        f"{type(fit.plan.solver).__name__} has not begun to learn: {_cures(fit)}."
     )
 
 
-def _is_useless_on_validation_rows(fit):
+def _knows_its_rows_by_heart(fit):
     """Early stopping has kept the best of many networks, and it is of no use."""
-    rows, settings = fit.validation, _settings.CLAIMS
-    if rows is None:
+    if not fit.is_stopped_early or _is_no_better_than_constant(fit):
         return None
+    rows = fit.validation
     constant = loss_of_constant(fit.plan.loss, rows, rows.baseline)
-    is_useful = fit.validation_loss < (1 - settings.tolerance) * constant
-    if is_useful or constant < settings.rounding:
+    if not _exceeds(fit.validation_loss, constant, is_stopped_early=True):
         return None
-    if fit.objective_value < (1 - settings.tolerance) * fit.loss_of_constant:
-        cause = "the network has learnt its training rows by heart: raise alpha"
-    else:
-        cause = f"{_solver_of(fit)} has not begun to learn: set early_stopping=False"
     return (
         "predicts the validation rows no better than a constant, after any iteration: "
         f"their loss is {fit.validation_loss:.3g}, that of the constant of the "
-        f"training rows {constant:.3g}. If the features are informative, {cause}, "
-        "choose a smaller shape, or validate on more rows."
+        f"training rows {constant:.3g}. If the features are informative, the network "
+        "has learnt its training rows by heart: raise alpha, choose a smaller shape, "
+        "or validate on more rows."
     )
 
 
-CHECKS = (_is_worse_than_constant, _is_useless_on_validation_rows)
+CHECKS = (_is_no_better_than_constant, _knows_its_rows_by_heart)
 
 
 def broken_claims(fit):
@@ -159,14 +163,14 @@ def broken_claim_of_stream(network, data, plan, loss_curve):
     )
 
 
-def _exceeds(value, constant):
-    """Whether a loss is above that of a constant by more than a solver leaves open."""
+def _exceeds(value, constant, is_stopped_early=False):
+    """Whether a loss is above that of a constant by more than a solver leaves open.
+
+    Early stopping must fall clearly below.
+    """
     settings = _settings.CLAIMS
-    return not value <= (1 + settings.tolerance) * constant + settings.rounding
-
-
-def _solver_of(fit):
-    return type(fit.plan.solver).__name__
+    tolerance = -settings.tolerance if is_stopped_early else settings.tolerance
+    return not value <= (1 + tolerance) * constant + settings.rounding
 
 
 def _cures(fit):
@@ -176,6 +180,8 @@ def _cures(fit):
         cures.append("raise max_iter")
     if not plan.solver.second_order:
         cures.append("set solver='lm'")
+    if fit.is_stopped_early:
+        cures.append("set early_stopping=False")
     if plan.penalties and not (plan.learns_alpha or plan.penalty_from_validation):
         cures.append("lower alpha")
     return ", ".join([*cures, "lower tol", "or choose a smaller grid_size"])

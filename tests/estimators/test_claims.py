@@ -13,7 +13,7 @@ from skkan.selection import _fit_strategies
 from skkan.solvers import Solver, SolverResult
 
 SMALL = {"hidden_layer_sizes": (2,), "extrapolation": "linear", "random_state": 0}
-USELESS = "predicts its training rows worse than a constant"
+USELESS = "predicts its training rows no better than a constant"
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,16 @@ def test_early_stopping_that_never_began_to_learn(make, table):
     model = make(early_stopping=True, solver="lm", alpha=1e-3, **SMALL)
     model.fit(X, y)
     model.set_params(alpha=1e6)
-    with pytest.warns(ConvergenceWarning, match="validation rows no better than a con"):
+    with pytest.warns(ConvergenceWarning, match=f"{USELESS}.*early_stopping=False"):
         model.fit(X, y)
+
+
+def test_early_stopping_of_a_network_that_knows_its_rows_by_heart(rng):
+    """From its first step on, Newton's method fits noise as it does."""
+    X, y = rng.normal(size=(2, 60, 12))
+    model = KANRegressor((2,), early_stopping=True, solver="lm", alpha=1e-6)
+    with pytest.warns(ConvergenceWarning, match="rows no better.*rows by heart"):
+        model.set_params(random_state=0).fit(X, y[:, 0])
 
 
 def test_early_stopping_at_the_end_of_the_budget(table):
