@@ -24,6 +24,11 @@ from skkan.estimators._callbacks import (
     CallbackSupportMixin,
     with_callbacks,
 )
+from skkan.estimators._claims import (
+    FinishedFit,
+    broken_claim_of_stream,
+    broken_claims,
+)
 from skkan.estimators._error_context import divergence_explained, fit_context
 from skkan.estimators._fit_problem import make_fit_problem
 from skkan.estimators._fitted_attributes import (
@@ -250,7 +255,11 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         store_course(self, monitor.loss_curve, ends, monitor.n_iter)
         store_validation(self, monitor)
         store_posterior(self, plan.loss)
-        self._warn(result, plan)
+        validation = problem.validation if self.early_stopping else None
+        finished = FinishedFit(
+            result, problem.data, plan, validation, monitor.best_loss
+        )
+        self._warn(self._reasons_to_warn(finished, monitor))
 
     def _partial_fit(self, X, y, sample_weight, classes=None):
         """One pass over a batch; the first batch fixes scaling and grids."""
@@ -289,6 +298,8 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         store_course(self, curve, ends, getattr(self, "n_iter_", 0) + 1)
         store_validation(self)
         forget_posterior(self)
+        broken = broken_claim_of_stream(network, problem.data, strategy.plan, curve)
+        self._warn([broken] if broken else [])
 
     def _previous_fit(self):
         return getattr(self, "fitted_model_", None)
@@ -329,11 +340,12 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             observers=observers,
         )
 
-    def _warn(self, result, plan):
-        for message in self._reasons_to_warn(result, plan):
+    def _warn(self, reasons):
+        for message in reasons:
             warn_user(f"{type(self).__name__} {message}", ConvergenceWarning)
 
-    def _reasons_to_warn(self, result, plan):
+    def _reasons_to_warn(self, finished, monitor):
+        result, plan = finished.state, finished.plan
         needs_posterior = plan.penalty_from_validation or plan.solver.second_order
         if result.posterior is None and needs_posterior:
             yield (
@@ -353,6 +365,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 "If the features are informative, lower prune_threshold, got "
                 f"{self.prune_threshold!r}, and fit with warm_start=False."
             )
+        yield from broken_claims(finished)
         if result.reason is EndReason.NO_EVIDENCE:
             yield (
                 f"stopped after {self.n_iter_} iterations, since rounding hides the "
@@ -364,7 +377,12 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 f"has searched for a structure, and {result.message}. Scale or clip "
                 "extreme values of X and y."
             )
-        elif result.converged or self.early_stopping:
+        elif result.reason is EndReason.PRUNING_UNFINISHED:
+            yield (
+                "ended its search for unneeded edges before all were tried. Raise "
+                "max_iter, or prune once more by skkan.inspection.prune."
+            )
+        elif result.converged or monitor.has_passed_best:
             return
         elif result.reason is EndReason.STUCK:
             yield (
@@ -376,7 +394,8 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         else:
             yield (
                 f"stopped at max_iter={self.max_iter} while the loss was still "
-                "falling. Raise max_iter or tol, or set early_stopping=True."
+                "falling. Raise max_iter or tol"
+                f"{'.' if self.early_stopping else ', or set early_stopping=True.'}"
             )
 
     def _can_stream(self):

@@ -129,6 +129,8 @@ def _remaining_grid_sizes(estimator, previous, network, rows, grid_sizes, *, str
     basis = network.layers[0].basis
     skip = requested_structure(estimator).additive_skip
     has_skip = network.skip is not None
+    if skip is None or len(network.layers) == 1:  # which has no need of a skip
+        skip = has_skip
     requested = {"n_outputs": (rows[1].shape[1], network.widths[-1])}
     if not streaming:
         requested |= {
@@ -139,7 +141,7 @@ def _remaining_grid_sizes(estimator, previous, network, rows, grid_sizes, *, str
             "spline_order": (estimator.spline_order, basis.spline_order),
             "base_activation": (estimator.base_activation, basis.base_activation),
             "extrapolation": (estimator.extrapolation, basis.extrapolation),
-            "additive_skip": (has_skip if skip is None else skip, has_skip),
+            "additive_skip": (skip, has_skip),
         }
     checked_continuation(requested)
     is_open = estimator.grid_size == "auto" and estimator.grid_schedule is None

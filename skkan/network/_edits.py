@@ -118,6 +118,26 @@ def with_standardised_nodes(network, x, *, grid_eps, margin, sample_weight):
     return network.with_layers([*layers, *network.all_layers[len(layers) :]]), scales
 
 
+def with_outputs_at_zero(network, outputs):
+    """Network whose curves into some outputs are zero.
+
+    Parameters
+    ----------
+    network : KANNetwork
+    outputs : Tensor of bool of shape (n_outputs,)
+    """
+    if not outputs.any():
+        return network
+    keep = (~outputs).view(-1, 1, 1)
+    ends = (network.layers[-1], network.skip)
+    return network.with_weights(
+        [
+            layer.weight.detach() * keep if layer in ends else layer.weight.detach()
+            for layer in network.all_layers
+        ]
+    )
+
+
 def _misfits(grid, nodes, margin):
     """Mask of the nodes that nearly leave their grid or fill too little of it."""
     width = grid[:, -1] - grid[:, 0]

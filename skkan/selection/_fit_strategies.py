@@ -21,6 +21,7 @@ from skkan.fitted._target import Target
 from skkan.inference._laplace_posterior import prior_of_penalty
 from skkan.inference._prior import Prior
 from skkan.losses._base import Loss
+from skkan.network._edits import with_outputs_at_zero
 from skkan.network._network import KANNetwork
 from skkan.selection import _settings
 from skkan.selection._regularization_path import validated_plan
@@ -119,7 +120,7 @@ class FitProblem:
             "extrapolation": settings.extrapolation,
             "sample_weight": sample.sample_weight,
         }
-        return KANNetwork.from_samples(
+        network = KANNetwork.from_samples(
             [data.n_features, *structure.hidden_layer_sizes, data.target.shape[1]],
             within,
             additive_skip=structure.additive_skip and structure.hidden_layer_sizes,
@@ -134,6 +135,10 @@ class FitProblem:
             ),
             **of_grids,
         )
+        # A target that does not vary is known already. From another start the steps of
+        # a solver would only come near it.
+        is_known = (data.target == data.target[:1]).all(0)
+        return with_outputs_at_zero(network, is_known)
 
     def plan(self, network, grid_eps, *, searching=False):
         """Plan for a network to start from."""

@@ -34,11 +34,13 @@ class EvidencePruning:
     edges : Tensor
         Positions of its edges in the network to begin with.
     n_iter : int
+    is_finished : bool
+        Whether the budget has sufficed to try all that might be removed.
     """
 
     def __init__(self, state, data, plan):
         self._data, self._plan = data, plan
-        self.n_iter = 0
+        self.n_iter, self.is_finished = 0, True
         self.edges = torch.arange(len(state.prior.precision))
         self._max_at_once = len(self.edges)
         self._linearise(state)
@@ -52,6 +54,7 @@ class EvidencePruning:
 
     def run(self):
         while self._posterior is not None:
+            # It ends, since what is removed holds an edge that has been there.
             if not (self._remove_edges() or self._remove_a_node()):
                 break
             self._linearise(self.best)
@@ -75,6 +78,7 @@ class EvidencePruning:
     def _remove(self, edges):
         """Whether these edges were removed."""
         if self.n_iter >= self._plan.max_iter:
+            self.is_finished = False
             return False
         trial, left = self._without(edges)
         lowest = self._highest - _settings.PRUNING.max_evidence_fall
@@ -115,9 +119,8 @@ class EvidencePruning:
 
     def _harmless(self):
         """Positions of the edges that may be removed, the least important first."""
-        masks = [layer.mask.flatten() for layer in self.best.network.all_layers]
         gains = self._linearised.removal_gains(self.best.prior, self._posterior)
-        gains = torch.where(torch.cat(masks) > 0, gains, -math.inf)
+        gains = torch.where(_existing(self.best.network), gains, -math.inf)
         scores = attribution_scores(self.best.network, self._data)
         order = torch.cat([score.flatten() for score in scores]).argsort(stable=True)
         return order[gains[order] >= -_settings.PRUNING.max_evidence_fall_of_edge]
@@ -136,7 +139,10 @@ class EvidencePruning:
                 )
             )
         order = torch.cat(gains).argsort(descending=True, stable=True)
-        return [groups[index] for index in order.tolist()]
+        exists = _existing(self.best.network).cpu()
+        return [
+            groups[index] for index in order.tolist() if exists[groups[index]].any()
+        ]
 
     def _without(self, edges):
         """The best state without some edges, and the positions of what is left."""
@@ -144,11 +150,16 @@ class EvidencePruning:
         network = self.best.network
         network = network.with_weights(network.unpacked(theta))
         masks = [layer.mask for layer in network.all_layers]
-        keep = torch.cat([mask.flatten() for mask in masks]) > 0
+        keep = _existing(network)
         keep[edges] = False
         parts = keep.split([mask.numel() for mask in masks])
         keep = [part.view_as(mask) for part, mask in zip(parts, masks, strict=True)]
         return with_edges(replace(self.best, network=network), keep, self._data)
+
+
+def _existing(network):
+    """Which edges of all layers have not been removed, Tensor of bool."""
+    return torch.cat([layer.mask.flatten() for layer in network.all_layers]) > 0
 
 
 def with_edges(state, keep, data):
@@ -164,12 +175,14 @@ def with_edges(state, keep, data):
     Returns
     -------
     state : FitState
+        It counts as converged if the given one does.
     edges : Tensor
     """
     sample = data.sample(_settings.PRUNING.max_rows)
     weight = sample.sample_weight / sample.sample_weight.sum()
     network, edges = without_edges(state.network, keep, sample.X, weight)
-    return FitState(network, state.prior and state.prior.of_edges(edges)), edges
+    prior = state.prior and state.prior.of_edges(edges)
+    return FitState(network, prior, converged=state.converged), edges
 
 
 def attribution_scores(network, data):

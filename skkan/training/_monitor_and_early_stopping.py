@@ -80,7 +80,7 @@ class Monitor:
         self.validation_scores = []
         self.best_network = None
         self.best_iteration = None
-        self._best_loss = math.inf
+        self.best_loss = math.inf
         self._tol = tol
         self._n_iter_no_change = n_iter_no_change
         self._early_stopping = early_stopping
@@ -120,12 +120,23 @@ class Monitor:
     def forget_best(self):
         """Forget the best network so far, as the objective changes."""
         self.best_network, self.best_iteration = None, None
-        self._best_loss = math.inf
+        self.best_loss = math.inf
 
     @property
     def network(self):
         """The network after the last iteration."""
         return self._objective.network_at(self._theta)
+
+    @property
+    def has_passed_best(self):
+        """Whether the best validation loss has been followed by others for long.
+
+        What a solver does after it does not matter to the network that is kept.
+        """
+        if self.best_iteration is None:
+            return False
+        n_since = len(self.loss_curve) - self.best_iteration
+        return n_since >= self._n_iter_no_change
 
     def __call__(self, theta, value):
         """Record an iteration; True ends the search."""
@@ -151,8 +162,8 @@ class Monitor:
     def _validate(self, theta):
         raw = self._validation_objective.raw(theta)
         loss = self._validation_objective.loss_of(raw)
-        if self._early_stopping and loss < self._best_loss:
-            self._best_loss = loss
+        if self._early_stopping and loss < self.best_loss:
+            self.best_loss = loss
             self.best_network, self.best_iteration = self.network, len(self.loss_curve)
         self.validation_loss_curve.append(loss)
         data, score = self._validation

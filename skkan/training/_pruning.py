@@ -10,7 +10,7 @@ from skkan.training._evidence_pruning import (
     with_edges,
 )
 from skkan.training._stages import train
-from skkan.training._state import FitState
+from skkan.training._state import EndReason, FitState
 
 
 def pruned(state, data, plan, threshold, generator, monitor):
@@ -43,7 +43,7 @@ def pruned(state, data, plan, threshold, generator, monitor):
     settings = _settings.PRUNING
     if threshold == "auto":
         try:
-            whole = FitState(state.network, state.prior)
+            whole = FitState(state.network, state.prior, converged=state.converged)
             search = EvidencePruning(whole, data, plan).run()
         except KeyboardInterrupt:
             if not state.stage_ends:  # there is nothing new to keep
@@ -51,9 +51,12 @@ def pruned(state, data, plan, threshold, generator, monitor):
             return replace(state, interrupted=True), plan
         monitor.n_iter += search.n_iter
         left, edges = search.best, search.edges
-        return _trained_on(
+        has_converged = state.converged or left.converged
+        state, plan = _trained_on(
             state, left, edges, data, plan, generator, monitor, is_final=True
         )
+        state = replace(state, converged=state.converged and has_converged)
+        return _marked(state, is_finished=search.is_finished), plan
     for _ in range(settings.max_rounds):  # training moves the scores of what is left
         n_edges = state.network.n_edges
         least = max(threshold, settings.min_score)
@@ -61,8 +64,15 @@ def pruned(state, data, plan, threshold, generator, monitor):
         left, edges = with_edges(state, keep, data)
         state, plan = _trained_on(state, left, edges, data, plan, generator, monitor)
         if state.interrupted or state.network.n_edges == n_edges:
-            break
-    return state, plan
+            return state, plan
+    return _marked(state, is_finished=False), plan
+
+
+def _marked(state, *, is_finished):
+    """The state, with a reason where edges may be left that should be removed."""
+    if is_finished:
+        return state
+    return replace(state, reason=state.reason or EndReason.PRUNING_UNFINISHED)
 
 
 def _trained_on(state, left, edges, data, plan, generator, monitor, *, is_final=False):

@@ -138,8 +138,26 @@ class PruningSettings:
     max_failed_nodes: int = 3
 
 
+@dataclass(frozen=True)
+class ClaimsSettings:
+    """Checks of a finished fit against a constant."""
+
+    # Share of the loss of a constant that solvers leave open: `tol` of the estimators
+    # ends a search that falls by 0.1% in ten iterations, from above where there is
+    # nothing to learn.
+    tolerance: float = 0.01
+    # Loss in scaled units that is none: errors of a thousandth of a deviation of the
+    # target, or of the size of a constant target.
+    rounding: float = 1e-6
+    # Passes of a stream, in one of which it must be better than a constant. "adam"
+    # moves a weight by 0.01 a step at most, so that it needs a hundred to take back a
+    # start of size 1, or to follow the rows elsewhere.
+    passes_of_stream: int = 100
+
+
 SCHEDULE = ScheduleSettings()
 CONTINUATION = ContinuationSettings()
 SECOND_ORDER = SecondOrderSettings()
 POSTERIOR_MEAN = PosteriorMeanSettings()
 PRUNING = PruningSettings()
+CLAIMS = ClaimsSettings()

@@ -20,6 +20,7 @@ class EndReason(Enum):
     DIVERGED = auto()
     MEMBERS_DIVERGED = auto()  # some networks of a search
     NO_EVIDENCE = auto()  # within rounding
+    PRUNING_UNFINISHED = auto()  # some edges that should go may be left
     STUCK = auto()  # see `SolverResult.is_stuck`
 
 

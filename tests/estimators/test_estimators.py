@@ -293,6 +293,15 @@ def test_warm_start_on_a_finer_grid_continues_the_schedule(rng):
     assert warm.loss_curve_ == schedule.loss_curve_[15:]
 
 
+def test_warm_start_of_an_additive_model_needs_no_skip(table):
+    """The data may have chosen one although a skip was asked for."""
+    X = table[0][:40]
+    model = KANRegressor(warm_start=True, additive_skip=True, random_state=0)
+    model.fit(X, X[:, 0])
+    assert model.hidden_layer_sizes_ == ()
+    assert_allclose(model.fit(X, X[:, 0]).predict(X), X[:, 0], atol=0.01)
+
+
 def test_warm_start_goes_on_where_the_fit_stopped(table):
     X, y = table
     model = KANRegressor(warm_start=True, n_grid_updates=0, **SHORT).fit(X, y)

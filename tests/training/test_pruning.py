@@ -1,6 +1,7 @@
 """Pruning: what goes, what stays, and that what stays is fitted."""
 
 import pickle
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +16,7 @@ from sklearn.model_selection import GridSearchCV
 from skkan import KANClassifier, KANRegressor
 from skkan.inspection import edge_functions, prune
 from skkan.solvers import LevenbergMarquardt
+from skkan.training._settings import PRUNING
 
 short = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 FAST = {"solver": "lbfgs", "max_iter": 60, "random_state": 0}
@@ -151,6 +153,47 @@ def test_auto_does_not_lower_the_evidence(wide, table):
     assert pruned.log_evidence_ > wide.log_evidence_ - 1.5
     again = prune(pruned, *table, threshold="auto")
     assert edge_set(again) <= edge_set(pruned)
+
+
+@pytest.mark.filterwarnings("ignore:.*has removed all edges")
+@pytest.mark.parametrize(
+    ("n_rows", "n_columns", "target", "settings"),
+    [
+        (20, 2, "constant", {"grid_size": 1, "spline_order": 5}),
+        (20, 2, "constant", {"additive_skip": True}),
+        (5, 3, "noise", {"spline_order": 2, "grid_eps": 0.1}),
+        (60, 2, "classes", {}),
+        (60, 2, "classes", {"hidden_layer_sizes": (2, 1)}),
+    ],
+    ids=str,
+)
+def test_auto_ends_where_there_is_nothing_to_learn(
+    n_rows, n_columns, target, settings, rng
+):
+    """Edges that are gone cannot go once more."""
+    X = rng.normal(size=(n_rows, n_columns))
+    y = {
+        "constant": np.full(n_rows, 1000.0),
+        "noise": rng.normal(size=n_rows),
+        "classes": rng.integers(0, 3, n_rows),
+    }[target]
+    make = KANClassifier if target == "classes" else KANRegressor
+    settings = {"hidden_layer_sizes": (1,), "max_iter": 200, **settings}
+    model = make(prune_threshold="auto", random_state=0, **settings).fit(X, y)
+    predict = model.predict_proba if target == "classes" else model.predict
+    assert model.network_.n_edges == 0
+    assert_array_equal(predict(X), predict(X[:1]).repeat(n_rows, axis=0))
+
+
+@pytest.mark.parametrize("threshold", ["auto", 0.05])
+def test_a_search_that_is_cut_off_says_so(threshold, table, monkeypatch):
+    """Edges may be left that the documentation says are removed."""
+    monkeypatch.setattr(
+        "skkan.training._settings.PRUNING", replace(PRUNING, max_rounds=1)
+    )
+    model = KANRegressor((), prune_threshold=threshold, max_iter=12, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="ended its search for unneeded edges"):
+        model.fit(*table)
 
 
 def test_auto_keeps_many_weak_features_that_the_evidence_needs(rng):

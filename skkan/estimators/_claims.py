@@ -1,0 +1,187 @@
+"""Checks of what a finished fit claims, by the rows that it has seen.
+
+A check is a function of a `FinishedFit`. It returns None, or what is wrong with cause
+and cure, to follow the name of the estimator. All checks together must cost next to
+nothing against the training: a pass through the rows or two.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from skkan.data._dask_dataset import DaskDataset
+from skkan.data._dataset import Dataset
+from skkan.objective._objective import make_objective
+from skkan.training import _settings
+from skkan.training._plan import FitPlan
+from skkan.training._state import FitState
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedFit:
+    """A fit at its end, and the rows by which it is judged.
+
+    Attributes
+    ----------
+    state : FitState
+    data : Dataset or DaskDataset
+    plan : FitPlan
+    validation : Dataset or None
+        Rows by which early stopping has chosen the network.
+    validation_loss : float
+        Their mean loss.
+    """
+
+    state: FitState
+    data: Dataset | DaskDataset
+    plan: FitPlan
+    validation: Dataset | None = None
+    validation_loss: float = math.inf
+
+    @property
+    def is_stopped_early(self):
+        """Whether validation rows have chosen the network."""
+        return self.validation is not None
+
+    @cached_property
+    def minimises_penalties(self):
+        """Whether the weights are to minimise the loss with the plan's penalties.
+
+        Elsewhere the evidence or validation rows have the last word, or the weights of
+        classes are the mean of a posterior.
+        """
+        plan = self.plan
+        is_chosen = plan.learns_alpha or plan.penalty_from_validation
+        is_mode = plan.loss.has_noise or not plan.solver.second_order
+        return is_mode and not is_chosen and not self.is_stopped_early
+
+    @cached_property
+    def objective_value(self):
+        """Mean loss of the training rows, with penalties if these are minimised."""
+        plan = self.plan
+        if not self.minimises_penalties:
+            plan = replace(plan, penalties=())
+        network = self.state.network
+        return make_objective(network, self.data, plan).value(network.theta)
+
+    @cached_property
+    def loss_of_constant(self):
+        """Mean loss of the best constant on the training rows."""
+        loss, data = self.plan.loss, self.data
+        # Classes add a count to their weights, which must not be small beside it.
+        weight = data.sample_weight / data.sample_weight.mean()
+        best = loss.baseline(data.target, weight)
+        # The squared error takes its targets to be standardised. Those of a later fit
+        # are not; this step is exact for it.
+        slope = loss.gradient(best.expand_as(data.target), data.target)
+        stepped = best - weight @ slope / weight.sum()
+        return min(loss_of_constant(loss, data, one) for one in (best, stepped))
+
+
+def loss_of_constant(loss, data, raw):
+    """Mean loss of rows for one raw output of all of them, float."""
+    values = loss.value(raw.expand_as(data.target), data.target)
+    return float(data.sample_weight @ values / data.sample_weight.sum())
+
+
+def _is_no_better_than_constant(fit):
+    """Training ends where it should have been at its start or soon after.
+
+    Only a search to its end may find that there is nothing to learn.
+    """
+    if not _exceeds(fit.objective_value, fit.loss_of_constant, fit.is_stopped_early):
+        return None
+    penalties = ", penalties included" if fit.minimises_penalties else ""
+    return (
+        "predicts its training rows no better than a constant: their loss is "
+        f"{fit.objective_value:.3g}{penalties}, that of the best constant "
+        f"{fit.loss_of_constant:.3g}. If the features are informative, "
+        f"{type(fit.plan.solver).__name__} has not begun to learn: {_cures(fit)}."
+    )
+
+
+def _knows_its_rows_by_heart(fit):
+    """Early stopping has kept the best of many networks, and it is of no use."""
+    if not fit.is_stopped_early or _is_no_better_than_constant(fit):
+        return None
+    rows = fit.validation
+    constant = loss_of_constant(fit.plan.loss, rows, rows.baseline)
+    if not _exceeds(fit.validation_loss, constant, is_stopped_early=True):
+        return None
+    return (
+        "predicts the validation rows no better than a constant, after any iteration: "
+        f"their loss is {fit.validation_loss:.3g}, that of the constant of the "
+        f"training rows {constant:.3g}. If the features are informative, the network "
+        "has learnt its training rows by heart: raise alpha, choose a smaller shape, "
+        "or validate on more rows."
+    )
+
+
+CHECKS = (_is_no_better_than_constant, _knows_its_rows_by_heart)
+
+
+def broken_claims(fit):
+    """What is wrong with a fit, a list of messages.
+
+    Parameters
+    ----------
+    fit : FinishedFit
+    """
+    return [message for check in CHECKS if (message := check(fit)) is not None]
+
+
+def broken_claim_of_stream(network, data, plan, loss_curve):
+    """What is wrong after a batch of a stream; None if it is nothing.
+
+    A stream begins anywhere, and goes wherever its batches lead. It claims no more than
+    to be better, now and then, than the constant that it has started from.
+
+    Parameters
+    ----------
+    network : KANNetwork
+        After the batch.
+    data : Dataset
+        The batch.
+    plan : FitPlan
+    loss_curve : list of float
+        Mean objective of each batch during the pass through it.
+    """
+    n_passes = _settings.CLAIMS.passes_of_stream
+    if len(loss_curve) < n_passes:
+        return None
+    constant = loss_of_constant(plan.loss, data, data.baseline)
+    if not _exceeds(min(loss_curve[-n_passes:]), constant):
+        return None
+    value = make_objective(network, data, plan).value(network.theta)
+    if not _exceeds(value, constant):
+        return None
+    return (
+        f"predicts worse than a constant after {len(loss_curve)} passes: the loss of "
+        f"the last batch is {value:.3g}, penalties included, that of the constant of "
+        f"the first batch {constant:.3g}. Lower alpha, choose a smaller grid_size, set "
+        "another learning_rate by solver=Adam(...), or start afresh."
+    )
+
+
+def _exceeds(value, constant, is_stopped_early=False):
+    """Whether a loss is above that of a constant by more than a solver leaves open.
+
+    Early stopping must fall clearly below.
+    """
+    settings = _settings.CLAIMS
+    tolerance = -settings.tolerance if is_stopped_early else settings.tolerance
+    return not value <= (1 + tolerance) * constant + settings.rounding
+
+
+def _cures(fit):
+    """What may help, in the words of the estimator's parameters."""
+    plan, cures = fit.plan, []
+    if not fit.state.converged:
+        cures.append("raise max_iter")
+    if not plan.solver.second_order:
+        cures.append("set solver='lm'")
+    if fit.is_stopped_early:
+        cures.append("set early_stopping=False")
+    if plan.penalties and not (plan.learns_alpha or plan.penalty_from_validation):
+        cures.append("lower alpha")
+    return ", ".join([*cures, "lower tol", "or choose a smaller grid_size"])

@@ -1,0 +1,154 @@
+"""Fits that are worse than a constant say so, and those that are not are silent."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.exceptions import ConvergenceWarning
+
+from skkan import KANClassifier, KANRegressor
+from skkan.losses._registry import REGRESSION_LOSSES
+from skkan.selection import _fit_strategies
+from skkan.solvers import Solver, SolverResult
+
+SMALL = {"hidden_layer_sizes": (2,), "extrapolation": "linear", "random_state": 0}
+USELESS = "predicts its training rows no better than a constant"
+
+
+@dataclass(frozen=True)
+class Lost(Solver):
+    """Moves all weights by some length, and calls that convergence."""
+
+    length: float = 3.0
+
+    uses_batches = True
+
+    def minimize(self, objective, theta, *, max_iter, monitor, generator, state=None):
+        theta = theta + self.length
+        monitor(theta, objective.value(theta))
+        return SolverResult(theta, 1, converged=True, message="")
+
+
+@pytest.fixture
+def table(rng):
+    X = rng.uniform(-1, 1, (80, 3))
+    return X, 1 + X[:, 0] + 0.1 * rng.uniform(size=80)
+
+
+def regression(loss, y):
+    quantile = {"quantile": 0.7} if loss == "quantile" else {}
+    return KANRegressor(loss=loss, **quantile), y
+
+
+CASES = {
+    **{loss: lambda y, loss=loss: regression(loss, y) for loss in REGRESSION_LOSSES},
+    "two outputs": lambda y: (KANRegressor(), np.column_stack([y, -y])),
+    "two classes": lambda y: (KANClassifier(), y > 1),
+    "three classes": lambda y: (KANClassifier(), np.digitize(y, [0.7, 1.3])),
+    "labels": lambda y: (KANClassifier(), np.column_stack([y > 1, y > 1.5]) * 1),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_loss_knows_its_constant(name, table, rng):
+    """A solver that goes astray is told, and one that does not is not."""
+    X, y = table
+    weight = rng.uniform(0.1, 5, len(X))
+    model, y = CASES[name](y)
+    model.set_params(alpha=1e-3, **SMALL).fit(X, y, sample_weight=weight)
+    model.set_params(solver=Lost())
+    with pytest.warns(ConvergenceWarning, match=f"{USELESS}.*Lost has not begun to"):
+        model.fit(X, y, sample_weight=weight)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_first_order_solver_that_never_began_to_learn(seed):
+    """The penalty of steps is so steep that Adam's step length passes its minimum."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(60, 12))
+    y = X[:, 0] + 0.1 * rng.normal(size=60)
+    model = KANRegressor((), grid_size=200, spline_order=0, solver="adam", alpha=10.0)
+    with pytest.warns(ConvergenceWarning, match=rf"{USELESS}.*solver='lm', lower alp"):
+        model.set_params(random_state=seed).fit(X, y)
+    assert model.score(X, y) < 0
+
+
+def test_later_fits_are_compared_with_the_constant_of_their_own_rows(table):
+    """That of the first fit may be as bad as the network."""
+    X, y = table
+    model = KANRegressor(alpha=1e-3, warm_start=True, **SMALL).fit(X, y)
+    model.set_params(solver=Lost(length=0.0)).fit(X, y)
+    with pytest.warns(ConvergenceWarning, match=USELESS):
+        model.fit(X, y + 100)
+
+
+def test_weighted_means_of_networks_are_checked(table, monkeypatch):
+    """They are not trained as a whole."""
+
+    def spoiled(state, *args):
+        state = trained_already(state, *args)
+        network = state.network
+        weights = [50 * weight for weight in network.unpacked(network.theta)]
+        return replace(state, network=network.with_weights(weights))
+
+    trained_already = _fit_strategies.trained_already
+    monkeypatch.setattr(_fit_strategies, "trained_already", spoiled)
+    X = table[0][:60, :2]
+    y = np.sign(X[:, 0] * X[:, 1])
+    with pytest.warns(ConvergenceWarning, match=USELESS):
+        KANRegressor(random_state=0).fit(X, y)
+
+
+@pytest.mark.parametrize("solver", ["lm", "lbfgs", "adam"])
+def test_a_constant_target_is_nothing_to_warn_of(solver, table):
+    """It has no variance that could be the measure of an error."""
+    X = table[0]
+    model = KANRegressor(solver=solver, **SMALL)
+    for size in (1000.0, 0.0, -1e-9):
+        y = np.full(len(X), size)
+        assert_allclose(model.fit(X, y).predict(X), y, rtol=1e-12)
+    model.fit(X, np.column_stack([X[:, 0], y + 1]))
+    assert_allclose(model.predict(10 * X)[:, 1], y + 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize("make", [KANRegressor, KANClassifier])
+def test_early_stopping_that_never_began_to_learn(make, table):
+    """No iteration has predicted the validation rows; the one that is kept is any."""
+    X, y = table
+    if make is KANClassifier:
+        y = y > 1
+    model = make(early_stopping=True, solver="lm", alpha=1e-3, **SMALL)
+    model.fit(X, y)
+    model.set_params(alpha=1e6)
+    with pytest.warns(ConvergenceWarning, match=f"{USELESS}.*early_stopping=False"):
+        model.fit(X, y)
+
+
+def test_early_stopping_of_a_network_that_knows_its_rows_by_heart(rng):
+    """From its first step on, Newton's method fits noise as it does."""
+    X, y = rng.normal(size=(2, 60, 12))
+    model = KANRegressor((2,), early_stopping=True, solver="lm", alpha=1e-6)
+    with pytest.warns(ConvergenceWarning, match="rows no better.*rows by heart"):
+        model.set_params(random_state=0).fit(X, y[:, 0])
+
+
+def test_early_stopping_at_the_end_of_the_budget(table):
+    """It does not stop early where the validation loss is still falling."""
+    model = KANRegressor(solver="lbfgs", early_stopping=True, **SMALL).fit(*table)
+    with pytest.warns(ConvergenceWarning, match="stopped at max_iter=5"):
+        model.set_params(max_iter=5).fit(*table)
+
+
+def test_streams_are_given_time(table):
+    """They are checked once Adam could have taken back its start."""
+    X, y = table
+    model = KANRegressor(**SMALL)
+    for _ in range(110):
+        model.partial_fit(X, y)
+    model = KANRegressor(solver=Lost(), **SMALL)
+    for _ in range(99):
+        model.partial_fit(X, y)
+    assert model.score(X, y) < 0
+    with pytest.warns(ConvergenceWarning, match="constant after 100 passes"):
+        model.partial_fit(X, y)
