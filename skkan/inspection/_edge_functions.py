@@ -19,6 +19,7 @@ from skkan.basis._base import Basis
 from skkan.data._categories import codes_of
 from skkan.data._scaling import AffineScaling
 from skkan.estimators._base import fitted_model_of
+from skkan.numerics._threads import single_thread
 from skkan.penalties._eigen_directions import EdgeKinds
 
 NEGLIGIBLE = 1e-3  # importance below which an edge does not show in the outputs
@@ -127,6 +128,7 @@ class EdgeFunction:
         return self._weight[: len(self.categories)].copy()
 
     @property
+    @single_thread
     def missing_value(self):
         """Learnt value of the curve where the input is missing, float.
 
@@ -137,6 +139,7 @@ class EdgeFunction:
         return float(self(np.nan))
 
     @property
+    @single_thread
     def knots(self):
         """Grid of the curve, ndarray of shape (grid_size + 1,)."""
         self._check_number("knots")
@@ -167,6 +170,7 @@ class EdgeFunction:
         return self._centre, self._scale
 
     @property
+    @single_thread
     def spline(self):
         """Spline part of the curve, a `scipy.interpolate.BSpline` on the grid.
 
@@ -198,6 +202,7 @@ class EdgeFunction:
         scale = self._scale if np.isfinite(self._scale) else 1.0
         return self._centre + scale * values
 
+    @single_thread
     def _features(self, x, *, derivative=False):
         if self.categories is not None:
             if hasattr(x, "to_list"):
@@ -217,6 +222,7 @@ class EdgeFunction:
         return features.reshape(*x.shape, -1)
 
 
+@single_thread
 def edge_functions(estimator, *, with_posterior=False):
     """All curves of a fitted estimator.
 
@@ -325,6 +331,7 @@ def edge_functions(estimator, *, with_posterior=False):
     return edges
 
 
+@single_thread
 def node_names(estimator):
     """Names of all nodes of a fitted estimator, level by level.
 

@@ -39,6 +39,7 @@ from skkan.estimators._regressor import KANRegressor
 from skkan.estimators._row_validation import validated_features
 from skkan.formulas._primitives import ZERO
 from skkan.inspection._edge_functions import edge_functions, node_names
+from skkan.numerics._threads import single_thread
 from skkan.symbolic._argument_checks import (
     SPLINE,
     checked_count,
@@ -108,6 +109,7 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         check_is_fitted(self)
         return fitted_model_of(self.estimator_).target
 
+    @single_thread
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, sample_weight=None):
         """Fit the network to data, and turn it into a formula.
@@ -157,6 +159,7 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         estimator = clone(estimator).fit(X, y, sample_weight=sample_weight)
         return self._write_down(estimator, X, y, sample_weight)
 
+    @single_thread
     def _write_down(self, estimator, X, y, sample_weight):
         """Find the formula of a fitted network, and set the fitted attributes."""
         curves, model = edge_functions(estimator), fitted_model_of(estimator)
@@ -272,6 +275,7 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         tags.input_tags.sparse = True
         return tags
 
+    @single_thread
     def predict(self, X):
         """Predict the target by the formula.
 
@@ -497,6 +501,7 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
         """
         return np.exp(self.predict_log_proba(X))
 
+    @single_thread
     def predict_log_proba(self, X):
         """Predict logarithms of probabilities.
 
