@@ -141,7 +141,7 @@ def checked_classes(classes):
 
 def _moderated(graph, model, passed, raw):
     """Logits of the mean probabilities; see the losses' `moderated`."""
-    variance = VarianceNodes(graph, passed, model.posterior.factor)
+    variance = VarianceNodes(graph, passed, model.posterior.root(passed.network))
     if not model.target.has_exclusive_classes:
         each = [variance.of_output(output) for output in range(model.n_outputs)]
         return _logit_of_mean(graph, raw, graph.node("Concat", *each, axis=0))

@@ -177,12 +177,11 @@ class FittedModel:
         has_missing = np.isnan(X.data if issparse(X) else X).any()
         make = self.network_with_missing if has_missing else self.network
         network = make(device)
-        # A copy, as torch takes no arrays that are mapped from a file for reading.
-        factor = torch.tensor(posterior.factor, device=device)
-        n_values = len(factor) * self.n_outputs
+        root = posterior.root(network, device)
+        n_values = root.n_weights * self.n_outputs
         for rows in _row_slices(X.shape[0], n_values, JACOBIAN_BLOCK):
             x = torch.from_numpy(self.scaled(X[rows])).to(device)
-            yield rows, posterior.whitened_jacobian(network, factor, x).cpu().numpy()
+            yield rows, posterior.whitened_jacobian(network, root, x).cpu().numpy()
 
     def moderated_output(self, X, device="cpu"):
         """Raw output, drawn towards indecision where the posterior is wide.

@@ -13,14 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.interpolate import BSpline
-from scipy.linalg import solve_triangular
 
 from skkan.basis._base import Basis
 from skkan.data._categories import codes_of
 from skkan.data._scaling import AffineScaling
 from skkan.estimators._base import fitted_model_of
 from skkan.numerics._threads import single_thread
-from skkan.penalties._eigen_directions import EdgeKinds
 
 NEGLIGIBLE = 1e-3  # importance below which an edge does not show in the outputs
 
@@ -74,7 +72,7 @@ class EdgeFunction:
     _mean_features: np.ndarray  # (n_functions,)
     _centre: float
     _scale: float  # infinite for an input that did not vary
-    _root: np.ndarray | None  # (n_parameters, n_functions), root of the covariance
+    _root: np.ndarray | None  # (n_functions, n_functions), root of the covariance
 
     def __call__(self, x):
         """Values of the curve, ndarray of the shape of `x`.
@@ -367,11 +365,7 @@ def _posterior_roots(posterior, network):
     The noise is that of the output that an edge enters, as in `predict`. Edges that
     enter hidden nodes take the noise that outputs share in training.
     """
-    inverse = solve_triangular(
-        posterior.factor, np.eye(len(posterior.factor)), lower=True
-    )
-    ends = EdgeKinds.of(network.all_layers).sizes.cumsum(0).numpy()
-    roots = iter(np.split(inverse, ends[:-1], axis=1))
+    roots = iter(posterior.root(network).of_edges())
     scaled = []
     for layer in network.all_layers:
         enters_output = layer in (network.layers[-1], network.skip)
@@ -380,5 +374,5 @@ def _posterior_roots(posterior, network):
             noise = posterior.noise
         for o, i in np.ndindex(*layer.mask.shape):
             exists = float(layer.mask[o, i])  # a removed edge is zero for certain
-            scaled.append(exists * np.sqrt(noise[o]) * next(roots))
+            scaled.append(exists * np.sqrt(noise[o]) * next(roots).numpy())
     return scaled
