@@ -99,8 +99,9 @@ class Categories:
     Attributes
     ----------
     of_columns : list of ndarray or None
-        Of strings, or of float64, in the order of their codes; None for a column of
-        numbers. Whole numbers of which float64 would merge some are kept as integers.
+        Of strings as objects, or of float64, in the order of their codes; None for a
+        column of numbers. Whole numbers of which float64 would merge some are kept as
+        integers. Files of earlier versions hold strings of a fixed width.
     """
 
     of_columns: list
@@ -200,21 +201,26 @@ def codes_of(column, categories, name):
     codes[~missing] = UNKNOWN
     if not (len(values) and len(categories)):
         return codes
-    kinds = [
-        "strings" if a.dtype.kind == "U" else "numbers" for a in (categories, values)
-    ]
+    kinds = ["strings" if holds_strings(a) else "numbers" for a in (categories, values)]
     if kinds[0] != kinds[1]:
         raise ValueError(
             f"Categories of {name} were {kinds[0]} in fit, got {kinds[1]}: convert the "
             "column to the type that it had."
         )
-    if categories.dtype != values.dtype and kinds[0] == "numbers":
-        categories, values = _objects(categories), _objects(values)
-    order = np.argsort(categories)
-    at = np.searchsorted(categories[order], values).clip(max=len(categories) - 1)
-    found = order[at]
-    codes[~missing] = np.where(categories[found] == values, found, UNKNOWN)
+    if categories.dtype == values.dtype == np.float64:
+        order = np.argsort(categories)
+        at = np.searchsorted(categories[order], values).clip(max=len(categories) - 1)
+        found = order[at]
+        codes[~missing] = np.where(categories[found] == values, found, UNKNOWN)
+    else:
+        code_of = {category: code for code, category in enumerate(categories.tolist())}
+        codes[~missing] = [code_of.get(value, UNKNOWN) for value in values.tolist()]
     return codes
+
+
+def holds_strings(categories):
+    """Whether categories, at least one, are strings."""
+    return isinstance(categories[0], str)
 
 
 def _column(X, index):
@@ -223,10 +229,14 @@ def _column(X, index):
 
 def _seen_categories(column, name, used):
     values, missing = _cells(column, name)
-    seen = np.unique(values[used[~missing]])
-    if seen.dtype == object:
-        whole = np.array(seen.tolist())
-        seen = whole if whole.dtype.kind in "iu" else seen
+    values = values[used[~missing]]
+    if values.dtype == np.float64:
+        seen = np.unique(values)
+    else:
+        seen = _as_objects(sorted(set(values.tolist())))
+        if all(isinstance(each, int) for each in seen):
+            whole = np.array(seen.tolist())
+            seen = whole if whole.dtype.kind in "iu" else seen
     declared = getattr(getattr(column, "dtype", None), "categories", None)
     if not hasattr(declared, "to_list") or not len(seen):
         return seen
@@ -237,7 +247,8 @@ def _seen_categories(column, name, used):
 def _cells(column, name):
     """The known cells of a column, and which are missing.
 
-    They are strings, float64, or Python's numbers where float64 would merge some.
+    They are float64; or objects, which are strings, or Python's numbers where float64
+    would merge some. A long string thus takes no more memory than itself.
     """
     column = _objects(column) if hasattr(column, "to_list") else np.asarray(column)
     if column.dtype.kind in "iufb":
@@ -251,7 +262,13 @@ def _cells(column, name):
 
 def _objects(values):
     """An object array of what a column holds, in Python's types."""
-    cells = values.to_list() if hasattr(values, "to_list") else values.tolist()
+    return _as_objects(
+        values.to_list() if hasattr(values, "to_list") else values.tolist()
+    )
+
+
+def _as_objects(cells):
+    """Object array of one dimension, whatever the cells are."""
     return np.array([*cells, None], dtype=object)[:-1]
 
 
@@ -273,7 +290,7 @@ def _of_one_type(cells, name):
         )
     if kinds == {"numbers"}:
         return _numbers(cells, name)
-    return np.array([str(cell) for cell in cells], dtype=str)
+    return _as_objects([str(cell) for cell in cells])
 
 
 def _numbers(cells, name):
@@ -293,5 +310,6 @@ def _numbers(cells, name):
             return values
     except OverflowError:  # of Python's integers
         pass
-    cells = [cell.item() if isinstance(cell, np.generic) else cell for cell in cells]
-    return np.array([*cells, None], dtype=object)[:-1]
+    return _as_objects(
+        [cell.item() if isinstance(cell, np.generic) else cell for cell in cells]
+    )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from skkan.data._categories import holds_strings
 from skkan.export._first_layer import FeatureUnits
 from skkan.export._network_nodes import NetworkNodes, VarianceNodes
 from skkan.losses._classification import MIN_LEAD
@@ -76,7 +77,7 @@ def _units(model, features, dtype):
 def _checked_categories(known, feature, dtype):
     if known is None:
         return None
-    if known.dtype.kind == "U":
+    if len(known) and holds_strings(known):
         raise ValueError(
             f"Categories must be numbers to be exported, got strings in column "
             f"{feature}, while an ONNX input has one type for all columns: encode them "
