@@ -16,6 +16,7 @@ from scipy.interpolate import BSpline
 
 from skkan.basis._base import Basis
 from skkan.data._categories import codes_of
+from skkan.data._frames import cells
 from skkan.data._scaling import AffineScaling
 from skkan.estimators._base import fitted_model_of
 from skkan.numerics._threads import single_thread
@@ -203,9 +204,9 @@ class EdgeFunction:
     @single_thread
     def _features(self, x, *, derivative=False):
         if self.categories is not None:
-            if hasattr(x, "to_list"):
-                x = x.to_list()  # which keeps whole numbers beside missing cells
-            x = np.asarray(x, dtype=None if isinstance(x, np.ndarray) else object)
+            if not isinstance(x, np.ndarray):
+                # Python's types keep whole numbers beside missing cells.
+                x = np.asarray(x if np.isscalar(x) else cells(x), dtype=object)
             column = codes_of(x.ravel(), self.categories, repr(self.source_name))
         else:
             x = np.asarray(x, dtype=np.float64)

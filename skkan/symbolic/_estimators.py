@@ -30,6 +30,7 @@ from skkan.data._column_checks import (
     checked_weights,
     naming_column,
 )
+from skkan.data._frames import column_names, native
 from skkan.data._merged_rows import canonical_rows, dense
 from skkan.data._scaling import AffineScaling
 from skkan.estimators._base import fitted_model_of
@@ -144,14 +145,15 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
                 "around the formula."
             )
         checked_primitives(self.primitives)
+        frame = native(X)
         _check_all_numbers(
-            getattr(X, "columns", None),
-            categorical_columns(X, estimator.categorical_features),
+            column_names(frame),
+            categorical_columns(frame, estimator.categorical_features),
         )
-        checked_no_dates(X)
+        checked_no_dates(frame)
         with (
             adding_remedies(),
-            naming_column(X, in_fit=True, of_text=f"Make of it {INDICATORS}"),
+            naming_column(frame, in_fit=True, of_text=f"Make of it {INDICATORS}"),
         ):
             check_array(
                 X, accept_sparse="csr", dtype=np.float64, estimator=self, input_name="X"
