@@ -205,7 +205,7 @@ def fits():
     many_classes = np.digitize(Y, [0.7, 1.4])
     return [
         KANRegressor((2,), solver="lm", prune_threshold=0.1, **SHORT).fit(X, Y),
-        KANClassifier((), random_state=0).fit(X, many_classes),
+        KANClassifier((), **SHORT).fit(X, many_classes),
         KANClassifier((2,), solver="lbfgs", **SHORT).fit(X, LABELS),
         KANRegressor((2,), solver="adam", **SHORT).fit(X, Y).partial_fit(X, Y),
         KANRegressor(**SHORT).fit(X, Y),

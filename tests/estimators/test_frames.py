@@ -63,9 +63,6 @@ def test_frames_of_all_libraries_give_the_same_model(make, columns, table):
         assert_array_equal(model.predict(other[:9]), expected.predict(frame[:9]))
         peer = StandardScaler().fit(make(frame[["a", "b"]]))
         assert hasattr(model, "feature_names_in_") == hasattr(peer, "feature_names_in_")
-        streamed = kind(solver="adam", **BRIEF)
-        classes = {} if kind is KANRegressor else {"classes": [False, True]}
-        streamed.partial_fit(other, target, **classes).partial_fit(other, target)
 
 
 def test_order_of_the_categories_of_a_table_is_kept():
