@@ -138,7 +138,8 @@ def prior_of_penalty(network, data, plan, alpha):
 
 def _edge_prior(network, alpha, n_observations):
     kinds = EdgeKinds.of(network.all_layers)
-    alpha = torch.as_tensor(alpha).to(network.layers[0].mask)
+    alpha = QuadraticPenalty(alpha).per_edge(len(kinds.numbers))
+    alpha = alpha.to(network.layers[0].mask)
     return EdgePrior.of_alpha(kinds, alpha, n_observations)
 
 
