@@ -47,6 +47,7 @@ OPTIONAL = {
     "onnx",
     "pandas",
     "polars",
+    "pyarrow",
     "rich",
     "skl2onnx",
     "skops",

@@ -9,11 +9,11 @@ from numbers import Real
 from reprlib import repr as shortened
 
 import numpy as np
-from sklearn.utils import _safe_indexing
 from sklearn.utils._missing import is_pandas_na
 from sklearn.utils.validation import check_array
 
 from skkan.data._column_checks import checked_names, column_words
+from skkan.data._frames import cells, column, columns, declared_categories, is_frame
 from skkan.data._merged_rows import dense
 
 try:
@@ -48,7 +48,7 @@ def categorical_columns(X, categorical_features):
     checked_names(X)
     if categorical_features is None:
         return None
-    if not hasattr(X, "columns"):
+    if not is_frame(X):
         if isinstance(categorical_features, str):
             return None
         X = as_table(X)
@@ -77,7 +77,7 @@ def as_table(X, estimator=None):
     ValueError
         If it has not two dimensions.
     """
-    if hasattr(X, "columns"):
+    if is_frame(X):
         return X
     if isinstance(X, list | tuple):
         # As strings and numbers stay apart, so do "nan" and NaN.
@@ -99,8 +99,9 @@ class Categories:
     Attributes
     ----------
     of_columns : list of ndarray or None
-        Of strings, or of float64, in the order of their codes; None for a column of
-        numbers. Whole numbers of which float64 would merge some are kept as integers.
+        Of strings as objects, or of float64, in the order of their codes; None for a
+        column of numbers. Whole numbers of which float64 would merge some are kept as
+        integers. Files of earlier versions hold strings of a fixed width.
     """
 
     of_columns: list
@@ -128,7 +129,7 @@ class Categories:
         known = [None] * len(is_categorical)
         for index in np.flatnonzero(is_categorical):
             known[index] = _seen_categories(
-                _column(X, index), column_words(X, index), used
+                column(X, index), column_words(X, index), used
             )
         return cls(known)
 
@@ -154,16 +155,18 @@ class Categories:
         encoded = np.empty(X.shape)
         is_number = np.array([known is None for known in self.of_columns])
         if is_number.any():
-            encoded[:, is_number] = check_array(
-                _safe_indexing(X, np.flatnonzero(is_number), axis=1),
+            numbers = check_array(
+                columns(X, np.flatnonzero(is_number)),
+                accept_sparse="csr",
                 dtype=np.float64,
                 ensure_all_finite="allow-nan",
                 ensure_min_samples=0,
                 input_name="X",
             )
+            encoded[:, is_number] = dense(numbers)
         for index in np.flatnonzero(~is_number):
             encoded[:, index] = codes_of(
-                _column(X, index), self.of_columns[index], column_words(X, index)
+                column(X, index), self.of_columns[index], column_words(X, index)
             )
         return encoded
 
@@ -200,35 +203,40 @@ def codes_of(column, categories, name):
     codes[~missing] = UNKNOWN
     if not (len(values) and len(categories)):
         return codes
-    kinds = [
-        "strings" if a.dtype.kind == "U" else "numbers" for a in (categories, values)
-    ]
+    kinds = ["strings" if holds_strings(a) else "numbers" for a in (categories, values)]
     if kinds[0] != kinds[1]:
         raise ValueError(
             f"Categories of {name} were {kinds[0]} in fit, got {kinds[1]}: convert the "
             "column to the type that it had."
         )
-    if categories.dtype != values.dtype and kinds[0] == "numbers":
-        categories, values = _objects(categories), _objects(values)
-    order = np.argsort(categories)
-    at = np.searchsorted(categories[order], values).clip(max=len(categories) - 1)
-    found = order[at]
-    codes[~missing] = np.where(categories[found] == values, found, UNKNOWN)
+    if categories.dtype == values.dtype == np.float64:
+        order = np.argsort(categories)
+        at = np.searchsorted(categories[order], values).clip(max=len(categories) - 1)
+        found = order[at]
+        codes[~missing] = np.where(categories[found] == values, found, UNKNOWN)
+    else:
+        code_of = {category: code for code, category in enumerate(categories.tolist())}
+        codes[~missing] = [code_of.get(value, UNKNOWN) for value in values.tolist()]
     return codes
 
 
-def _column(X, index):
-    return _safe_indexing(X, int(index), axis=1)
+def holds_strings(categories):
+    """Whether categories, at least one, are strings."""
+    return isinstance(categories[0], str)
 
 
 def _seen_categories(column, name, used):
     values, missing = _cells(column, name)
-    seen = np.unique(values[used[~missing]])
-    if seen.dtype == object:
-        whole = np.array(seen.tolist())
-        seen = whole if whole.dtype.kind in "iu" else seen
-    declared = getattr(getattr(column, "dtype", None), "categories", None)
-    if not hasattr(declared, "to_list") or not len(seen):
+    values = values[used[~missing]]
+    if values.dtype == np.float64:
+        seen = np.unique(values)
+    else:
+        seen = objects_of(sorted(set(values.tolist())))
+        if all(isinstance(each, int) for each in seen):
+            whole = np.array(seen.tolist())
+            seen = whole if whole.dtype.kind in "iu" else seen
+    declared = declared_categories(column)
+    if declared is None or not len(seen):
         return seen
     order = codes_of(declared, seen, name)
     return seen[order[order >= 0].astype(int)]
@@ -237,9 +245,11 @@ def _seen_categories(column, name, used):
 def _cells(column, name):
     """The known cells of a column, and which are missing.
 
-    They are strings, float64, or Python's numbers where float64 would merge some.
+    They are float64; or objects, which are strings, or Python's numbers where float64
+    would merge some. A long string thus takes no more memory than itself.
     """
-    column = _objects(column) if hasattr(column, "to_list") else np.asarray(column)
+    if not isinstance(column, np.ndarray):
+        column = objects_of(column)
     if column.dtype.kind in "iufb":
         missing = np.isnan(column)
         values = _numbers(column[~missing], name)
@@ -249,10 +259,9 @@ def _cells(column, name):
     return values, missing
 
 
-def _objects(values):
-    """An object array of what a column holds, in Python's types."""
-    cells = values.to_list() if hasattr(values, "to_list") else values.tolist()
-    return np.array([*cells, None], dtype=object)[:-1]
+def objects_of(values):
+    """An object array of what a column or a list holds, in Python's types."""
+    return np.array([*cells(values), None], dtype=object)[:-1]
 
 
 def _is_missing(cell):
@@ -262,9 +271,9 @@ def _is_missing(cell):
     return isinstance(differs, bool | np.bool_) and bool(differs)
 
 
-def _of_one_type(cells, name):
+def _of_one_type(known, name):
     kinds = {
-        "numbers" if isinstance(cell, Real | np.bool_) else "others" for cell in cells
+        "numbers" if isinstance(cell, Real | np.bool_) else "others" for cell in known
     }
     if len(kinds) > 1:
         raise TypeError(
@@ -272,26 +281,27 @@ def _of_one_type(cells, name):
             "convert all of them to strings."
         )
     if kinds == {"numbers"}:
-        return _numbers(cells, name)
-    return np.array([str(cell) for cell in cells], dtype=str)
+        return _numbers(known, name)
+    return objects_of([str(cell) for cell in known])
 
 
-def _numbers(cells, name):
+def _numbers(known, name):
     """Numbers as float64, or as objects where that would merge some of them."""
-    if (cells == np.inf).any() or (cells == -np.inf).any():
+    if (known == np.inf).any() or (known == -np.inf).any():
         raise ValueError(
             f"Input X contains infinity in {name}, whose values are categories: give "
             "it a finite code, or make it missing."
         )
     try:
-        values = cells.astype(np.float64)
-        if cells.dtype.kind in "fb":
-            is_exact = values == cells
+        values = known.astype(np.float64)
+        if known.dtype.kind in "fb":
+            is_exact = values == known
         else:
             is_exact = np.abs(values) < WHOLE
         if is_exact.all():
             return values
     except OverflowError:  # of Python's integers
         pass
-    cells = [cell.item() if isinstance(cell, np.generic) else cell for cell in cells]
-    return np.array([*cells, None], dtype=object)[:-1]
+    return objects_of(
+        [cell.item() if isinstance(cell, np.generic) else cell for cell in known]
+    )

@@ -5,10 +5,18 @@ from contextlib import contextmanager
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_sample_weight, check_array
 
+from skkan.data._frames import (
+    column_names,
+    column_types,
+    columns,
+    is_frame,
+    is_of_time,
+)
+
 REMEDIES = {
+    "fill value must be 0": "Fill it with zeros, or pass X.sparse.to_dense().",
     "Input y contains": "Drop those rows, or impute their target.",
     "missing values encoded as NaN": (
         "Formulas have no value at missing: impute these cells, or leave the rows out."
@@ -85,7 +93,7 @@ def _column_with(beginning, X, is_categorical):
     for index in range(X.shape[1]):
         if is_categorical is not None and is_categorical[index]:
             continue
-        column = _safe_indexing(X, [index], axis=1)
+        column = columns(X, [index])
         try:
             check_array(
                 column,
@@ -103,14 +111,13 @@ def _column_with(beginning, X, is_categorical):
 
 def column_words(X, index):
     """Words for a column of a data frame, or of an array."""
-    return (
-        f"column {X.columns[index]!r}" if hasattr(X, "columns") else f"column {index}"
-    )
+    names = column_names(X)
+    return f"column {index if names is None else repr(names[index])}"
 
 
 def checked_names(X):
     """Raise if columns of a data frame have the same name."""
-    counts = Counter(getattr(X, "columns", ()))
+    counts = Counter(column_names(X))
     several = [name for name, count in counts.items() if count > 1]
     if several:
         raise ValueError(
@@ -121,24 +128,18 @@ def checked_names(X):
 
 def checked_no_dates(X, is_categorical=None):
     """Raise if a column, those of categories aside, is of dates or durations."""
-    if hasattr(X, "columns"):
-        dtypes = [*X.dtypes]
+    if is_frame(X):
+        dtypes = column_types(X)
         where = [f" in {column_words(X, index)}" for index in range(len(dtypes))]
     else:
         dtypes, where, is_categorical = [getattr(X, "dtype", None)], [""], None
     flags = [False] * len(dtypes) if is_categorical is None else is_categorical
     for dtype, place, is_category in zip(dtypes, where, flags, strict=False):
-        if not is_category and _is_of_time(dtype):
+        if not is_category and is_of_time(dtype):
             raise TypeError(
                 f"X must hold numbers, got dtype {dtype}{place}: convert it, such as "
                 "to days since some date or to the hour of the day."
             )
-
-
-def _is_of_time(dtype):
-    if hasattr(dtype, "is_temporal"):  # of polars
-        return dtype.is_temporal()
-    return getattr(dtype, "kind", None) in ("m", "M")
 
 
 @contextmanager

@@ -39,7 +39,10 @@ def canonical_rows(X, target, sample_weight):
     """
     X, target, sample_weight = without_zero_weights((X, target, sample_weight))
     if len(X) > _row_blocks.SINGLE_BLOCK_ROWS:
-        return X, target, sample_weight
+        # Columns of data frames may be read-only, which torch does not take.
+        return X, *(
+            np.require(part, requirements="W") for part in (target, sample_weight)
+        )
     # Adding zero turns -0.0 into 0.0, which is equal but has other bytes. Any fixed
     # order serves, and that of the bytes takes one sort for all columns. The weights
     # take part, so that those of equal rows add up in a fixed order, too.

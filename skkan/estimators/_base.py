@@ -43,6 +43,7 @@ from skkan.estimators._parameter_checks import checked_device, checked_layer_siz
 from skkan.estimators._progress_line import ProgressLine
 from skkan.estimators._row_validation import validated_features, validated_rows
 from skkan.fitted._fitted_model import Continuation, FittedModel
+from skkan.numerics._threads import single_thread
 from skkan.numerics._user_warnings import warn_user
 from skkan.objective._objective import make_objective
 from skkan.penalties._base import Penalty
@@ -414,6 +415,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     # Reading a fit.
 
     @property
+    @single_thread
     def network_(self):
         """The fitted network as a torch module, in scaled units, built on access.
 

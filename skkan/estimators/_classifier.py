@@ -9,6 +9,7 @@ from skkan.data._dask_tables import over_chunks
 from skkan.estimators._base import BaseKAN
 from skkan.estimators._error_context import fit_context
 from skkan.fitted._target import ClassTarget, IndicatorTarget, LabelTarget
+from skkan.numerics._threads import single_thread
 
 
 class KANClassifier(ClassifierMixin, BaseKAN):
@@ -321,6 +322,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         return tags
 
     @over_chunks
+    @single_thread
     def decision_function(self, X):
         """Logits of the predicted probabilities.
 
@@ -340,6 +342,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         return self.fitted_model_.target.shaped(raw)
 
     @over_chunks
+    @single_thread
     def predict(self, X):
         """Predict the most probable class, or all labels of probability above 1/2.
 
@@ -355,6 +358,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         return self.fitted_model_.target.decode(raw)
 
     @over_chunks
+    @single_thread
     def predict_proba(self, X):
         """Predict probabilities.
 
@@ -383,6 +387,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         return self.fitted_model_.target.probabilities(raw)
 
     @over_chunks
+    @single_thread
     def predict_log_proba(self, X):
         """Predict logarithms of probabilities, exact also where they are tiny.
 

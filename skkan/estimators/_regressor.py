@@ -13,6 +13,7 @@ from skkan.estimators._base import BaseKAN
 from skkan.estimators._error_context import fit_context
 from skkan.fitted._target import RegressionTarget
 from skkan.losses._registry import REGRESSION_LOSSES, regression_loss
+from skkan.numerics._threads import single_thread
 
 
 class KANRegressor(RegressorMixin, BaseKAN):
@@ -366,6 +367,7 @@ default="squared_error"
         return tags
 
     @over_chunks
+    @single_thread
     def predict(self, X, return_std=False):
         """Predict the target.
 

@@ -32,6 +32,7 @@ from skkan.data._dask_tables import (
     in_memory,
     table_of,
 )
+from skkan.data._frames import is_frame, native
 from skkan.data._merged_rows import dense
 from skkan.estimators._parameter_checks import checked_continuation
 from skkan.selection._solver_choice import check_compatible
@@ -117,14 +118,17 @@ def _validated(estimator, X, *y, reset, **checks):
         "ensure_all_finite": "allow-nan",
         **checks,
     }
-    checked_names(X)
-    checked_no_dates(X, estimator.is_categorical_)
-    with naming_column(X, estimator.is_categorical_, in_fit=reset):
+    frame = native(X)
+    checked_names(frame)
+    checked_no_dates(frame, estimator.is_categorical_)
+    with naming_column(frame, estimator.is_categorical_, in_fit=reset):
         if estimator.categories_ is None:
             return validate_data(estimator, X, *y, reset=reset, **checks)
-        X = as_table(X, estimator)
-        validate_data(estimator, X, reset=reset, skip_check_array=True)
-        X = Categories(estimator.categories_).encoded(X)
+        table = as_table(frame, estimator)
+        # scikit-learn knows wrapped frames as such, and arrays without names.
+        like = X if is_frame(frame) else table
+        validate_data(estimator, like, reset=reset, skip_check_array=True)
+        X = Categories(estimator.categories_).encoded(table)
     if y:
         return check_X_y(X, *y, estimator=estimator, **checks)
     return check_array(X, estimator=estimator, input_name="X", **checks)
@@ -144,6 +148,7 @@ def _validated_chunks(estimator, table, y, *, reset):
 
 def _find_categories(estimator, X, sample_weight):
     """Set the attributes about categories."""
+    X = native(X)
     with naming_column(X, in_fit=True):
         is_categorical = categorical_columns(X, estimator.categorical_features)
         estimator.is_categorical_ = is_categorical
@@ -162,9 +167,10 @@ def _categories_of(X, sample_weight, is_categorical):
 
 def _check_same_columns(estimator, X, sample_weight):
     """Raise unless X has the columns and categories of the previous fit."""
+    names, requested = _get_feature_names(X), {}
+    X = native(X)
     with naming_column(X, in_fit=False):
         is_categorical = categorical_columns(X, estimator.categorical_features)
-    names, requested = _get_feature_names(X), {}
     if names is not None and hasattr(estimator, "feature_names_in_"):
         fitted = estimator.feature_names_in_.tolist()
         requested["feature_names_in_"] = (names.tolist(), fitted)

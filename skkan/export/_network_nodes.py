@@ -1,8 +1,6 @@
 """A network and the posterior variance of its outputs, as nodes of a graph."""
 
 import numpy as np
-import torch
-from scipy.linalg import solve_triangular
 
 from skkan.export._curves import Curves, flattened
 from skkan.export._first_layer import FirstLayerNodes
@@ -51,7 +49,7 @@ class NetworkNodes:
 class VarianceNodes:
     """Posterior variance of the outputs of a network, at unit noise.
 
-    With the precision L L^T of the weights it is the squared norm of L^-1 J^T. The
+    With the covariance R^T R of the weights it is the squared norm of R J^T. The
     derivative J of an output consists of products: derivatives with respect to the
     nodes of a layer times values of the functions of the layer's inputs; see
     `skkan.inference._laplace_posterior.whitened_jacobian`.
@@ -60,15 +58,14 @@ class VarianceNodes:
     ----------
     graph : Graph
     passed : NetworkNodes
-    factor : ndarray of shape (n_parameters, n_parameters)
-        L, see `skkan.inference._laplace_posterior.LaplacePosterior`.
+    root : CovarianceRoot
+        Of the weights of the network.
     """
 
-    def __init__(self, graph, passed, factor):
+    def __init__(self, graph, passed, root):
         self._graph, self._passed = graph, passed
         network = passed.network
-        inverse = solve_triangular(factor, np.eye(len(factor)), lower=True)
-        inverse = torch.from_numpy(inverse) * network.weight_mask
+        inverse = root.matrix() * network.weight_mask
         sizes = [layer.mask.shape[0] * layer.n_weights for layer in network.layers[:-1]]
         hidden = inverse[:, : sum(sizes)].split(sizes, dim=1)
         inner = zip(passed.places, network.layers, hidden, strict=False)
@@ -115,7 +112,7 @@ class VarianceNodes:
         return self._square(terms)
 
     def _inner_terms(self, sensitivity):
-        """Parts of L^-1 J^T by the weights of each hidden layer, the last layer first.
+        """Parts of R J^T by the weights of each hidden layer, the last layer first.
 
         Parameters
         ----------

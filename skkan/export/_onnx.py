@@ -7,12 +7,14 @@ import numpy as np
 from skkan.estimators._base import fitted_model_of
 from skkan.export._graph import Graph
 from skkan.export._predictions import results
+from skkan.numerics._threads import single_thread
 
 # The default, and the first version that has all operations.
 DEFAULT_OPSET, FIRST_OPSET = 18, 15
 FLOAT_TYPES = np.dtype(np.float32), np.dtype(np.float64)
 
 
+@single_thread
 def to_onnx(estimator, *, dtype=np.float32, arithmetic=np.float64, opset=DEFAULT_OPSET):
     """A fitted estimator as an ONNX model with the same predictions.
 

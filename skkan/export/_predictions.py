@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from skkan.data._categories import holds_strings
 from skkan.export._first_layer import FeatureUnits
 from skkan.export._network_nodes import NetworkNodes, VarianceNodes
 from skkan.losses._classification import MIN_LEAD
@@ -76,7 +77,7 @@ def _units(model, features, dtype):
 def _checked_categories(known, feature, dtype):
     if known is None:
         return None
-    if known.dtype.kind == "U":
+    if len(known) and holds_strings(known):
         raise ValueError(
             f"Categories must be numbers to be exported, got strings in column "
             f"{feature}, while an ONNX input has one type for all columns: encode them "
@@ -141,7 +142,7 @@ def checked_classes(classes):
 
 def _moderated(graph, model, passed, raw):
     """Logits of the mean probabilities; see the losses' `moderated`."""
-    variance = VarianceNodes(graph, passed, model.posterior.factor)
+    variance = VarianceNodes(graph, passed, model.posterior.root(passed.network))
     if not model.target.has_exclusive_classes:
         each = [variance.of_output(output) for output in range(model.n_outputs)]
         return _logit_of_mean(graph, raw, graph.node("Concat", *each, axis=0))

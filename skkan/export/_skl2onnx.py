@@ -7,6 +7,7 @@ from skkan.estimators._classifier import KANClassifier
 from skkan.estimators._regressor import KANRegressor
 from skkan.export._graph import Graph
 from skkan.export._predictions import checked_classes, results
+from skkan.numerics._threads import single_thread
 
 # Options of classifiers and their values; skl2onnx reads all of them.
 CLASSIFIER_OPTIONS = {
@@ -72,6 +73,7 @@ def _declare(operator):
         label.set_type(kind([n_rows, n_classes][: 1 + model.target.is_multilabel]))
 
 
+@single_thread
 def _convert(scope, operator, container):
     """Write the nodes of an operator."""
     from onnx import numpy_helper

@@ -4,7 +4,6 @@ A `FittedModel` holds numpy arrays, and nothing of scikit-learn. The estimators 
 one; it builds torch modules and lookup tables on request.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from functools import cached_property
 
@@ -23,7 +22,7 @@ from skkan.inference._last_layer_posterior import LastLayerPosterior
 from skkan.network._attribution_and_statistics import LayerStatistics
 from skkan.network._edits import with_values_at_missing
 from skkan.network._network import KANNetwork
-from skkan.numerics._threads import available_threads, single_thread
+from skkan.numerics._threads import parallel_map
 
 # Numbers that each thread of a prediction holds at a time: what a cache holds.
 PREDICTION_BLOCK = 2**17
@@ -154,12 +153,7 @@ class FittedModel:
             raw[rows] = predictor(self.scaled(X[rows]))
 
         blocks = _row_slices(len(raw), predictor.n_values, PREDICTION_BLOCK)
-        n_threads = min(available_threads(), len(blocks))
-        if n_threads > 1:
-            with ThreadPoolExecutor(n_threads) as pool:
-                list(pool.map(predict, blocks))
-        else:
-            list(map(predict, blocks))
+        parallel_map(predict, blocks)
         return self.preprocessing.baseline + raw
 
     def whitened_jacobians(self, X, device="cpu"):
@@ -183,16 +177,11 @@ class FittedModel:
         has_missing = np.isnan(X.data if issparse(X) else X).any()
         make = self.network_with_missing if has_missing else self.network
         network = make(device)
-        # A copy, as torch takes no arrays that are mapped from a file for reading.
-        factor = torch.tensor(posterior.factor, device=device)
-        n_values = len(factor) * self.n_outputs
-        with single_thread, torch.no_grad():
-            for rows in _row_slices(X.shape[0], n_values, JACOBIAN_BLOCK):
-                x = torch.from_numpy(self.scaled(X[rows])).to(device)
-                yield (
-                    rows,
-                    posterior.whitened_jacobian(network, factor, x).cpu().numpy(),
-                )
+        root = posterior.root(network, device)
+        n_values = root.n_weights * self.n_outputs
+        for rows in _row_slices(X.shape[0], n_values, JACOBIAN_BLOCK):
+            x = torch.from_numpy(self.scaled(X[rows])).to(device)
+            yield rows, posterior.whitened_jacobian(network, root, x).cpu().numpy()
 
     def moderated_output(self, X, device="cpu"):
         """Raw output, drawn towards indecision where the posterior is wide.

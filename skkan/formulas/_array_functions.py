@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from skkan.numerics._threads import single_thread
+
 
 @dataclass(frozen=True)
 class TensorFunction:
@@ -23,6 +25,7 @@ class TensorFunction:
 
     function: Callable
 
+    @single_thread
     def __call__(self, z):
         with torch.no_grad():
             values = self.function(torch.tensor(np.asarray(z)))

@@ -1,4 +1,4 @@
-"""The Laplace posterior of a fitted network, as one Cholesky factor.
+"""The Laplace posterior of a fitted network, as one factor.
 
 The posterior of the weights is approximated by a Gaussian around its mode. Its
 precision is the Gauss-Newton matrix of the penalised loss.
@@ -10,10 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from skkan.inference._covariance_root import (
+    CovarianceRoot,
+    EdgePrior,
+    has_few_rows,
+)
 from skkan.inference._log_marginal_likelihood import LinearisedModel
-from skkan.network._jacobian import linearise, outer_weight_positions
-from skkan.numerics._cholesky import scaled_factor
+from skkan.network._jacobian import output_derivatives
 from skkan.objective._objective import make_objective
+from skkan.penalties._eigen_directions import EdgeKinds
 from skkan.penalties._quadratic import QuadraticPenalty
 
 
@@ -23,8 +28,8 @@ class LaplacePosterior:
 
     Attributes
     ----------
-    factor : ndarray of shape (n_parameters, n_parameters)
-        Lower Cholesky factor of the precision of the weights at unit noise.
+    factor : ndarray of shape (n_rows, n_parameters)
+        Of the covariance of the weights at unit noise; see `CovarianceRoot`.
     alpha : ndarray of shape (n_edges, 3)
         Weights of the penalty on size, curvature and change of curvature.
     noise : ndarray of shape (n_outputs,)
@@ -49,9 +54,14 @@ class LaplacePosterior:
 
     covers_all_weights = True
 
-    def whitened_jacobian(self, network, factor, x):
+    def root(self, network, device="cpu"):
+        """CovarianceRoot of the weights of a network on a device."""
+        prior = _edge_prior(network, self.alpha, self.n_observations)
+        return CovarianceRoot(torch.tensor(self.factor, device=device), prior)
+
+    def whitened_jacobian(self, network, root, x):
         """Whitened Jacobian of the raw outputs; see the function of this name."""
-        return whitened_jacobian(network, factor, x)
+        return whitened_jacobian(network, root, x)
 
 
 def laplace_posterior(network, data, plan, prior, objective=None):
@@ -90,11 +100,14 @@ def laplace_posterior(network, data, plan, prior, objective=None):
     if outcome is None:
         return None
     alpha = prior.alpha(n_rows)
-    penalised = objective.with_penalties((QuadraticPenalty(alpha),))
-    factored = scaled_factor(n_rows * penalised.gauss_newton(theta).curvature)
-    if factored is None:
-        return None
-    factor, scale = factored
+    if has_few_rows(data, data.target.numel(), network.n_parameters):
+        rows = _weighted_jacobian(network, data, plan.loss)
+        root = _edge_prior(network, alpha, n_rows).posterior_root_of_rows(rows)
+        if root is None:
+            return None
+        factor = root.factor
+    else:
+        factor = math.sqrt(prior.noise) * outcome.factor / outcome.scale.unsqueeze(1)
     noise = [prior.noise] * len(data.baseline)
     if plan.loss.has_noise:
         deviances = plan.loss.deviances(objective.raw(theta), data.target)
@@ -103,7 +116,7 @@ def laplace_posterior(network, data, plan, prior, objective=None):
         noise = noise.clamp(min=noise.new_tensor(plan.loss.min_noise)).tolist()
     log_evidence = outcome.evidence_at_point - outcome.log_hyperprior
     return LaplacePosterior(
-        factor=(factor / scale.unsqueeze(1)).cpu().numpy(),
+        factor=factor.cpu().numpy(),
         alpha=alpha.cpu().numpy(),
         noise=np.array(noise),
         shared_noise=prior.noise,
@@ -123,32 +136,40 @@ def prior_of_penalty(network, data, plan, alpha):
     return linearised.prior_of_alpha(alpha)
 
 
+def _edge_prior(network, alpha, n_observations):
+    kinds = EdgeKinds.of(network.all_layers)
+    alpha = QuadraticPenalty(alpha).per_edge(len(kinds.numbers))
+    alpha = alpha.to(network.layers[0].mask)
+    return EdgePrior.of_alpha(kinds, alpha, n_observations)
+
+
 @torch.no_grad()
-def whitened_jacobian(network, factor, x):
+def _weighted_jacobian(network, data, loss):
+    """Rows whose squares sum to the curvature of the loss, (n, n_parameters)."""
+    raw = data.baseline + network(data.X)
+    weight = data.sample_weight * (data.n_observations / data.sample_weight.sum())
+    root = weight.sqrt().view(-1, 1, 1) * loss.curvature_root(raw, data.target)
+    derivatives = output_derivatives(network, data.X)
+    return torch.einsum("nro,opn->nrp", root, derivatives).flatten(0, 1)
+
+
+@torch.no_grad()
+def whitened_jacobian(network, root, x):
     """Whitened Jacobian of the raw outputs.
 
-    Let L L^T be the precision of the weights and J_o the Jacobian of output o. The
-    whitened Jacobian is L^-1 J_o^T. Its products are the covariances of the raw outputs
+    Let R^T R be the covariance of the weights and J_o the Jacobian of output o. The
+    whitened Jacobian is R J_o^T. Its products are the covariances of the raw outputs
     at unit noise.
 
     Parameters
     ----------
     network : KANNetwork
-    factor : Tensor of shape (n_parameters, n_parameters)
-        L, see `LaplacePosterior`.
+    root : CovarianceRoot
+        R, see `LaplacePosterior`.
     x : Tensor of shape (n_samples, n_inputs)
 
     Returns
     -------
     Tensor of shape (n_outputs, n_parameters, n_samples)
     """
-    line = linearise(network, network.weights, x)
-    inner = line.inner()
-    n_samples, n_outputs = line.output.shape
-    own = outer_weight_positions(network)
-    columns = x.new_zeros(n_outputs, len(factor), n_samples)
-    for output in range(n_outputs):
-        columns[output, : line.n_inner] = inner[:, output].T
-        columns[output, own[output]] = line.outer.T
-    columns *= network.weight_mask.unsqueeze(1)  # removed edges do not vary
-    return torch.linalg.solve_triangular(factor, columns, upper=False)
+    return root.times(output_derivatives(network, x))

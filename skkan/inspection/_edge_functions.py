@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.interpolate import BSpline
-from scipy.linalg import solve_triangular
 
 from skkan.basis._base import Basis
 from skkan.data._categories import codes_of
+from skkan.data._frames import cells
 from skkan.data._scaling import AffineScaling
 from skkan.estimators._base import fitted_model_of
-from skkan.penalties._eigen_directions import EdgeKinds
+from skkan.numerics._threads import single_thread
 
 NEGLIGIBLE = 1e-3  # importance below which an edge does not show in the outputs
 
@@ -73,7 +73,7 @@ class EdgeFunction:
     _mean_features: np.ndarray  # (n_functions,)
     _centre: float
     _scale: float  # infinite for an input that did not vary
-    _root: np.ndarray | None  # (n_parameters, n_functions), root of the covariance
+    _root: np.ndarray | None  # (n_functions, n_functions), root of the covariance
 
     def __call__(self, x):
         """Values of the curve, ndarray of the shape of `x`.
@@ -127,6 +127,7 @@ class EdgeFunction:
         return self._weight[: len(self.categories)].copy()
 
     @property
+    @single_thread
     def missing_value(self):
         """Learnt value of the curve where the input is missing, float.
 
@@ -137,6 +138,7 @@ class EdgeFunction:
         return float(self(np.nan))
 
     @property
+    @single_thread
     def knots(self):
         """Grid of the curve, ndarray of shape (grid_size + 1,)."""
         self._check_number("knots")
@@ -167,6 +169,7 @@ class EdgeFunction:
         return self._centre, self._scale
 
     @property
+    @single_thread
     def spline(self):
         """Spline part of the curve, a `scipy.interpolate.BSpline` on the grid.
 
@@ -198,11 +201,12 @@ class EdgeFunction:
         scale = self._scale if np.isfinite(self._scale) else 1.0
         return self._centre + scale * values
 
+    @single_thread
     def _features(self, x, *, derivative=False):
         if self.categories is not None:
-            if hasattr(x, "to_list"):
-                x = x.to_list()  # which keeps whole numbers beside missing cells
-            x = np.asarray(x, dtype=None if isinstance(x, np.ndarray) else object)
+            if not isinstance(x, np.ndarray):
+                # Python's types keep whole numbers beside missing cells.
+                x = np.asarray(x if np.isscalar(x) else cells(x), dtype=object)
             column = codes_of(x.ravel(), self.categories, repr(self.source_name))
         else:
             x = np.asarray(x, dtype=np.float64)
@@ -217,6 +221,7 @@ class EdgeFunction:
         return features.reshape(*x.shape, -1)
 
 
+@single_thread
 def edge_functions(estimator, *, with_posterior=False):
     """All curves of a fitted estimator.
 
@@ -325,6 +330,7 @@ def edge_functions(estimator, *, with_posterior=False):
     return edges
 
 
+@single_thread
 def node_names(estimator):
     """Names of all nodes of a fitted estimator, level by level.
 
@@ -360,11 +366,7 @@ def _posterior_roots(posterior, network):
     The noise is that of the output that an edge enters, as in `predict`. Edges that
     enter hidden nodes take the noise that outputs share in training.
     """
-    inverse = solve_triangular(
-        posterior.factor, np.eye(len(posterior.factor)), lower=True
-    )
-    ends = EdgeKinds.of(network.all_layers).sizes.cumsum(0).numpy()
-    roots = iter(np.split(inverse, ends[:-1], axis=1))
+    roots = iter(posterior.root(network).of_edges())
     scaled = []
     for layer in network.all_layers:
         enters_output = layer in (network.layers[-1], network.skip)
@@ -373,5 +375,5 @@ def _posterior_roots(posterior, network):
             noise = posterior.noise
         for o, i in np.ndindex(*layer.mask.shape):
             exists = float(layer.mask[o, i])  # a removed edge is zero for certain
-            scaled.append(exists * np.sqrt(noise[o]) * next(roots))
+            scaled.append(exists * np.sqrt(noise[o]) * next(roots).numpy())
     return scaled

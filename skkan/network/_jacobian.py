@@ -131,6 +131,31 @@ def linearise(network, weights, x, features=None):
     return Linearisation(output, outer, all_features[:-1], nodes[:-1], sensitivities)
 
 
+@torch.no_grad()
+def output_derivatives(network, x):
+    """Derivatives of the raw outputs with respect to all weights.
+
+    Parameters
+    ----------
+    network : KANNetwork
+    x : Tensor of shape (n_samples, n_features)
+
+    Returns
+    -------
+    Tensor of shape (n_outputs, n_parameters, n_samples)
+        Zero for removed edges, which do not vary.
+    """
+    line = linearise(network, network.weights, x)
+    inner = line.inner()
+    n_samples, n_outputs = line.output.shape
+    own = outer_weight_positions(network)
+    columns = x.new_zeros(n_outputs, network.n_parameters, n_samples)
+    for output in range(n_outputs):
+        columns[output, : line.n_inner] = inner[:, output].T
+        columns[output, own[output]] = line.outer.T
+    return columns.mul_(network.weight_mask.unsqueeze(1))
+
+
 def outer_weight_positions(network):
     """Positions of the outer weights among all weights.
 

@@ -6,6 +6,7 @@ training several networks of one search, and from sums and predictions of severa
 of rows, by as many threads as torch may use.
 """
 
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ContextDecorator, contextmanager
@@ -24,6 +25,9 @@ class _SingleThread(ContextDecorator):
     start later. The BLAS' setting belongs to the process. Concurrent fits in threads
     therefore restore the former each for itself, to what it was outside of all fits,
     and the latter when the last one leaves.
+
+    The public functions of this package call torch in this context only. Threads of
+    torch do not survive a fork, and a forked worker that waits for them never returns.
     """
 
     def __init__(self):
@@ -40,7 +44,9 @@ class _SingleThread(ContextDecorator):
             before = torch.get_num_threads()
             if self._n_inside == 0:
                 self._n_outside = before
-                self._blas = _controller().limit(limits=1, user_api="blas")
+                self._blas = [(each, each.get_num_threads()) for each in _blas()]
+                for library, _ in self._blas:
+                    library.set_num_threads(1)
             elif before == 1:  # inherited from a fit that is under way
                 before = self._n_outside
             self._own.before = before
@@ -74,13 +80,20 @@ class _SingleThread(ContextDecorator):
             self._n_inside -= 1
             torch.set_num_threads(self._own.before)
             if self._n_inside == 0:
-                self._blas.restore_original_limits()
+                self._restore_blas()
         return False
 
+    def forget_other_threads(self):
+        """Let a forked process begin with the one thread that it has."""
+        self._lock = threading.Lock()  # another thread may have held it
+        is_inside = getattr(self._own, "depth", 0) > 0
+        if self._n_inside and not is_inside:
+            self._restore_blas()
+        self._n_inside = int(is_inside)
 
-def available_threads():
-    """Number of threads that torch may use here; one inside of `single_thread`."""
-    return torch.get_num_threads()
+    def _restore_blas(self):
+        for library, n_threads in self._blas:
+            library.set_num_threads(n_threads)
 
 
 def parallel_map(function, items):
@@ -109,10 +122,12 @@ def threads_outside():
 
 
 @lru_cache(maxsize=1)
-def _controller():
+def _blas():
     # Looks through all loaded libraries, which takes some milliseconds; numpy's and
     # scipy's BLAS are loaded by the time of the first fit.
-    return ThreadpoolController()
+    return ThreadpoolController().select(user_api="blas").lib_controllers
 
 
 single_thread = _SingleThread()
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no forks
+    os.register_at_fork(after_in_child=single_thread.forget_other_threads)

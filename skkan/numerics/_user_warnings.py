@@ -3,8 +3,9 @@
 import sys
 import warnings
 
-# Packages whose frames are not the user's; searches go through joblib.
-OWN = ("skkan", "sklearn", "joblib")
+# Packages whose frames are not the user's; searches go through joblib, and contextlib
+# makes decorators of contexts.
+OWN = ("skkan", "sklearn", "joblib", "contextlib")
 
 
 def warn_user(message, category):

@@ -113,13 +113,16 @@ class EdgeKinds(NamedTuple):
     sizes: torch.Tensor  # (n_edges,), number of weights of each edge
 
     @classmethod
-    def of(cls, layers):
-        """Kinds of the edges of layers whose weights stand in one vector, in order."""
+    def of(cls, layers, *, one_output=False):
+        """Kinds of the edges of layers whose weights stand in one vector, in order.
+
+        With `one_output`, it is the vector of the weights that enter one output.
+        """
         numbers, position, like = [], {}, layers[0].mask
         for layer in layers:
             kinds = layer.basis.penalty_kinds
             own = [position.setdefault(kind, len(position)) for kind in kinds]
-            numbers += own * len(layer.mask)
+            numbers += own * (1 if one_output else len(layer.mask))
         spectra = [penalty_spectrum(kind) for kind in position]
         numbers = torch.tensor(numbers)
         sizes = torch.tensor([len(vectors) for vectors, _ in spectra])[numbers]

@@ -280,11 +280,11 @@ class _StructureSearch:
         if posterior is None:
             return self._raw
         network, n_iter = at_posterior_mean(
-            state.network, self.path.fitted, plan, state.prior, posterior.factor
+            state.network, self.path.fitted, plan, state.prior, posterior
         )
         self.path.n_iter += n_iter
-        factor = torch.from_numpy(posterior.factor).to(self._raw)
-        spread = whitened_jacobian(network, factor, self.path.validation.data.X)
+        root = posterior.root(network, self._raw.device)
+        spread = whitened_jacobian(network, root, self.path.validation.data.X)
         return plan.loss.moderated(self.path.validation.raw([network]), spread)
 
     def _beside_additive(self, point, may_average):

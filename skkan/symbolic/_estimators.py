@@ -30,6 +30,7 @@ from skkan.data._column_checks import (
     checked_weights,
     naming_column,
 )
+from skkan.data._frames import column_names, native
 from skkan.data._merged_rows import canonical_rows, dense
 from skkan.data._observations import effective_weights, observation_counts
 from skkan.data._scaling import AffineScaling
@@ -40,6 +41,7 @@ from skkan.estimators._regressor import KANRegressor
 from skkan.estimators._row_validation import validated_features
 from skkan.formulas._primitives import ZERO
 from skkan.inspection._edge_functions import edge_functions, node_names
+from skkan.numerics._threads import single_thread
 from skkan.symbolic._argument_checks import (
     SPLINE,
     checked_count,
@@ -109,6 +111,7 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         check_is_fitted(self)
         return fitted_model_of(self.estimator_).target
 
+    @single_thread
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y, sample_weight=None):
         """Fit the network to data, and turn it into a formula.
@@ -143,14 +146,15 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
                 "around the formula."
             )
         checked_primitives(self.primitives)
+        frame = native(X)
         _check_all_numbers(
-            getattr(X, "columns", None),
-            categorical_columns(X, estimator.categorical_features),
+            column_names(frame),
+            categorical_columns(frame, estimator.categorical_features),
         )
-        checked_no_dates(X)
+        checked_no_dates(frame)
         with (
             adding_remedies(),
-            naming_column(X, in_fit=True, of_text=f"Make of it {INDICATORS}"),
+            naming_column(frame, in_fit=True, of_text=f"Make of it {INDICATORS}"),
         ):
             check_array(
                 X, accept_sparse="csr", dtype=np.float64, estimator=self, input_name="X"
@@ -158,6 +162,7 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         estimator = clone(estimator).fit(X, y, sample_weight=sample_weight)
         return self._write_down(estimator, X, y, sample_weight)
 
+    @single_thread
     def _write_down(self, estimator, X, y, sample_weight):
         """Find the formula of a fitted network, and set the fitted attributes."""
         curves, model = edge_functions(estimator), fitted_model_of(estimator)
@@ -274,6 +279,7 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         tags.input_tags.sparse = True
         return tags
 
+    @single_thread
     def predict(self, X):
         """Predict the target by the formula.
 
@@ -499,6 +505,7 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
         """
         return np.exp(self.predict_log_proba(X))
 
+    @single_thread
     def predict_log_proba(self, X):
         """Predict logarithms of probabilities.
 

@@ -75,4 +75,4 @@ def _mean_network(state, data, plan, posterior):
     if not (plan.learns_alpha or any(is_prior)):
         return state.network, 0
     prior = Prior.of_alpha(state.network, posterior.alpha, 1.0, data.n_observations)
-    return at_posterior_mean(state.network, data, plan, prior, posterior.factor)
+    return at_posterior_mean(state.network, data, plan, prior, posterior)

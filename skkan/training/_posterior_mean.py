@@ -80,7 +80,7 @@ def has_mean(network, data, plan):
     return products <= settings.max_products
 
 
-def at_posterior_mean(network, data, plan, prior, factor):
+def at_posterior_mean(network, data, plan, prior, posterior):
     """A network with the posterior mean of its weights in place of the mode.
 
     The posterior is approximated by a Gaussian with the covariance of Laplace's. Its
@@ -94,8 +94,7 @@ def at_posterior_mean(network, data, plan, prior, factor):
     data : Dataset
     plan : FitPlan
     prior : Prior
-    factor : ndarray of shape (n_parameters, n_parameters)
-        Lower Cholesky factor of Laplace's precision of the weights.
+    posterior : LaplacePosterior
 
     Returns
     -------
@@ -112,7 +111,7 @@ def at_posterior_mean(network, data, plan, prior, factor):
     settings = _settings.POSTERIOR_MEAN
     if not has_mean(network, data, plan):
         return network, 0
-    around = _around(network, data, plan, factor)
+    around = _around(network, data, plan, posterior)
     start = FitState(network, prior)
     try:
         mean = at_mode(start, *around, settings.max_iter, mode_tol=settings.mode_tol)
@@ -148,7 +147,7 @@ def relearnt_at_mean(state, data, plan):
     if posterior is None:
         return state, 0
     settings = _settings.POSTERIOR_MEAN
-    around = _around(network, data, plan, posterior.factor)
+    around = _around(network, data, plan, posterior)
     budget = min(settings.max_evidence_iter, plan.max_iter)
     try:
         mean = at_mode(FitState(network, prior), *around, settings.max_iter)
@@ -165,13 +164,13 @@ def relearnt_at_mean(state, data, plan):
     return relearnt, n_iter
 
 
-def _around(network, data, plan, factor):
+def _around(network, data, plan, posterior):
     """Data and plan of the mean loss over the posterior."""
-    factor = torch.from_numpy(factor).to(data.X)
-    n_numbers = len(factor) * len(data.baseline)  # for each row
+    root = posterior.root(network, data.X.device)
+    n_numbers = root.n_weights * len(data.baseline)  # for each row
     size = max(1, _settings.POSTERIOR_MEAN.max_block // n_numbers)
     parts = [
-        plan.loss.quadrature_points(whitened_jacobian(network, factor, rows))
+        plan.loss.quadrature_points(whitened_jacobian(network, root, rows))
         for rows in data.X.split(size)
     ]
     points = torch.cat([part.flatten(1) for part, _ in parts])

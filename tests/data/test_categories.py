@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -144,6 +146,39 @@ def test_missing_cells_of_lists_and_dates_are_no_categories():
     dates = [pd.NaT, pd.Timestamp(0), np.datetime64("NaT"), pd.NA]
     X = np.array(dates, dtype=object).reshape(-1, 1)
     assert_array_equal(known(X).encoded(X)[:, 0], [np.nan, 0, np.nan, np.nan])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda cells: pd.DataFrame({"c": cells}),
+        lambda cells: pl.DataFrame({"c": cells}),
+        lambda cells: np.array(cells, dtype=object).reshape(-1, 1),
+        lambda cells: [[cell] for cell in cells],
+    ],
+    ids=["pandas", "polars", "ndarray", "list"],
+)
+def test_a_long_cell_takes_no_more_memory_than_itself(make):
+    """Strings of a fixed width took 200 kB for every row, and seconds to be sorted."""
+    cells = ["a", "b"] * 1000
+    cells[3] = "c" * 50_000
+    X = make(cells)
+    tracemalloc.start()
+    try:
+        categories = known(X)
+        codes = categories.encoded(X)[:, 0]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 5e6
+    assert categories.of_columns[0].tolist() == ["a", "b", cells[3]]
+    assert_array_equal(codes, [2 if i == 3 else i % 2 for i in range(2000)])
+
+
+def test_strings_of_a_fixed_width_are_known_still():
+    """As files of earlier versions hold them."""
+    cells = np.array(["b", "c", "a"], dtype=object)
+    assert_array_equal(codes_of(cells, np.array(["a", "b"]), "'c'"), [1, -1, 0])
 
 
 def test_new_categories_are_those_that_another_knows():

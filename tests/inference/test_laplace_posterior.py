@@ -11,10 +11,11 @@ from torch.autograd.functional import jacobian
 
 from skkan import KANLayer, KANNetwork
 from skkan.data._dataset import Dataset
+from skkan.inference._covariance_root import EdgePrior
 from skkan.inference._laplace_posterior import laplace_posterior, whitened_jacobian
 from skkan.inference._last_layer_posterior import (
     last_layer_jacobian,
-    output_factor,
+    output_root,
     variance_without,
 )
 from skkan.inference._log_marginal_likelihood import LinearisedModel
@@ -25,7 +26,7 @@ from skkan.network._edge_removal import without_edges
 from skkan.network._jacobian import outer_weight_positions
 from skkan.objective import _empirical_loss
 from skkan.objective._objective import make_objective
-from skkan.penalties._eigen_directions import penalty_spectrum
+from skkan.penalties._eigen_directions import EdgeKinds, penalty_spectrum
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.solvers import LevenbergMarquardt
 from skkan.training._plan import FitPlan
@@ -88,17 +89,25 @@ def test_deviations_multiply_to_the_covariance_of_the_outputs(widths, rng):
     J = dense_jacobian(network, x)
     root = rng.standard_normal((J.shape[2], J.shape[2]))
     H = root @ root.T + len(root) * np.eye(len(root))
-    columns = whitened_jacobian(network, torch.from_numpy(np.linalg.cholesky(H)), x)
+    kinds = EdgeKinds.of(network.all_layers)
+    prior = EdgePrior(kinds, torch.full((len(root),), 2.0, dtype=torch.float64))
+    columns = whitened_jacobian(network, prior.posterior_root(torch.from_numpy(H)), x)
     found = torch.einsum("opn,qpm->nomq", columns, columns)
-    expected = np.einsum("nop,pr,mqr->nomq", J, np.linalg.inv(H), J)
+    covariance = np.linalg.inv(H + 2 * np.eye(len(root)))
+    expected = np.einsum("nop,pr,mqr->nomq", J, covariance, J)
     assert_allclose(found, expected, rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.parametrize("n_rows", [60, 10])
 @pytest.mark.parametrize("learnt", [False, True])
 @every_network
-def test_factor_is_that_of_the_penalised_normal_matrix(widths, learnt, rng):
-    """L L^T = J^T W J + n P at unit noise, from a prior or from the plan's penalty."""
+def test_root_is_that_of_the_penalised_normal_matrix(widths, learnt, n_rows, rng):
+    """R (J^T W J + n P) R^T = 1 at unit noise, from a prior or the plan's penalty.
+
+    With few rows the factor has no more rows than there are observed outputs.
+    """
     network, data = make_problem(rng, widths)
+    data = data.rows(slice(n_rows))
     n_edges = sum(layer.mask.numel() for layer in network.all_layers)
     alpha = rng.uniform(0.1, 1, (n_edges, 3))
     prior, plan = None, make_plan(QuadraticPenalty(alpha))
@@ -108,9 +117,12 @@ def test_factor_is_that_of_the_penalised_normal_matrix(widths, learnt, rng):
     posterior = laplace_posterior(network, data, plan, prior)
     assert_allclose(posterior.alpha, alpha, rtol=1e-12)
     expected = dense_precision(network, data, alpha)
-    assert_allclose(posterior.factor, np.tril(posterior.factor), rtol=0, atol=0)
-    product = posterior.factor @ posterior.factor.T
-    assert_allclose(product, expected, rtol=1e-8, atol=1e-8 * np.abs(expected).max())
+    root = posterior.root(network).matrix().numpy()
+    assert_allclose(root @ expected @ root.T, np.eye(len(root)), rtol=0, atol=1e-9)
+    n_values = n_rows * widths[-1]
+    few = 2 * n_values <= len(root)
+    assert few == (n_rows == 10)
+    assert len(posterior.factor) == (n_values if few else len(root))
     if learnt:
         assert posterior.shared_noise == 0.4
 
@@ -175,8 +187,8 @@ def test_noise_is_that_of_the_residuals_of_each_output(widths, rng):
     if len(widths) == 2:  # linear: no gauge constraints, and exact degrees of freedom
         J = dense_jacobian(network, data.X)
         loss = np.einsum("n,nop,noq->pq", data.sample_weight.numpy(), J, J)
-        H = posterior.factor @ posterior.factor.T
-        n_effective = np.trace(np.linalg.solve(H, loss))
+        root = posterior.root(network).matrix().numpy()
+        n_effective = np.trace(root @ loss @ root.T)
         assert_allclose(posterior.n_effective, n_effective, rtol=1e-8)
         left = data.n_observations - n_effective
         assert_allclose(posterior.noise, squares / left, rtol=1e-8)
@@ -223,7 +235,7 @@ def test_removed_edges_do_not_vary(widths, rng):
     x = torch.from_numpy(rng.uniform(-1, 1, (7, widths[0])))
     J = dense_jacobian(network, x)[:, :, free]
     expected = np.einsum("nop,pr,mqr->nomq", J, np.linalg.inv(H), J)
-    columns = whitened_jacobian(network, torch.from_numpy(posterior.factor), x)
+    columns = whitened_jacobian(network, posterior.root(network), x)
     found = torch.einsum("opn,qpm->nomq", columns, columns)
     assert_allclose(found, expected, rtol=1e-7, atol=1e-10)
 
@@ -336,36 +348,43 @@ def test_gain_of_a_removal_is_the_difference_of_two_evidences(has_noise, rng):
 
 
 @pytest.mark.parametrize("widths", [[2, 1], [2, 3, 2]])
-def test_factor_of_the_outputs_is_a_part_of_the_whole_precision(widths, rng):
+@pytest.mark.parametrize("n_rows", [60, 7])
+def test_root_of_the_outputs_is_of_a_part_of_the_whole_precision(widths, n_rows, rng):
     """That of the weights of one output, with all others known."""
     network, data = make_problem(rng, widths)
+    data = data.rows(slice(n_rows))
     plan = make_plan(QuadraticPenalty(0.1))
-    factor = output_factor(network, data, plan)
+    root = output_root(network, data, plan)
     alpha = QuadraticPenalty(0.1).per_edge(
         sum(layer.mask.numel() for layer in network.all_layers)
     )
     own = outer_weight_positions(network)[-1]
     expected = dense_precision(network, data, alpha)[own][:, own]
-    assert_allclose(factor @ factor.T, expected, rtol=1e-9, atol=1e-9)
+    matrix = root.matrix().numpy()
+    assert_allclose(matrix @ expected @ matrix.T, np.eye(len(own)), rtol=0, atol=1e-9)
+    assert len(root.factor) == (7 if n_rows == 7 else len(own))
     x = torch.from_numpy(rng.uniform(-2, 2, (7, 2)))
-    roots = last_layer_jacobian(network, torch.from_numpy(factor), x).numpy()
+    roots = last_layer_jacobian(network, root, x).numpy()
     assert len(roots) == widths[-1]
     columns = dense_jacobian(network, x)[:, -1, own]
     variance = np.einsum("np,pn->n", columns, np.linalg.solve(expected, columns.T))
     assert_allclose(np.square(roots).sum(1)[-1], variance, rtol=1e-7)
 
 
-def test_variance_without_a_row_is_that_of_the_other_rows(rng):
+@pytest.mark.parametrize("n_rows", [60, 7])
+def test_variance_without_a_row_is_that_of_the_other_rows(n_rows, rng):
     """With the prior of all rows."""
     network, data = make_problem(rng, [2, 3, 1])
+    data = data.rows(slice(n_rows))
     plan = make_plan(QuadraticPenalty(0.3))
     some = data.rows(torch.arange(4))
     found = variance_without(network, data, plan, some)
-    factor = torch.from_numpy(output_factor(network, data, plan))
+    inverse = output_root(network, data, plan).matrix().inverse()
+    outer = torch.from_numpy(dense_jacobian(network, some.X))
+    outer = outer[:, 0, outer_weight_positions(network)[0]]
     for row, variance in enumerate(found):
-        root = last_layer_jacobian(network, factor, data.X[[row]])[0]  # L^-1 f
-        features = factor @ root
+        features = outer[row].unsqueeze(1)
         own = data.sample_weight[row] * features @ features.T
-        others = factor @ factor.T - own
+        others = inverse @ inverse.T - own
         expected = features.T @ torch.linalg.solve(others, features)
         assert_allclose(variance, expected.item(), rtol=1e-6)

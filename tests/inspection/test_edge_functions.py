@@ -203,11 +203,12 @@ def test_deviations_are_those_of_dense_algebra(name, request):
     The inverse of a matrix of condition 1e8 keeps as many digits.
     """
     model = request.getfixturevalue(name)
-    factor = model.fitted_model_.posterior.factor
-    covariance = np.linalg.inv(factor @ factor.T)
+    posterior, network = model.fitted_model_.posterior, model.network_
+    root = posterior.root(network).matrix().numpy()
+    covariance = root.T @ root
     edges = edge_functions(model, with_posterior=True)
     nodes, last = node_values(model, X), max(edge.target[0] for edge in edges)
-    n = len(factor) // len(edges)
+    n = len(root) // len(edges)
     for number, edge in enumerate(edges):
         rows = nodes[edge.source]
         if np.ptp(rows) < 1e-6:  # see the constant column

@@ -1,5 +1,6 @@
 """One thread inside, the process' own setting outside."""
 
+import multiprocessing
 import threading
 
 import pytest
@@ -165,3 +166,44 @@ def test_many_concurrent_uses_restore():
     last.join(20)
     assert seen == [3] * 9
     assert torch.get_num_threads() == 3
+
+
+# From Python 3.12 on it warns where other threads run, such as this test's own.
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_forked_process_forgets_the_threads_of_its_parent():
+    """A fit of the parent in another thread neither blocks nor limits the child."""
+    is_in, may_leave = threading.Event(), threading.Event()
+
+    def background():
+        with single_thread:
+            is_in.set()
+            assert may_leave.wait(20)
+
+    def blas_threads():
+        libraries = threadpoolctl.threadpool_info()
+        return [lib["num_threads"] for lib in libraries if lib["user_api"] == "blas"]
+
+    def work():
+        outside = blas_threads()
+        with single_thread:
+            inside = blas_threads(), torch.get_num_threads()
+        sender.send((outside, inside, blas_threads(), torch.get_num_threads()))
+
+    expected = blas_threads()
+    thread = threading.Thread(target=background)
+    thread.start()
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=work)
+    try:
+        assert is_in.wait(10)
+        with single_thread._lock:  # as a thread that is about to enter may hold it
+            child.start()
+        assert receiver.poll(20), "the forked process hangs"
+        one_each = [1] * len(expected), 1
+        assert receiver.recv() == (expected, one_each, expected, 3)
+    finally:
+        may_leave.set()
+        thread.join(20)
+        child.kill()
+        child.join()
