@@ -9,8 +9,12 @@ import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import torch
+
 from skkan.data._dask_dataset import DaskDataset
 from skkan.data._dataset import Dataset
+from skkan.inference._settings import EVIDENCE
+from skkan.losses._robust import NORMAL_MEDIAN, weighted_quantile
 from skkan.objective._objective import make_objective
 from skkan.training import _settings
 from skkan.training._plan import FitPlan
@@ -117,7 +121,60 @@ def _knows_its_rows_by_heart(fit):
     )
 
 
-CHECKS = (_is_no_better_than_constant, _knows_its_rows_by_heart)
+def _contradicts_its_noise(fit):
+    """The noise is far below the errors of rows that are left out one at a time."""
+    posterior, network = fit.state.posterior, fit.state.network
+    has_noise = posterior is not None and posterior.covers_all_weights
+    is_mode = has_noise and fit.plan.loss.is_normal and not fit.is_stopped_early
+    if not is_mode:
+        return None
+    settings = _settings.CLAIMS
+    n_rows = int(settings.max_products / network.n_parameters**2)
+    rows = fit.data.sample(max(settings.min_rows, n_rows))
+    squares = left_out_errors(fit, rows).square()
+    noise = torch.from_numpy(posterior.noise).to(squares)
+    typical = weighted_quantile(squares, rows.sample_weight, 0.5) / NORMAL_MEDIAN**2
+    worst = float((typical / noise).max().sqrt())
+    if not worst > settings.max_ratio_to_noise:
+        return None
+    return (
+        f"reports a noise_std_ that is {worst:.2g} times below the errors of its "
+        "training rows where each is left out in turn: it has nearly as many weights "
+        "as the rows can tell. Choose a smaller grid_size or shape, or raise alpha; do "
+        "not trust noise_std_ and return_std."
+    )
+
+
+@torch.no_grad()
+def left_out_errors(fit, rows):
+    """Errors of some rows, each predicted without one observation of it.
+
+    The error of the fit is divided by 1 - h, with the leverage h of the observation.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, n_outputs)
+
+    References
+    ----------
+    R. Cook and S. Weisberg, Residuals and Influence in Regression, 1982, section 2.2.
+    """
+    network, posterior = fit.state.network, fit.state.posterior
+    root = posterior.root(network, rows.X.device)
+    columns = posterior.whitened_jacobian(network, root, rows.X)
+    weight = rows.sample_weight.unsqueeze(1)
+    if rows.counts is not None:
+        weight = weight / rows.counts.unsqueeze(1)
+    left = 1 - weight * columns.square().sum(1).T
+    left = left.clamp(min=EVIDENCE.min_leverage_rest)
+    return (rows.baseline + network(rows.X) - rows.target) / left
+
+
+CHECKS = (
+    _is_no_better_than_constant,
+    _knows_its_rows_by_heart,
+    _contradicts_its_noise,
+)
 
 
 def broken_claims(fit):

@@ -140,7 +140,7 @@ class PruningSettings:
 
 @dataclass(frozen=True)
 class ClaimsSettings:
-    """Checks of a finished fit against a constant."""
+    """Checks of what a finished fit claims."""
 
     # Share of the loss of a constant that solvers leave open: `tol` of the estimators
     # ends a search that falls by 0.1% in ten iterations, from above where there is
@@ -153,6 +153,13 @@ class ClaimsSettings:
     # moves a weight by 0.01 a step at most, so that it needs a hundred to take back a
     # start of size 1, or to follow the rows elsewhere.
     passes_of_stream: int = 100
+    # Typical error of a row that is left out, in deviations of the noise. Fits of
+    # ordinary tables have 1.0 to 1.6; a noise of hardly any rows has a hundred.
+    max_ratio_to_noise: float = 3.0
+    # Rows * parameters^2 of that comparison, some hundredths of a second, and the
+    # fewest rows whose median means something.
+    max_products: float = 2e8
+    min_rows: int = 100
 
 
 SCHEDULE = ScheduleSettings()

@@ -4,11 +4,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose
 from sklearn.exceptions import ConvergenceWarning
 
 from skkan import KANClassifier, KANRegressor
+from skkan.estimators import _claims
 from skkan.losses._registry import REGRESSION_LOSSES
+from skkan.network._jacobian import output_derivatives
 from skkan.selection import _fit_strategies
 from skkan.solvers import Solver, SolverResult
 
@@ -152,3 +155,43 @@ def test_streams_are_given_time(table):
     assert model.score(X, y) < 0
     with pytest.warns(ConvergenceWarning, match="constant after 100 passes"):
         model.partial_fit(X, y)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e-3])
+def test_noise_of_a_fit_through_all_rows_is_contradicted(rng, factor):
+    """Without a row each prediction misses it by far more than that noise."""
+    X = rng.uniform(size=(100, 2))
+    y = np.sin(5 * X[:, 0]) + rng.normal(size=100)
+    weight = np.full(100, factor)
+    model = KANRegressor((), solver="lm", grid_size=60, alpha=1e-12)
+    with pytest.warns(ConvergenceWarning, match="noise_std_ that is .* times below"):
+        model.fit(X, y, sample_weight=weight)
+    model.set_params(alpha="auto").fit(X, y, sample_weight=weight)
+    assert 0.8 < model.noise_std_ < 1.2
+
+
+def test_left_out_errors_are_those_of_fits_without_the_row(rng, monkeypatch):
+    """Least squares without each row in turn, with the same penalty."""
+    finished = []
+    monkeypatch.setattr(_claims, "CHECKS", [lambda fit: finished.append(fit)])
+    X = rng.uniform(-1, 1, size=(30, 1))
+    y = np.sin(4 * X[:, 0]) + 0.3 * rng.normal(size=30)
+    weight = rng.uniform(0.5, 2.0, size=30)
+    model = KANRegressor((), solver="lm", alpha=0.02, grid_size=8, tol=1e-12)
+    model.fit(X, y, sample_weight=weight)
+    (fit,) = finished
+    data, network = fit.data, fit.state.network
+    features = output_derivatives(network, data.X)[0].T.detach()
+    covariance = fit.state.posterior.root(network).matrix()
+    weight, target = data.sample_weight, (data.target - data.baseline)[:, 0]
+    precision = torch.linalg.inv(covariance.T @ covariance)
+    penalty = precision - (weight * features.T) @ features
+    errors = []
+    for row in range(30):
+        others = weight.clone()
+        others[row] = 0.0
+        products = (others * features.T) @ features + penalty
+        weights = torch.linalg.solve(products, features.T @ (others * target))
+        errors.append(features[row] @ weights - target[row])
+    errors = torch.stack(errors)
+    assert_allclose(_claims.left_out_errors(fit, data)[:, 0], errors, rtol=1e-5)
