@@ -31,7 +31,7 @@ FACTORS = [
     {**SECOND_ORDER, "alpha": 0.01},
     {"solver": "adam", "max_iter": 40},
     {"hidden_layer_sizes": ()},
-    {"hidden_layer_sizes": (3, 2), "max_iter": 25},
+    {"hidden_layer_sizes": (3, 2), "max_iter": 40},
     {"spline_order": 1},
     {"spline_order": 2},
     {"spline_order": 5},
