@@ -54,7 +54,7 @@ class Dataset:
 
     @property
     def n_observations(self):
-        """Number of rows, where weights count as repetitions."""
+        """Number of observations, the sum of the weights; see `effective_weights`."""
         return float(self.sample_weight.sum())
 
     def subsample(self, n_rows):

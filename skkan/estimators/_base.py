@@ -138,7 +138,11 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Target values or class labels.
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights; a weight of 2 equals giving the row twice.
+            Non-negative weights; a weight of 2 equals giving the row twice. What is
+            learnt of noise and penalties depends on their ratios only: weights of 2, or
+            the copies of a bootstrap, tell no more than the rows themselves. Where all
+            columns have few values, equal rows are observations that agree by chance,
+            and count one each.
         X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
             Rows to validate on instead of a share of the training rows. In a
             Pipeline they are transformed with `transform_input=["X_val"]`.

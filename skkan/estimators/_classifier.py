@@ -166,7 +166,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
     log_evidence_ : float
         With "lm": log marginal likelihood of the training targets, by
         Laplace's method; minus infinity if `alpha` is 0. It compares fits of the same
-        rows. Sample weights count as repetitions.
+        rows. Sample weights count by their ratios, see `fit`.
     n_effective_parameters_ : float
         With "lm": number of weights that the data determines rather than the penalty.
     grid_size_ : int

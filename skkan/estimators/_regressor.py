@@ -193,7 +193,7 @@ default="squared_error"
         Laplace's method; minus infinity if `alpha` is 0. It compares fits of the same
         rows under the same loss. Of other losses than the squared error it is that of
         a quasi-likelihood with a learnt dispersion, up to a constant of the targets.
-        Sample weights count as repetitions.
+        Sample weights count by their ratios, see `fit`.
     n_effective_parameters_ : float
         With "lm": number of weights that the data determines rather than the penalty.
     grid_size_ : int
