@@ -134,6 +134,7 @@ def _contradicts_its_noise(fit):
     squares = left_out_errors(fit, rows).square()
     noise = torch.from_numpy(posterior.noise).to(squares)
     typical = weighted_quantile(squares, rows.sample_weight, 0.5) / NORMAL_MEDIAN**2
+    typical = torch.where(typical > settings.min_left_out_error**2, typical, 0.0)
     worst = float((typical / noise).max().sqrt())
     if not worst > settings.max_ratio_to_noise:
         return None

@@ -57,6 +57,7 @@ def make_fit_problem(
     weigh = estimator._row_weigher(target, rows)
     *rows, weight, counts = weigh((*rows, observation_counts(rows[0], rows[2])))
     rows = *rows, effective_weights(weight, counts), counts
+    unit = rows[2][0] / weight[0]  # the effective weight of a row of weight 1
     network = None
     if previous is not None:
         network = previous.network(device)
@@ -74,7 +75,7 @@ def make_fit_problem(
     loss = target.loss
     if not streaming:  # a batch does not tell what kind of target it is from
         scale = preprocessing.target_scaling.scale
-        loss = target.loss_of_rows(rows[1], rows[2], scale)
+        loss = target.loss_of_rows(rows[1], rows[2] / unit, scale)
     data = preprocessing.dataset(rows, device)
     validation = validation_rows and preprocessing.dataset(validation_rows, device)
     has_missing = any(part.has_gaps for part in (data, validation) if part)

@@ -290,7 +290,7 @@ class LinearisedModel:
         D. MacKay, Bayesian Interpolation, 1992 (the evidence in terms of eigenvalues).
         """
         linear = self._curvature @ self._theta - self._gradient
-        deviance = self._deviance - float(self._theta @ (linear - self._gradient))
+        deviance = self._deviance + float(self._theta @ (linear - self._gradient))
         min_noise = max(self._min_noise, EVIDENCE.rounding * deviance / self._n_targets)
         n_edges, best, most = len(self._exists), None, -math.inf
         for shape in EVIDENCE.common_shapes:

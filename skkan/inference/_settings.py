@@ -30,14 +30,14 @@ class EvidenceSettings:
     min_freedom: float = 0.05
     # Strengths of a prior that all edges share, as powers of ten (first, end, step), in
     # units of the noise: from hardly any prior to hardly any curve.
-    log_strengths: tuple = (-8.0, 8.0, 0.5)
+    log_strengths: tuple = (-8.0, 8.0, 0.25)
     # Ridge, second-difference and third-difference precision of priors that all edges
     # try together. The last two suit some ten and a hundred cycles across the grid.
     common_shapes: tuple = ((1.0, 1.0, 0.0), (1.0, 1e-3, 0.0), (1.0, 1e-6, 0.0))
     # Deviance that may be rounding, as a share of that of a constant.
     rounding: float = 1e-10
     # Gain of log evidence for which the prior of one edge is exchanged.
-    min_gain_of_edge: float = 0.5
+    min_gain_of_edge: float = 0.1
     # Posterior variance as a share of the prior one: below, it is rounding.
     min_variance_share: float = 1e-14
     # One minus the leverage of a row, where it is left out of its own prediction. At

@@ -156,6 +156,9 @@ class ClaimsSettings:
     # Typical error of a row that is left out, in deviations of the noise. Fits of
     # ordinary tables have 1.0 to 1.6; a noise of hardly any rows has a hundred.
     max_ratio_to_noise: float = 3.0
+    # Such errors that count as none, in deviations of the target: a law without noise
+    # has no other noise than what its curves cannot show.
+    min_left_out_error: float = 0.03
     # Rows * parameters^2 of that comparison, some hundredths of a second, and the
     # fewest rows whose median means something.
     max_products: float = 2e8

@@ -59,7 +59,7 @@ def test_every_loss_knows_its_constant(name, table, rng):
     X, y = table
     weight = rng.uniform(0.1, 5, len(X))
     model, y = CASES[name](y)
-    model.set_params(alpha=1e-3, **SMALL).fit(X, y, sample_weight=weight)
+    model.set_params(alpha=1e-3, max_iter=2000, **SMALL).fit(X, y, sample_weight=weight)
     model.set_params(solver=Lost())
     with pytest.warns(ConvergenceWarning, match=f"{USELESS}.*Lost has not begun to"):
         model.fit(X, y, sample_weight=weight)

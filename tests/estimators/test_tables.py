@@ -10,6 +10,7 @@ import pytest
 import skops.io
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.optimize import minimize
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import Ridge
@@ -343,18 +344,28 @@ def test_columns_of_which_little_is_known(rng):
 
 
 def test_many_categories_are_shrunk_by_the_evidence(rng):
-    """200 categories of some five noisy rows each, better than their means."""
+    """200 categories of some ten noisy rows each, better than their means."""
     effect = rng.normal(size=200)
-    train, test = rng.integers(0, 200, size=(2, 1000))
+    train, test = rng.integers(0, 200, size=(2, 2000))
     frame = pd.DataFrame({"c": pd.Categorical(train)})
-    y = effect[train] + 2 * rng.normal(size=1000)
+    y = effect[train] + 4 * rng.normal(size=2000)
     model = KANRegressor((), random_state=0).fit(frame, y)
     means = pd.Series(y).groupby(train).mean().reindex(test).fillna(y.mean())
     predicted = model.predict(pd.DataFrame({"c": pd.Categorical(test)}))
     assert np.var(predicted - effect[test]) < 0.8 * np.var(means - effect[test])
-    # What the evidence should find: noise variance over that of the effects, a row.
-    expected = 4.0 / effect.var() / 1000
-    assert_allclose(model.alpha_[0, 0], expected, rtol=0.5)
+    # The evidence of one factor is the likelihood of a model with random effects.
+    groups = pd.Series(y - y.mean()).groupby(train)
+    count, mean = groups.count(), groups.mean()
+    within = float((groups.var(ddof=0) * count).sum())
+
+    def minus_log_likelihood(logarithms):
+        noise, variance = np.exp(logarithms)
+        total = noise + count * variance
+        value = (2000 - len(count)) * np.log(noise) + within / noise
+        return value + np.sum(np.log(total) + count * mean**2 / total)
+
+    noise, variance = np.exp(minimize(minus_log_likelihood, [2.0, 0.0]).x)
+    assert_allclose(model.alpha_[0, 0], noise / variance / 2000, rtol=0.3)
 
 
 # The life of a model.

@@ -25,7 +25,7 @@ def test_structure_counts_its_weights_and_fills_gaps():
 
 def space_of(n_rows, n_numbers):
     rows = torch.zeros(n_rows, 1)
-    data = Dataset(rows, rows, rows[:, 0], rows[0])
+    data = Dataset(rows, rows, torch.ones(n_rows), rows[0])
     return search_space(OPEN, data, InputCounts(n_numbers, 0, 4))
 
 
