@@ -129,7 +129,8 @@ def test_class_weights_count_by_their_ratio(rng):
     few, many = (
         KANClassifier((), class_weight={0: c, 1: 10 * c}).fit(X, y) for c in (1, 32)
     )
-    assert_allclose(few.decision_function(X), many.decision_function(X), rtol=1e-6)
+    # Training ends within its tolerance, to which it amplifies rounding.
+    assert_allclose(few.decision_function(X), many.decision_function(X), rtol=1e-3)
     assert np.abs(few.decision_function(X)).max() < 10
 
 
