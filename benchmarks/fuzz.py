@@ -327,7 +327,7 @@ PARAMETERS = {
 }
 LOSSES = ["squared_error", "squared_error", "huber", "quantile", "poisson", "gamma"]
 LOSSES += ["tweedie"]
-MOST_ITER = 30  # in most cases, so that many fits can be run
+MAX_ITER_OF_MOST = 30  # in most cases, so that many fits can be run
 P_CHANGED = 0.2  # of a parameter to have another value than its default
 P_COMPATIBLE = 0.95  # of parameters to be such as go together
 
@@ -526,7 +526,7 @@ def _parameters(rng, loss, n_columns):
         if rng.uniform() < P_CHANGED
     }
     chosen.setdefault("hidden_layer_sizes", _one(rng, ["auto", (), (), (3,), (3,)]))
-    chosen.setdefault("max_iter", MOST_ITER)
+    chosen.setdefault("max_iter", MAX_ITER_OF_MOST)
     if loss == "log_loss":
         if rng.uniform() < 0.2:
             chosen["class_weight"] = _one(rng, ["balanced", {0: 1.0, 1: 50.0}])
@@ -628,7 +628,7 @@ def attempt(case, model, data, limit):
         return "failed", {f"vague refusal in {where()}": shortened(error)}, None
     except TimeLimitError:
         return "failed", {"takes too long": where()}, None
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001 - a crash is a finding
         kind = f"{type(error).__name__} in {where()}"
         return "failed", {kind: shortened(error)}, None
 
