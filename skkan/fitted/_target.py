@@ -152,6 +152,10 @@ class RegressionTarget(Target):
             raw, matrix, weight = (
                 part.cpu().numpy() for part in (raw, matrix, sample_weight)
             )
+            if len(raw) == 1:  # of weight 2, say: the R2 of two equal rows is defined
+                raw, matrix, weight = (
+                    np.repeat(part, 2, axis=0) for part in (raw, matrix, weight)
+                )
             return r2_score(matrix, raw, sample_weight=weight)
         loss = loss.exact
         constant = loss.baseline(matrix, sample_weight).expand_as(raw)

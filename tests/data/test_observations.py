@@ -158,3 +158,18 @@ def test_early_stopping_splits_observations(rng):
     X = rng.integers(0, 2, (1500, 1)).astype(float)
     model = KANRegressor((), solver="lbfgs", early_stopping=True, random_state=0)
     assert model.fit(X, 3 * X[:, 0] - 1).score(X, 3 * X[:, 0] - 1) > 0.99
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_early_stopping_on_observations_of_one_row(seed):
+    """Two observations validate. They may be of one row, whose R2 is 0 or 1."""
+    X, y = np.repeat([[1.0], [2.0]], 10, axis=0), np.repeat([1.0, 2.0], 10)
+    model = KANRegressor(
+        (),
+        solver="lbfgs",
+        max_iter=40,
+        early_stopping=True,
+        validation_fraction=0.1,
+        random_state=seed,
+    )
+    assert_allclose(model.fit(X, y).predict(X), y, rtol=0.01)
