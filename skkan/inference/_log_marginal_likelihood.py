@@ -48,6 +48,12 @@ class LinearisedPosterior:
         return self.log_evidence - self.decrement
 
     @property
+    def covariance(self):
+        """Covariance of the weights."""
+        inverse = torch.cholesky_inverse(self.factor)
+        return self.scale.unsqueeze(1) * inverse * self.scale
+
+    @property
     def variances(self):
         """Diagonal of the covariance of the weights."""
         return torch.cholesky_inverse(self.factor).diagonal() * self.scale.square()
@@ -331,11 +337,14 @@ class LinearisedModel:
         """
         edge_of = self._kinds.of_edges(torch.arange(len(self._exists)))
         edge_of = edge_of.to(self._theta.device)
+        covariance = posterior.covariance
         for edge in self._exists.flatten().nonzero().flatten().tolist():
             own = edge_of == edge
-            model = self._model_of(own, prior, posterior)
-            if model is None:
-                continue
+            model = _EdgeModel(
+                self._curvature_of(own, covariance) / prior.noise,
+                posterior.prior_precision[own],
+                posterior.weights[own],
+            )
             kind = self._kinds.kinds[int(self._kinds.numbers[edge])]
             shapes = prior_shapes(kind.parts)
             gains = model.gains(shapes @ kind.parts)
@@ -349,24 +358,30 @@ class LinearisedModel:
             least = posterior.log_evidence + EVIDENCE.min_gain_of_edge
             if outcome is not None and outcome.log_evidence > least:
                 prior, posterior = trial, outcome
+                covariance = posterior.covariance
         return prior
 
-    def _model_of(self, own, prior, posterior):
-        """_EdgeModel of the weights of an edge, a mask; None if rounding forbids it."""
-        curvature = self._curvature / prior.noise
-        rest = curvature[~own][:, ~own]
-        rest.diagonal().add_(posterior.prior_precision[~own])
-        factored = scaled_factor(rest)
-        if factored is None:
-            return None
-        factor, scale = factored
-        across = scale.unsqueeze(1) * curvature[~own][:, own]
-        across = torch.linalg.solve_triangular(factor, across, upper=False)
-        return _EdgeModel(
-            curvature[own][:, own] - across.T @ across,
-            posterior.prior_precision[own],
-            posterior.weights[own],
-        )
+    def _curvature_of(self, own, covariance):
+        """Curvature of the log likelihood along some weights, with the best others.
+
+        With the curvature C, the precision P and S = (C + P)^-1 the best others move by
+        S_rg S_gg^-1 per unit of the weights g, and C_gg + C_gr S_rg S_gg^-1 =
+        (C S)_gg S_gg^-1. The difference S_gg^-1 - P_gg loses all digits to a large P.
+
+        Parameters
+        ----------
+        own : Tensor of bool of shape (n_parameters,)
+        covariance : Tensor of shape (n_parameters, n_parameters)
+            Of the posterior.
+
+        Returns
+        -------
+        Tensor of shape (n_own, n_own)
+        """
+        columns = covariance[:, own]
+        explained = self._curvature[own] @ columns
+        curvature = torch.linalg.solve(columns[own], explained, left=False)
+        return (curvature + curvature.T) / 2
 
     def _log_hyperprior(self, prior):
         if self._has_noise:

@@ -115,6 +115,27 @@ def test_posterior_is_that_of_bayesian_linear_regression(widths, unused, rng):
     assert_allclose(outcome.variances, expected, rtol=1e-8)
 
 
+@pytest.mark.parametrize("strongest", [1.0, 1e12])
+def test_curvature_along_an_edge_is_the_schur_complement(strongest, rng):
+    """Of the other weights; a prior that makes the edge a constant does not hide it."""
+    problem = make_problem(rng, [2, 2])
+    prior = random_prior(rng, problem.n_edges)
+    prior.precision[1] *= strongest
+    posterior = problem.linearised.posterior(prior)
+    vectors, parts = directions(problem)
+    J = dense_linear_model(problem)[0] @ vectors
+    own = np.arange(len(vectors)) // parts.shape[1] == 1
+    curvature = J.T @ J
+    rest = curvature + prior.noise * np.diag(posterior.prior_precision)
+    across = curvature[np.ix_(~own, own)]
+    expected = np.linalg.solve(rest[np.ix_(~own, ~own)], across)
+    expected = curvature[np.ix_(own, own)] - across.T @ expected
+    found = problem.linearised._curvature_of(
+        torch.from_numpy(own), posterior.covariance
+    )
+    assert_allclose(found, expected, rtol=1e-8, atol=1e-8 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize("unused", [None, 1, 2])
 @every_network
 def test_evidence_is_the_density_of_the_targets(widths, unused, rng):
