@@ -241,13 +241,18 @@ def _add_of_several_outputs(curvature, line, root, own):
     curvature[:n_inner, :n_inner] = square
     hessian = root.mT @ root
     crossed = line.inner(hessian)
+    n_own = own.shape[1]
+    of_outer = curvature.new_zeros(n_outputs, n_own, n_outputs, n_own)
+    of_both = curvature.new_empty(n_outputs, n_own, n_inner)
     for one in range(n_outputs):
-        rows = own[one].unsqueeze(1)
-        curvature[rows, torch.arange(n_inner)] += line.outer.T @ crossed[:, one]
+        of_both[one] = line.outer.T @ crossed[:, one]
         for other in range(one + 1):
             weight = hessian[:, one, other]
             if weight.any():
                 product = (weight.unsqueeze(1) * line.outer).T @ line.outer
-                curvature[rows, own[other]] += product
-                if other < one:  # the weights of a skip come after all others
-                    curvature[own[other].unsqueeze(1), own[one]] += product.T
+                of_outer[other, :, one] = product.T
+                of_outer[one, :, other] = product
+    order = own.flatten().argsort()  # the weights of a skip come after all others
+    of_outer = of_outer.view(own.numel(), own.numel())
+    curvature[n_inner:, n_inner:] += of_outer[order][:, order]
+    curvature[n_inner:, :n_inner] += of_both.flatten(0, 1)[order]
