@@ -42,7 +42,7 @@ skip_or_not = pytest.mark.parametrize("additive_skip", [False, True])
 
 def make_problem(rng, loss, n_outputs, hidden, *, additive_skip=True, removed=False):
     """Random network and rows, of a kind that the loss takes."""
-    n_samples = 40
+    n_samples = 12
     x = torch.from_numpy(rng.uniform(-1, 1, (n_samples, 3)))
     network = KANNetwork.from_samples(
         [3, *hidden, n_outputs], x, additive_skip=additive_skip, grid_size=4
