@@ -52,7 +52,7 @@ def test_a_fit_leaves_nothing_behind(
     """No output, no file, the global state as before, and no argument modified."""
     monkeypatch.chdir(tmp_path)
     X, y = table
-    frame, weight = pd.DataFrame(X, columns=["a", "b", "c"]), np.arange(1.0, 61.0)
+    frame, weight = pd.DataFrame(X, columns=["a", "b", "c"]), np.full(60, 2.0)
     copies = frame.copy(), y.copy(), weight.copy()
     model = make(**SHORT, **settings)
     parameters, before = dict(model.get_params()), global_state()

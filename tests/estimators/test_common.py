@@ -59,6 +59,7 @@ LOSSES = [
 INNER = {
     **BUDGET,
     "hidden_layer_sizes": (),
+    "max_iter": 16,
     "grid_size": 3,
     "prune_threshold": 0.03,
     "random_state": 0,

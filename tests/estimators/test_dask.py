@@ -1,9 +1,5 @@
 """Rows of dask: the model of a fit in memory, predictions by chunks, and searches."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import joblib
 import numpy as np
 import pandas as pd
@@ -13,7 +9,6 @@ from scipy import sparse
 from sklearn import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
-import skkan
 from skkan import KANClassifier, KANRegressor, SparsityPenalty
 from skkan.data._dask_chunks import Chunks, Cluster
 from skkan.numerics import _row_blocks
@@ -374,21 +369,6 @@ def test_scikit_learn_splits_arrays(table):
     frame = chunked(pd.DataFrame(X)).to_dask_array(lengths=True)
     for rows in (chunked(X), frame):
         assert_array_equal(cross_val_score(model, rows, chunked(y), cv=2), whole)
-
-
-def test_dask_is_not_imported_without_need():
-    """Nor by a fit of what is no dask data."""
-    code = "import sys, numpy as np; from skkan import KANRegressor; "
-    code += "X = np.arange(20.0)[:, None]; KANRegressor(()).fit(X, X[:, 0]).predict(X);"
-    code += "assert not {'dask', 'distributed'} & set(sys.modules)"
-    done = subprocess.run(  # the same interpreter, with the same path
-        [sys.executable, "-c", code],
-        env={"PYTHONPATH": str(Path(skkan.__file__).parents[1])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
 
 
 # On a cluster

@@ -332,8 +332,12 @@ def test_one_wild_value_in_each_column_does_not_wreck_the_fit():
 
 
 @pytest.mark.parametrize(
-    ("make", "extrapolation"),
-    [(KANRegressor, "linear"), (KANRegressor, "constant"), (KANClassifier, "linear")],
+    ("make", "sizes", "extrapolation"),
+    [
+        (KANRegressor, "auto", "linear"),
+        (KANRegressor, (3,), "constant"),
+        (KANClassifier, "auto", "linear"),
+    ],
 )
 @pytest.mark.parametrize(
     "spoil",
@@ -351,13 +355,13 @@ def test_one_wild_value_in_each_column_does_not_wreck_the_fit():
         pytest.param(lambda X: np.round(X), id="tied"),
     ],
 )
-def test_odd_columns_give_finite_predictions(make, extrapolation, spoil, table):
+def test_odd_columns_give_finite_predictions(make, sizes, extrapolation, spoil, table):
     X, y = table
     y = np.r_[0, y[1:-1], 1]
     X = spoil(X)
     y = y if len(X) == len(y) else y[[0, -1]]
     settings = {**SHORT, "max_iter": 4}
-    model = make(extrapolation=extrapolation, **settings).fit(X, y)
+    model = make(sizes, extrapolation=extrapolation, **settings).fit(X, y)
     far = np.vstack([X, X + 100 * np.abs(X).max(axis=0)])
     outputs = model.predict_proba if make is KANClassifier else model.predict
     assert np.isfinite(outputs(far)).all()
