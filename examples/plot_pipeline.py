@@ -60,7 +60,7 @@ model = make_pipeline(
         (SimpleImputer(strategy="median"), numbers),
         (OneHotEncoder(sparse_output=False, drop="if_binary"), categories),
     ),
-    KANRegressor((3,), alpha=0.01, extrapolation="linear", random_state=0),
+    KANRegressor(hidden_layer_sizes=(3,), alpha=0.01, random_state=0),
 )
 scores = cross_val_score(model, flats, rent, cv=3)
 print(f"R2 of 3 folds: {scores.mean():.3f} +- {scores.std():.3f}")

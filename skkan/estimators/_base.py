@@ -396,6 +396,12 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 "extrapolation='linear', leave the penalty out, or set solver='lm' or "
                 "'adam'."
             )
+        elif result.reason is EndReason.STALLED:
+            yield (
+                f"stopped after {self.n_iter_} iterations without progress, although "
+                "the gradient of the loss is not small: it is far from a minimum. "
+                "Lower tol, raise n_iter_no_change, or set solver='lm'."
+            )
         else:
             yield (
                 f"stopped at max_iter={self.max_iter} while the loss was still "

@@ -92,15 +92,18 @@ default="squared_error"
         on coarser grids and on subsamples of the rows. "lbfgs" uses all rows in every
         step, "adam" mini-batches. "auto" is "lm" where
         `alpha` is not a float, there is no `penalty`, the network has up to 800
-        parameters and rows * outputs * parameters^2 is at most 5e11; otherwise "lbfgs"
-        up to 20,000 rows and "adam" above. An object from `skkan.solvers` sets the
-        solver's own parameters.
+        parameters and rows * outputs * parameters^2 is at most 5e11, or up to 1,200 and
+        it is at most 5e9; otherwise "lbfgs" up to 20,000 rows and "adam" above. Where
+        these limits hold on coarser grids, "lm" learns `alpha` there, and the other
+        solver goes on from its curves. An object from `skkan.solvers` sets the solver's
+        own parameters.
     alpha : "auto", float or array-like of shape (n_edges, 3), default="auto"
         Strength of the quadratic penalty on the curves. With "lm", "auto" learns it
         from the training data, for every edge its own, by maximising the evidence;
-        other solvers then take 0.003. A float is the strength on size, and 0.01 of it
-        that on curvature, of all edges; 0 turns the penalty off. An array holds
-        strengths on size, curvature and change of curvature of each edge, as `alpha_`.
+        other solvers then take 0.003, or what "lm" has learnt on coarser grids (see
+        `solver`). A float is the strength on size, and 0.01 of it that on curvature, of
+        all edges; 0 turns the penalty off. An array holds strengths on size, curvature
+        and change of curvature of each edge, as `alpha_`.
     penalty : SparsityPenalty, default=None
         Further penalty, which drives unneeded edges to zero.
     prune_threshold : float, "auto" or None, default=None
@@ -119,7 +122,8 @@ default="squared_error"
         networks that are averaged take what they need.
     tol : float, default=1e-3
         A search ends when the objective (with `early_stopping`, the validation loss)
-        has not fallen by this fraction within `n_iter_no_change` iterations.
+        has not fallen by this fraction within `n_iter_no_change` iterations. A fit by
+        "lbfgs" warns if its gradient then promises a further fall of more than 1%.
     early_stopping : bool, default=False
         Whether to keep the network with the best loss on validation rows: `X_val` of
         `fit`, or a share of the training rows (stratified by class where possible).

@@ -39,7 +39,7 @@ def resized(network, grid_size, inputs=None):
     return network.with_bases(bases)
 
 
-def with_updated_hidden_grids(network, data, grid_eps):
+def with_updated_hidden_grids(network, data, grid_eps, margin=0.0):
     """Network whose hidden layers have grids that fit the rows of data.
 
     Parameters
@@ -49,7 +49,8 @@ def with_updated_hidden_grids(network, data, grid_eps):
         The nodes of the first hidden layer come to this machine, since grids are
         quantiles.
     grid_eps : float
-        As for `grid_from_samples`.
+    margin : float, default=0.0
+        These two as for `grid_from_samples`.
 
     Returns
     -------
@@ -58,7 +59,7 @@ def with_updated_hidden_grids(network, data, grid_eps):
     return network.with_hidden_grids_from_nodes(
         data.map_rows(partial(_first_layer, network)),
         grid_eps=grid_eps,
-        margin=0.0,
+        margin=margin,
         sample_weight=data.sample_weight,
     )
 

@@ -42,6 +42,11 @@ class DaskEmpiricalLoss:
             return DaskEmpiricalLoss.of_rows(network, self.loss, self._data)
         return DaskEmpiricalLoss(network, self.loss, self._data, self._features)
 
+    def sample(self, n_rows):
+        """Some of the rows in memory, as `EmpiricalLoss.sample`."""
+        total = self._data.sample_weight.sum()
+        return self._data.sample(n_rows).with_weights_divided_by(total)
+
     def raw(self, theta):
         """Raw output, baseline included, Tensor of shape (n_samples, n_outputs)."""
         function = self._chunk_function(EmpiricalLoss.raw, theta)

@@ -51,6 +51,11 @@ class EmpiricalLoss:
             data = _with_features(network, data)
         return EmpiricalLoss(network, self.loss, data)
 
+    def sample(self, n_rows):
+        """Some of the rows, Dataset without basis values."""
+        # The same numbers, in the same layout, as for rows in chunks.
+        return replace(self.data.subsample(n_rows), features=None)
+
     @cached_property
     def _parts(self):
         """Losses of blocks of the rows, whose sum this is; None for few rows."""

@@ -10,6 +10,10 @@ import torch
 from skkan.objective._dask_empirical_loss import DaskEmpiricalLoss
 from skkan.objective._empirical_loss import EmpiricalLoss
 from skkan.objective._gauss_newton import QuadraticModel
+from skkan.objective._whitening import n_sample_rows, whitening
+
+# What is left of an objective of unit size where rounding hides the rest.
+ROUNDING_LEFT = 1e-14
 
 
 def make_objective(network, data, plan):
@@ -166,6 +170,32 @@ class Objective:
             value += float(penalty)
             gradient += slope
         return value, gradient
+
+    def whitening(self, theta):
+        """Map from whitened weights, in which the objective is nearly round at a point.
+
+        Penalties that depend on rows are left out.
+
+        Returns
+        -------
+        Whitening
+        """
+        rows = self._mean_loss.sample(n_sample_rows(self.network))
+        return whitening(self.network, self._mean_loss.loss, theta, rows, self._forms)
+
+    def promised_decrease(self, theta):
+        """Relative decrease that steps in the weights of each edge by itself promise.
+
+        Half the squared gradient in whitened weights, over the value: it depends on no
+        scale. Zero where penalties depend on rows: these have kinks, at which the
+        gradient says nothing.
+        """
+        if self._depends_on_rows:
+            return 0.0
+        value, gradient = self.value_and_grad(theta)
+        whitened = self.whitening(theta).gradient(gradient)
+        decrease = 0.5 * float(whitened.square().sum())
+        return decrease / max(abs(value), ROUNDING_LEFT)
 
     def gauss_newton(self, theta):
         """Quadratic model of the objective around a point.

@@ -21,8 +21,9 @@ from skkan.fitted._target import Target
 from skkan.inference._laplace_posterior import prior_of_penalty
 from skkan.inference._prior import Prior
 from skkan.losses._base import Loss
-from skkan.network._edits import with_outputs_at_zero
+from skkan.network._edits import resized, with_outputs_at_zero
 from skkan.network._network import KANNetwork
+from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.selection import _settings
 from skkan.selection._regularization_path import validated_plan
 from skkan.selection._search_space import (
@@ -37,12 +38,16 @@ from skkan.selection._solver_choice import (
     checked_alpha,
     choose_penalties,
     choose_solver,
+    coarser_for_lm,
     solver_of,
 )
 from skkan.selection._structure_search import search_structure
+from skkan.solvers import LevenbergMarquardt
+from skkan.training._continuation import from_starts
 from skkan.training._final_posterior import with_posterior
 from skkan.training._plan import FitPlan
 from skkan.training._pruning import pruned
+from skkan.training._second_order import train_second_order
 from skkan.training._settings import SECOND_ORDER
 from skkan.training._stages import train_adapting, trained_already
 from skkan.training._state import EndReason, FitState
@@ -237,6 +242,7 @@ class FixedStructure(FitStrategy):
 
     def __init__(self, problem, network, structure):
         self.problem, self.networks = problem, [network]
+        self._structure = structure
         self.plan = plan = problem.plan(network, structure.grid_eps)
         self._check_pruning()
         if plan.solver.second_order and (plan.learns_alpha or len(network.layers) > 1):
@@ -244,8 +250,52 @@ class FixedStructure(FitStrategy):
             self.networks += [problem.new_network(structure) for _ in starts]
 
     def fit(self, monitor):
-        state, plan = self._train(self.networks, monitor, self.plan)
+        networks, plan = self.networks, self.plan
+        if self._may_learn_on_coarser_grids():
+            networks, plan = self._learnt_on_coarser_grids(monitor)
+        state, plan = self._train(networks, monitor, plan)
         return self._pruned(self._settled(state, plan, monitor), plan, monitor)
+
+    def _may_learn_on_coarser_grids(self):
+        """Whether only the fineness of the grids keeps the evidence from being used."""
+        settings = self.problem.settings
+        return (
+            solver_of(settings.solver) is None
+            and isinstance(settings.alpha, str)
+            and settings.penalty is None
+            and not (self.plan.solver.second_order or self.problem.streaming)
+        )
+
+    def _learnt_on_coarser_grids(self, monitor):
+        """Curves and penalty of coarser grids, on which second order is affordable.
+
+        Returns
+        -------
+        networks : list of KANNetwork
+            On the grids of the plan.
+        plan : FitPlan
+        """
+        (network,), plan, data = self.networks, self.plan, self.problem.data
+        grid_size = coarser_for_lm(network, data.n_rows)
+        if grid_size is None:
+            return [network], plan
+        plan_of_lm = replace(
+            plan,
+            solver=LevenbergMarquardt(),
+            grid_sizes=(grid_size,),
+            learns_alpha=True,
+        )
+        others = SECOND_ORDER.starting_penalties[1:]
+        starts = [network, *(self.problem.new_network(self._structure) for _ in others)]
+        starts = [resized(start, grid_size) for start in starts]
+        start = from_starts(starts, starts[0], data, plan_of_lm)
+        budget = max(1, plan.max_iter - start.n_iter)
+        state = train_second_order(start, data, plan_of_lm, budget)
+        monitor.n_iter += start.n_iter + state.n_iter
+        alpha = state.prior.alpha(data.n_observations)
+        fine = resized(state.network, network.grid_size, network.layers[0].basis)
+        penalties = (QuadraticPenalty(alpha.cpu()),)
+        return [fine], replace(plan, penalties=penalties, n_grid_updates=0)
 
 
 class StructureSearch(FitStrategy):

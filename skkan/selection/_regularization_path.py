@@ -188,7 +188,7 @@ def validated_plan(plan, network, alpha, max_iter=None):
     max_iter = _settings.PATH.max_iter if max_iter is None else max_iter
     return replace(
         plan,
-        solver=LBFGS(),
+        solver=LBFGS(n_unwhitened_iter=max_iter),  # its end is a penalty
         penalties=(QuadraticPenalty(alpha),),
         grid_sizes=(network.grid_size,),
         n_grid_updates=min(plan.n_grid_updates, 1),

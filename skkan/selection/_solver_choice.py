@@ -1,5 +1,6 @@
 """Which solver "auto" stands for, which penalty, and what goes together."""
 
+import math
 from numbers import Real
 
 import numpy as np
@@ -8,12 +9,14 @@ import torch
 from skkan.numerics import _row_blocks
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.solvers import LBFGS, Adam, LevenbergMarquardt
+from skkan.training._settings import CONTINUATION
 
 SOLVERS = {"lm": LevenbergMarquardt, "lbfgs": LBFGS, "adam": Adam}
-# "auto" takes "lm" up to these. The time of a fit grows with the cube of the
-# parameters, and with rows * outputs * parameters^2 (at the limit some ten seconds for
-# one iteration).
-MAX_LM_PARAMETERS, MAX_LM_PRODUCTS = 800, 5e11
+# "auto" takes "lm" up to so many parameters, if rows * outputs * parameters^2 are at
+# most so many. The time of a fit grows with the cube of the parameters and with these
+# products. At the first limit an iteration takes some ten seconds, of so many rows that
+# nothing else is faster. At the second one a whole fit takes ten.
+LM_LIMITS = ((800, 5e11), (1200, 5e9))
 MAX_LBFGS_ROWS = 20_000
 FIRST_ORDER_ALPHA = 0.003  # in place of "auto", where there is no evidence
 
@@ -51,18 +54,47 @@ def choose_solver(
     if setting == "auto" and searching:
         return LevenbergMarquardt()
     if setting == "auto":
-        n_parameters = network.n_parameters
-        products = n_rows * network.widths[-1] * n_parameters**2
         if streaming:
             return Adam()
-        if (
-            not (has_penalty or fixed_alpha)
-            and n_parameters <= MAX_LM_PARAMETERS
-            and products <= MAX_LM_PRODUCTS
-        ):
+        n_parameters, n_targets = network.n_parameters, n_rows * network.widths[-1]
+        if not (has_penalty or fixed_alpha) and _affords_lm(n_parameters, n_targets):
             return LevenbergMarquardt()
         return LBFGS() if in_chunks or n_rows <= MAX_LBFGS_ROWS else Adam()
     return solver_of(setting)
+
+
+def _affords_lm(n_parameters, n_targets):
+    return any(
+        n_parameters <= max_parameters and n_targets * n_parameters**2 <= max_products
+        for max_parameters, max_products in LM_LIMITS
+    )
+
+
+def coarser_for_lm(network, n_rows):
+    """Size of the coarser grids on which "lm" trains a network quickly.
+
+    The strengths of the penalty mean the same on all grids, so that what is learnt on
+    coarse ones holds on those that are too fine for "lm".
+
+    Returns
+    -------
+    int or None
+        None if there is none.
+    """
+    (max_parameters, _), (_, max_products) = LM_LIMITS
+    on_grids = sum(
+        layer.mask.shape[0] * int(layer.basis.is_number.sum())
+        for layer in network.all_layers
+    )
+    grid_size, n_targets = network.grid_size, n_rows * network.widths[-1]
+    while grid_size > CONTINUATION.min_grid_size:
+        grid_size = math.ceil(grid_size / 2)
+        n_parameters = network.n_parameters
+        n_parameters -= on_grids * (network.grid_size - grid_size)
+        products = n_targets * n_parameters**2
+        if n_parameters <= max_parameters and products <= max_products:
+            return grid_size
+    return None
 
 
 def solver_of(setting):

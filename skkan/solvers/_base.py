@@ -29,7 +29,8 @@ class SolverResult:
     theta : Tensor of shape (n_parameters,)
     n_iter : int
     converged : bool
-        Whether it stopped before its budget because no progress was left.
+        Whether it stopped before its budget because no progress was left. The objective
+        tells whether that is at a minimum; see `Objective.promised_decrease`.
     message : str
         The reason in words.
     state : dict of numpy arrays and numbers, or None
@@ -69,7 +70,8 @@ class Solver(ABC):
         Parameters
         ----------
         objective : Objective
-            Offers `n_rows` and `value_and_grad(theta, rows=None)`.
+            Offers `n_rows`, `value_and_grad(theta, rows=None)`, `whitening(theta)` and
+            `gauss_newton(theta)`.
         theta : Tensor of shape (n_parameters,)
             Starting point.
         max_iter : int

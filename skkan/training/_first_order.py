@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from skkan.objective._objective import make_objective
+from skkan.training import _settings
 from skkan.training._hidden_grid_updates import segment_lengths, try_update
 from skkan.training._state import EndReason
 
@@ -51,10 +52,19 @@ def train_first_order(state, data, plan, monitor, generator):
             network = updated
         if budget <= 0 or (updated is None and has_ended):
             break
+    converged, reason = outcome.converged, None
+    has_ended = not monitor.stage_ended and (converged or outcome.is_stuck)
+    if has_ended and not plan.solver.uses_batches:
+        # The search has ended by itself. Its objective knows whether at a minimum.
+        # Steps on mini-batches circle around one, where gradients are not small.
+        promised = objective.promised_decrease(outcome.theta)
+        converged = promised <= _settings.SCHEDULE.max_promised_decrease
+        if not converged:
+            reason = EndReason.STUCK if outcome.is_stuck else EndReason.STALLED
     return replace(
         state,
         network=network,
-        converged=outcome.converged,
+        converged=converged,
         message=outcome.message,
-        reason=EndReason.STUCK if outcome.is_stuck else None,
+        reason=reason,
     )

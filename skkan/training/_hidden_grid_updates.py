@@ -33,7 +33,10 @@ def try_update(objective, theta, data, plan, generator, max_iter):
 
     A moved grid cannot hold the fitted curves exactly, so that the objective rises at
     first. A few iterations refit the coefficients. If the objective is then not lower
-    than before, grids and coefficients stay as they were.
+    than before, grids and coefficients stay as they were. Grids end beyond their nodes
+    by the margin of the plan. Without one the outermost row stands where a constant
+    continuation begins, at a kink of the objective, from which line searches often find
+    no step.
 
     Returns
     -------
@@ -42,7 +45,9 @@ def try_update(objective, theta, data, plan, generator, max_iter):
     n_iter : int
     """
     network = objective.network_at(theta)
-    updated = with_updated_hidden_grids(network, data, plan.grid_eps)
+    updated = with_updated_hidden_grids(
+        network, data, plan.grid_eps, plan.hidden_margin
+    )
     after = make_objective(updated, data, plan)
     try:
         outcome = plan.solver.minimize(

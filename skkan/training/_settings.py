@@ -16,6 +16,10 @@ class ScheduleSettings:
     # Updates of a loss whose scale follows the residuals. The scale settles after a few
     # of them; the limit guards against a cycle. Not ablated.
     max_loss_updates: int = 10
+    # Relative decrease that the gradient may promise at a minimum. Where a search ended
+    # by `tol`, convex problems had 1e-4 or less, networks with hidden nodes at most
+    # 6e-3; without whitening, searches ended at one and more.
+    max_promised_decrease: float = 1e-2
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ class EndReason(Enum):
     NO_EVIDENCE = auto()  # within rounding
     PRUNING_UNFINISHED = auto()  # some edges that should go may be left
     STUCK = auto()  # see `SolverResult.is_stuck`
+    STALLED = auto()  # without progress, though the gradient promises some
 
 
 @dataclass(frozen=True, eq=False)

@@ -353,7 +353,7 @@ def test_shapes_that_do_not_fit_raise_what_they_raise_in_memory(table):
 def test_auto_stands_for_a_solver_of_sums(table, monkeypatch):
     """Where it is Adam in memory, chunks take L-BFGS."""
     X, y = table
-    monkeypatch.setattr("skkan.selection._solver_choice.MAX_LM_PARAMETERS", 0)
+    monkeypatch.setattr("skkan.selection._solver_choice.LM_LIMITS", ((0, 0),) * 2)
     monkeypatch.setattr("skkan.selection._solver_choice.MAX_LBFGS_ROWS", 0)
     model = regressor().fit(chunked(X), y)
     chosen = model.set_params(solver="lbfgs")

@@ -11,14 +11,14 @@ from skkan import KANNetwork, SparsityPenalty
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.selection._solver_choice import (
     FIRST_ORDER_ALPHA,
+    LM_LIMITS,
     MAX_LBFGS_ROWS,
-    MAX_LM_PARAMETERS,
-    MAX_LM_PRODUCTS,
     SOLVERS,
     check_compatible,
     checked_alpha,
     choose_penalties,
     choose_solver,
+    coarser_for_lm,
 )
 from skkan.solvers import LBFGS, Adam, LevenbergMarquardt, Solver
 
@@ -35,7 +35,8 @@ def n_parameters(network):
 def test_auto_is_second_order_where_it_can_be_afforded(rng):
     """Up to the limit of the multiplications, outputs counted; then by the rows."""
     network = make_network(rng)
-    most = int(MAX_LM_PRODUCTS / (2 * n_parameters(network) ** 2))
+    (_, max_products), _ = LM_LIMITS
+    most = int(max_products / (2 * n_parameters(network) ** 2))
     assert most > MAX_LBFGS_ROWS
     assert choose_solver("auto", network, 100) == LevenbergMarquardt()
     assert choose_solver("auto", network, most) == LevenbergMarquardt()
@@ -46,8 +47,8 @@ def test_auto_is_second_order_where_it_can_be_afforded(rng):
 def test_auto_is_first_order_for_large_networks(excess, rng, monkeypatch):
     """The normal matrix must fit."""
     network = make_network(rng)
-    limit = n_parameters(network) - excess
-    monkeypatch.setattr("skkan.selection._solver_choice.MAX_LM_PARAMETERS", limit)
+    limits = ((n_parameters(network) - excess, np.inf),)
+    monkeypatch.setattr("skkan.selection._solver_choice.LM_LIMITS", limits)
     expected = [LBFGS(), Adam()] if excess else [LevenbergMarquardt()] * 2
     rows = (MAX_LBFGS_ROWS, MAX_LBFGS_ROWS + 1)
     assert [choose_solver("auto", network, n) for n in rows] == expected
@@ -56,8 +57,36 @@ def test_auto_is_first_order_for_large_networks(excess, rng, monkeypatch):
 def test_default_network_of_a_common_table_is_second_order(rng):
     """Five hidden nodes on ten columns are far from the limit."""
     network = make_network(rng, (10, 5, 1))
-    assert n_parameters(network) < MAX_LM_PARAMETERS
+    (max_parameters, _), _ = LM_LIMITS
+    assert n_parameters(network) < max_parameters
     assert choose_solver("auto", network, 20_000) == LevenbergMarquardt()
+
+
+def test_fine_grids_stay_second_order_for_few_rows(rng):
+    """Between the limits the rows decide; beyond them coarser grids would do."""
+    network = make_network(rng, (2, 1), grid_size=400)
+    (_, _), (max_parameters, max_products) = LM_LIMITS
+    count = n_parameters(network)
+    assert 800 < count <= max_parameters
+    most = int(max_products / count**2)
+    assert choose_solver("auto", network, most) == LevenbergMarquardt()
+    assert choose_solver("auto", network, most + 1) == LBFGS()
+
+
+@pytest.mark.parametrize(
+    ("widths", "grid_size", "n_rows", "expected"),
+    [
+        ((2, 5, 1), 200, 1000, 25),  # 435 parameters; 50 intervals make 810
+        ((2, 5, 1), 200, 10**6, None),  # too many rows
+        ((30, 10, 1), 10, 1000, None),  # too many edges
+    ],
+)
+def test_grids_are_halved_until_second_order_is_affordable(
+    widths, grid_size, n_rows, expected, rng
+):
+    """Down to what shows the outline of a curve."""
+    network = make_network(rng, widths, grid_size=grid_size)
+    assert coarser_for_lm(network, n_rows) == expected
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,16 @@ def solver_name(promise):
 every_solver = pytest.mark.parametrize("promise", SOLVERS, ids=solver_name)
 
 
+class Unwhitened:
+    """Whitening of an objective that is round enough as it is."""
+
+    def weights(self, whitened):
+        return whitened
+
+    def gradient(self, gradient):
+        return gradient
+
+
 class Function:
     """Objective of a function of the parameters and of a batch of rows.
 
@@ -78,6 +88,9 @@ class Function:
             curvature = partial(hessian, lambda t: self._function(t, rows))
         free = theta.new_zeros(0, len(theta))
         return QuadraticModel(value, gradient, curvature(theta), free)
+
+    def whitening(self, theta):
+        return Unwhitened()
 
     def value_and_grad(self, theta, rows=None):
         self.n_evaluations += 1
@@ -381,18 +394,45 @@ def test_lbfgs_never_rises():
     assert (np.diff(values) <= 0).all()
 
 
-def test_lbfgs_shortens_steps_by_a_change_of_units():
+@pytest.mark.parametrize("whitens", [False, True])
+def test_lbfgs_shortens_steps_by_a_change_of_units(whitens):
     """After backing off scipy sees another function, with the gradient of that one."""
     objective, _ = rosenbrock()
     search = _Search(objective, objective.start, monitor=None)
+    # Of the length of the gradient, which is that of a Newton step in whitened weights.
+    length = float(objective.value_and_grad(objective.start)[1].norm())
+    search.whitens, unit = whitens, 0.01 * (length if whitens else 1.0)
     search.restart(0.01)
     step = np.array([3.0, -7.0])
     value, gradient = search.value_and_grad(step)
-    there = objective.start + 0.01 * torch.from_numpy(step)
-    assert value == objective.value_and_grad(there)[0]
-    expected = approx_fprime(step, lambda s: search.value_and_grad(s)[0], 1e-6)
-    # One-sided differences: curvature times the step, 0.1 * 1e-6.
+    # The first step of scipy has this length, if it is at most one.
+    first = np.linalg.norm(search.value_and_grad(0 * step)[1])
+    assert_allclose(first, 0.01 * (1.0 if whitens else length), rtol=1e-14)
+    there = objective.start + unit * torch.from_numpy(step)
+    scale = 1 / length**2 if whitens else 1.0
+    assert_allclose(value, scale * objective.value_and_grad(there)[0], rtol=1e-14)
+    expected = approx_fprime(step, lambda s: search.value_and_grad(s)[0], 1e-7)
+    # One-sided differences: curvature times the step.
     assert_allclose(gradient, expected, rtol=1e-5)
+
+
+def test_lbfgs_takes_the_newton_step_in_whitened_weights():
+    """Where the whitening is that of the whole problem: in one iteration."""
+    objective, best = linear_least_squares()
+    root = torch.linalg.inv(
+        torch.linalg.cholesky(objective.gauss_newton(best).curvature)
+    )
+
+    class Whitened(Unwhitened):
+        def weights(self, whitened):
+            return root.T @ whitened
+
+        def gradient(self, gradient):
+            return root @ gradient
+
+    objective.whitening = lambda theta: Whitened()
+    result = run(LBFGS(n_unwhitened_iter=0), objective, max_iter=1)
+    assert_allclose(result.theta, best, rtol=1e-10)
 
 
 def test_lbfgs_reports_the_value_of_its_iterate():
@@ -426,10 +466,10 @@ class Uphill(Function):
     ids=["kink", "wrong gradient"],
 )
 def test_lbfgs_has_not_converged_where_its_line_search_fails(objective):
-    """Far from the minimum, and long before the budget is spent."""
+    """Above the minimum at zero, and long before the budget is spent."""
     outcome = run(LBFGS(), objective, max_iter=500)
     assert outcome.n_iter < 500
-    assert objective.value(outcome.theta) > 0.1
+    assert objective.value(outcome.theta) > 0.01
     assert not outcome.converged
     assert outcome.message == STUCK
 

@@ -285,13 +285,15 @@ def test_solver_starts_afresh_after_each_update(solver, rng):
     assert recorder.states == [None] * 14  # 2 stages of 3 updates and 7 searches
 
 
-def test_updated_grids_follow_the_hidden_activations(rng):
+@pytest.mark.parametrize("margin", [0.0, 0.06])
+def test_updated_grids_follow_the_hidden_activations(margin, rng):
     """The grid of a hidden layer fits what passes through it, or stays as it is."""
     n_kept = 0
     for seed in range(6):
         data = make_data(np.random.default_rng(seed))
         recorder = Recorder(LBFGS())
-        fit(make_network(data), data, make_plan(solver=recorder, max_iter=8))
+        plan = make_plan(solver=recorder, max_iter=20, hidden_margin=margin)
+        fit(make_network(data), data, plan)
         networks = [
             objective.network_at(objective.start) for objective in recorder.objectives
         ]
@@ -303,6 +305,7 @@ def test_updated_grids_follow_the_hidden_activations(rng):
                 after.layers[0](data.X).detach(),
                 5,
                 grid_eps=0.3,
+                margin=margin,
                 sample_weight=data.sample_weight,
             )
             assert_allclose(hidden, expected, rtol=1e-12, atol=1e-12)
@@ -333,7 +336,7 @@ def test_update_that_would_raise_the_objective_is_undone(factor, rng, monkeypatc
     """Here every update blows the function up, or makes it NaN."""
     calls = []
 
-    def worse(network, data, grid_eps):
+    def worse(network, data, grid_eps, margin):
         calls.append(grid_eps)
         return network.with_weights([factor * weight for weight in network.weights])
 
