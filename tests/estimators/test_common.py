@@ -30,7 +30,7 @@ SECOND_ORDER = {"solver": "lm", "grid_size": 3}
 FACTORS = [
     {**SECOND_ORDER, "base_activation": "identity", "extrapolation": "linear"},
     {**SECOND_ORDER, "alpha": 0.01, "spline_order": 2, "grid_eps": 0.0},
-    {"solver": "adam", "max_iter": 30, "spline_order": 1},
+    {"solver": "adam", "max_iter": 60, "spline_order": 1},
     {
         "hidden_layer_sizes": (),
         "spline_order": 5,
