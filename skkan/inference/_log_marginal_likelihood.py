@@ -104,7 +104,7 @@ class LinearisedModel:
         self._exists = torch.cat(masks).unsqueeze(1) > 0
         self._network, self._n_rows = network, n_observations
         self._n_targets = n_observations * network.widths[-1]
-        self._has_noise = loss.has_noise
+        self._has_noise, self._size_of_curves = loss.has_noise, loss.size_of_curves
         self._hyperprior = None if loss.has_noise else Hyperprior.of(network, kinds)
         self._min_noise = max(loss.min_shared_noise, EVIDENCE.min_noise)
 
@@ -410,6 +410,7 @@ class LinearisedModel:
         Prior
         """
         target = self._proposal(prior, posterior)
+        target = target.with_bounded_outputs(self._network, self._size_of_curves)
         if ceiling is not None:
             most = torch.where(ceiling > 0, ceiling, torch.inf)
             target = replace(target, precision=torch.minimum(target.precision, most))

@@ -41,6 +41,9 @@ class Loss(ABC):
     noise_power = 0.0
     is_normal = False  # whether the noise is the variance of normal errors
     has_log_link = False
+    # Size of a curve of the raw output, a priori. Log odds of 10 are as good as
+    # certain, and so is a factor of e^10 between means.
+    size_of_curves = 10.0
     variance_power = None  # of the mean, to which the variance is proportional
     is_adaptive = False  # whether `adapted` depends on the residuals
 
@@ -176,6 +179,7 @@ class NoisyLoss(Loss):
     """A loss that treats outputs separately, with a noise that training learns."""
 
     has_noise = True
+    size_of_curves = 1.0  # that of the scaled target
 
     @abstractmethod
     def elements(self, raw, target):
@@ -224,6 +228,7 @@ class LogLinkLoss(NoisyLoss):
     """Half a deviance under the log link, of targets that are not negative."""
 
     has_log_link = True
+    size_of_curves = Loss.size_of_curves
     positive_only = True
     takes_zero = True  # whether a target may be 0, as long as one is not
 

@@ -33,6 +33,7 @@ def starting_states(networks, data, plan):
     for network, penalties in zip(networks, settings.starting_penalties, strict=False):
         alpha = [[weight / data.n_observations for weight in penalties]]
         prior = Prior.of_alpha(network, alpha, noise, data.n_observations)
+        prior = prior.with_bounded_outputs(network, plan.loss.size_of_curves)
         # A coarse grid takes for noise what it cannot show. Its edges must not die.
         states.append(FitState(network, prior, max_precision=prior.precision))
     return states
