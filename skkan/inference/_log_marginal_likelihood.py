@@ -6,7 +6,7 @@ integrated out. Its maximum balances fit and flexibility without validation rows
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -403,7 +403,7 @@ class LinearisedModel:
         share : float, default=1.0
             Share of the step to begin with.
         ceiling : Tensor of shape (n_edges, 3), default=None
-            Largest precisions. Zero is no limit.
+            See `Prior.at_most`.
 
         Returns
         -------
@@ -411,9 +411,7 @@ class LinearisedModel:
         """
         target = self._proposal(prior, posterior)
         target = target.with_bounded_outputs(self._network, self._size_of_curves)
-        if ceiling is not None:
-            most = torch.where(ceiling > 0, ceiling, torch.inf)
-            target = replace(target, precision=torch.minimum(target.precision, most))
+        target = target.at_most(ceiling)
         for _ in range(EVIDENCE.max_halvings):
             trial = prior.towards(target, share)
             outcome = self.posterior(trial)

@@ -58,8 +58,8 @@ class Prior:
         Scale and shift of hidden nodes are not identified. Without a bound, curves may
         be large and cancel: psi(h) - psi(h - f / c), times c, becomes f psi'(h) as c
         grows. On Friedman #1, concrete and bikeshare with 2 and 5 nodes (500 rows)
-        output curves had deviations of up to 687 times that of the target; under a
-        bound of 1 they have up to 4, and most fits have more evidence. Additive models
+        output curves had deviations of up to 687 times that of the target; bounded,
+        they have up to 3, and most fits have more evidence. Additive models
         have no bound. Neither have curves that enter nodes: with a bound of theirs, the
         error on the law of the KAN paper rises by 40%.
 
@@ -75,6 +75,19 @@ class Prior:
         precision = self.precision.clone()
         precision[sum(counts[:-1]) : sum(counts), 0].clamp_(min=size**-2)
         return Prior(precision, self.noise)
+
+    def at_most(self, ceiling):
+        """Prior with limited precisions.
+
+        Parameters
+        ----------
+        ceiling : Tensor of shape (n_edges, 3) or None
+            Largest precisions. Zero is no limit, and so is None.
+        """
+        if ceiling is None:
+            return self
+        most = torch.where(ceiling > 0, ceiling, torch.inf)
+        return Prior(torch.minimum(self.precision, most), self.noise)
 
     def with_change_of_curvature(self, share):
         """Prior that uses the third-difference part of all edges.

@@ -179,7 +179,9 @@ class NoisyLoss(Loss):
     """A loss that treats outputs separately, with a noise that training learns."""
 
     has_noise = True
-    size_of_curves = 1.0  # that of the scaled target
+    # The scaled target has a deviation of 1. On five tables, with 1 to 10 hidden nodes,
+    # curves had deviations of at most 3 under this value, and of 5.4 under 1.
+    size_of_curves = 0.7
 
     @abstractmethod
     def elements(self, raw, target):

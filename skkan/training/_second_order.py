@@ -149,6 +149,7 @@ def _maximise_evidence(run, prior, tol, max_iter, min_score):
         scales = run.update_hidden_grids()
         if scales is not None:
             prior = prior.with_scaled_nodes(run.network, scales)
+            prior = prior.at_most(run.max_precision)
             after_move = run.linearised().posterior(prior)
             if after_move is None:
                 message, reason = "", EndReason.NO_EVIDENCE
