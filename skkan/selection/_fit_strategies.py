@@ -25,6 +25,7 @@ from skkan.network._edits import resized, with_outputs_at_zero
 from skkan.network._network import KANNetwork
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.selection import _settings
+from skkan.selection._finer_grids import on_finer_grids
 from skkan.selection._regularization_path import validated_plan
 from skkan.selection._search_space import (
     WITHOUT_SEARCH,
@@ -254,7 +255,41 @@ class FixedStructure(FitStrategy):
         if self._may_learn_on_coarser_grids():
             networks, plan = self._learnt_on_coarser_grids(monitor)
         state, plan = self._train(networks, monitor, plan)
+        if self._chooses_grid_size:
+            state, plan = self._on_finer_grids(state, plan, monitor)
         return self._pruned(self._settled(state, plan, monitor), plan, monitor)
+
+    @property
+    def n_stages(self):
+        finest = _settings.FINER_GRIDS.max_grid_size / self.plan.grid_sizes[-1]
+        n_finer = int(math.log2(finest)) if self._chooses_grid_size else 0
+        return super().n_stages + n_finer
+
+    @property
+    def _chooses_grid_size(self):
+        """Whether the evidence chooses it."""
+        is_open = self.problem.structure.grid_size is None
+        follows_validation = self.problem.settings.early_stopping
+        plan = self.plan
+        may_learn = plan.learns_alpha and plan.loss.has_noise
+        return is_open and may_learn and not follows_validation
+
+    def _on_finer_grids(self, state, plan, monitor):
+        """The state on the finest grids by which the evidence gains."""
+        while not (state.interrupted or monitor.fit_ended):
+            finer, is_better = on_finer_grids(state, self.problem.data, plan)
+            monitor.n_iter += 0 if finer is None else finer.n_iter
+            if not is_better:
+                break
+            plan = replace(plan, grid_sizes=(finer.network.grid_size,))
+            before = state
+            state, plan = self._train([finer.network], monitor, plan, finer.prior)
+            state = replace(
+                state,
+                n_iter=before.n_iter + finer.n_iter + state.n_iter,
+                stage_ends=(*before.stage_ends, *state.stage_ends),
+            )
+        return state, plan
 
     def _may_learn_on_coarser_grids(self):
         """Whether only the fineness of the grids keeps the evidence from being used."""

@@ -31,6 +31,17 @@ class SearchSpaceSettings:
 
 
 @dataclass(frozen=True)
+class FinerGridSettings:
+    """Grids whose size is open are doubled as long as the evidence gains."""
+
+    # Gain of log evidence that is clear. Laws without noise gain hundreds. On five
+    # noisy tables, ten of which gained less, finer grids had no better R2.
+    min_gain: float = 10.0
+    # Intervals: the error of a smooth law is a thousandth of that on 5. Not ablated.
+    max_grid_size: int = 40
+
+
+@dataclass(frozen=True)
 class SearchSettings:
     """Comparisons of a structure search."""
 
@@ -93,5 +104,6 @@ class PathSettings:
 
 
 SEARCH_SPACE = SearchSpaceSettings()
+FINER_GRIDS = FinerGridSettings()
 SEARCH = SearchSettings()
 PATH = PathSettings()

@@ -70,6 +70,14 @@ def _affords_lm(n_parameters, n_targets):
     )
 
 
+def affords_lm_quickly(n_parameters, n_targets):
+    """Whether a whole fit by "lm" takes some seconds."""
+    max_parameters, max_products = LM_LIMITS[-1]
+    return n_parameters <= max_parameters and (
+        n_targets * n_parameters**2 <= max_products
+    )
+
+
 def coarser_for_lm(network, n_rows):
     """Size of the coarser grids on which "lm" trains a network quickly.
 

@@ -75,6 +75,7 @@ class Monitor:
         observers=(),
     ):
         self.n_iter = 0
+        self.fit_ended = False  # by an observer
         self.loss_curve = []
         self.validation_loss_curve = []
         self.validation_scores = []
@@ -102,7 +103,8 @@ class Monitor:
         """True when an observer wants no further stage."""
         # A list, since every observer must be called.
         ends = [observer.end_stage(self.network) for observer in self._observers]
-        return any(ends)
+        self.fit_ended = any(ends)
+        return self.fit_ended
 
     def begin_search(self, objective):
         """Start watching a solver on an objective."""
