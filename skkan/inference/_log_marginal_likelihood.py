@@ -7,6 +7,7 @@ integrated out. Its maximum balances fit and flexibility without validation rows
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -53,7 +54,7 @@ class LinearisedPosterior:
         inverse = torch.cholesky_inverse(self.factor)
         return self.scale.unsqueeze(1) * inverse * self.scale
 
-    @property
+    @cached_property
     def variances(self):
         """Diagonal of the covariance of the weights."""
         return torch.cholesky_inverse(self.factor).diagonal() * self.scale.square()
@@ -338,6 +339,7 @@ class LinearisedModel:
         edge_of = self._kinds.of_edges(torch.arange(len(self._exists)))
         edge_of = edge_of.to(self._theta.device)
         covariance = posterior.covariance
+        shapes_of = [prior_shapes(kind.parts) for kind in self._kinds.kinds]
         for edge in self._exists.flatten().nonzero().flatten().tolist():
             own = edge_of == edge
             model = _EdgeModel(
@@ -345,15 +347,19 @@ class LinearisedModel:
                 posterior.prior_precision[own],
                 posterior.weights[own],
             )
-            kind = self._kinds.kinds[int(self._kinds.numbers[edge])]
-            shapes = prior_shapes(kind.parts)
-            gains = model.gains(shapes @ kind.parts)
-            if gains.max() <= EVIDENCE.min_gain_of_edge:
+            number = int(self._kinds.numbers[edge])
+            shapes = shapes_of[number]
+            gains = model.gains(shapes @ self._kinds.kinds[number].parts)
+            gain = float(gains.max())
+            if gain <= EVIDENCE.min_gain_of_edge:
                 continue
             shape, strength = divmod(int(gains.argmax()), gains.shape[1])
             precision = prior.precision.clone()
             precision[edge] = STRENGTHS[strength] * shapes[shape]
             trial = Prior(clamped(precision), prior.noise)
+            gain += self._log_hyperprior(trial) - posterior.log_hyperprior
+            if gain <= EVIDENCE.min_gain_of_edge:
+                continue
             outcome = self.posterior(trial)
             least = posterior.log_evidence + EVIDENCE.min_gain_of_edge
             if outcome is not None and outcome.log_evidence > least:

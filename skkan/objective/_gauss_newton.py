@@ -27,6 +27,7 @@ MIN_PARALLEL_WORK, N_PARALLEL_PARTS = 1e10, 4
 # Stiffness of a gauge constraint relative to the largest curvature of its weights. A
 # step then moves a node by about a thousandth of a free step.
 GAUGE_STIFFNESS = 1e3
+MIRRORED_ROWS = 128  # at a time; their columns stay in a cache
 
 
 def blocks_for(data, width):
@@ -50,6 +51,8 @@ class QuadraticModel(NamedTuple):
 
     def constrained_curvature(self):
         """The curvature with the squares of the gauge constraints added."""
+        if len(self.gauge_constraints) == 0:
+            return self.curvature
         return self.curvature + self.gauge_constraints.T @ self.gauge_constraints
 
     def without_gauge_constraints(self):
@@ -109,8 +112,7 @@ def quadratic_model_of(network, loss, theta, sums):
     """QuadraticModel of the GaussNewtonSums over all rows."""
     value, bounded_value, gradient, curvature, moments = sums
     exists = network.weight_mask
-    curvature = curvature.tril()
-    curvature = curvature.add_(curvature.tril(-1).T)
+    curvature = _symmetric(curvature)
     if not exists.all():
         gradient, curvature = gradient * exists, curvature * exists * exists[:, None]
     constraints = _gauge_constraints(
@@ -129,7 +131,7 @@ def gauss_newton_sums(network, loss, theta, data):
     value, bounded_value, moments, buffer = 0.0, 0.0, 0.0, None
     gradient = theta.new_zeros(n_parameters)
     curvature = theta.new_zeros(n_parameters, n_parameters)
-    own = outer_weight_positions(network).to(theta.device)
+    own = outer_weight_positions(network)
     for block in blocks_for(data, n_outputs * n_parameters):
         target, weight = block.target, block.sample_weight
         line = linearise(network, weights, block.X, block.features)
@@ -140,7 +142,7 @@ def gauss_newton_sums(network, loss, theta, data):
         moments = moments + _node_moments(line, weight)
         slope = weight.unsqueeze(1) * loss.gradient(raw, target)
         gradient[: line.n_inner] += line.inner_gradient(slope)
-        gradient[own] += slope.T @ line.outer
+        gradient[own.to(theta.device)] += slope.T @ line.outer
         root = loss.curvature_root(raw, target) * weight.sqrt().view(-1, 1, 1)
         if n_outputs == 1:
             if buffer is None:
@@ -151,7 +153,8 @@ def gauss_newton_sums(network, loss, theta, data):
             torch.mul(root.squeeze(2), line.outer, out=jacobian[:, n_inner:])
             _add_square(curvature, jacobian)
         else:
-            _add_of_several_outputs(curvature, line, root, own)
+            _add_of_several_outputs(curvature, line, root)
+    curvature = _in_order_of_weights(curvature, own)
     return GaussNewtonSums(value, bounded_value, gradient, curvature, moments)
 
 
@@ -233,26 +236,49 @@ def _add_square(total, rows):
     blas.dsyrk(1.0, rows.numpy().T, beta=1.0, c=total.numpy().T, overwrite_c=1)
 
 
-def _add_of_several_outputs(curvature, line, root, own):
-    """Add a block of rows to the lower triangle of the curvature."""
-    n_outputs, n_inner = len(own), line.n_inner
+def _symmetric(lower):
+    """The symmetric matrix with the lower triangle of a given one.
+
+    A few rows at a time, as whole triangles would be copied several times.
+    """
+    for start in range(0, len(lower), MIRRORED_ROWS):
+        own = slice(start, start + MIRRORED_ROWS)
+        block = lower[own, own]
+        block.copy_(block.tril().add_(block.tril(-1).T))
+        if start:
+            lower[:start, own] = lower[own, :start].T
+    return lower
+
+
+def _add_of_several_outputs(curvature, line, root):
+    """Add a block of rows to the lower triangle of the curvature.
+
+    After the inner weights stand all outer weights of the first output, then those of
+    the next one.
+    """
+    n_outputs, n_inner = line.output.shape[1], line.n_inner
     square = curvature[:n_inner, :n_inner].contiguous()
     _add_square(square, line.inner(root).flatten(0, 1))
     curvature[:n_inner, :n_inner] = square
     hessian = root.mT @ root
     crossed = line.inner(hessian)
-    n_own = own.shape[1]
-    of_outer = curvature.new_zeros(n_outputs, n_own, n_outputs, n_own)
-    of_both = curvature.new_empty(n_outputs, n_own, n_inner)
+    of_outer = curvature[n_inner:, n_inner:].unflatten(0, (n_outputs, -1))
+    of_outer = of_outer.unflatten(2, (n_outputs, -1))
+    of_both = curvature[n_inner:, :n_inner].unflatten(0, (n_outputs, -1))
     for one in range(n_outputs):
-        of_both[one] = line.outer.T @ crossed[:, one]
+        of_both[one] += line.outer.T @ crossed[:, one]
         for other in range(one + 1):
             weight = hessian[:, one, other]
             if weight.any():
                 product = (weight.unsqueeze(1) * line.outer).T @ line.outer
-                of_outer[other, :, one] = product.T
-                of_outer[one, :, other] = product
+                of_outer[one, :, other] += product
+
+
+def _in_order_of_weights(curvature, own):
+    """The curvature with outer weights where they stand, instead of by outputs."""
     order = own.flatten().argsort()  # the weights of a skip come after all others
-    of_outer = of_outer.view(own.numel(), own.numel())
-    curvature[n_inner:, n_inner:] += of_outer[order][:, order]
-    curvature[n_inner:, :n_inner] += of_both.flatten(0, 1)[order]
+    if (order.diff() == 1).all():
+        return curvature
+    n_inner = len(curvature) - len(order)
+    order = torch.cat([torch.arange(n_inner), n_inner + order]).to(curvature.device)
+    return _symmetric(curvature)[order][:, order]

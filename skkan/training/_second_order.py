@@ -124,7 +124,7 @@ def _maximise_evidence(run, prior, tol, max_iter, min_score):
     settings = _settings.SECOND_ORDER
     min_gain = settings.min_evidence_gain + 0.5 * tol * run.n_targets
     run.solve(prior, settings.steps_per_prior_update, max_iter)
-    posterior = run.linearised().posterior(prior)
+    posterior = run.posterior(prior)
     if posterior is None:
         return replace(run.state(prior), reason=EndReason.NO_EVIDENCE)
     fraction, n_no_change = 1.0, 0
@@ -133,7 +133,7 @@ def _maximise_evidence(run, prior, tol, max_iter, min_score):
         trial = run.linearised().improved(prior, posterior, fraction, run.max_precision)
         origin = run.theta
         run.solve(trial, settings.steps_per_prior_update, max_iter)
-        of_trial = run.linearised().posterior(trial)
+        of_trial = run.posterior(trial)
         gain = _gain(of_trial, posterior)
         if gain < -settings.max_evidence_fall:
             # The weights moved farther than the linearised model holds.
@@ -150,7 +150,7 @@ def _maximise_evidence(run, prior, tol, max_iter, min_score):
         if scales is not None:
             prior = prior.with_scaled_nodes(run.network, scales)
             prior = prior.at_most(run.max_precision)
-            after_move = run.linearised().posterior(prior)
+            after_move = run.posterior(prior)
             if after_move is None:
                 message, reason = "", EndReason.NO_EVIDENCE
                 break
@@ -187,7 +187,7 @@ def _at_another_maximum(run, prior, posterior, max_iter):
     if other is prior:
         return None
     run.solve(other, _settings.SECOND_ORDER.steps_per_prior_update, max_iter)
-    of_other = run.linearised().posterior(other)
+    of_other = run.posterior(other)
     if _gain(of_other, posterior) > 0:
         return other, of_other
     run.return_to(origin)
@@ -205,11 +205,11 @@ def _to_mode(run, state, max_iter, mode_tol):
     end = min(max_iter, run.n_iter + settings.max_steps_to_mode)
     while run.n_iter < end and not run.stopped:
         run.solve(prior, settings.steps_per_prior_update, end)
-        posterior = run.linearised().posterior(prior)
+        posterior = run.posterior(prior)
         is_near = posterior is None or posterior.decrement < mode_tol
         if run.solver_converged or is_near:
             break
-    posterior = run.linearised().posterior(prior)
+    posterior = run.posterior(prior)
     return replace(
         run.state(prior),
         score=-math.inf if posterior is None else posterior.evidence_at_point,
@@ -228,7 +228,7 @@ class _SecondOrderRun:
         self._solver_state, self._n_grid_updates = None, 0
         self.max_precision = state.max_precision
         self.n_targets = data.n_observations * data.target.shape[1]
-        self.theta = self._objective.start
+        self._move_to(self._objective.start)
         self.n_iter = 0
         self.solver_converged = False  # in its last call
         self.stopped = False  # by the monitor
@@ -274,6 +274,7 @@ class _SecondOrderRun:
             stalls = before - value <= self._plan.tol * abs(value)
             return len(values) > n_no_change and stalls
 
+        self._move_to(self.theta)  # the solver needs none of its old matrices
         if self._monitor is not None:
             self._monitor.begin_search(objective)
         outcome = self._plan.solver.minimize(
@@ -284,7 +285,8 @@ class _SecondOrderRun:
             generator=None,
             state=self._solver_state,
         )
-        self.theta, self._solver_state = outcome.theta, outcome.state
+        self._move_to(outcome.theta)
+        self._solver_state = outcome.state
         self.n_iter += outcome.n_iter
         self.solver_converged = outcome.converged
         if self._monitor is not None:
@@ -294,16 +296,29 @@ class _SecondOrderRun:
             self.stopped = self._monitor.stage_ended
         return values[-1] if values else objective.value(self.theta)
 
+    def _move_to(self, theta):
+        self.theta = theta
+        self._linearised, self._prior, self._posterior = None, None, None
+
     def return_to(self, theta):
         """Undo the last steps, and start the solver afresh."""
-        self.theta, self._solver_state = theta, None
+        self._move_to(theta)
+        self._solver_state = None
 
     def linearised(self):
-        """The network as a linear model around its present weights."""
-        network = self._objective.network
-        return LinearisedModel.around(
-            self.theta, network, self._objective, self._data, self._plan
-        )
+        """The network as a linear model around its present weights; it is kept."""
+        if self._linearised is None:
+            network = self._objective.network
+            self._linearised = LinearisedModel.around(
+                self.theta, network, self._objective, self._data, self._plan
+            )
+        return self._linearised
+
+    def posterior(self, prior):
+        """Posterior of the linear model, LinearisedPosterior or None; it is kept."""
+        if self._prior is not prior:
+            self._prior, self._posterior = prior, self.linearised().posterior(prior)
+        return self._posterior
 
     def update_hidden_grids(self):
         """Let hidden nodes and grids fit each other.
@@ -319,5 +334,5 @@ class _SecondOrderRun:
         if scales is not None:
             self._n_grid_updates += 1
             self._objective = self._objective.with_network(network)
-            self.theta = self._objective.start
+            self._move_to(self._objective.start)
         return scales
