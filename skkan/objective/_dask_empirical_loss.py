@@ -57,7 +57,7 @@ class DaskEmpiricalLoss:
         weight = self._data.sample_weight
         return float(weight @ self.loss.value(raw, self._data.target) / weight.sum())
 
-    def value(self, theta):
+    def value(self, theta, rows=None):
         """Loss of the output of the network, float."""
         return self._total(EmpiricalLoss.value, theta)
 

@@ -37,6 +37,7 @@ class EmpiricalLoss:
     def __init__(self, network, loss, data):
         self.network, self.loss, self.data = network, loss, data
         self._full_passes = {}  # through all rows, by whether they have gradients
+        self._weight_maps = None  # of all passes
 
     @classmethod
     def of_rows(cls, network, loss, data):
@@ -72,22 +73,26 @@ class EmpiricalLoss:
                 parallel_map(partial(EmpiricalLoss.raw, theta=theta), self._parts)
             )
 
+        return self._raw_of(self.data, theta)
+
+    def _raw_of(self, data, theta):
         def output_of(block):
             return self._pass_through(block, with_gradient=False).output(theta)
 
-        work = map if self.data.n_rows <= MIN_PARALLEL_ROWS else parallel_map
-        outputs = list(work(output_of, self._blocks(self.data)))
-        return self.data.baseline + torch.cat(outputs)
+        work = map if data.n_rows <= MIN_PARALLEL_ROWS else parallel_map
+        return data.baseline + torch.cat(list(work(output_of, self._blocks(data))))
 
     def of_raw(self, raw):
         """Loss of a raw output of all rows, float."""
         return float(self.data.sample_weight @ self.loss.value(raw, self.data.target))
 
-    def value(self, theta):
-        """Loss of the output of the network, float."""
-        if self._parts:
+    def value(self, theta, rows=None):
+        """Loss of the output of the network, float; see `Objective`."""
+        if self._parts and rows is None:
             return self._sum_of_parts(EmpiricalLoss.value, theta)
-        return self.of_raw(self.raw(theta))
+        data = self._batch(rows)
+        values = self.loss.value(self._raw_of(data, theta), data.target)
+        return float(data.sample_weight @ values)
 
     @torch.no_grad()
     def value_and_grad(self, theta, rows=None):
@@ -144,8 +149,13 @@ class EmpiricalLoss:
         run = self._full_passes.get(with_gradient) if block is self.data else None
         if run is None:
             run = ForwardBackwardPass(
-                self.network, block.X, block.features, with_gradient=with_gradient
+                self.network,
+                block.X,
+                block.features,
+                with_gradient=with_gradient,
+                weight_maps=self._weight_maps,
             )
+            self._weight_maps = run.weight_maps
             if block is self.data:
                 self._full_passes[with_gradient] = run
         return run

@@ -25,10 +25,14 @@ class ForwardBackwardPass:
         Basis values of the first layer, where the caller keeps them.
     with_gradient : bool, default=True
         Whether `gradient` will be called.
+    weight_maps : list, default=None
+        Those of another pass through the network.
     """
 
     @torch.no_grad()
-    def __init__(self, network, x, features=None, *, with_gradient=True):
+    def __init__(
+        self, network, x, features=None, *, with_gradient=True, weight_maps=None
+    ):
         first, *others = network.layers
         if features is None:
             features = first.basis(network.inputs(x))
@@ -37,7 +41,10 @@ class ForwardBackwardPass:
         ]
         self._uses_numpy = x.is_cpu and None not in kernels
         values = self._array(features.flatten(1))
-        maps = [_WeightMap(layer, self._array) for layer in network.all_layers]
+        maps = weight_maps
+        if maps is None:
+            maps = [_WeightMap(layer, self._array) for layer in network.all_layers]
+        self.weight_maps = maps
         self._passes = [_FirstLayerPass(maps[0], values)]
         for weights, layer, kernel in zip(maps[1:], others, kernels, strict=False):
             if self._uses_numpy:

@@ -116,11 +116,12 @@ class Objective:
         return changed
 
     @torch.no_grad()
-    def value(self, theta):
-        """Objective over all rows, float."""
+    def value(self, theta, rows=None):
+        """Objective over all rows or a batch, float; see `value_and_grad`."""
         if self._depends_on_rows:
-            return float(sum(self._mean_loss.with_penalties(theta, self._penalties)))
-        return self._mean_loss.value(theta) + self.penalty(theta)
+            parts = self._mean_loss.with_penalties(theta, self._penalties, rows)
+            return float(sum(parts))
+        return self._mean_loss.value(theta, rows) + self.penalty(theta)
 
     @torch.no_grad()
     def penalty(self, theta):

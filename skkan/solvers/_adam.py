@@ -119,7 +119,7 @@ class Adam(Solver):
             theta = theta - self._learning_rate(moments) * step
         # No batch has evaluated the last step. If it is not finite, this pass must be
         # undone: the next one would start from there, and return there.
-        after, _ = objective.value_and_grad(theta, rows)
+        after = objective.value(theta, rows)
         return theta, total if math.isfinite(after) else after, moments
 
 
