@@ -53,7 +53,7 @@ class Basis(nn.Module, ABC):
         Coefficients of the constant 1.
     splines : BSplineBasis
         Of the inputs that are numbers, in their order.
-    penalty_kinds : list of PenaltyKind of length n_inputs
+    penalty_kinds : tuple of PenaltyKind of length n_inputs
     is_piecewise : bool
         Whether all functions but the base function are polynomials on each interval,
         which an `evaluator` then evaluates; otherwise `values_and_derivatives` serves.
@@ -75,10 +75,10 @@ class Basis(nn.Module, ABC):
         self.register_buffer("constant", constant, persistent=False)
         number = 0, self.grid_size, self.spline_order, self.base_activation is not None
         pairs = zip(n_categories.tolist(), has_missing.tolist(), strict=True)
-        self.penalty_kinds = [
+        self.penalty_kinds = tuple(
             PenaltyKind(*((count, 0, 0, False) if count else number), missing)
             for count, missing in pairs
-        ]
+        )
 
     def forward(self, x):
         """Values of all functions, differentiable once with respect to `x`.

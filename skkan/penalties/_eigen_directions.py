@@ -118,11 +118,19 @@ class EdgeKinds(NamedTuple):
 
         With `one_output`, it is the vector of the weights that enter one output.
         """
-        numbers, position, like = [], {}, layers[0].mask
-        for layer in layers:
-            kinds = layer.basis.penalty_kinds
+        counts = [1 if one_output else len(layer.mask) for layer in layers]
+        kinds = [layer.basis.penalty_kinds for layer in layers]
+        mask = layers[0].mask
+        return cls._of(tuple(kinds), tuple(counts), mask.dtype, mask.device)
+
+    @classmethod
+    @lru_cache(maxsize=8)  # one training asks for the same ones again and again
+    def _of(cls, kinds_of_layers, counts, dtype, device):
+        """Kinds by those of the inputs and the number of outputs of each layer."""
+        numbers, position = [], {}
+        for kinds, count in zip(kinds_of_layers, counts, strict=True):
             own = [position.setdefault(kind, len(position)) for kind in kinds]
-            numbers += own * (1 if one_output else len(layer.mask))
+            numbers += own * count
         spectra = [penalty_spectrum(kind) for kind in position]
         numbers = torch.tensor(numbers)
         sizes = torch.tensor([len(vectors) for vectors, _ in spectra])[numbers]
@@ -130,8 +138,8 @@ class EdgeKinds(NamedTuple):
         for number, (vectors, parts) in enumerate(spectra):
             edges = (numbers == number).nonzero().flatten()
             members = found._members(edges, len(vectors))
-            kind = vectors.to(like), parts.to(like), edges, members
-            found.kinds.append(EdgeKind(*(each.to(like.device) for each in kind)))
+            kind = vectors.to(dtype), parts.to(dtype), edges, members
+            found.kinds.append(EdgeKind(*(each.to(device) for each in kind)))
         return found
 
     def _members(self, edges, size):

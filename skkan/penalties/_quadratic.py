@@ -96,11 +96,16 @@ class QuadraticForm(NamedTuple):
 
     def value_and_grad(self, theta):
         """Value and derivative."""
-        value, gradient = 0.0, torch.zeros_like(theta)
+        value, slopes = 0.0, []
         for kind, curvature, along in self._along(theta):
             slope = curvature * along
             value = value + 0.5 * (slope * along).sum()
-            gradient[kind.members] = slope @ kind.vectors.T
+            slopes.append(slope @ kind.vectors.T)
+        if len(slopes) == 1:  # the weights stand edge by edge
+            return value, slopes[0].flatten()
+        gradient = torch.zeros_like(theta)
+        for kind, slope in zip(self.kinds, slopes, strict=True):
+            gradient[kind.members] = slope
         return value, gradient
 
     def add_to(self, matrix):
@@ -112,14 +117,23 @@ class QuadraticForm(NamedTuple):
             self.kinds, self.curvatures, strict=True
         ):
             blocks = (vectors * curvature.unsqueeze(1)) @ vectors.T
+            if len(self.kinds) == 1:  # the blocks along the diagonal
+                edges = (-1, len(vectors))
+                diagonal = matrix.unflatten(1, edges).unflatten(0, edges)
+                diagonal = diagonal.diagonal(dim1=0, dim2=2)
+                diagonal += blocks[: diagonal.shape[2]].permute(1, 2, 0)
+                return
             within = members[:, -1] < len(matrix)
             members = members[within]
             matrix[members.unsqueeze(2), members.unsqueeze(1)] += blocks[within]
 
     def _along(self, theta):
         """Each kind, its curvature, and its weights along its directions."""
+        is_uniform = len(self.kinds) == 1
         for kind, curvature, mask in zip(*self, strict=True):
-            yield kind, curvature, (theta[kind.members] * mask) @ kind.vectors
+            members = kind.members
+            weights = theta.view(members.shape) if is_uniform else theta[members]
+            yield kind, curvature, (weights * mask) @ kind.vectors
 
 
 def quadratic_form(grid_size, spline_order, has_base):

@@ -118,6 +118,15 @@ def test_one_batch_of_all_rows_is_the_whole(rng):
     assert_allclose(gradient_of_batch, gradient, rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("penalties", [PENALTIES[:1], PENALTIES])
+def test_value_of_a_batch_needs_no_gradient(rng, penalties):
+    data = make_data(rng)
+    objective = make_objective(make_network(rng, data[0]), data, penalties=penalties)
+    rows = torch.arange(0, N_SAMPLES, 3)
+    value, _ = objective.value_and_grad(objective.start, rows)
+    assert_allclose(objective.value(objective.start, rows), value, rtol=1e-13)
+
+
 def test_weights_are_repetitions(rng):
     """A weight of 3 is three rows, in the loss and in the penalties."""
     X, target, _ = make_data(rng)
