@@ -52,7 +52,7 @@ class LinearisedPosterior:
     def covariance(self):
         """Covariance of the weights."""
         inverse = torch.cholesky_inverse(self.factor)
-        return self.scale.unsqueeze(1) * inverse * self.scale
+        return inverse.mul_(self.scale.unsqueeze(1)).mul_(self.scale)
 
     @cached_property
     def variances(self):
@@ -93,7 +93,7 @@ class LinearisedModel:
     def __init__(self, network, theta, model, n_observations, loss):
         self._kinds = kinds = EdgeKinds.of(network.all_layers)
         curvature = kinds.along(kinds.along(model.constrained_curvature()).T)
-        self._curvature = n_observations * curvature
+        self._curvature = curvature.mul_(n_observations)
         constraints = kinds.along(model.gauge_constraints)
         self._gauge_constraints = math.sqrt(n_observations) * constraints
         self._gradient = n_observations * kinds.along(model.gradient)

@@ -24,7 +24,7 @@ def scaled_factor(matrix):
     """
     scale = matrix.diagonal().rsqrt()
     scale = torch.where(torch.isfinite(scale), scale, 1.0)  # of removed edges
-    scaled = scale.unsqueeze(1) * matrix * scale
+    scaled = (scale.unsqueeze(1) * matrix).mul_(scale)
     for ridge in DIAGONAL_RIDGES:
         scaled.diagonal().fill_(1 + ridge)
         factor, info = torch.linalg.cholesky_ex(scaled)

@@ -142,7 +142,7 @@ def damped_step(gradient, curvature, damping):
     scale = (curvature.diagonal() * (1 + damping)).rsqrt()
     # Nothing depends on parameters with a zero diagonal.
     scale = torch.where(torch.isfinite(scale), scale, 0.0)
-    matrix = scale.unsqueeze(1) * curvature * scale
+    matrix = (scale.unsqueeze(1) * curvature).mul_(scale)
     matrix.diagonal().fill_(1 + RIDGE)
     factor, info = torch.linalg.cholesky_ex(matrix)
     if info != 0:
