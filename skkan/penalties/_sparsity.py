@@ -1,10 +1,12 @@
 """The sparsity terms of the KAN papers."""
 
+import math
 from dataclasses import dataclass, fields
 from numbers import Real
 
 import torch
 from sklearn.utils._param_validation import Interval
+from torch.autograd.function import once_differentiable
 
 from skkan._parameter_ranges import check_fields
 from skkan.network._layer import SMALLEST_VARIANCE
@@ -78,23 +80,77 @@ class SparsityPenalty(Penalty):
 
     def _of_layer(self, step, sample_share):
         layer, basis = step.layer, step.layer.basis
-        deviation = layer.edge_std(step.features, step.weight, sample_share)
-        activity = deviation / (_std_of_inputs(step, sample_share) + INPUT_STD_FLOOR)
-        activity = activity * layer.mask
-        weight = layer.masked(step.weight)
-        coef = basis.coefficients(weight)
-        differences = weight[:, basis.is_number, : basis.n_splines].diff(dim=-1)
-        return (
-            self.lamb_l1 * activity.sum()
-            + self.lamb_entropy * (_entropy(activity, 1) + _entropy(activity, 0))
-            + self.lamb_coef * coef.abs().mean(0).sum()
-            + self.lamb_coefdiff * differences.abs().mean(0).sum()
+        strengths = self.lamb_l1, self.lamb_entropy
+        value = _OfActivity.apply(
+            step.features,
+            step.weight,
+            _std_of_inputs(step, sample_share) + INPUT_STD_FLOOR,
+            sample_share,
+            layer.mask,
+            strengths,
         )
+        if self.lamb_coef:
+            coef = basis.coefficients(layer.masked(step.weight))
+            value = value + self.lamb_coef * coef.abs().mean(0).sum()
+        if self.lamb_coefdiff:
+            weight = layer.masked(step.weight)
+            jumps = weight[:, basis.is_number, : basis.n_splines].diff(dim=-1)
+            value = value + self.lamb_coefdiff * jumps.abs().mean(0).sum()
+        return value
+
+
+class _OfActivity(torch.autograd.Function):
+    """The terms of the activity of a layer, with the gradient in closed form.
+
+    An edge has the variance w^T C w, with its weights w and the covariance C of the
+    basis functions of its input, so that the values of the edges are never held.
+    """
+
+    @staticmethod
+    def forward(ctx, features, weight, input_scale, sample_share, mask, strengths):
+        lamb_l1, lamb_entropy = strengths
+        centred = features - torch.einsum("n,nif->if", sample_share, features)
+        centred = centred.transpose(0, 1)  # inputs come first, for products of matrices
+        weighted = centred * sample_share.unsqueeze(1)
+        weight = (weight * mask.unsqueeze(2)).transpose(0, 1)
+        products = weight @ (
+            weighted.mT @ centred
+        )  # (n_inputs, n_outputs, n_functions)
+        variance = (products * weight).sum(2).T
+        deviation = variance.clamp(min=SMALLEST_VARIANCE).sqrt()
+        activity = deviation / input_scale * mask
+        of_rows, slope_of_rows = _entropy(activity, 1)
+        of_columns, slope_of_columns = _entropy(activity, 0)
+        if any(ctx.needs_input_grad):
+            slope = lamb_l1 + lamb_entropy * (slope_of_rows + slope_of_columns)
+            by_variance = slope * mask / (input_scale * deviation)  # twice of it
+            by_variance = torch.where(variance < SMALLEST_VARIANCE, 0.0, by_variance)
+            by_variance = by_variance.T.unsqueeze(2)
+            by_weight = (by_variance * products).transpose(0, 1)
+            by_scale = -(slope * activity).sum(0) / input_scale
+            by_features = None
+            if ctx.needs_input_grad[0]:
+                by_covariance = (by_variance * weight).mT @ weight
+                by_features = (weighted @ by_covariance).transpose(0, 1)
+            ctx.gradients = by_features, by_weight, by_scale
+        return lamb_l1 * activity.sum() + lamb_entropy * (of_rows + of_columns)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):
+        gradients = (None if part is None else grad * part for part in ctx.gradients)
+        return *gradients, None, None, None
 
 
 def _entropy(activity, dim):
-    share = activity / (activity.sum(dim, keepdim=True) + 1)
-    return -(share * torch.log2(share + ENTROPY_FLOOR)).sum(dim).mean()
+    """Mean entropy of the activities along a dimension, and its derivative."""
+    total = activity.sum(dim, keepdim=True) + 1
+    share = activity / total
+    logarithm = torch.log2(share + ENTROPY_FLOOR)
+    by_share = logarithm + share / (share + ENTROPY_FLOOR) / math.log(2)
+    slope = (by_share * share).sum(dim, keepdim=True) - by_share
+    n_sums = activity.shape[1 - dim]
+    return -(share * logarithm).sum() / n_sums, slope / (total * n_sums)
 
 
 def _std_of_inputs(step, sample_share):

@@ -334,6 +334,52 @@ def test_sparsity_penalty_equals_the_slow_formula(only, rng):
     )
 
 
+@pytest.mark.parametrize("only", [None, *list(STRENGTHS)[1:]])
+def test_gradient_of_sparsity_is_autograds(only, rng):
+    """Through the weights of all layers and the nodes that they lead to."""
+    strengths = {
+        name: value if only in (None, name) or name == "lamb" else 0.0
+        for name, value in STRENGTHS.items()
+    }
+    network, x, _ = make_passes(rng)
+    share = torch.from_numpy(rng.dirichlet(np.ones(len(x))))
+
+    def activity_of(step):
+        std = step.layer.edge_std(step.features, step.weight, share)
+        known = step.inputs
+        variance = share @ (known - share @ known).square()
+        return std / (variance.sqrt() + 0.1) * step.layer.mask
+
+    def plain(passes):
+        total = 0.0
+        for step in passes:
+            activity = activity_of(step)
+            entropy = 0.0
+            for dim in (0, 1):
+                part = activity / (activity.sum(dim, keepdim=True) + 1)
+                entropy = entropy - (part * (part + 1e-4).log2()).sum(dim).mean()
+            weight = step.layer.masked(step.weight)[..., : step.layer.basis.n_splines]
+            total = total + (
+                strengths["lamb_l1"] * activity.sum()
+                + strengths["lamb_entropy"] * entropy
+                + strengths["lamb_coef"] * weight.abs().mean(0).sum()
+                + strengths["lamb_coefdiff"] * weight.diff(dim=-1).abs().mean(0).sum()
+            )
+        return strengths["lamb"] * total
+
+    def of_theta(function):
+        theta = network.theta.detach().requires_grad_()
+        _, passes = network.propagate(x, network.unpacked(theta))
+        value = function(passes)
+        return value.detach(), *torch.autograd.grad(value, theta)
+
+    penalty = SparsityPenalty(**strengths)
+    value, gradient = of_theta(lambda passes: penalty.value(passes, share))
+    expected, by_autograd = of_theta(plain)
+    assert_allclose(value, expected, rtol=1e-12)
+    assert_allclose(gradient, by_autograd, rtol=1e-10, atol=1e-14)
+
+
 def test_sparsity_penalty_takes_weights_as_repetitions(rng):
     """As everywhere."""
     network, x, passes = make_passes(rng)
