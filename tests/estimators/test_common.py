@@ -12,6 +12,7 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skkan import KANClassifier, KANRegressor, SparsityPenalty
+from skkan.solvers import Adam
 from skkan.symbolic import LIBRARY, SymbolicKANClassifier, SymbolicKANRegressor
 
 # Enough for the accuracy that the checks ask for, in a fraction of a fit's time. The
@@ -30,7 +31,7 @@ SECOND_ORDER = {"solver": "lm", "grid_size": 3}
 FACTORS = [
     {**SECOND_ORDER, "base_activation": "identity", "extrapolation": "linear"},
     {**SECOND_ORDER, "alpha": 0.01, "spline_order": 2, "grid_eps": 0.0},
-    {"solver": "adam", "max_iter": 60, "spline_order": 1},
+    {"solver": Adam(learning_rate=0.05), "max_iter": 12, "spline_order": 1},
     {
         "hidden_layer_sizes": (),
         "spline_order": 5,
