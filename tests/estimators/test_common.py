@@ -24,8 +24,9 @@ BUDGET = {
     "solver": "lbfgs",
 }
 
-# A step of it takes as the square of the number of weights.
-SECOND_ORDER = {"solver": "lm", "grid_size": 3}
+# A step of it takes as the square of the number of weights. With fewer iterations there
+# would be no choice among starts.
+SECOND_ORDER = {"solver": "lm", "grid_size": 3, "max_iter": 8}
 
 # Factors stand together where one has no part in what the other does.
 FACTORS = [
