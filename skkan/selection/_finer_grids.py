@@ -4,8 +4,6 @@ Five intervals hold the curves of ordinary tables. A steep or an exact law needs
 and the evidence says so without validation rows.
 """
 
-from dataclasses import replace
-
 from skkan.network._edits import with_means_at_missing
 from skkan.selection import _settings
 from skkan.selection._solver_choice import affords_lm_quickly
