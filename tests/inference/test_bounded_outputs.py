@@ -1,0 +1,40 @@
+"""Hidden nodes must not cancel each other."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_breast_cancer, make_friedman1
+
+from skkan import KANClassifier, KANRegressor
+from skkan.inspection import edge_functions
+
+
+def largest_deviation(model):
+    """Largest deviation of a curve from a hidden node to an output."""
+    edges = edge_functions(model)
+    last = max(edge.target[0] for edge in edges)
+    return max(edge.std for edge in edges if edge.source[0] == last - 1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("hidden_layer_sizes", [(2,), (5,), (3, 2)], ids=str)
+def test_output_curves_are_of_the_size_of_the_target(hidden_layer_sizes, seed):
+    """Without a bound they have deviations of 2 to 140 times that of the target."""
+    X, y = make_friedman1(500, noise=1.0, random_state=seed)
+    model = KANRegressor(hidden_layer_sizes, random_state=seed).fit(X, y)
+    assert largest_deviation(model) < 5 * y.std()
+    rng = np.random.default_rng(0)
+    width, inside = np.ptp(y), []
+    for column in range(X.shape[1]):
+        permuted = X.copy()
+        permuted[:, column] = rng.permutation(permuted[:, column])
+        predicted = model.predict(permuted)
+        inside.append((predicted > y.min() - width) & (predicted < y.max() + width))
+    assert np.mean(inside) >= 0.999
+
+
+def test_log_odds_of_separable_classes_do_not_cancel():
+    """Without a bound their deviations are a hundred times that of the log odds."""
+    X, y = load_breast_cancer(return_X_y=True)
+    X, y = X[:200, :10], y[:200]
+    model = KANClassifier((2,), random_state=0).fit(X, y)
+    assert largest_deviation(model) < 20
