@@ -281,7 +281,7 @@ class FixedStructure(FitStrategy):
         learnt.
         """
         plan = replace(plan, n_grid_updates=0)
-        while not (state.interrupted or monitor.fit_ended):
+        while state.converged and not monitor.fit_ended:
             finer, is_better = on_finer_grids(state, self.problem.data, plan)
             monitor.n_iter += 0 if finer is None else finer.n_iter
             if not is_better:

@@ -9,39 +9,39 @@ from skkan import KANRegressor
 
 
 def steep_law(X):
-    """A step of some tenth of the range of its argument."""
-    return np.tanh(20 * ((X**4).sum(axis=1) - 1))
+    return np.tanh(5 * ((X**2).sum(axis=1) - 0.7))
 
 
 @pytest.fixture(scope="module")
 def steep():
-    X = np.random.default_rng(0).uniform(-1, 1, (500, 2))
+    X = np.random.default_rng(0).uniform(-1, 1, (300, 2))
     return KANRegressor((1,), random_state=0).fit(X, steep_law(X)), X
 
 
 def test_steep_law_gets_the_finest_grids(steep):
-    """On 5 intervals R2 is .9 at most, with any starting point."""
+    """On 5 intervals 1 - R2 is some 2e-3."""
     model, X = steep
     fresh = np.random.default_rng(1).uniform(-1, 1, (2000, 2))
     assert model.grid_size_ == 20
-    assert model.score(fresh, steep_law(fresh)) > 0.98
+    assert model.score(fresh, steep_law(fresh)) > 1 - 1e-5
     coarse = KANRegressor((1,), grid_size=5, random_state=0).fit(X, steep_law(X))
-    assert model.log_evidence_ > coarse.log_evidence_ + 100
+    assert model.log_evidence_ > coarse.log_evidence_ + 500
 
 
 def test_it_is_what_a_schedule_reaches(steep):
-    """Within three nats, a thousandth of what the grids gain."""
+    """Within a hundredth of what the grids gain."""
     model, X = steep
     schedule = KANRegressor((1,), grid_schedule=(10, 20), random_state=0)
     schedule.fit(X, steep_law(X))
-    assert abs(schedule.log_evidence_ - model.log_evidence_) < 3
-    assert len(model.fitted_model_.stage_ends) == 3
+    assert model.log_evidence_ > schedule.log_evidence_ - 10
+    assert len(model.stage_ends_) == 3
+    assert model.stage_ends_[-1] == len(model.loss_curve_)
     assert model.n_iter_ > len(model.loss_curve_)  # trials are not on the curve
 
 
 @pytest.mark.parametrize("hidden_layer_sizes", [(), (2,)])
 def test_noisy_table_keeps_its_grids(hidden_layer_sizes):
-    X, y = make_friedman1(300, noise=1.0, random_state=0)
+    X, y = make_friedman1(150, noise=1.0, random_state=0)
     model = KANRegressor(hidden_layer_sizes, random_state=0).fit(X, y)
     five = KANRegressor(hidden_layer_sizes, grid_size=5, random_state=0).fit(X, y)
     assert_array_equal(model.predict(X), five.predict(X))
