@@ -275,14 +275,16 @@ class FixedStructure(FitStrategy):
         return is_open and may_learn and not follows_validation
 
     def _on_finer_grids(self, state, plan, monitor):
-        """The state on the finest grids by which the evidence gains.
+        """The state on the finest grids that evidence and held-out rows confirm.
 
         Hidden grids fit their nodes already. An update would lose what fine curves have
         learnt.
         """
-        plan = replace(plan, n_grid_updates=0)
+        problem, plan = self.problem, replace(plan, n_grid_updates=0)
         while state.converged and not monitor.fit_ended:
-            finer, is_better = on_finer_grids(state, self.problem.data, plan)
+            finer, is_better = on_finer_grids(
+                state, problem.data, plan, problem.generator
+            )
             monitor.n_iter += 0 if finer is None else finer.n_iter
             if not is_better:
                 break

@@ -39,6 +39,18 @@ def test_it_is_what_a_schedule_reaches(steep):
     assert model.n_iter_ > len(model.loss_curve_)  # trials are not on the curve
 
 
+def test_steps_are_not_met_by_every_row():
+    """Where curves on 20 intervals do, R2 is .81, that of 5 intervals .85."""
+    X, T = np.random.default_rng(2).uniform(-1, 1, (2, 300, 4))
+    y, of_fresh = (
+        (rows[:, 0] + rows[:, 1] > 0) + 1.0 * (rows[:, 2] * rows[:, 3] > 0.1)
+        for rows in (X, T)
+    )
+    model = KANRegressor((2,), random_state=2).fit(X, y)
+    error = np.sqrt(np.mean((model.predict(T) - of_fresh) ** 2))
+    assert model.noise_std_ > error / 10
+
+
 @pytest.mark.parametrize("hidden_layer_sizes", [(), (2,)])
 def test_noisy_table_keeps_its_grids(hidden_layer_sizes):
     X, y = make_friedman1(150, noise=1.0, random_state=0)
