@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from skkan.basis._autograd import evaluated
+from skkan.basis._grids import grid_with_range
 
 
 class PenaltyKind(NamedTuple):
@@ -129,6 +130,28 @@ class Basis(nn.Module, ABC):
     @abstractmethod
     def with_grids_of(self, x, **settings):
         """Basis of the same kind on grids from samples; see `grid_from_samples`."""
+
+    def with_range_of(self, x, grid_size):
+        """Basis on grids that keep their knots and reach the samples.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_inputs)
+            NaN where missing.
+        grid_size : int
+            See `grid_with_range`.
+
+        Returns
+        -------
+        Basis
+            This one if its grids reach far enough.
+        """
+        known, missing = x[:, self.is_number], x[:, self.is_number].isnan()
+        low = known.masked_fill(missing, torch.inf).amin(0)
+        high = known.masked_fill(missing, -torch.inf).amax(0)
+        grid = self.splines.grid
+        wider = grid_with_range(grid, low, high, grid_size)
+        return self if wider is grid else self.with_grid(wider)
 
     @abstractmethod
     def resized(self, grid_size):

@@ -240,7 +240,9 @@ class BSplineBasis(Basis):
         Each function, with its continuation and less the new base function, is
         projected onto the splines of the new grid by least squares at dense points of
         that grid; no data is involved. The projection is exact when the new grid
-        contains the present one. The new basis may measure its inputs in other units.
+        contains the present one. Where it reaches farther, too, curves are kept exactly
+        in the present range, and as far as they can be beyond it. The new basis may
+        measure its inputs in other units.
 
         Parameters
         ----------
@@ -261,7 +263,14 @@ class BSplineBasis(Basis):
         if self.base_activation is not None:
             target[..., -1] -= design[..., -1]
             design = design[..., :-1]
-        splines = _least_squares(design.transpose(0, 1), target.transpose(0, 1))
+        design, target = design.transpose(0, 1), target.transpose(0, 1)
+        if self._is_part_of(new):
+            within = (points > self.grid[:, 0]) & (points < self.grid[:, -1])
+            splines = _interval_by_interval(
+                design, target, within.T, new.spline_order, new.grid_size
+            )
+        else:
+            splines = _least_squares(design, target)
         if self.base_activation is None:
             return splines
         keep = splines.new_zeros(self.n_inputs, 1, self.n_functions)
@@ -276,6 +285,15 @@ class BSplineBasis(Basis):
             "base_activation": self.base_activation,
             "extrapolation": self.extrapolation,
         }
+
+    def _is_part_of(self, new):
+        """Whether another grid has all knots of this one, and reaches farther."""
+        old, new = self.grid.contiguous(), new.grid.contiguous()
+        farther = (new[:, 0] < old[:, 0]) | (new[:, -1] > old[:, -1])
+        if not farther.any():
+            return False
+        position = torch.searchsorted(new, old).clamp(max=new.shape[1] - 1)
+        return torch.equal(new.gather(1, position), old)
 
     def _dense_points(self):
         """Equidistant interior points of every interval, (n_points, n_inputs)."""
@@ -310,3 +328,42 @@ def _least_squares(design, target):
     q, r = torch.linalg.qr(design / length.unsqueeze(-2))
     solution = torch.linalg.solve_triangular(r, q.mT @ target, upper=True)
     return solution / length.unsqueeze(-1)
+
+
+def _interval_by_interval(design, target, within, spline_order, grid_size):
+    """Least squares at the points of one interval for each coefficient.
+
+    A coefficient is found on that interval of its spline's support where the spline is
+    largest, if possible on one within the range where the target is a spline. There it
+    is exact, and what lies beyond has no influence.
+
+    Parameters
+    ----------
+    design : Tensor of shape (n_inputs, n_points, n_splines)
+        Values of the splines at as many points in every interval.
+    target : Tensor of shape (n_inputs, n_points, n_functions)
+    within : Tensor of bool of shape (n_inputs, n_points)
+        Whether a point is within that range.
+    spline_order, grid_size : int
+
+    Returns
+    -------
+    Tensor of shape (n_inputs, n_splines, n_functions)
+    """
+    n_inputs, n_points, n_splines = design.shape
+    n_local, n_each = spline_order + 1, n_points // grid_size
+    interval = torch.arange(grid_size, device=design.device).unsqueeze(1)
+    own = interval + torch.arange(n_local, device=design.device)
+    design = design.view(n_inputs, grid_size, n_each, n_splines).gather(
+        3, own.unsqueeze(1).expand(n_inputs, -1, n_each, -1)
+    )
+    target = target.reshape(n_inputs, grid_size, n_each, -1)
+    within = within.reshape(n_inputs, grid_size, n_each)[..., :1]
+    # No value of a spline exceeds one, so that those within come first.
+    size = torch.linalg.vector_norm(design, dim=2) + 2 * n_each * within
+    solution = _least_squares(design, target)
+    sizes = size.new_full((n_inputs, n_splines, n_local), -1.0)
+    sizes[:, own, torch.arange(n_local)] = size
+    local = sizes.argmax(2)
+    interval = torch.arange(n_splines, device=design.device) - local
+    return solution[torch.arange(n_inputs).unsqueeze(1), interval, local]

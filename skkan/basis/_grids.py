@@ -1,8 +1,13 @@
 """Grids of knots from samples: uniform, adaptive, or between the two."""
 
 import math
+from itertools import pairwise
 
 import torch
+
+# Samples of one distribution exceed the range of others by such a share of it; the
+# grids of estimators end at most as far beyond their samples.
+CONTINUED_SHARE = 0.05
 
 
 def extend_grid(grid, n_steps):
@@ -21,6 +26,56 @@ def extend_grid(grid, n_steps):
     step = (last - first) / (grid.shape[1] - 1)
     count = torch.arange(1, n_steps + 1, device=grid.device).to(grid)
     return torch.cat([first - step * count.flip(0), grid, last + step * count], dim=1)
+
+
+def grid_with_range(grid, low, high, grid_size):
+    """Grid that keeps its knots and reaches from low to high.
+
+    Each further knot adds a share 1 / grid_size of the range so far, so that the grid
+    is nowhere coarser than a uniform one over the new range. Inputs that need fewer
+    knots than others get the rest inside, in the middle of their widest intervals.
+    Values that are only a little beyond the ends are left to the continuation.
+
+    Parameters
+    ----------
+    grid : Tensor of shape (n_inputs, n_intervals + 1)
+    low, high : Tensor of shape (n_inputs,)
+    grid_size : int
+        Number of intervals of a grid that has not been extended.
+
+    Returns
+    -------
+    Tensor of shape (n_inputs, n_new_intervals + 1)
+        The grid itself if it reaches far enough.
+    """
+    allowed = CONTINUED_SHARE * (grid[:, -1] - grid[:, 0])
+    beyond = (low < grid[:, 0] - allowed) | (high > grid[:, -1] + allowed)
+    if not beyond.any():
+        return grid
+    ends = zip(low.tolist(), high.tolist(), allowed.tolist(), strict=True)
+    rows = [
+        _reaching(knots, *of_input, grid_size)
+        for knots, of_input in zip(grid.tolist(), ends, strict=True)
+    ]
+    n_knots = max(map(len, rows))
+    for knots in rows:
+        while len(knots) < n_knots:
+            widths = [b - a for a, b in pairwise(knots)]
+            widest = widths.index(max(widths))
+            knots.insert(widest + 1, knots[widest] + widths[widest] / 2)
+    return grid.new_tensor(rows)
+
+
+def _reaching(knots, low, high, allowed, grid_size):
+    """Knots of one input, a list, with further ones until the ends are reached."""
+    knots = [*knots]
+    if high > knots[-1] + allowed:
+        while knots[-1] < high:
+            knots.append(knots[-1] + (knots[-1] - knots[0]) / grid_size)
+    if low < knots[0] - allowed:
+        while knots[0] > low:
+            knots.insert(0, knots[0] - (knots[-1] - knots[0]) / grid_size)
+    return knots
 
 
 def grid_from_samples(

@@ -5,9 +5,10 @@ Beyond the limits curves are continued.
 
 import math
 
+import numpy as np
 import torch
 
-from skkan.data._scaling import NORMAL_MEDIAN
+from skkan.data._scaling import NORMAL_MEDIAN, AffineScaling
 
 # Largest distance from the median, in robust standard deviations of the values that
 # differ from it. Columns that are mostly zero have a small deviation, and no outliers.
@@ -19,6 +20,9 @@ ISOLATION_FACTOR = 2.0
 # Adaptive grids afford long tails. They reach all rows but this share of them, up to
 # this multiple of the largest distance.
 ADAPTIVE_TAIL_SHARE, MAX_TAIL_STRETCH = 0.01, 4.0
+# Fewer rows do not tell what is typical. Each such batch widens a range to three times
+# its width at most.
+MIN_TYPICAL_ROWS = 20
 # Robust standard deviations that the other rows must reach, before rows are isolated.
 MIN_OTHERS_SPREAD = 0.5
 
@@ -44,6 +48,32 @@ def limited(x, *, adaptive):
         farthest = torch.maximum(farthest, _tail(x).clamp(max=longest))
     x = x.clamp(-farthest, farthest)
     return x.clamp(-_reach(-x), _reach(x))
+
+
+def limited_anew(x, grid, *, adaptive):
+    """Samples of a later batch, limited by what is typical in it.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n_samples, n_inputs)
+        Distinct rows in units of an earlier batch; NaN where missing.
+    grid : Tensor of shape (n_inputs, grid_size + 1)
+        Present grids.
+    adaptive : bool
+        As for `limited`.
+
+    Returns
+    -------
+    Tensor of shape (n_samples, n_inputs)
+    """
+    if len(x) < MIN_TYPICAL_ROWS:
+        low, high = grid[:, 0], grid[:, -1]
+        return x.clamp(low - (high - low), high + (high - low))
+    scaling = AffineScaling.robust(x.cpu().numpy(), np.ones(len(x)))
+    scaling = scaling.without_units(np.isinf(scaling.scale))
+    own = torch.from_numpy(scaling.transform(x.cpu().numpy()))
+    within = scaling.inverse_transform(limited(own, adaptive=adaptive).numpy())
+    return torch.from_numpy(within).to(x)
 
 
 def _typical_deviation(x):

@@ -253,7 +253,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             self,
             result.network,
             problem,
-            continuation=self._continuation(plan, previous),
+            continuation=self._continuation(plan, problem),
             posterior=result.posterior,
         )
         ends = [*result.stage_ends]
@@ -267,7 +267,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         self._warn(self._reasons_to_warn(finished, monitor))
 
     def _partial_fit(self, X, y, sample_weight, classes=None):
-        """One pass over a batch; the first batch fixes scaling and grids."""
+        """One pass over a batch; the first batch fixes the scaling."""
         previous = self._previous_fit()
         rows = validated_rows(
             self,
@@ -284,7 +284,9 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         strategy = choose_strategy(problem)
         objective = make_objective(strategy.networks[0], problem.data, strategy.plan)
         curve = [*getattr(self, "loss_curve_", [])]
-        state = previous and previous.continuation.solver_state
+        state = before = previous and previous.continuation.solver_state
+        if before is not None and len(before["mean"]) != len(objective.start):
+            state = None  # new ranges have added weights
         with divergence_explained(self):
             outcome = strategy.plan.solver.minimize(
                 objective,
@@ -296,9 +298,9 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             )
         network = objective.network_at(outcome.theta)
         ends = [*getattr(self, "stage_ends_", []), len(curve)]
-        if state is not None:
+        if before is not None:
             del ends[-2]  # all batches of a stream make one stage
-        continuation = self._continuation(strategy.plan, previous, outcome.state)
+        continuation = self._continuation(strategy.plan, problem, outcome.state)
         describe(self, network, problem, continuation=continuation)
         store_course(self, curve, ends, getattr(self, "n_iter_", 0) + 1)
         store_validation(self)
@@ -309,12 +311,12 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     def _previous_fit(self):
         return getattr(self, "fitted_model_", None)
 
-    def _continuation(self, plan, previous, solver_state=None):
+    def _continuation(self, plan, problem, solver_state=None):
         """Continuation for a later fit; the sizes are those before any pruning."""
         sizes = checked_layer_sizes(self.hidden_layer_sizes)
-        if previous is not None:
-            sizes = previous.continuation.hidden_layer_sizes
-        return Continuation(sizes, plan.grid_eps, solver_state)
+        if problem.previous is not None:
+            sizes = problem.previous.continuation.hidden_layer_sizes
+        return Continuation(sizes, plan.grid_eps, solver_state, problem.extension)
 
     def _callbacks(self, given, problem, strategy):
         """Observers of scikit-learn's callbacks, a list."""
@@ -325,7 +327,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             )
             if hasattr(self, "feature_names_in_"):
                 described.feature_names_in_ = self.feature_names_in_
-            continuation = self._continuation(strategy.plan, problem.previous)
+            continuation = self._continuation(strategy.plan, problem)
             describe(described, network, problem, continuation=continuation)
             return vars(described)
 

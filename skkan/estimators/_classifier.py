@@ -116,8 +116,10 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         See `tol`.
     warm_start : bool, default=False
         Whether `fit` goes on from the earlier fit, with its scaling and grids. With a
-        larger `grid_size` the fitted curves are first carried over to finer grids. The
-        columns must have the same names, and no categories that it does not know.
+        larger `grid_size` the fitted curves are first carried over to finer grids. Rows
+        of a new range extend the grids: each further interval adds 1 / `grid_size` of
+        the range so far, and the curves stay as they are where they were. The columns
+        must have the same names, and no categories that it does not know.
     random_state : int, RandomState instance or None, default=None
         Source of the starting weights, of a validation split and of mini-batches. An
         int makes fits identical bit by bit.
@@ -174,7 +176,8 @@ class KANClassifier(ClassifierMixin, BaseKAN):
     n_effective_parameters_ : float
         With "lm": number of weights that the data determines rather than the penalty.
     grid_size_ : int
-        Number of grid intervals of the fitted network.
+        Number of grid intervals of the fitted network, those included that new ranges
+        have added to the first one.
     hidden_layer_sizes_ : tuple of int
         Number of nodes of each hidden layer of the fitted network.
     n_outputs_ : int
@@ -416,9 +419,10 @@ class KANClassifier(ClassifierMixin, BaseKAN):
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Take one pass of Adam over a batch of rows.
 
-        The first call fixes the classes, the scaling of the inputs and the grids, on
-        `grid_size` intervals; make its batch representative. Categories that only later
-        batches hold are not known. Calls after `fit` go on from there.
+        The first call fixes the classes and the scaling of the inputs; make its batch
+        representative. Later batches of a new range extend the grids, as with
+        `warm_start`. Categories that only later batches hold are not known. Calls after
+        `fit` go on from there.
 
         Parameters
         ----------

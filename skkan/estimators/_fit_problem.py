@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
+from skkan.basis._outlier_limits import limited_anew
 from skkan.data._categories import Categories
 from skkan.data._column_checks import checked_same_columns, naming_arguments
 from skkan.data._merged_rows import canonical_rows
@@ -19,9 +21,14 @@ from skkan.estimators._parameter_checks import (
     checked_grid_sizes,
     checked_layer_sizes,
 )
-from skkan.network._edits import with_learnt_missing
+from skkan.network._edits import (
+    FARTHEST_KNOT,
+    with_learnt_missing,
+    with_range_of,
+)
 from skkan.numerics import _row_blocks
-from skkan.selection._fit_strategies import FitProblem
+from skkan.numerics._user_warnings import warn_user
+from skkan.selection._fit_strategies import MAX_GRID_ROWS, FitProblem
 from skkan.selection._search_space import WITHOUT_SEARCH, Structure
 from skkan.training._stages import adapted_loss
 
@@ -61,9 +68,7 @@ def make_fit_problem(
     network = None
     if previous is not None:
         network = previous.network(device)
-        grid_sizes = _remaining_grid_sizes(
-            estimator, previous, network, rows, grid_sizes, streaming=streaming
-        )
+        _check_continues(estimator, previous, network, rows, streaming=streaming)
     if validation_rows is not None:
         X_val, y_val, weight_val = validation_rows
         with naming_arguments("X_val and y_val"):
@@ -83,7 +88,16 @@ def make_fit_problem(
         network = previous.network_with_missing(device)
         if not streaming:
             network = with_learnt_missing(network, data.missing_pattern)
+    extension = 1.0
     if network is not None:
+        grid_size = network.grid_size / previous.continuation.extension
+        network = _reaching(
+            network, data, structure.grid_eps, grid_size, estimator, streaming
+        )
+        extension = network.grid_size / grid_size
+        grid_sizes = _remaining_grid_sizes(
+            estimator, network, grid_sizes, extension, streaming=streaming
+        )
         loss = adapted_loss(loss, [network], data)
     return FitProblem(
         settings=estimator,
@@ -99,6 +113,7 @@ def make_fit_problem(
         generator=_generator(estimator, streaming=streaming),
         previous=previous,
         network=network,
+        extension=extension,
         streaming=streaming,
     )
 
@@ -122,11 +137,8 @@ def requested_structure(estimator):
     )
 
 
-def _remaining_grid_sizes(estimator, previous, network, rows, grid_sizes, *, streaming):
-    """Grid sizes that the network of the previous fit has still to visit.
-
-    Raises a ValueError if that network is not of the kind that is requested.
-    """
+def _check_continues(estimator, previous, network, rows, *, streaming):
+    """Raise a ValueError if the previous network is not of the requested kind."""
     basis = network.layers[0].basis
     skip = requested_structure(estimator).additive_skip
     has_skip = network.skip is not None
@@ -145,16 +157,54 @@ def _remaining_grid_sizes(estimator, previous, network, rows, grid_sizes, *, str
             "additive_skip": (skip, has_skip),
         }
     checked_continuation(requested)
+
+
+def _reaching(network, data, grid_eps, grid_size, estimator, streaming):
+    """Network whose grids reach the rows, outliers left out.
+
+    Parameters
+    ----------
+    network : KANNetwork
+    data : Dataset or DaskDataset
+    grid_eps, grid_size : float
+        The latter is the number of intervals that was asked for.
+    estimator : KANRegressor or KANClassifier
+    streaming : bool
+        Whether hidden nodes follow the rows although the inputs stay in their range,
+        as nothing else updates their grids.
+    """
+    x, basis = data.sample(MAX_GRID_ROWS).X, network.layers[0].basis
+    numbers = network.used_features[basis.is_number]
+    grid, x = basis.splines.grid, x.clone()
+    within = limited_anew(x[:, numbers], grid, adaptive=grid_eps < 1)
+    x[:, numbers] = within
+    too_far = (within.abs() > FARTHEST_KNOT).any(0).cpu().numpy()
+    if too_far.any():
+        names = getattr(estimator, "feature_names_in_", np.arange(data.n_features))
+        columns = names[numbers.cpu().numpy()[too_far]].tolist()
+        warn_user(
+            f"{type(estimator).__name__} continues its curves in columns {columns}: "
+            f"there are rows more than {FARTHEST_KNOT:.0f} deviations of the first "
+            "rows away from these. Clip them, or start afresh by fit with "
+            "warm_start=False.",
+            ConvergenceWarning,
+        )
+    return with_range_of(network, x, grid_size, hidden=streaming)
+
+
+def _remaining_grid_sizes(estimator, network, grid_sizes, extension, *, streaming):
+    """Grid sizes that the network of the previous fit has still to visit."""
     is_open = estimator.grid_size == "auto" and estimator.grid_schedule is None
     if streaming or is_open:
         return (network.grid_size,)
-    if grid_sizes[-1] < network.grid_size:
+    sizes = [round(size * extension) for size in grid_sizes]
+    if sizes[-1] < network.grid_size:
         raise ValueError(
             f"grid_size must not shrink, got {grid_sizes[-1]} after an earlier fit "
-            f"that ended at {network.grid_size}: a coarser grid cannot represent "
-            "the fitted curves. Raise it, or set warm_start=False."
+            f"that ended at {round(network.grid_size / extension)}: a coarser grid "
+            "cannot represent the fitted curves. Raise it, or set warm_start=False."
         )
-    return tuple(size for size in grid_sizes if size >= network.grid_size)
+    return tuple(size for size in sizes if size >= network.grid_size)
 
 
 def _split(estimator, rows, target):

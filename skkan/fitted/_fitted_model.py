@@ -40,11 +40,14 @@ class Continuation:
     grid_eps : float
     solver_state : dict or None
         Of a solver that is fed batch by batch.
+    extension : float
+        Intervals of the grids for each that was asked for: new ranges have added some.
     """
 
     hidden_layer_sizes: tuple | str
     grid_eps: float
     solver_state: dict | None = None
+    extension: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,9 @@ MIN_MARGIN_LEFT = 1 / 3
 # A grid is too wide when its node fills less than half of it. A node that fills less
 # than 2% hardly varies, and scaling it would blow up rounding.
 MIN_FILLED, MIN_VARYING = 0.5, 0.02
+# Grids are not extended farther than that, in scaled units, in which first grids reach
+# to about 10: knots grow with the logarithm of the range, times its first number.
+FARTHEST_KNOT = 1e3
 
 
 def resized(network, grid_size, inputs=None):
@@ -117,6 +120,41 @@ def with_standardised_nodes(network, x, *, grid_eps, margin, sample_weight):
     if all((scale == 1).all() for scale in scales):
         return network, None
     return network.with_layers([*layers, *network.all_layers[len(layers) :]]), scales
+
+
+@torch.no_grad()
+def with_range_of(network, x, grid_size, *, hidden=True):
+    """Network whose grids keep their knots and reach the samples, layer by layer.
+
+    Curves stay exactly as they are in the present ranges.
+
+    Parameters
+    ----------
+    network : KANNetwork
+    x : Tensor of shape (n_samples, n_features)
+    grid_size : int
+        See `grid_with_range`.
+    hidden : bool, default=True
+        Whether hidden grids are extended, too, where those of the inputs need not be.
+
+    Returns
+    -------
+    KANNetwork
+        This one if its grids reach far enough.
+    """
+    nodes, layers, bases = network.inputs(x), [], {}
+    for layer in network.layers:
+        near = nodes.clamp(-FARTHEST_KNOT, FARTHEST_KNOT)
+        basis = layer.basis.with_range_of(near, grid_size)
+        if basis is not layer.basis:
+            bases[layer.basis] = basis
+            layer = layer.with_basis(basis)
+        elif not hidden:
+            return network
+        hidden = True
+        layers.append(layer)
+        nodes = layer(nodes)
+    return network.with_bases(bases) if bases else network
 
 
 def with_outputs_at_zero(network, outputs):

@@ -329,10 +329,13 @@ class KANNetwork(nn.Module):
         """Network with the same function on grids of `grid_size` intervals.
 
         It is a projection of the curves, independent of data, and exact when
-        `grid_size` is a multiple of the present one.
+        `grid_size` is a multiple of the present one. Grids of layers that have more
+        intervals than the first one are refined by the same factor.
         """
+        bases = [layer.basis for layer in self.layers]
+        sizes = [-(-b.grid_size * grid_size // self.grid_size) for b in bases]
         return self.with_bases(
-            {layer.basis: layer.basis.refined(grid_size) for layer in self.layers}
+            {b: b.refined(size) for b, size in zip(bases, sizes, strict=True)}
         )
 
     def with_grids_from_samples(

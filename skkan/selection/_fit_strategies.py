@@ -89,6 +89,8 @@ class FitProblem:
         Fit to continue.
     network : KANNetwork or None
         That of the previous fit, which takes the missing cells of these rows.
+    extension : float
+        Intervals of its grids for each that was asked for; see `Continuation`.
     streaming : bool
         Whether rows come batch by batch.
     """
@@ -106,6 +108,7 @@ class FitProblem:
     generator: torch.Generator
     previous: FittedModel | None = None
     network: KANNetwork | None = None
+    extension: float = 1.0
     streaming: bool = False
 
     def new_network(self, structure):

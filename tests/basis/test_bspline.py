@@ -1,6 +1,7 @@
 """Splines against scipy, grids against the reference implementation, transfers."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -714,3 +715,43 @@ def test_transfer_to_other_units_projects_the_base_function(spline_order, rng):
     # The error of splines on 40 intervals of 0.1 or less.
     error = {1: 1e-2, 2: 1e-4, 3: 1e-5, 4: 1e-6, 5: 1e-7}[spline_order]
     assert_allclose(found, curve(basis, coef, x), rtol=0, atol=error)
+
+
+@pytest.mark.parametrize("base_activation", ["silu", None])
+@pytest.mark.parametrize("extrapolation", ["constant", "linear"])
+@pytest.mark.parametrize("spline_order", [0, 1, 3, 5])
+def test_wider_grids_keep_curves(spline_order, extrapolation, base_activation):
+    """Exactly within the present range, whether an input is extended or refined."""
+    generator = torch.Generator().manual_seed(0)
+    steps = torch.rand(3, 6, generator=generator, dtype=torch.float64)
+    old = BSplineBasis(
+        (0.05 + steps).cumsum(1),
+        spline_order,
+        base_activation=base_activation,
+        extrapolation=extrapolation,
+    )
+    ends = torch.tensor([[-9.0, 1.0, 1.0], [1.0, 20.0, torch.nan]]).to(steps)
+    new = old.with_range_of(ends, 5)
+    low, high = new.grid[:, 0], new.grid[:, -1]
+    assert (low[0] <= -9, high[1] >= 20) == (True, True)
+    assert torch.equal(new.grid[2, [0, -1]], old.grid[2, [0, -1]])
+    weight = torch.randn(3, old.n_functions, generator=generator).to(steps)
+    transferred = torch.einsum("igf,if->ig", old.transfer_matrix(new), weight)
+    share = torch.rand(200, 3, generator=generator).to(steps)
+    x = torch.lerp(old.grid[:, 0], old.grid[:, -1], share)
+    assert_allclose(
+        torch.einsum("nif,if->ni", new(x), transferred),
+        torch.einsum("nif,if->ni", old(x), weight),
+        atol=1e-10,
+    )
+
+
+def test_wider_grids_are_nowhere_coarser_than_new_ones():
+    """They grow with the logarithm of the range, and ignore what is next to it."""
+    old = BSplineBasis(torch.linspace(-1, 1, 6).to(torch.float64).unsqueeze(0))
+    assert old.with_range_of(1.09 * old.grid.T, 5) is old
+    for factor in (3.0, 100.0):
+        new = old.with_range_of(torch.tensor([[factor], [-factor]]).to(old.grid), 5)
+        width = new.grid[0, -1] - new.grid[0, 0]
+        assert new.grid.diff().max() <= width / 5
+        assert new.grid_size <= 5 * (2 + math.log(factor))

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from random_network import make_network, make_samples, output, polynomial_network
 
 from skkan import KANNetwork, grid_from_samples
-from skkan.network._edits import with_standardised_nodes
+from skkan.network._edits import with_range_of, with_standardised_nodes
 
 STANDARD = {"grid_eps": 0.5, "margin": 0.1}
 
@@ -110,3 +110,14 @@ def test_only_nodes_that_do_not_fit_are_changed(factor, rng):
         changed.layers[0].weight.detach()[others], weights[0][others].detach()
     )
     assert changed.skip.basis is changed.layers[0].basis
+
+
+@pytest.mark.parametrize("additive_skip", [False, True])
+def test_wider_ranges_keep_the_function_where_it_was(additive_skip, rng):
+    """The nodes of rows within the first range stay within theirs."""
+    x = make_samples(rng)
+    network = make_network(rng, x, additive_skip=additive_skip)
+    wider = with_range_of(network, 3 * x, 5)
+    assert all(layer.basis.grid_size > 5 for layer in wider.all_layers)
+    assert_allclose(output(wider, x), output(network, x), atol=1e-10)
+    assert with_range_of(wider, 3 * x, 5) is wider
