@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from skkan.basis._autograd import evaluated
-from skkan.basis._grids import grid_with_range
+from skkan.basis._grids import grid_of_fewer, grid_with_range
 
 
 class PenaltyKind(NamedTuple):
@@ -152,6 +152,10 @@ class Basis(nn.Module, ABC):
         grid = self.splines.grid
         wider = grid_with_range(grid, low, high, grid_size)
         return self if wider is grid else self.with_grid(wider)
+
+    def with_fewer_knots(self, grid_size):
+        """Basis on grids without those inner knots that are nearest to others."""
+        return self.with_grid(grid_of_fewer(self.splines.grid, grid_size))
 
     @abstractmethod
     def resized(self, grid_size):

@@ -66,6 +66,26 @@ def grid_with_range(grid, low, high, grid_size):
     return grid.new_tensor(rows)
 
 
+def grid_of_fewer(grid, n_intervals):
+    """Grid without those inner knots that are nearest to their neighbours.
+
+    Parameters
+    ----------
+    grid : Tensor of shape (n_inputs, n_more_intervals + 1)
+    n_intervals : int
+
+    Returns
+    -------
+    Tensor of shape (n_inputs, n_intervals + 1)
+    """
+    rows = grid.tolist()
+    for knots in rows:
+        while len(knots) > n_intervals + 1:
+            gaps = [b - a for a, b in zip(knots, knots[2:], strict=False)]
+            del knots[gaps.index(min(gaps)) + 1]
+    return grid.new_tensor(rows)
+
+
 def _reaching(knots, low, high, allowed, grid_size):
     """Knots of one input, a list, with further ones until the ends are reached."""
     knots = [*knots]

@@ -45,13 +45,13 @@ from skkan.estimators._row_validation import validated_features, validated_rows
 from skkan.fitted._fitted_model import Continuation, FittedModel
 from skkan.numerics._threads import single_thread
 from skkan.numerics._user_warnings import warn_user
-from skkan.objective._objective import make_objective
 from skkan.penalties._base import Penalty
 from skkan.selection._fit_strategies import choose_strategy
 from skkan.selection._solver_choice import SOLVERS, check_compatible
 from skkan.solvers import Solver
 from skkan.solvers._base import STUCK
 from skkan.training._final_posterior import with_posterior
+from skkan.training._first_order import train_batch
 from skkan.training._monitor_and_early_stopping import Monitor, Validation
 from skkan.training._state import EndReason
 
@@ -267,7 +267,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         self._warn(self._reasons_to_warn(finished, monitor))
 
     def _partial_fit(self, X, y, sample_weight, classes=None):
-        """One pass over a batch; the first batch fixes the scaling."""
+        """Training on a batch and remembered rows; the first one fixes the scaling."""
         previous = self._previous_fit()
         rows = validated_rows(
             self,
@@ -282,25 +282,20 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         )
         problem = make_fit_problem(self, rows, target, previous, streaming=True)
         strategy = choose_strategy(problem)
-        objective = make_objective(strategy.networks[0], problem.data, strategy.plan)
-        curve = [*getattr(self, "loss_curve_", [])]
-        state = before = previous and previous.continuation.solver_state
-        if before is not None and len(before["mean"]) != len(objective.start):
-            state = None  # new ranges have added weights
+        before = previous and previous.continuation
         with divergence_explained(self):
-            outcome = strategy.plan.solver.minimize(
-                objective,
-                objective.start,
-                max_iter=1,
-                monitor=lambda theta, value: curve.append(value),
-                generator=problem.generator,
-                state=state,
+            network, value, solver_state = train_batch(
+                strategy.networks[0],
+                problem.data,
+                strategy.plan,
+                problem.generator,
+                before and before.solver_state,
             )
-        network = objective.network_at(outcome.theta)
+        curve = [*getattr(self, "loss_curve_", []), value]
         ends = [*getattr(self, "stage_ends_", []), len(curve)]
-        if before is not None:
+        if before is not None and before.rows is not None:
             del ends[-2]  # all batches of a stream make one stage
-        continuation = self._continuation(strategy.plan, problem, outcome.state)
+        continuation = self._continuation(strategy.plan, problem, solver_state)
         describe(self, network, problem, continuation=continuation)
         store_course(self, curve, ends, getattr(self, "n_iter_", 0) + 1)
         store_validation(self)
@@ -316,7 +311,15 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         sizes = checked_layer_sizes(self.hidden_layer_sizes)
         if problem.previous is not None:
             sizes = problem.previous.continuation.hidden_layer_sizes
-        return Continuation(sizes, plan.grid_eps, solver_state, problem.extension)
+        return Continuation(
+            sizes,
+            plan.grid_eps,
+            solver_state,
+            problem.extension,
+            problem.data.n_observations,
+            problem.remembered,
+            problem.alpha_before if problem.streaming else None,
+        )
 
     def _callbacks(self, given, problem, strategy):
         """Observers of scikit-learn's callbacks, a list."""

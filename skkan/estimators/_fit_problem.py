@@ -10,9 +10,10 @@ from sklearn.utils import check_random_state
 from skkan.basis._outlier_limits import limited_anew
 from skkan.data._categories import Categories
 from skkan.data._column_checks import checked_same_columns, naming_arguments
-from skkan.data._merged_rows import canonical_rows
+from skkan.data._merged_rows import canonical_rows, without_zero_weights
 from skkan.data._observations import effective_weights, observation_counts
 from skkan.data._preprocessing import Preprocessing
+from skkan.data._remembered_rows import N_REMEMBERED, joined, remembered
 from skkan.data._scaling import AffineScaling
 from skkan.data._validation_split import split_rows
 from skkan.estimators._parameter_checks import (
@@ -60,15 +61,21 @@ def make_fit_problem(
     grid_size = structure.or_else(WITHOUT_SEARCH).grid_size
     grid_sizes = checked_grid_sizes(grid_size, estimator.grid_schedule)
     X, y, weight = rows
-    rows = canonical_rows(X, target.encode(y), weight)
-    weigh = estimator._row_weigher(target, rows)
-    *rows, weight, counts = weigh((*rows, observation_counts(rows[0], rows[2])))
-    rows = *rows, effective_weights(weight, counts), counts
-    unit = rows[2][0] / weight[0]  # the effective weight of a row of weight 1
+    rows = batch = without_zero_weights((X, target.encode(y), weight))
+    generator = _generator(estimator, streaming)
     network = None
     if previous is not None:
         network = previous.network(device)
         _check_continues(estimator, previous, network, rows, streaming=streaming)
+    if streaming and previous is not None:
+        before = previous.continuation.rows or previous.imagined_rows(N_REMEMBERED)
+        rows = joined(before, batch)
+    rows = canonical_rows(*rows)
+    seen = remembered(rows, generator) if streaming else None
+    weigh = estimator._row_weigher(target, rows)
+    *rows, weight, counts = weigh((*rows, observation_counts(rows[0], rows[2])))
+    rows = *rows, effective_weights(weight, counts), counts
+    unit = rows[2][0] / weight[0]  # the effective weight of a row of weight 1
     if validation_rows is not None:
         X_val, y_val, weight_val = validation_rows
         with naming_arguments("X_val and y_val"):
@@ -91,8 +98,10 @@ def make_fit_problem(
     extension = 1.0
     if network is not None:
         grid_size = network.grid_size / previous.continuation.extension
+        # A stream may have come far, so that its new rows look like outliers in it.
+        new = preprocessing.dataset(batch, device) if streaming else data
         network = _reaching(
-            network, data, structure.grid_eps, grid_size, estimator, streaming
+            network, new, structure.grid_eps, grid_size, estimator, streaming
         )
         extension = network.grid_size / grid_size
         grid_sizes = _remaining_grid_sizes(
@@ -110,11 +119,12 @@ def make_fit_problem(
         loss=loss,
         preprocessing=preprocessing,
         target=target,
-        generator=_generator(estimator, streaming=streaming),
+        generator=generator,
         previous=previous,
         network=network,
         extension=extension,
         streaming=streaming,
+        remembered=seen,
     )
 
 
@@ -250,7 +260,7 @@ def _seed(estimator):
     return int(check_random_state(estimator.random_state).randint(2**31 - 1))
 
 
-def _generator(estimator, *, streaming):
+def _generator(estimator, streaming):
     """Generator from `random_state`; each batch of a stream gets another one."""
     n_before = getattr(estimator, "n_iter_", 0) if streaming else 0
     return torch.Generator().manual_seed(_seed(estimator) + n_before)

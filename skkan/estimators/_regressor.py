@@ -163,7 +163,8 @@ default="squared_error"
         of the KAN 2.0 paper: a node's score is handed down to its edges in proportion
         to the standard deviation of their values over the training rows,
         edge_ij = std(phi_ij) node_i / (std(node_i) + 1e-4). Sums to 1; all zero if the
-        network is constant. After `partial_fit`, that over the last batch.
+        network is constant. After `partial_fit`, that over the last batch and the rows
+        that it remembers.
     loss_curve_ : list of float
         Penalised training loss after each iteration (for "adam" its mean during the
         pass), grid updates and, with "lm", the choice among starts and growing
@@ -444,12 +445,24 @@ default="squared_error"
     @available_if(BaseKAN._can_stream)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None):
-        """Take one pass of Adam over a batch of rows.
+        """Learn from a batch of rows of a stream.
+
+        The estimator keeps a sample of up to 2,000 of all rows of the stream, in the
+        user's units, and trains on these and the batch together: some steps of "lbfgs"
+        (also where `solver` is "auto"), or one pass of "adam". Sorted rows therefore do
+        not make it forget, a row that comes again counts once more, and many passes
+        over some rows end where `fit` with these weights would. After `fit`, which
+        keeps no rows, the batch meets 2,000 rows that are spread as those of the fit
+        were, column by column, and whose targets are its predictions.
 
         The first call fixes the scaling of inputs and target; make its batch
         representative. Later batches of a new range extend the grids, as with
-        `warm_start`. Categories that only later batches hold are not known. Calls after
-        `fit` go on from there.
+        `warm_start`. Categories that only later batches hold are not known.
+
+        Where `alpha` is "auto" the penalty counts once over the stream: its strength is
+        0.003 for up to 100 different rows, and falls with the number of further ones;
+        on grids that are finer than by default that of curvature is lower, by the
+        fourth power of the ratio. What a fit before has learnt may be lower still.
 
         Parameters
         ----------
@@ -460,7 +473,7 @@ default="squared_error"
         Returns
         -------
         self : object
-            The estimator after the pass.
+            The estimator after the batch.
 
         Raises
         ------

@@ -42,12 +42,21 @@ class Continuation:
         Of a solver that is fed batch by batch.
     extension : float
         Intervals of the grids for each that was asked for: new ranges have added some.
+    n_observations : float
+        Sum of the weights of the rows.
+    rows : tuple (X, encoded target, sample weight) or None
+        What a stream remembers of its rows, in the user's units.
+    alpha : ndarray of shape (n_edges, 3) or None
+        What an earlier fit has learnt, where a stream goes on from it.
     """
 
     hidden_layer_sizes: tuple | str
     grid_eps: float
     solver_state: dict | None = None
     extension: float = 1.0
+    n_observations: float = 1.0
+    rows: tuple | None = None
+    alpha: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +115,13 @@ class FittedModel:
         return self.posterior is not None and self.posterior.covers_all_weights
 
     @property
+    def learnt_alpha(self):
+        """Strengths of the penalty that the rows have taught, (n_edges, 3), or None."""
+        if self.has_laplace_posterior:
+            return self.posterior.alpha
+        return self.continuation.alpha
+
+    @property
     def output_scaling(self):
         """From raw outputs to what the link inverts, in the units of the target."""
         scaling = self.preprocessing.target_scaling
@@ -158,6 +174,50 @@ class FittedModel:
         blocks = _row_slices(len(raw), predictor.n_values, PREDICTION_BLOCK)
         parallel_map(predict, blocks)
         return self.preprocessing.baseline + raw
+
+    def imagined_rows(self, n_rows):
+        """Rows with predictions for targets, which stand for those of the fit.
+
+        Each column is spread as it was in the fit, by itself.
+
+        Parameters
+        ----------
+        n_rows : int
+
+        Returns
+        -------
+        X : ndarray of shape (n_rows, n_features)
+            Codes for categories; no cell is missing.
+        target : ndarray of shape (n_rows, n_outputs)
+            Encoded.
+        sample_weight : ndarray of shape (n_rows,)
+
+        References
+        ----------
+        A. Robins, Catastrophic Forgetting, Rehearsal and Pseudorehearsal, 1995.
+        """
+        inputs, network = self.layer_statistics[0], self.network()
+        generator = np.random.default_rng(0)
+        share = (np.arange(n_rows) + 0.5) / n_rows
+        scaling = self.preprocessing.input_scaling
+        X = np.tile(scaling.centre, (n_rows, 1))
+        known = np.isfinite(scaling.scale)
+        of_inputs = zip(inputs.low, inputs.high, inputs.density, strict=True)
+        for column, (low, high, density) in zip(
+            network.used_features.tolist(), of_inputs, strict=True
+        ):
+            ends = np.r_[0.0, density.cumsum()]
+            values = np.interp(share, ends, np.linspace(low, high, len(ends)))
+            if self.n_categories[column]:
+                values = np.rint(values)
+            if known[column]:
+                values = scaling.centre[column] + scaling.scale[column] * values
+                X[:, column] = generator.permutation(values)
+        raw = torch.from_numpy(self.raw_output(X))
+        target = self.target.loss.inverse_link(raw).numpy()
+        target = self.preprocessing.target_scaling.inverse_transform(target)
+        weight = np.full(n_rows, self.continuation.n_observations / n_rows)
+        return X, target, weight
 
     def whitened_jacobians(self, X, device="cpu"):
         """Blocks of the Jacobian of the raw output, whitened by the posterior.

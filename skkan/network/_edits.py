@@ -16,8 +16,11 @@ MIN_MARGIN_LEFT = 1 / 3
 # than 2% hardly varies, and scaling it would blow up rounding.
 MIN_FILLED, MIN_VARYING = 0.5, 0.02
 # Grids are not extended farther than that, in scaled units, in which first grids reach
-# to about 10: knots grow with the logarithm of the range, times its first number.
+# to about 10.
 FARTHEST_KNOT = 1e3
+# Intervals of an extended grid for each that was asked for. A range that becomes 20
+# times as wide at once takes as many; inputs whose ranges grow in turns add up theirs.
+MAX_GROWTH = 4
 
 
 def resized(network, grid_size, inputs=None):
@@ -126,7 +129,9 @@ def with_standardised_nodes(network, x, *, grid_eps, margin, sample_weight):
 def with_range_of(network, x, grid_size, *, hidden=True):
     """Network whose grids keep their knots and reach the samples, layer by layer.
 
-    Curves stay exactly as they are in the present ranges.
+    Curves stay exactly as they are in the present ranges, as long as grids have at most
+    four times the intervals that were asked for. Then knots are taken out where they
+    are dense, and curves stay nearly as they are.
 
     Parameters
     ----------
@@ -154,7 +159,16 @@ def with_range_of(network, x, grid_size, *, hidden=True):
         hidden = True
         layers.append(layer)
         nodes = layer(nodes)
-    return network.with_bases(bases) if bases else network
+    if not bases:
+        return network
+    network, most = network.with_bases(bases), round(MAX_GROWTH * grid_size)
+    return network.with_bases(
+        {
+            layer.basis: layer.basis.with_fewer_knots(most)
+            for layer in network.layers
+            if layer.basis.grid_size > most
+        }
+    )
 
 
 def with_outputs_at_zero(network, outputs):

@@ -35,6 +35,7 @@ from skkan.selection._search_space import (
 )
 from skkan.selection._solver_choice import (
     FIRST_ORDER_ALPHA,
+    alpha_of_stream,
     check_pruning,
     checked_alpha,
     choose_penalties,
@@ -93,6 +94,8 @@ class FitProblem:
         Intervals of its grids for each that was asked for; see `Continuation`.
     streaming : bool
         Whether rows come batch by batch.
+    remembered : tuple (X, encoded target, sample weight) or None
+        What a stream remembers of its rows, those of this batch included.
     """
 
     settings: object
@@ -110,6 +113,12 @@ class FitProblem:
     network: KANNetwork | None = None
     extension: float = 1.0
     streaming: bool = False
+    remembered: tuple | None = None
+
+    @property
+    def alpha_before(self):
+        """What the previous fit has learnt of the penalty, (n_edges, 3), or None."""
+        return None if self.previous is None else self.previous.learnt_alpha
 
     def new_network(self, structure):
         """Network to start from, another one at each call."""
@@ -163,9 +172,16 @@ class FitProblem:
             searching=searching,
             in_chunks=self.data.in_chunks,
         )
+        strength = alpha
+        if alpha is None and self.streaming:
+            n_edges = sum(layer.mask.numel() for layer in network.all_layers)
+            grid_size = network.grid_size / self.extension
+            strength = alpha_of_stream(n_edges, self.data.n_rows, grid_size)
+            if self.alpha_before is not None:
+                strength = np.minimum(strength, self.alpha_before)
         return FitPlan(
             loss=self.loss,
-            penalties=choose_penalties(alpha, settings.penalty),
+            penalties=choose_penalties(strength, settings.penalty),
             solver=solver,
             grid_sizes=self.grid_sizes,
             n_grid_updates=settings.n_grid_updates,

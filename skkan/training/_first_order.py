@@ -1,4 +1,7 @@
-"""First-order training of one grid size: L-BFGS or Adam between grid updates."""
+"""First-order training of one grid size, and of batches of a stream, by L-BFGS or Adam.
+
+Grid updates lie between the segments of a training.
+"""
 
 from dataclasses import replace
 
@@ -68,3 +71,49 @@ def train_first_order(state, data, plan, monitor, generator):
         message=outcome.message,
         reason=reason,
     )
+
+
+def train_batch(network, data, plan, generator, solver_state):
+    """One pass of a solver on mini-batches; of another one, steps while they matter.
+
+    Parameters
+    ----------
+    network : KANNetwork
+    data : Dataset
+    plan : FitPlan
+    generator : torch.Generator
+    solver_state : dict or None
+        Of the batch before. New ranges may have added weights since then, with which a
+        solver starts afresh.
+
+    Returns
+    -------
+    network : KANNetwork
+    value : float
+        The last objective that the solver has reported.
+    solver_state : dict or None
+    """
+    objective, solver = make_objective(network, data, plan), plan.solver
+    settings, values = _settings.STREAM, []
+    if solver_state is not None and len(solver_state["mean"]) != len(objective.start):
+        solver_state = None
+
+    def is_over(theta, value):
+        values.append(value)
+        if len(values) <= settings.n_iter_no_change:
+            return False
+        before = values[-1 - settings.n_iter_no_change]
+        return before - value <= plan.tol * abs(value)
+
+    max_iter = 1 if solver.uses_batches else settings.max_iter
+    outcome = solver.minimize(
+        objective,
+        objective.start,
+        max_iter=max_iter,
+        monitor=is_over,
+        generator=generator,
+        state=solver_state,
+    )
+    if not values:  # the start cannot be improved
+        values.append(objective.value(outcome.theta))
+    return objective.network_at(outcome.theta), values[-1], outcome.state

@@ -146,7 +146,7 @@ def test_early_stopping_at_the_end_of_the_budget(table):
 def test_streams_are_given_time(table):
     """They are checked once Adam could have taken back its start."""
     X, y = table
-    model = KANRegressor(**SMALL)
+    model = KANRegressor(solver="adam", **SMALL)
     for _ in range(110):
         model.partial_fit(X, y)
     model = KANRegressor(solver=Lost(), **SMALL)

@@ -79,6 +79,21 @@ def test_additive_model_is_ridge_on_its_features(grid_eps, spline_order):
     assert_allclose(model.predict(X), expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("n_batches", [1, 3])
+def test_additive_stream_is_ridge_on_all_rows(n_batches):
+    """Whatever the batches, and however often all of them come."""
+    X, y = load_diabetes(return_X_y=True)
+    model = KANRegressor((), alpha=0.1, tol=0.0, random_state=0)
+    for _ in range(5):
+        for rows in np.array_split(np.arange(len(y)), n_batches):
+            model.partial_fit(X[rows], y[rows])
+    features, scaling = penalised_features(model, X), target_scaling(model)
+    ridge = Ridge(alpha=0.1 * len(y), fit_intercept=False)
+    ridge.fit(features, scaling.transform(y))
+    expected = scaling.inverse_transform(ridge.predict(features))
+    assert_allclose(model.predict(X), expected, rtol=1e-5)
+
+
 def test_additive_classifier_is_logistic_regression_on_its_features():
     """With the class frequencies as an offset, which Ridge's twin has not."""
     X, y = load_breast_cancer(return_X_y=True)

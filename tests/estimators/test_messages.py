@@ -422,7 +422,7 @@ def test_warm_start_on_other_classes(table):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"solver": "lbfgs"}, "partial_fit needs a solver that works on mini-batches"),
+        ({"solver": "lm"}, "partial_fit needs a solver that does not learn penalties"),
         ({"early_stopping": True}, "partial_fit sees one batch at a time"),
     ],
 )

@@ -80,6 +80,18 @@ def test_outliers_do_not_stretch_grids(rng):
     assert (after[:, -1] < before[:, -1] + 1.5 * width).all()
 
 
+def test_ranges_that_grow_in_turns_do_not_grow_grids_without_end(rng):
+    near, *_ = tables(rng)
+    X = np.hstack([near, near])
+    model = KANRegressor((), **SEED)
+    for column in range(4):
+        for _ in range(3):
+            model.partial_fit(X, X[:, 0])
+            X[:, column] *= 3
+    assert model.grid_size_ == 20
+    assert model.score(X[:, :] / 3, X[:, 0] / 3) > 0.99
+
+
 def test_ranges_beyond_all_grids_are_told(rng):
     near, *_ = tables(rng)
     model = KANRegressor((), warm_start=True, **SEED).fit(near, near[:, 1])

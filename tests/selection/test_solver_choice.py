@@ -99,11 +99,12 @@ def test_auto_with_a_penalty_is_first_order(n_rows, expected, rng):
 
 
 @pytest.mark.parametrize("has_penalty", [False, True])
-def test_auto_takes_streams_by_batches(has_penalty, rng):
-    """However few rows the first one has."""
+def test_auto_takes_streams_by_lbfgs(has_penalty, rng):
+    """However few rows the first batch has: alpha is not learnt."""
     network = make_network(rng)
     options = {"has_penalty": has_penalty, "streaming": True}
-    assert choose_solver("auto", network, 10, **options) == Adam()
+    solver = choose_solver("auto", network, 10, **options)
+    assert solver == LBFGS(n_unwhitened_iter=0)
 
 
 @pytest.mark.parametrize("name", SOLVERS)
@@ -142,11 +143,11 @@ def test_second_order_solver_refuses_a_penalty(setting):
         check_compatible(setting, SparsityPenalty())
 
 
-@pytest.mark.parametrize("setting", ["lm", "lbfgs", LBFGS(history_size=5)])
-def test_streams_need_mini_batches(setting):
-    with pytest.raises(ValueError, match=r"works on mini-batches.*set solver='adam'"):
+@pytest.mark.parametrize("setting", ["lm", LevenbergMarquardt()])
+def test_streams_do_not_learn_penalties(setting):
+    with pytest.raises(ValueError, match=r"not learn penalties.*'lbfgs' or 'adam'"):
         check_compatible(setting, streaming=True)
-    for fitting in ("auto", "adam", Adam(0.1), Batched()):
+    for fitting in ("auto", "lbfgs", LBFGS(history_size=5), "adam", Batched()):
         check_compatible(fitting, streaming=True)
 
 
