@@ -450,12 +450,15 @@ class WarmStart(FitStrategy):
         )
 
     def _previous_prior(self):
-        """Prior of a previous second-order fit; after others of a default penalty."""
+        """Prior of a previous second-order fit in the same range, or a default one."""
         network, data = self.problem.network, self.problem.data
         previous = self.problem.previous
         if not self.plan.solver.second_order:
             return None
-        if not previous.has_laplace_posterior:
+        # What was learnt in a narrow range is too loose for the curves beyond: training
+        # with hidden nodes then ends in curves that swing between far rows.
+        is_wider = self.problem.extension > previous.continuation.extension
+        if is_wider or not previous.has_laplace_posterior:
             return prior_of_penalty(network, data, self.plan, FIRST_ORDER_ALPHA)
         posterior = previous.posterior
         noise, n_rows = posterior.shared_noise, posterior.n_observations
