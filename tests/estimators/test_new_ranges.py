@@ -57,7 +57,7 @@ def test_rows_of_the_same_range_keep_the_grids(rng):
 def test_a_finer_grid_is_asked_for_as_before(rng):
     """Its intervals are those of a range that has not been extended."""
     near, far, _ = tables(rng)
-    model = KANRegressor((), warm_start=True, **SEED).fit(near, law(near))
+    model = KANRegressor((), grid_size=5, warm_start=True, **SEED).fit(near, law(near))
     extended = model.fit(far, law(far)).grid_size_
     assert 5 < extended <= 15
     assert model.set_params(grid_size=10).fit(far, law(far)).grid_size_ == 2 * extended
