@@ -460,7 +460,7 @@ default="squared_error"
         `warm_start`. Categories that only later batches hold are not known.
 
         Where `alpha` is "auto" the penalty counts once over the stream: its strength is
-        0.003 for up to 100 different rows, and falls with the number of further ones;
+        0.003 for up to 1,000 different rows, and falls with the number of further ones;
         on grids that are finer than by default that of curvature is lower, by the
         fourth power of the ratio. What a fit before has learnt may be lower still.
 
