@@ -20,9 +20,9 @@ SOLVERS = {"lm": LevenbergMarquardt, "lbfgs": LBFGS, "adam": Adam}
 LM_LIMITS = ((800, 5e11), (1200, 5e9))
 MAX_LBFGS_ROWS = 20_000
 FIRST_ORDER_ALPHA = 0.003  # in place of "auto", where there is no evidence
-# In a stream it is spread over more rows than that. With 100 in place of 1,000, (5,) has
-# a lower R2 on streams of 332 diabetes rows (.0 for .25) and of 500 of Friedman's (.976
-# for .984), and a higher one on 6,500 of bikeshare (.92 for .90).
+# In a stream it is spread over more rows than that. With 100 in place of 1,000, (5,)
+# has a lower R2 on streams of 332 diabetes rows (.0 for .25) and of 500 of Friedman's
+# (.976 for .984), and a higher one on 6,500 of bikeshare (.92 for .90).
 MAX_ROWS_OF_FULL_ALPHA = 1000
 
 
