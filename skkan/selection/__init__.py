@@ -1,6 +1,6 @@
 """Choices by the data or by a rule: solver, structure, penalty.
 
 Holds the rule behind solver="auto", the search between additive and hidden structures
-with its regularisation path and validation rows, and the penalty of an ensemble. It
-does not know scikit-learn or the user's units.
+with its regularisation path and validation rows, the penalty of an ensemble, and finer
+grids. It does not know scikit-learn or the user's units.
 """
