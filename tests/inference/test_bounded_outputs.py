@@ -15,13 +15,11 @@ def largest_deviation(model):
     return max(edge.std for edge in edges if edge.source[0] == last - 1)
 
 
-@pytest.mark.parametrize(
-    ("hidden_layer_sizes", "seed"), [((2,), 0), ((2,), 1), ((2,), 2), ((5,), 0)]
-)
-def test_output_curves_are_of_the_size_of_the_target(hidden_layer_sizes, seed):
+@pytest.mark.parametrize("hidden_layer_sizes", [(2,), (5,)])
+def test_output_curves_are_of_the_size_of_the_target(hidden_layer_sizes):
     """Without a bound they have deviations of up to 130 times that of the target."""
-    X, y = make_friedman1(300, noise=1.0, random_state=seed)
-    model = KANRegressor(hidden_layer_sizes, random_state=seed).fit(X, y)
+    X, y = make_friedman1(300, noise=1.0, random_state=0)
+    model = KANRegressor(hidden_layer_sizes, random_state=0).fit(X, y)
     assert largest_deviation(model) < 5 * y.std()
     rng = np.random.default_rng(0)
     width, inside = np.ptp(y), []
