@@ -40,8 +40,8 @@ class FinerGridSettings:
     min_gain: float = 10.0
     # Error of rows that are held out, in deviations of the noise. Laws that finer grids
     # have learnt have 1 to 4. Fits that meet all rows of a function with steps, and
-    # predict others badly, have 20 and more.
-    max_ratio_to_noise: float = 10.0
+    # predict others badly, have 8 and more.
+    max_ratio_to_noise: float = 5.0
     # Intervals. The error of a smooth law is a hundredth of that on 5. On 40, a steep
     # law (1,000 rows, five nodes) took three times as long, and two of eight fits
     # gained evidence without a lower error.
