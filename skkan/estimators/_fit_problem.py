@@ -177,7 +177,7 @@ def _reaching(network, data, grid_eps, grid_size, estimator, streaming):
     network : KANNetwork
     data : Dataset or DaskDataset
     grid_eps, grid_size : float
-        The latter is the number of intervals that was asked for.
+        The latter is the number of intervals that was requested.
     estimator : KANRegressor or KANClassifier
     streaming : bool
         Whether hidden nodes follow the rows although the inputs stay in their range,

@@ -41,7 +41,7 @@ class Continuation:
     solver_state : dict or None
         Of a solver that is fed batch by batch.
     extension : float
-        Intervals of the grids for each that was asked for: new ranges have added some.
+        Intervals of the grids for each that was requested: new ranges have added some.
     n_observations : float
         Sum of the weights of the rows.
     rows : tuple (X, encoded target, sample weight) or None

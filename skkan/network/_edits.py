@@ -18,7 +18,7 @@ MIN_FILLED, MIN_VARYING = 0.5, 0.02
 # Grids are not extended farther than that, in scaled units, in which first grids reach
 # to about 10.
 FARTHEST_KNOT = 1e3
-# Intervals of an extended grid for each that was asked for. A range that becomes 20
+# Intervals of an extended grid for each that was requested. A range that becomes 20
 # times as wide at once takes as many; inputs whose ranges grow in turns add up theirs.
 MAX_GROWTH = 4
 
@@ -130,7 +130,7 @@ def with_range_of(network, x, grid_size, *, hidden=True):
     """Network whose grids keep their knots and reach the samples, layer by layer.
 
     Curves stay exactly as they are in the present ranges, as long as grids have at most
-    four times the intervals that were asked for. Then knots are taken out where they
+    four times the intervals that were requested. Then knots are taken out where they
     are dense, and curves stay nearly as they are.
 
     Parameters

@@ -91,7 +91,7 @@ class FitProblem:
     network : KANNetwork or None
         That of the previous fit, which takes the missing cells of these rows.
     extension : float
-        Intervals of its grids for each that was asked for; see `Continuation`.
+        Intervals of its grids for each that was requested; see `Continuation`.
     streaming : bool
         Whether rows come batch by batch.
     remembered : tuple (X, encoded target, sample weight) or None

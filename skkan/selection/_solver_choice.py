@@ -256,7 +256,7 @@ def alpha_of_stream(n_edges, n_rows, grid_size):
     n_rows : int
         Number of different rows.
     grid_size : float
-        Number of intervals that was asked for.
+        Number of intervals that was requested.
 
     Returns
     -------

@@ -28,8 +28,8 @@ class StreamSettings:
 
     # Steps of "lbfgs" on a batch. Not ablated.
     max_iter: int = 20
-    # Steps that must lower the objective by `tol` together. Searches that asked each
-    # step for as much ended at their first, short one, and the stream with them. Other
+    # Steps that must lower the objective by `tol` together. Searches that wanted as
+    # much of each step ended at their first, short one, and the stream with them. Other
     # numbers are not ablated.
     n_iter_no_change: int = 5
 
