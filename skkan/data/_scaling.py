@@ -45,7 +45,8 @@ class AffineScaling:
             return cls._robust_of_known(X, sample_weight, incomplete)
         # Column by column, since it sorts copies.
         quarters = [_weighted_quantile(each, QUARTERS, sample_weight) for each in X.T]
-        low, centre, high = np.ascontiguousarray(np.transpose(quarters))
+        quarters = np.reshape(quarters, (-1, len(QUARTERS)))  # there may be no column
+        low, centre, high = np.ascontiguousarray(quarters.T)
         with np.errstate(over="ignore"):
             scale = (high / 2 - low / 2) / NORMAL_MEDIAN
         for column in np.flatnonzero(scale <= _rounding(centre)):

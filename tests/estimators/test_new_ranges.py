@@ -99,3 +99,17 @@ def test_ranges_beyond_all_grids_are_told(rng):
     with pytest.warns(ConvergenceWarning, match=r"in columns \[0\]: there are rows"):
         model.fit(far, near[:, 1])
     assert model.score(far, near[:, 1]) > 0.99
+
+
+@pytest.mark.parametrize("hidden_layer_sizes", [(), (2,)])
+def test_tables_of_categories_alone_have_no_range(hidden_layer_sizes, rng):
+    X = np.stack(np.divmod(np.arange(42), 6), axis=1)
+    codes = rng.normal(size=7)
+    y = codes[X[:, 0]] + 0.1 * X[:, 1]
+    settings = {"categorical_features": [0, 1], "max_iter": 100, **SEED}
+    model = KANRegressor(hidden_layer_sizes, warm_start=True, **settings)
+    assert model.fit(X, y).fit(X, y).score(X, y) > 0.99
+    stream = KANRegressor(hidden_layer_sizes, alpha=0.0, **settings)
+    for _ in range(5):
+        stream.partial_fit(X, y)
+    assert stream.score(X, y) > 0.95
