@@ -179,6 +179,33 @@ class LinearisedModel:
         left = self._n_targets + by_constraints - posterior.n_effective
         return max(left, EVIDENCE.min_freedom * self._n_targets)
 
+    def with_noise_at_point(self, prior, posterior):
+        """The prior with the noise that the residuals at the point of expansion show.
+
+        Along a curved valley training may end before it reaches the mode that the
+        linearised model promises. The noise of that mode contradicts the residuals, and
+        the evidence at the point is then meaningless.
+
+        Parameters
+        ----------
+        prior : Prior
+        posterior : LinearisedPosterior
+            Under that prior.
+
+        Returns
+        -------
+        Prior
+            The same one near the mode, and where another noise has no more evidence.
+        """
+        if not self._has_noise or posterior.decrement < EVIDENCE.min_decrement:
+            return prior
+        noise = self._deviance / self.freedom(posterior, prior.noise)
+        changed = Prior(prior.precision, max(noise, prior.noise))
+        outcome = self.posterior(changed)
+        if outcome is None or outcome.evidence_at_point < posterior.evidence_at_point:
+            return prior
+        return changed
+
     def removal_gains(self, prior, posterior):
         """Change of the log evidence by the removal of each edge alone.
 
@@ -426,11 +453,26 @@ class LinearisedModel:
             share /= 2
         return prior
 
-    def _proposal(self, prior, posterior):
+    def precision_for_point(self, prior, posterior):
+        """Precisions that `improved` would want if the point were the posterior mean.
+
+        Parameters
+        ----------
+        prior : Prior
+        posterior : LinearisedPosterior
+            Under that prior.
+
+        Returns
+        -------
+        Tensor of shape (n_edges, 3)
+        """
+        return self._precision_for(self._theta, prior, posterior)
+
+    def _precision_for(self, weights, prior, posterior):
         variances = posterior.variances
         learnt = (1 / posterior.prior_precision - variances).clamp(min=0)
         explained = self._kinds.collected(learnt)
-        used = self._kinds.collected(posterior.weights.square())
+        used = self._kinds.collected(weights.square())
         if self._has_noise:
             factor = explained / used.clamp(min=SMALLEST_DIVISOR)
         else:
@@ -439,7 +481,10 @@ class LinearisedModel:
         largest = EVIDENCE.max_precision_factor
         factor = factor.clamp(1 / largest, largest)
         factor = torch.where(self._exists, factor, 1.0)
-        precision = clamped(prior.precision * factor)
+        return clamped(prior.precision * factor)
+
+    def _proposal(self, prior, posterior):
+        precision = self._precision_for(posterior.weights, prior, posterior)
         if not self._has_noise:
             return Prior(precision, prior.noise)
         noise = posterior.deviance / self.freedom(posterior, prior.noise)

@@ -43,6 +43,9 @@ class EvidenceSettings:
     # One minus the leverage of a row, where it is left out of its own prediction. At
     # 1 nothing but the row determines its prediction. Not ablated.
     min_leverage_rest: float = 1e-6
+    # Fall of the log posterior from its mode that counts: smaller ones are within the
+    # error of the Laplace approximation.
+    min_decrement: float = 1.0
     # Rows whose basis values are held at a time, to bound the memory.
     block_rows: int = 2**14
 

@@ -23,9 +23,10 @@ class EvidencePruning:
     so are the other weights. All edges whose removal costs next to nothing each are
     removed at once, and the rest is trained. If the log evidence has then fallen by
     more than 1 below the highest one so far, the half of them with the higher
-    attribution scores is kept, and so on. Where no edge can be removed alone, whole
-    inputs and hidden nodes are tried, whose edges may cancel each other. This is
-    repeated until nothing can be removed.
+    attribution scores is kept, and so on. What is left of an exact law may also be as
+    exact: its evidence only tells how far a training has come. Where no edge can be
+    removed alone, whole inputs and hidden nodes are tried, whose edges may cancel each
+    other. This is repeated until nothing can be removed.
 
     Attributes
     ----------
@@ -83,7 +84,8 @@ class EvidencePruning:
         trial, left = self._without(edges)
         lowest = self._highest - _settings.PRUNING.max_evidence_fall
         trial = self._trained(trial, lowest)
-        if trial.score < lowest:
+        is_exact = trial.prior.noise <= _settings.PRUNING.exact_noise
+        if trial.score < lowest and not is_exact:
             return False
         self.best, self.edges = trial, self.edges[left.cpu()]
         self._highest = max(self._highest, trial.score)

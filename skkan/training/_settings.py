@@ -147,6 +147,9 @@ class PruningSettings:
     # nothing, and by a single edge to be removed with others.
     max_evidence_fall: float = 1.0
     max_evidence_fall_of_edge: float = 0.1
+    # Noise variance of a standardised target, below which a law is exact: errors of
+    # 1e-5. Training goes on to 1e-9 and less, but no trial gets as far.
+    exact_noise: float = 1e-10
     # Solver steps for one trial by evidence. Not ablated.
     max_iter_per_trial: int = 60
     # Inputs or hidden nodes that are tried in vain, the most dispensable ones first.

@@ -73,6 +73,24 @@ def test_evidence_peaks_at_the_learnt_alpha(additive, friedman):
         assert other.log_evidence_ < additive.log_evidence_
 
 
+@pytest.mark.filterwarnings("ignore:KANRegressor stopped at max_iter")
+@pytest.mark.parametrize("seed", range(2))
+def test_evidence_of_an_exact_law_is_that_of_the_weights(seed):
+    """Far from the mode it fell to -15,000, below that of additive models.
+
+    Normal errors as large as the residuals are an upper limit. Each weight that the
+    rows determine costs at most about the logarithm of prior over posterior deviation.
+    """
+    rng = np.random.default_rng(seed)
+    X = rng.uniform(-1, 1, (150, 2))
+    y = X[:, 0] * X[:, 1]
+    model = KANRegressor((2,), grid_size=5, random_state=seed).fit(X, y)
+    error, n = np.std(y - model.predict(X)), len(y)
+    limit = -n * (np.log(error) + 0.5 * np.log(2 * np.pi * np.e))
+    cost = np.log(np.sqrt(n) * np.std(y) / error)
+    assert 0 < limit - model.log_evidence_ < cost * model.n_effective_parameters_
+
+
 def test_noise_is_found(layered):
     """It is 1 in the law that made the table."""
     assert 0.8 < layered.noise_std_ < 1.3
