@@ -34,7 +34,7 @@ from skkan.estimators._fit_problem import make_fit_problem
 from skkan.estimators._fitted_attributes import (
     attributes_of_fits,
     describe,
-    forget_posterior,
+    forget_optional,
     store_course,
     store_posterior,
     store_validation,
@@ -227,7 +227,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         )
         del rows  # the problem holds them, scaled
         strategy = choose_strategy(problem)
-        forget_posterior(self)
+        forget_optional(self)
         callbacks = [] if only_prune else self._callbacks(given, problem, strategy)
         progress = []
         if self.verbose:
@@ -260,6 +260,8 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         store_course(self, monitor.loss_curve, ends, monitor.n_iter)
         store_validation(self, monitor)
         store_posterior(self, plan.loss)
+        if strategy.search_results is not None:
+            self.search_results_ = strategy.search_results
         validation = problem.validation if self.early_stopping else None
         finished = FinishedFit(
             result, problem.data, plan, validation, monitor.best_loss
@@ -299,7 +301,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         describe(self, network, problem, continuation=continuation)
         store_course(self, curve, ends, getattr(self, "n_iter_", 0) + 1)
         store_validation(self)
-        forget_posterior(self)
+        forget_optional(self)
         broken = broken_claim_of_stream(network, problem.data, strategy.plan, curve)
         self._warn([broken] if broken else [])
 

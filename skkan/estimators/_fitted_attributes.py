@@ -75,14 +75,15 @@ def attributes_of_fits(estimator):
     }
 
 
-def forget_posterior(estimator):
-    """Remove what a previous fit has set that this one may not know."""
+def forget_optional(estimator):
+    """Remove what a previous fit has set and this one may not set."""
     for name in (
         "alpha_",
         "noise_std_",
         "dispersion_",
         "log_evidence_",
         "n_effective_parameters_",
+        "search_results_",
     ):
         vars(estimator).pop(name, None)
 

@@ -206,6 +206,16 @@ default="squared_error"
         Sample weights count by their ratios, see `fit`.
     n_effective_parameters_ : float
         With "lm": number of weights that the data determines rather than the penalty.
+    search_results_ : dict of masked and other ndarrays
+        Only where this fit has searched for a structure, see Notes: what it has
+        trained, to be read by pandas.DataFrame, with an entry for each candidate.
+        "param_hidden_layer_sizes", "param_grid_size", "param_solver" and "param_alpha"
+        (masked where learnt) tell the candidates apart, which are means of "n_networks"
+        networks. "validation_score" is minus their mean loss on the rows held out,
+        without penalties: higher is better, NaN where none were. Its ranks are in
+        "rank_validation_score". "weight" is the share of a candidate in the prediction,
+        and "reason" says why. "n_iter" and "fit_time", in seconds, are those of its
+        training, on all rows included.
     grid_size_ : int
         Number of grid intervals of the fitted network, those included that new ranges
         have added to the first one.
@@ -302,6 +312,13 @@ default="squared_error"
     >>> model = KANRegressor(hidden_layer_sizes=(), alpha=0.1, random_state=0)
     >>> model.fit(X_train, y_train).score(X_test, y_test) > 0.3
     True
+
+    What a search for the structure has chosen, and why:
+
+    >>> results = KANRegressor(random_state=0).fit(X_train, y_train).search_results_
+    >>> chosen = results["weight"].argmax()
+    >>> results["param_hidden_layer_sizes"][chosen], results["reason"][chosen]
+    ((), 'chosen: 100% of the prediction; no other structure is clearly better')
     """
 
     __module__ = "skkan"

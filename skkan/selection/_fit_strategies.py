@@ -202,7 +202,11 @@ class FitStrategy(ABC):
     plan : FitPlan
     networks : list of KANNetwork
         To choose the start from.
+    search_results : dict or None
+        What a fit that chooses the structure has tried.
     """
+
+    search_results = None
 
     @property
     def n_stages(self):
@@ -369,7 +373,7 @@ class StructureSearch(FitStrategy):
     def fit(self, monitor):
         problem = self.problem
         early_stopping = problem.settings.early_stopping
-        found, plan = search_structure(
+        found, plan, self.search_results = search_structure(
             self._space,
             problem.new_network,
             # A network can be monitored, an ensemble cannot.

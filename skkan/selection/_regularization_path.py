@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import compress
 from operator import or_
@@ -14,6 +14,7 @@ from skkan.data._dataset import Dataset
 from skkan.numerics._threads import parallel_map
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.selection import _settings
+from skkan.selection._search_record import DIVERGED, OTHER_PENALTY, Trial
 from skkan.selection._validation_rows import ValidationRows
 from skkan.solvers import LBFGS, DivergenceError
 from skkan.training._monitor_and_early_stopping import Monitor
@@ -27,6 +28,7 @@ class PathPoint(NamedTuple):
 
     states: list  # of FitState
     alpha: float | torch.Tensor  # see QuadraticPenalty
+    trial: Trial
 
     @property
     def networks(self):
@@ -49,8 +51,8 @@ class RegularizationPath:
 
     Attributes
     ----------
-    n_iter : int
-        Iterations of all trainings.
+    trials : list of Trial
+        All that were trained.
     n_left_out : int
         Networks with hidden nodes that diverged at every step of their path, and all
         that diverged at the last step on all rows.
@@ -61,8 +63,20 @@ class RegularizationPath:
     plan: FitPlan
     generator: torch.Generator
     report: Callable
-    n_iter: int = 0
+    trials: list = field(default_factory=list)
     n_left_out: int = 0
+
+    @property
+    def n_iter(self):
+        """Iterations of all trainings."""
+        return sum(trial.n_iter for trial in self.trials)
+
+    def new_trial(self, network, solver, **settings):
+        """A Trial of networks like this one, which are about to be trained."""
+        sizes = tuple(network.widths[1:-1])
+        trial = Trial(sizes, network.grid_size, solver, **settings)
+        self.trials.append(trial)
+        return trial
 
     def use_loss(self, loss):
         """Train and compare under another loss from now on."""
@@ -104,21 +118,24 @@ class RegularizationPath:
         best, best_loss, n_no_change, first = None, math.inf, 0, []
         while alpha > settings.last_alpha / settings.alpha_step**0.5:
             self.report(_step_name(states, alpha))
+            trial = self.new_trial(networks[0], "lbfgs", alpha=alpha, reason=DIVERGED)
             known = list(computed[len(first) : len(first) + 1])
             others = states[len(known) :]
-            states = known + self._trained(others, relative * alpha, self.fitted)
+            states = known + self._trained(others, relative * alpha, self.fitted, trial)
             first.append(states[0])
             was_trained = [*map(or_, was_trained, map(_is_trained, states))]
-            point = PathPoint([*compress(states, was_trained)], relative * alpha)
-            loss = math.inf
-            if point.states:
-                raw = self.validation.raw(point.networks)
+            trained = [*compress(states, was_trained)]
+            point = PathPoint(trained, relative * alpha, trial)
+            trial.n_networks, loss = len(trained), math.inf
+            if trained:
+                trial.reason = OTHER_PENALTY
+                trial.raw = raw = self.validation.raw(point.networks)
                 loss = self.validation.total_loss(raw)
             n_no_change = 0 if loss < best_loss else n_no_change + 1
             if loss < best_loss:
                 best, best_loss = point, loss
             has_ended = n_no_change == settings.n_steps_no_change
-            if has_ended or (point.states and is_enough(raw)):
+            if has_ended or (trained and is_enough(raw)):
                 break
             alpha /= settings.alpha_step
         return best, first
@@ -140,16 +157,20 @@ class RegularizationPath:
             n_rows = round(n_fitted * more_rows ** (step / n_steps))
             n_rows = max(settings.max_rows_at_once, n_rows)
             rows = data.subsample(min(n_rows, settings.max_rows))
-            states = self._trained(states, point.alpha / ratio, rows)
+            states = self._trained(states, point.alpha / ratio, rows, point.trial)
         trained = [*compress(states, map(_is_trained, states))]
         self.n_left_out += len(states) - len(trained)
-        return PathPoint(trained, point.alpha / ratio)
+        point.trial.n_networks = len(trained)
+        if not trained:
+            point.trial.reason = DIVERGED
+        return PathPoint(trained, point.alpha / ratio, point.trial)
 
-    def _trained(self, states, alpha, data):
+    def _trained(self, states, alpha, data, trial):
         """States trained further, side by side where there are threads for that."""
         train_one = partial(self._trained_further, alpha=alpha, data=data)
-        states = parallel_map(train_one, states)
-        self.n_iter += sum(state.n_iter for state in states)
+        with trial.timed():
+            states = parallel_map(train_one, states)
+        trial.n_iter += sum(state.n_iter for state in states)
         return states
 
     def _trained_further(self, state, alpha, data):

@@ -26,6 +26,12 @@ from skkan.selection._regularization_path import (
     RegularizationPath,
     validated_plan,
 )
+from skkan.selection._search_record import (
+    DIVERGED,
+    OTHER_CANDIDATE,
+    Trial,
+    search_results,
+)
 from skkan.selection._validation_rows import validation_split
 from skkan.solvers import DivergenceError
 from skkan.training._continuation import from_starts
@@ -46,6 +52,7 @@ class Found(NamedTuple):
 
     state: FitState
     plan: FitPlan
+    trial: Trial
 
 
 def search_structure(
@@ -82,6 +89,8 @@ def search_structure(
         ensemble has otherwise converged: few iterations are intended.
     plan : FitPlan
         For the rest of its training, see `Found`.
+    results : dict
+        What was tried, see `search_results`.
     """
     search = _StructureSearch(
         make_network, space.second_order, data, plan, generator, report
@@ -90,12 +99,13 @@ def search_structure(
     hidden, weight = None, 0.0
     if space.hidden is not None and not search.is_constant:
         hidden, weight = search.hidden(space.hidden, n_members, additive)
-    found = search.second_order()
+    found = search.second_order(hidden)
     if found is None and hidden is None and additive.plan.learns_alpha:
-        found = additive._replace(state=search.marked(additive.state, 1))
+        found = search.alone(additive)
     if found is None:
         found = search.ensemble(hidden, weight, additive)
-    return replace(found.state, n_iter=search.path.n_iter), found.plan
+    results = search_results(search.path.trials, search.path.validation)
+    return replace(found.state, n_iter=search.path.n_iter), found.plan, results
 
 
 class _StructureSearch:
@@ -103,7 +113,8 @@ class _StructureSearch:
 
     def __init__(self, make_network, second_order, data, plan, generator, report):
         self._make_network, self._data = make_network, data
-        self._second_order_structure, self._tried = second_order, None
+        self._second_order_structure = second_order
+        self._tried = None  # Found
         self._sample = data.sample(_settings.SEARCH_SPACE.max_rows)
         rows = validation_split(self._sample, plan.loss, generator)
         self.path = RegularizationPath(*rows, plan, generator, report)
@@ -127,8 +138,7 @@ class _StructureSearch:
             )
         else:
             found = self._along_path(structure)
-            self._raw = self.path.validation.raw([found.state.network])
-            self._reference = self._raw
+            self._raw = self._reference = found.trial.raw
         # Networks with hidden nodes are compared under the loss of this noise.
         loss = adapted_loss(self.path.plan.loss, [found.state.network], self._sample)
         self.path.use_loss(loss)
@@ -141,11 +151,14 @@ class _StructureSearch:
             grid_eps=structure.grid_eps,
         )
         networks = [self._make_network(structure) for _ in range(n_starts)]
-        start = from_starts(networks, networks[0], data, plan)
-        budget = max(1, max_iter - start.n_iter)
-        state = train_second_order(start, data, plan, budget)
-        self.path.n_iter += start.n_iter + state.n_iter
-        return Found(state, plan)
+        trial = self.path.new_trial(networks[0], "lm", reason=DIVERGED)
+        with trial.timed():
+            start = from_starts(networks, networks[0], data, plan)
+            budget = max(1, max_iter - start.n_iter)
+            state = train_second_order(start, data, plan, budget)
+        trial.n_iter += start.n_iter + state.n_iter
+        trial.reason = OTHER_CANDIDATE
+        return Found(state, plan, trial)
 
     def _along_path(self, structure):
         """An additive model under penalty weights that validation rows have chosen.
@@ -166,15 +179,15 @@ class _StructureSearch:
                 raise DivergenceError("the additive model predicts no finite numbers")
             if point is None:
                 break
-            loss = self.path.validation.total_loss(
-                self.path.validation.raw(point.networks)
-            )
+            loss = self.path.validation.total_loss(point.trial.raw)
             if not loss < best_loss:
                 break
             best, best_loss = point, loss
             relative = self._relative_penalties(*point.networks)
-        (state,), alpha = best
-        return Found(state, validated_plan(self.path.plan, state.network, alpha))
+        (state,), alpha, trial = best
+        trial.reason = OTHER_CANDIDATE
+        plan = validated_plan(self.path.plan, state.network, alpha)
+        return Found(state, plan, trial)
 
     def _relative_penalties(self, network):
         """Penalty weights by the variance of the curves, Tensor (n_edges, 3)."""
@@ -189,13 +202,23 @@ class _StructureSearch:
         ratio = ratio.clamp(1 / limit, limit).cpu().unsqueeze(1)
         return ratio * QuadraticPenalty(1.0).per_edge(len(ratio))
 
-    def second_order(self):
-        """A network by second-order training; None if it is not clearly better."""
+    def second_order(self, hidden):
+        """A network by second-order training; None if it is not clearly better.
+
+        It is compared with the additive model, or with its mean with `hidden`.
+        """
         if self._raw is None or not self._try_second_order(self._raw):
             return None
-        found, raw = self._tried
-        t = self.path.validation.paired_t(raw, self._reference)
-        return found if t > _settings.SEARCH.min_t else None
+        trial = self._tried.trial
+        t = self.path.validation.paired_t(trial.raw, self._reference)
+        others = "the additive model" if hidden is None else "the mean of others"
+        trial.compare(t, min_t := _settings.SEARCH.min_t, others)
+        if not t > min_t:
+            return None
+        trial.choose(1.0)
+        if hidden is not None:
+            hidden.trial.reason = OTHER_CANDIDATE
+        return self._tried
 
     def _try_second_order(self, raw):
         """Train a second-order network if it is promising; whether there is one.
@@ -217,7 +240,8 @@ class _StructureSearch:
             except DivergenceError:
                 self._second_order_structure = None
                 return False
-            self._tried = found, self.path.validation.raw([found.state.network])
+            found.trial.raw = self.path.validation.raw([found.state.network])
+            self._tried = found
         return True
 
     def _is_outdone(self, raw):
@@ -225,7 +249,8 @@ class _StructureSearch:
         if not self._try_second_order(raw):
             return False
         limit = _settings.SEARCH.clearly_lower_error * self.path.validation.error(raw)
-        return bool((self.path.validation.error(self._tried[1]) < limit).all())
+        error = self.path.validation.error(self._tried.trial.raw)
+        return bool((error < limit).all())
 
     def hidden(self, structure, n_members, additive):
         """Networks of a structure, and the weight of their mean beside `additive`.
@@ -248,6 +273,7 @@ class _StructureSearch:
         weight, raw, t = self._beside_additive(point, may_average)
         n_networks = 1
         if may_average and t > settings.promising_t:
+            point.trial.reason = f"promising, t = {t:.3g}: averaged with others"
             others = [start() for _ in range(1, n_members)]
             point, _ = self.path.best_point(
                 [first, *others], self._is_outdone, computed=computed
@@ -256,21 +282,31 @@ class _StructureSearch:
             n_networks = n_members
         self.path.n_left_out += n_networks - (len(point.states) if point else 0)
         has_noise = self.path.plan.loss.has_noise
-        if not t > (settings.min_t if has_noise else settings.min_t_of_classes):
+        min_t = settings.min_t if has_noise else settings.min_t_of_classes
+        if point is not None:
+            point.trial.compare(t, min_t, "the additive model")
+        if not t > min_t:
             return None, 0.0
         self._raw = self._reference = raw
         return point, weight
 
     def _refit(self, additive):
         """Take the predictions of an additive model for the rows it has not seen."""
-        state, plan = additive
-        state = at_mode(state, self.path.fitted, plan, _settings.SEARCH.max_refit_iter)
-        self.path.n_iter += state.n_iter
-        self._raw = self.path.validation.raw([state.network])
-        moderated = self._moderated(state, plan)
+        state, plan, trial = additive
+        with trial.timed():
+            state = self._at_mode(state, self.path.fitted, plan, trial)
+            self._raw = self.path.validation.raw([state.network])
+            moderated = self._moderated(state, plan, trial)
         self._reference = min(self._raw, moderated, key=self.path.validation.total_loss)
+        trial.raw = self._reference
 
-    def _moderated(self, state, plan):
+    def _at_mode(self, state, data, plan, trial):
+        """The state after a few steps to its mode for other rows."""
+        state = at_mode(state, data, plan, _settings.SEARCH.max_refit_iter)
+        trial.n_iter += state.n_iter
+        return state
+
+    def _moderated(self, state, plan, trial):
         """Raw output of the validation rows that allows for the posterior variance."""
         if plan.loss.has_noise:  # it makes no difference
             return self._raw
@@ -282,7 +318,7 @@ class _StructureSearch:
         network, n_iter = at_posterior_mean(
             state.network, self.path.fitted, plan, state.prior, posterior
         )
-        self.path.n_iter += n_iter
+        trial.n_iter += n_iter
         root = posterior.root(network, self._raw.device)
         spread = whitened_jacobian(network, root, self.path.validation.data.X)
         return plan.loss.moderated(self.path.validation.raw([network]), spread)
@@ -291,12 +327,25 @@ class _StructureSearch:
         """Weight of a mean of networks, its raw output, and the t statistic of that."""
         weight, raw = 0.0, self._raw
         if point is not None:
-            other = self.path.validation.raw(point.networks)
-            weight = 1.0
+            other, weight = point.trial.raw, 1.0
             if may_average:
                 weight = self.path.validation.best_weight(raw, other)
             raw = torch.lerp(raw, other, weight)
         return weight, raw, self.path.validation.paired_t(raw, self._reference)
+
+    def alone(self, additive):
+        """An additive model by the evidence, if nothing is better."""
+        self._choose_additive(additive, 1.0)
+        return additive._replace(state=self.marked(additive.state, 1))
+
+    def _choose_additive(self, additive, weight):
+        has_others = any(each.hidden_layer_sizes for each in self.path.trials)
+        reason = "beside the networks with hidden nodes"
+        if weight == 1:
+            verdict = "is clearly better" if has_others else "was tried"
+            reason = f"no other structure {verdict}"
+        additive.trial.reason = reason
+        additive.trial.choose(weight)
 
     def ensemble(self, hidden, weight, additive):
         """The weighted mean of networks and an additive model, for all rows.
@@ -305,13 +354,17 @@ class _StructureSearch:
         """
         rows = self.path.validation.data
         loss = self.path.plan.loss.adapted(self._raw, rows.target, rows.sample_weight)
-        self.path.use_loss(loss)
-        additives = none = PathPoint([], 1.0)
+        self.path.plan = replace(self.path.plan, loss=loss)
+        additives = none = PathPoint([], 1.0, additive.trial)
         hidden = self.path.on_all_rows(hidden, self._data) if hidden else none
         if weight < 1 or not hidden.states:
             additives = self._additive_on_all_rows(additive)
         if not (hidden.states and additives.states):
             weight = float(bool(hidden.states))
+        if hidden.states:
+            hidden.trial.choose(weight)
+        if additives.states:
+            self._choose_additive(additive, 1 - weight)
         members = [*_members(hidden, weight), *_members(additives, 1 - weight)]
         if not members:
             raise DivergenceError("no network of the ensemble could be trained")
@@ -331,7 +384,7 @@ class _StructureSearch:
             reason=additive.state.reason if additive.plan.learns_alpha else None,
             validation_noise=noise,
         )
-        return Found(self.marked(state, len(members)), plan)
+        return Found(self.marked(state, len(members)), plan, additive.trial)
 
     def marked(self, state, n_networks):
         """The state of so many networks; not converged if others were left out."""
@@ -348,18 +401,19 @@ class _StructureSearch:
 
     def _additive_on_all_rows(self, additive):
         """PathPoint of an additive model for all rows."""
-        state, plan = additive
+        state, plan, trial = additive
         if not plan.learns_alpha:
             (penalty,) = plan.penalties
-            return self.path.on_all_rows(PathPoint([state], penalty.alpha), self._data)
+            point = PathPoint([state], penalty.alpha, trial)
+            return self.path.on_all_rows(point, self._data)
         n_products = len(self._data.baseline) * state.network.n_parameters**2  # a row
         n_rows = int(_settings.SEARCH.max_refit_products / n_products)
         rows = self._data.subsample(n_rows)
         if rows.n_rows >= self._sample.n_rows:
-            state = at_mode(state, rows, plan, _settings.SEARCH.max_refit_iter)
-            self.path.n_iter += state.n_iter
+            with trial.timed():
+                state = self._at_mode(state, rows, plan, trial)
         alpha = state.prior.alpha(self._data.n_observations).cpu()
-        return PathPoint([state], alpha)
+        return PathPoint([state], alpha, trial)
 
 
 def _members(point, weight):

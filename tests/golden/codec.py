@@ -86,6 +86,8 @@ class _Encoder:
             return [self.node(each) for each in value]
         if type(value) is dict:
             return [[self.node(k), self.node(v)] for k, v in value.items()]
+        if isinstance(value, np.ma.MaskedArray):
+            return [self.node(value.data), self.node(np.ma.getmaskarray(value))]
         if isinstance(value, np.ndarray):
             return self._array(value)
         if isinstance(value, np.generic):
@@ -136,6 +138,8 @@ def _decoded(node, arrays):
         return {_decoded(k, arrays): _decoded(v, arrays) for k, v in content}
     if kind == "ndarray":
         return _decoded_array(content, arrays)
+    if kind == "MaskedArray":
+        return np.ma.array(*(_decoded(each, arrays) for each in content))
     if kind == "DataFrame":
         return pd.DataFrame({k: _decoded_column(v, arrays) for k, v in content})
     if kind in ESTIMATORS:

@@ -327,6 +327,8 @@ def test_members_that_diverge_are_left_out(fitted, product, diverge):
     expected = scaling.target_scaling.inverse_transform(scaling.baseline + raw)
     assert_allclose(model.predict(X_test), expected[:, 0], rtol=1e-9)
     assert model.hidden_layer_sizes_ == (30,)
+    results = model.search_results_
+    assert results["n_networks"][results["weight"].argmax()] == 3
 
 
 def test_the_additive_model_is_left_where_all_others_diverge(product, diverge):
@@ -337,6 +339,10 @@ def test_the_additive_model_is_left_where_all_others_diverge(product, diverge):
     ):
         model = KANRegressor("auto", random_state=0).fit(X, y)
     assert model.hidden_layer_sizes_ == ()
+    results = model.search_results_
+    assert_array_equal(results["weight"][1:], 0.0)
+    assert results["weight"][0] == 1
+    assert "diverged" in results["reason"]
     alone = KANRegressor((), grid_size=20, grid_eps=0.2).fit(X, y)
     assert_allclose(model.predict(X_test), alone.predict(X_test), atol=0.05)
 
@@ -355,6 +361,8 @@ def test_a_search_tells_that_hidden_nodes_could_not_be_tried(product, monkeypatc
     ):
         model = KANRegressor("auto", random_state=0).fit(X, y)
     assert model.hidden_layer_sizes_ == ()
+    assert set(model.search_results_["reason"][1:]) == {"diverged"}
+    assert np.isnan(model.search_results_["validation_score"][1:]).all()
     alone = KANRegressor((), grid_size=20, grid_eps=0.2, solver="lm").fit(X, y)
     assert_allclose(model.predict(X_test), alone.predict(X_test), atol=0.05)
 
