@@ -1,6 +1,7 @@
 """A fit leaves nothing behind but the fitted estimator."""
 
 import random
+import re
 import time
 
 import numpy as np
@@ -104,6 +105,12 @@ def test_random_state_instance_is_used_and_not_replaced(table):
     assert first.loss_curve_ == fresh.loss_curve_ != second.loss_curve_
 
 
+def last_count(line):
+    """Iterations that a progress line has counted at its end; it promises none."""
+    assert "%" not in line
+    return int(re.findall(r"fit: (\d+)it", line)[-1])
+
+
 @both
 def test_verbose_is_one_line_with_the_figures(make, table, capfd):
     X, y = table
@@ -112,6 +119,7 @@ def test_verbose_is_one_line_with_the_figures(make, table, capfd):
     out, err = capfd.readouterr()
     assert out == ""
     assert err.count("\n") == 1
+    assert last_count(err) == len(model.loss_curve_)
     for figure in ("grid=5", "grid=10", "loss=", "val=", "penalty="):
         assert figure in err
 
@@ -119,7 +127,7 @@ def test_verbose_is_one_line_with_the_figures(make, table, capfd):
 def test_verbose_tells_what_a_search_tries(capfd):
     """A law that it takes hidden nodes for, and one that it takes few of them for."""
     X = np.random.default_rng(0).uniform(-1, 1, (200, 2))
-    KANRegressor(verbose=1, random_state=0).fit(X, X[:, 0] * X[:, 1])
+    model = KANRegressor(verbose=1, random_state=0).fit(X, X[:, 0] * X[:, 1])
     out, err = capfd.readouterr()
     assert out == ""
     assert err.count("\n") == 1
@@ -128,8 +136,9 @@ def test_verbose_tells_what_a_search_tries(capfd):
         "fit, 1 x hidden nodes, alpha 1e-01:",
         "fit, second-order network:",
     )
-    places = [err.index(step) for step in (*steps, "fit: 100%")]
+    places = [err.index(step) for step in (*steps, "grid=5")]
     assert places == sorted(places)
+    assert last_count(err) == len(model.loss_curve_)
 
 
 @both

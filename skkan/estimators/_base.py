@@ -231,7 +231,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         callbacks = [] if only_prune else self._callbacks(given, problem, strategy)
         progress = []
         if self.verbose:
-            progress = [ProgressLine(strategy.n_stages, self.max_iter)]
+            progress = [ProgressLine()]
         monitor = self._monitor(problem, [*callbacks, *progress])
         try:
             with divergence_explained(self):

@@ -100,9 +100,10 @@ class KANClassifier(ClassifierMixin, BaseKAN):
     max_iter : int, default=500
         Largest number of iterations in each stage: steps of "lm", those on coarser
         grids and on subsamples included, steps of "lbfgs", passes over the rows of
-        "adam". It bounds each training of a search for the structure; from 30 on, the
-        networks that are averaged take what they need. Where training has converged,
-        the way to the mean of the posterior, see Notes, takes up to 150 steps more.
+        "adam". In a search for the structure it bounds the additive model; networks
+        that are averaged take up to 30 under each penalty, or `max_iter` if that is
+        less. Where training has converged, the way to the mean of the posterior, see
+        Notes, takes up to 150 steps more.
     tol : float, default=1e-3
         A search ends when the objective (with `early_stopping`, the validation loss)
         has not fallen by this fraction within `n_iter_no_change` iterations. A fit by
@@ -125,7 +126,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         int makes fits identical bit by bit.
     verbose : int, default=0
         1 shows one progress line: what is tried while a structure is searched for, then
-        grid size, loss, validation loss and penalty.
+        the iterations so far, grid size, loss, validation loss and penalty.
     device : str or torch.device, default="cpu"
         Where to fit, and where the uncertainty of predictions is computed. The
         predictions themselves are made on the CPU. Fitted models move between devices
@@ -249,9 +250,9 @@ class KANClassifier(ClassifierMixin, BaseKAN):
     Of more than 50,000 rows the last of these trainings see ever more, up to 300,000.
     "lm" goes to its end on 50,000, and takes a few steps on more and on all of them.
 
-    `max_iter` bounds each of these trainings; `loss_curve_` has the last one only, of a
-    weighted mean its objective. `warm_start` and pruning go on under the same
-    penalties, and `partial_fit`, which sees one batch at a time, begins with (5,).
+    `loss_curve_` has the last of these trainings only, of a weighted mean its
+    objective. `warm_start` and pruning go on under the same penalties, and
+    `partial_fit`, which sees one batch at a time, begins with (5,).
 
     References
     ----------

@@ -8,19 +8,19 @@ from skkan.training._monitor_and_early_stopping import Observer
 class ProgressLine(Observer):
     """One line with grid size, train loss, validation loss and penalty.
 
-    While a structure is searched for, it tells what is being tried.
+    While a structure is searched for, it tells what is being tried. It counts the
+    iterations in the loss curve. How many there will be is not known: stages end where
+    they converge, and whether finer grids or pruning follow is up to the data.
     """
 
-    def __init__(self, n_stages, max_iter):
-        self._line = tqdm(total=n_stages * max_iter, desc="fit", unit="it")
-        self._max_iter = max_iter
-        self._n_stages_done = 0
+    def __init__(self):
+        self._line = tqdm(desc="fit", unit="it")
 
     def begin_step(self, name):
-        self._line.set_description(f"fit, {name}")
+        self._line.set_description_str(f"fit, {name}")
 
     def begin_stage(self, grid_size):
-        self._line.set_description("fit")
+        self._line.set_description_str("fit")
 
     def end_iteration(self, report):
         figures = {"grid": report.grid_size, "loss": f"{report.loss:.3e}"}
@@ -29,13 +29,6 @@ class ProgressLine(Observer):
         figures["penalty"] = f"{report.penalty():.3e}"
         self._line.set_postfix(figures, refresh=False)
         self._line.update()
-        return False
-
-    def end_stage(self, network):
-        # A stage that converged early takes less than its share of the line.
-        self._n_stages_done += 1
-        self._line.n = self._n_stages_done * self._max_iter
-        self._line.refresh()
         return False
 
     def close(self):

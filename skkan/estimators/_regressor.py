@@ -121,8 +121,10 @@ default="squared_error"
     max_iter : int, default=500
         Largest number of iterations in each stage: steps of "lm", those on coarser
         grids and on subsamples included, steps of "lbfgs", passes over the rows of
-        "adam". It bounds each training of a search for the structure; from 30 on, the
-        networks that are averaged take what they need.
+        "adam". In a search for the structure it bounds the additive model and the last
+        training of what is found. Networks that are averaged take up to 30 under each
+        penalty, or `max_iter` if that is less; a single one takes up to 40 before it is
+        compared.
     tol : float, default=1e-3
         A search ends when the objective (with `early_stopping`, the validation loss)
         has not fallen by this fraction within `n_iter_no_change` iterations. A fit by
@@ -145,7 +147,7 @@ default="squared_error"
         int makes fits identical bit by bit.
     verbose : int, default=0
         1 shows one progress line: what is tried while a structure is searched for, then
-        grid size, loss, validation loss and penalty.
+        the iterations so far, grid size, loss, validation loss and penalty.
     device : str or torch.device, default="cpu"
         Where to fit, and where the uncertainty of predictions is computed. The
         predictions themselves are made on the CPU. Fitted models move between devices
@@ -282,10 +284,10 @@ default="squared_error"
     "lm" goes to its end on 50,000, and takes a few steps on more and on all of them.
 
     Where a tenth of the variance or less is left, a single network of 5 nodes by "lm"
-    is tried as well, and taken if it is clearly better. `max_iter` bounds each of these
-    trainings; `loss_curve_` has the last one only, of a weighted mean its objective.
-    `warm_start` and pruning go on under the same penalties, and `partial_fit`, which
-    sees one batch at a time, begins with (5,).
+    is tried as well, and taken if it is clearly better. `loss_curve_` has the last of
+    these trainings only, of a weighted mean its objective. `warm_start` and pruning go
+    on under the same penalties, and `partial_fit`, which sees one batch at a time,
+    begins with (5,).
 
     Of a weighted mean, `noise_std_` is the deviation of normal errors, nine tenths of
     which are as small as nine tenths of the errors on the rows held out, less what the

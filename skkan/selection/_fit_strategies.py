@@ -210,9 +210,8 @@ class FitStrategy(ABC):
 
     @property
     def n_stages(self):
-        """Largest number of stages that a monitor sees."""
-        prunes = self.problem.settings.prune_threshold is not None
-        return len(self.plan.grid_sizes) + prunes
+        """Largest number of stages that a monitor sees, pruning left out."""
+        return len(self.plan.grid_sizes)
 
     @abstractmethod
     def fit(self, monitor):
