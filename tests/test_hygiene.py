@@ -183,7 +183,7 @@ def test_interrupted_fit_keeps_the_best_model_so_far(make, table, monkeypatch):
         return original(self, theta, rows)
 
     monkeypatch.setattr(Objective, "value_and_grad", interrupted)
-    model = make(solver="lbfgs", random_state=0, n_grid_updates=0)
+    model = make((5,), solver="lbfgs", random_state=0, n_grid_updates=0)
     with pytest.warns(ConvergenceWarning, match="was interrupted after .* iterations"):
         model.fit(X, y)
     assert 5 <= model.n_iter_ == len(model.loss_curve_) <= 12

@@ -31,8 +31,9 @@ class KANClassifier(ClassifierMixin, BaseKAN):
     hidden_layer_sizes : array-like of int, int or "auto", default="auto"
         Number of nodes of each hidden layer. Without hidden layers, (), the model is
         additive: a sum of one curve per feature. "auto" lets the data choose, see
-        Notes, unless `solver`, `alpha`, `penalty`, `prune_threshold` or `grid_schedule`
-        is set: it then is (5,).
+        Notes: where `solver` or a float `alpha` is set, between () and (5,) only. With
+        `penalty`, `prune_threshold`, `grid_schedule` or an array `alpha` it is (5,). A
+        search over these compares like with like if it fixes `hidden_layer_sizes`.
     grid_size : "auto" or int, default="auto"
         Number of grid intervals of every edge. "auto" is 5, unless the structure is
         chosen by the data.
@@ -78,14 +79,15 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         it is at most 5e9; otherwise "lbfgs" up to 20,000 rows and "adam" above. Where
         these limits hold on coarser grids, "lm" learns `alpha` there, and the other
         solver goes on from its curves. An object from `skkan.solvers` sets the solver's
-        own parameters.
+        own parameters. What is set here narrows the choice of `hidden_layer_sizes`.
     alpha : "auto", float or array-like of shape (n_edges, 3), default="auto"
         Strength of the quadratic penalty on the curves. With "lm", "auto" learns it
         from the training data, for every edge its own, by maximising the evidence;
         other solvers then take 0.003, or what "lm" has learnt on coarser grids (see
         `solver`). A float is the strength on size, and 0.01 of it that on curvature, of
         all edges; 0 turns the penalty off. An array holds strengths on size, curvature
-        and change of curvature of each edge, as `alpha_`.
+        and change of curvature of each edge, as `alpha_`. What is set here narrows the
+        choice of `hidden_layer_sizes`.
     penalty : SparsityPenalty, default=None
         Further penalty, which drives unneeded edges to zero.
     prune_threshold : float, "auto" or None, default=None
@@ -249,6 +251,11 @@ class KANClassifier(ClassifierMixin, BaseKAN):
     additive model where that has any weight (of 10 nodes, with `early_stopping`).
     Of more than 50,000 rows the last of these trainings see ever more, up to 300,000.
     "lm" goes to its end on 50,000, and takes a few steps on more and on all of them.
+
+    Where `solver` or a float `alpha` is set, the additive model and from 60 rows on a
+    network (5,), on grids of 5 intervals, are trained as they say on the rows not held
+    out. If the network predicts the others clearly better, it is fitted to all rows,
+    otherwise the additive model, as if this structure had been given.
 
     `loss_curve_` has the last of these trainings only, of a weighted mean its
     objective. `warm_start` and pruning go on under the same penalties, and

@@ -1,6 +1,7 @@
 """Choices by the data or by a rule: solver, structure, penalty.
 
 Holds the rule behind solver="auto", the search between additive and hidden structures
-with its regularisation path and validation rows, the penalty of an ensemble, and finer
-grids. It does not know scikit-learn or the user's units.
+with its regularisation path, validation rows and record, their comparison under a given
+solver, the penalty of an ensemble, and finer grids. It does not know scikit-learn or
+the user's units.
 """

@@ -7,6 +7,7 @@ Making a strategy checks the request and draws the networks to start from. Its m
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import numpy as np
 import torch
@@ -43,6 +44,7 @@ from skkan.selection._solver_choice import (
     coarser_for_lm,
     solver_of,
 )
+from skkan.selection._structure_comparison import compare_structures
 from skkan.selection._structure_search import search_structure
 from skkan.solvers import LevenbergMarquardt
 from skkan.training._continuation import from_starts
@@ -119,6 +121,10 @@ class FitProblem:
     def alpha_before(self):
         """What the previous fit has learnt of the penalty, (n_edges, 3), or None."""
         return None if self.previous is None else self.previous.learnt_alpha
+
+    def fresh_generator(self):
+        """Another generator, as this one was at first."""
+        return torch.Generator().manual_seed(self.generator.initial_seed())
 
     def new_network(self, structure):
         """Network to start from, another one at each call."""
@@ -402,6 +408,38 @@ class StructureSearch(FitStrategy):
         return state, plan
 
 
+class StructureComparison(FitStrategy):
+    """Training of an additive model or of hidden nodes, by a given solver or alpha.
+
+    What is fitted is what the parameters would give with this structure.
+
+    Parameters
+    ----------
+    additive, hidden : FixedStructure
+    """
+
+    def __init__(self, additive, hidden):
+        self.problem = hidden.problem
+        self.networks, self.plan = hidden.networks, hidden.plan
+        self._strategies = additive, hidden
+
+    @property
+    def n_stages(self):
+        return max(strategy.n_stages for strategy in self._strategies)
+
+    def fit(self, monitor):
+        problem = self.problem
+        chosen, n_iter, self.search_results = compare_structures(
+            [(each.networks[0], each.plan) for each in self._strategies],
+            problem.data,
+            problem.fresh_generator(),
+            problem.settings.n_iter_no_change,
+            monitor.begin_step,
+        )
+        monitor.n_iter += n_iter
+        return self._strategies[chosen].fit(monitor)
+
+
 class WarmStart(FitStrategy):
     """Training that continues a previous fit."""
 
@@ -493,26 +531,44 @@ def choose_strategy(problem):
         return WarmStart(problem)
     structure = problem.structure.or_else(WITHOUT_SEARCH)
     network = problem.new_network(structure)
-    space = None
-    if problem.structure.hidden_layer_sizes is None and not problem.streaming:
-        space = _search_space_of(problem)
-    if space is not None:
+    if not _may_choose_structure(problem):
+        return FixedStructure(problem, network, structure)
+    settings, space = problem.settings, _search_space_of(problem)
+    if solver_of(settings.solver) is None and isinstance(settings.alpha, str):
         return StructureSearch(problem, network, space)
-    return FixedStructure(problem, network, structure)
+    additive = _fixed(problem, space.additive)
+    if space.hidden is None:
+        return additive
+    return StructureComparison(additive, FixedStructure(problem, network, structure))
 
 
-def _search_space_of(problem):
-    """Structures to choose from; None where a parameter needs a certain one."""
+def _fixed(problem, structure):
+    """FixedStructure as if this structure had been requested."""
+    problem = replace(
+        problem,
+        structure=structure,
+        grid_sizes=(structure.grid_size,),
+        generator=problem.fresh_generator(),
+    )
+    return FixedStructure(problem, problem.new_network(structure), structure)
+
+
+def _may_choose_structure(problem):
+    """Whether the data are to choose it, and no parameter needs a certain one."""
     settings = problem.settings
-    is_open = (
-        solver_of(settings.solver) is None
-        and isinstance(settings.alpha, str)
+    return (
+        problem.structure.hidden_layer_sizes is None
+        and not problem.streaming
+        and isinstance(settings.alpha, str | Real)
         and settings.penalty is None
         and settings.prune_threshold is None
         and settings.grid_schedule is None
     )
-    if not is_open:
-        return None
+
+
+def _search_space_of(problem):
+    """Structures to choose from."""
+    settings = problem.settings
     counts = problem.n_categories
     inputs = InputCounts(
         n_numbers=int((counts == 0).sum()),

@@ -11,6 +11,8 @@ from scipy.stats import rankdata
 DIVERGED = "diverged"
 OTHER_PENALTY = "another penalty predicts the rows held out better"
 OTHER_CANDIDATE = "another candidate is clearly better"
+NO_OTHER = "no other structure is clearly better"
+NONE_TRIED = "no other structure was tried"
 
 
 @dataclass(eq=False)

@@ -117,6 +117,12 @@ def solver_of(setting):
     return setting
 
 
+def name_of(solver):
+    """The name of a solver, or of its class where it has none."""
+    names = {kind: name for name, kind in SOLVERS.items()}
+    return names.get(type(solver), type(solver).__name__)
+
+
 def check_compatible(
     setting,
     penalty=None,

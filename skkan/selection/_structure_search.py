@@ -28,6 +28,8 @@ from skkan.selection._regularization_path import (
 )
 from skkan.selection._search_record import (
     DIVERGED,
+    NO_OTHER,
+    NONE_TRIED,
     OTHER_CANDIDATE,
     Trial,
     search_results,
@@ -340,10 +342,9 @@ class _StructureSearch:
 
     def _choose_additive(self, additive, weight):
         has_others = any(each.hidden_layer_sizes for each in self.path.trials)
-        reason = "beside the networks with hidden nodes"
-        if weight == 1:
-            verdict = "is clearly better" if has_others else "was tried"
-            reason = f"no other structure {verdict}"
+        reason = NO_OTHER if has_others else NONE_TRIED
+        if weight < 1:
+            reason = "beside the networks with hidden nodes"
         additive.trial.reason = reason
         additive.trial.choose(weight)
 

@@ -32,7 +32,12 @@ SECOND_ORDER = {"solver": "lm", "grid_size": 3, "max_iter": 8}
 FACTORS = [
     {**SECOND_ORDER, "base_activation": "identity", "extrapolation": "linear"},
     {**SECOND_ORDER, "alpha": 0.01, "spline_order": 2, "grid_eps": 0.0},
-    {"solver": Adam(learning_rate=0.05), "max_iter": 12, "spline_order": 1},
+    {
+        "hidden_layer_sizes": "auto",
+        "solver": Adam(learning_rate=0.05),
+        "max_iter": 12,
+        "spline_order": 1,
+    },
     {
         "hidden_layer_sizes": (),
         "spline_order": 5,

@@ -600,7 +600,8 @@ def test_partial_fit_of_all_rows_is_one_pass_of_adam(make, table):
     stream = make(solver="adam", random_state=0)
     classes = {"classes": [0, 1]} if make is KANClassifier else {}
     stream.partial_fit(X, y, **classes)
-    whole = make(solver="adam", random_state=0, max_iter=1, n_grid_updates=0).fit(X, y)
+    settings = {"solver": "adam", "max_iter": 1, "n_grid_updates": 0}
+    whole = make((5,), random_state=0, **settings).fit(X, y)
     assert_array_equal(stream.predict(X), whole.predict(X))
 
 
@@ -616,7 +617,7 @@ def test_partial_fit_learns_from_batches(rng):
 
 def test_partial_fit_goes_on_after_fit(table):
     X, y = table
-    model = KANClassifier(solver="adam", **SHORT).fit(X, y)
+    model = KANClassifier((5,), solver="adam", **SHORT).fit(X, y)
     before = model.network_.layers[0].basis.knots
     model.partial_fit(X, y)
     assert model.n_iter_ == 16

@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import RidgeCV
 from sklearn.metrics import log_loss
 
-from skkan import KANClassifier, KANRegressor
+from skkan import KANClassifier, KANRegressor, SparsityPenalty
 from skkan.inspection import edge_table, prune
 from skkan.selection import _regularization_path
 from skkan.solvers import LBFGS, DivergenceError
@@ -154,10 +154,9 @@ def test_classes_that_no_sum_of_curves_can_tell_apart(n_classes, rng):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"solver": "lbfgs"},
-        {"solver": LBFGS()},
-        {"alpha": 0.01},
-        {"grid_schedule": (8,)},
+        {"penalty": SparsityPenalty(), "solver": LBFGS()},
+        {"alpha": np.full((20, 3), 0.01)},
+        {"grid_schedule": (8,), "solver": "lbfgs"},
         {"prune_threshold": 0.0, "alpha": 0.01},
     ],
     ids=str,
