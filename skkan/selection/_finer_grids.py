@@ -4,6 +4,8 @@ Five intervals hold the curves of ordinary tables. A steep or an exact law needs
 The evidence alone is wrong where fine curves meet all rows of a function with steps.
 """
 
+import math
+
 from skkan.network._edits import with_means_at_missing
 from skkan.selection import _settings
 from skkan.selection._solver_choice import affords_lm_quickly
@@ -31,7 +33,7 @@ def on_finer_grids(state, data, plan, generator):
         None where such grids are too fine for a quick training.
     is_better : bool
         Whether the evidence has clearly gained, and on rows that are held out the error
-        of every output falls and does not contradict the noise.
+        of every output falls, clearly or to what the noise allows.
     """
     settings, network = _settings.FINER_GRIDS, state.network
     grid_size = 2 * network.grid_size
@@ -49,11 +51,13 @@ def on_finer_grids(state, data, plan, generator):
     if finer.score <= min_score:
         return finer, False
     fitted, validation = validation_split(rows, plan.loss, generator)
-    errors = []
+    raws = []
     for each in (network, refined):
         trained = FitState(each, state.prior)
         trained = train_second_order(trained, fitted, plan, plan.max_iter)
-        errors.append(validation.error(validation.raw([trained.network])))
-    coarse, fine = errors
+        raws.append(validation.raw([trained.network]))
+    coarse, fine = (validation.error(raw) for raw in raws)
     believable = settings.max_ratio_to_noise**2 * trained.prior.noise
+    if validation.paired_t(raws[1], raws[0]) > settings.clear_t:
+        believable = math.inf
     return finer, bool((fine < coarse.clamp(max=believable)).all())

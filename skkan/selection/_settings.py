@@ -42,6 +42,10 @@ class FinerGridSettings:
     # have learnt have 1 to 4. Fits that meet all rows of a function with steps, and
     # predict others badly, have 8 and more.
     max_ratio_to_noise: float = 5.0
+    # Paired t statistic of these rows that is clear whatever the noise. Laws have 6 to
+    # 9, also where the noise of finer grids is a fifth to a thirtieth of the error;
+    # functions with steps and noisy tables have 1 at most.
+    clear_t: float = 3.0
     # Intervals. The error of a smooth law is a hundredth of that on 5. On 40, a steep
     # law (1,000 rows, five nodes) took three times as long, and two of eight fits
     # gained evidence without a lower error.
