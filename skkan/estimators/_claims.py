@@ -171,7 +171,39 @@ def left_out_errors(fit, rows):
     return (rows.baseline + network(rows.X) - rows.target) / left
 
 
+@torch.no_grad()
+def _has_cancelling_curves(fit):
+    """Curves into an output are far larger than what they have to add up to."""
+    loss, network = fit.plan.loss, fit.state.network
+    in_units_of_target = loss.has_noise and not loss.has_log_link
+    if not in_units_of_target or _is_no_better_than_constant(fit):
+        return None
+    settings = _settings.CLAIMS
+    rows = fit.data.sample(settings.max_rows)
+    share = rows.sample_weight / rows.sample_weight.sum()
+    _, passes = network.propagate(rows.X)
+    deviation = (share @ (rows.target - share @ rows.target).square()).sqrt()
+    deviation = deviation.clamp(min=settings.rounding).unsqueeze(1)
+    last = len(network.layers) - 1  # beside which there may be a skip
+    largest = max(
+        float(
+            (step.layer.edge_std(step.features, step.weight, share) / deviation).max()
+        )
+        for step in passes[last:]
+    )
+    if not largest > settings.max_curve_deviation:
+        return None
+    return (
+        f"has curves that cancel each other: the largest has {largest:.2g} times the "
+        "standard deviation of the target. Where features combine otherwise than in "
+        "the training rows, predictions may be far beyond the range of the target. "
+        "Raise alpha, choose a smaller shape, or leave out features that others "
+        "determine."
+    )
+
+
 CHECKS = (
+    _has_cancelling_curves,
     _is_no_better_than_constant,
     _knows_its_rows_by_heart,
     _contradicts_its_noise,

@@ -195,3 +195,22 @@ def test_left_out_errors_are_those_of_fits_without_the_row(rng, monkeypatch):
         errors.append(features[row] @ weights - target[row])
     errors = torch.stack(errors)
     assert_allclose(_claims.left_out_errors(fit, data)[:, 0], errors, rtol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+@pytest.mark.parametrize("distance", [0.1, 1.0])
+def test_curves_that_cancel_are_told(distance, scale, rng):
+    """A difference of two columns that are nearly the same, without noise."""
+    X = rng.uniform(-1, 1, (200, 1)) * [1.0, 1.0]
+    X[:, 1] += distance * rng.uniform(-0.5, 0.5, 200)
+    y = X[:, 0] - X[:, 1]
+    ratio = X.std(axis=0).max() / y.std()
+    model = KANRegressor((), grid_size=3)
+    if ratio < 5:
+        assert model.fit(X, scale * y).score(X, scale * y) > 0.99
+    else:
+        expected = (
+            f"has curves that cancel each other: the largest has {ratio:.2g} times"
+        )
+        with pytest.warns(ConvergenceWarning, match=expected):
+            model.fit(X, scale * y)
