@@ -99,7 +99,7 @@ def test_missing_cells_are_predicted_on_the_way(table):
 def test_pruning_by_evidence_is_one_more_stage(table):
     """Iterations of the search are not told of, those of the training after it are."""
     recorder = Recorder()
-    model = KANRegressor((2,), prune_threshold="auto", random_state=0)
+    model = KANRegressor((2,), grid_size=5, prune_threshold="auto", random_state=0)
     model.set_callbacks(recorder).fit(*table)
     stages = [task for task in recorder.begun if len(task) == 2]
     assert stages == [("fit", "grid 5")] * 2
