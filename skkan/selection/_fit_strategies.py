@@ -27,6 +27,7 @@ from skkan.network._network import KANNetwork
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.selection import _settings
 from skkan.selection._finer_grids import on_finer_grids
+from skkan.selection._random_starts import random_starts
 from skkan.selection._regularization_path import validated_plan
 from skkan.selection._search_space import (
     WITHOUT_SEARCH,
@@ -47,7 +48,7 @@ from skkan.selection._solver_choice import (
 from skkan.selection._structure_comparison import compare_structures
 from skkan.selection._structure_search import search_structure
 from skkan.solvers import LevenbergMarquardt
-from skkan.training._continuation import from_starts
+from skkan.training._continuation import continuation_stages, from_starts
 from skkan.training._final_posterior import with_posterior
 from skkan.training._plan import FitPlan
 from skkan.training._pruning import pruned
@@ -277,6 +278,11 @@ class FixedStructure(FitStrategy):
         if plan.solver.second_order and (plan.learns_alpha or len(network.layers) > 1):
             starts = SECOND_ORDER.starting_penalties[1:]
             self.networks += [problem.new_network(structure) for _ in starts]
+            data = problem.data
+            n_rows = continuation_stages(network, data.n_rows)[0].n_rows
+            self.networks += random_starts(
+                network, n_rows, data, plan, problem.generator
+            )
 
     def fit(self, monitor):
         networks, plan = self.networks, self.plan

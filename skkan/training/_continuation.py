@@ -1,7 +1,8 @@
 """Coarse grids and few rows first: the stages of second-order training.
 
-The first stage also chooses among several starting points. With very many rows the
-evidence is maximised on some of them, and a few steps on all rows refine the weights.
+The first stage also chooses among several starting points, some of which may be at
+random. With very many rows the evidence is maximised on some of them, and a few steps
+on all rows refine the weights.
 """
 
 import math
@@ -9,6 +10,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from skkan.network._edits import resized
+from skkan.solvers import DivergenceError
 from skkan.training import _settings
 from skkan.training._second_order import burn_in, starting_states, train_second_order
 
@@ -193,18 +195,52 @@ def _best_start(starts, last, stages, data, plan):
 
 
 def _best_of(starts, data, plan, budget):
-    """The start with the best score; its `n_iter` counts all of them."""
+    """The start with the best score; its `n_iter` counts those of all starting priors.
+
+    Where these leave noise, the most promising start of those with curves at random is
+    trained, too. Its steps come on top of the budget, and are not counted.
+    """
+    settings = _settings.SECOND_ORDER
+    n_priors = len(settings.starting_penalties)
+    starts, drawn = starts[:n_priors], starts[n_priors:]
     budget = budget // len(starts)
     if budget <= 1:
         return replace(starts[0], n_iter=0)
-    trained, n_iter, best_score = [], 0, -math.inf
+    if len(starts) == 1:
+        return burn_in(starts[0], data, plan, budget // 2)
+    trained, best_score = [], -math.inf
     for start in starts:
-        state = burn_in(start, data, plan, budget // 2)
-        n_iter += state.n_iter
-        if len(starts) > 1:
-            rest = budget - state.n_iter
-            state = train_second_order(state, data, plan, rest, min_score=best_score)
-            best_score = max(best_score, state.score)
-            n_iter += state.n_iter
-        trained.append(state)
-    return replace(max(trained, key=lambda state: state.score), n_iter=n_iter)
+        trained.append(_compared(start, data, plan, budget, best_score))
+        best_score = max(best_score, trained[-1].score)
+    n_iter = sum(state.n_iter for state in trained)
+    best = max(trained, key=lambda state: state.score)
+    if drawn and best.prior.noise > settings.low_noise:
+        min_score = best_score + _settings.RANDOM_STARTS.min_gain
+        try:
+            start = _most_promising(drawn, data, plan)
+            state = _compared(start, data, plan, budget, min_score)
+            best = state if state.score > min_score else best
+        except DivergenceError:
+            pass  # the starts before it have not
+    return replace(best, n_iter=n_iter)
+
+
+def _compared(start, data, plan, budget, min_score):
+    """A start after burn-in and training; see `train_second_order`."""
+    state = burn_in(start, data, plan, budget // 2)
+    rest = budget - state.n_iter
+    trained = train_second_order(state, data, plan, rest, min_score=min_score)
+    return replace(trained, n_iter=state.n_iter + trained.n_iter)
+
+
+def _most_promising(starts, data, plan):
+    """The start with the lowest objective after a few steps under its own prior.
+
+    A third of the starts is kept, and trained on, until one is left.
+    """
+    settings = _settings.RANDOM_STARTS
+    while len(starts) > 1:
+        tried = [burn_in(start, data, plan, settings.n_steps) for start in starts]
+        tried.sort(key=lambda state: state.score, reverse=True)
+        starts = tried[: max(1, len(tried) // 3)]
+    return starts[0]

@@ -17,7 +17,7 @@ from skkan.training._state import EndReason, FitState
 
 
 def starting_states(networks, data, plan):
-    """One FitState for each starting prior; the networks should differ.
+    """One FitState for each network; those beyond the starting priors share the last.
 
     Where the evidence is that of a linear model with normal errors, the best of many
     priors is known, and the only start.
@@ -29,8 +29,9 @@ def starting_states(networks, data, plan):
     noise = 1.0
     if plan.loss.has_noise:
         noise = max(settings.starting_noise, plan.loss.min_shared_noise)
-    states = []
-    for network, penalties in zip(networks, settings.starting_penalties, strict=False):
+    states, all_penalties = [], settings.starting_penalties
+    for index, network in enumerate(networks):
+        penalties = all_penalties[min(index, len(all_penalties) - 1)]
         alpha = [[weight / data.n_observations for weight in penalties]]
         prior = Prior.of_alpha(network, alpha, noise, data.n_observations)
         prior = prior.with_bounded_outputs(network, plan.loss.size_of_curves)
@@ -47,7 +48,7 @@ def _linear_start(network, data, plan):
 
 
 def burn_in(state, data, plan, max_iter):
-    """The state after some steps under its own prior."""
+    """The state after steps under its own prior; its score is minus the objective."""
     settings = _settings.SECOND_ORDER
     run, value = _SecondOrderRun(state, data, plan), math.inf
     while run.n_iter < min(max_iter, settings.max_burn_in):
@@ -57,7 +58,7 @@ def burn_in(state, data, plan, max_iter):
         has_settled = before - value < settings.burn_in_tol * abs(value)
         if run.solver_converged or (not moved and has_settled):
             break
-    return run.state(state.prior)
+    return replace(run.state(state.prior), score=-value)
 
 
 def train_second_order(state, data, plan, max_iter, monitor=None, min_score=-math.inf):

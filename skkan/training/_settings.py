@@ -61,6 +61,28 @@ class ContinuationSettings:
 
 
 @dataclass(frozen=True)
+class RandomStartSettings:
+    """Starting points with curves at random."""
+
+    # Ridge, second- and third-difference precision of the prior of the curves: lines,
+    # parabolas and cubics in about equal parts.
+    prior_shape: tuple = (1.0, 1e-3, 0.0)
+    # Starts, and the steps that each is tried by. On five laws, the rank correlation of
+    # the objective with the final evidence has a median of .6 after 8 steps, and of .8
+    # after 16. For a [4, 2, 1, 1] network on the KAN paper's law, one to four starts of
+    # twelve are good.
+    max_starts: int = 18
+    n_steps: int = 6
+    # Rows * outputs * parameters^2 and parameters^3, summed over the trials: some
+    # tenths of a second.
+    max_products: float = 1e9
+    # Gain of log evidence over nearly straight starts that is clear. Where these ended
+    # in a poor optimum, it was hundreds, and 60 for Friedman #1 with noise and two
+    # nodes. On noisy tables it was within 6, and R2 rose or fell.
+    min_gain: float = 10.0
+
+
+@dataclass(frozen=True)
 class SecondOrderSettings:
     """Second-order training by maximising the evidence."""
 
@@ -192,6 +214,7 @@ class ClaimsSettings:
 SCHEDULE = ScheduleSettings()
 STREAM = StreamSettings()
 CONTINUATION = ContinuationSettings()
+RANDOM_STARTS = RandomStartSettings()
 SECOND_ORDER = SecondOrderSettings()
 POSTERIOR_MEAN = PosteriorMeanSettings()
 PRUNING = PruningSettings()
