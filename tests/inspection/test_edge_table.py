@@ -81,7 +81,7 @@ def test_edges_into_nodes_that_cancel_are_not_flat():
     """They matter for their node if they matter behind it, and the other way round."""
     X = np.random.default_rng(0).uniform(-1, 1, (300, 3))
     y = np.sin(3 * X[:, 0]) * X[:, 1]
-    model = KANRegressor((2,), random_state=0).fit(X, y)
+    model = KANRegressor((2,), grid_size=5, random_state=0).fit(X, y)
     assert model.score(X, y) > 0.99
     table = edge_table(model)
     assert (table["kind"][table["source"] == "x0"] != "flat").any()
