@@ -5,10 +5,11 @@ import os
 # scikit-learn skips one of its checks unless this is set before scipy is imported.
 os.environ["SCIPY_ARRAY_API"] = "1"
 # Two test processes with two threads each wait for each other on two cores. Libraries
-# read the number of threads when they are imported; tests of threads set their own.
-os.environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS") or str(
-    max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)))
-)
+# read the number of threads when they are imported; tests of threads set their own. The
+# process that starts the others sets nothing, as they would inherit it.
+if n_processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    n_threads = max(1, (os.cpu_count() or 1) // int(n_processes))
+    os.environ.setdefault("OMP_NUM_THREADS", str(n_threads))
 
 from dataclasses import replace
 from pkgutil import resolve_name
