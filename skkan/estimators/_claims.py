@@ -15,6 +15,7 @@ from skkan.data._dask_dataset import DaskDataset
 from skkan.data._dataset import Dataset
 from skkan.inference._settings import EVIDENCE
 from skkan.losses._robust import NORMAL_MEDIAN, weighted_quantile
+from skkan.network._attribution_and_statistics import edge_scores
 from skkan.objective._objective import make_objective
 from skkan.training import _settings
 from skkan.training._plan import FitPlan
@@ -173,7 +174,11 @@ def left_out_errors(fit, rows):
 
 @torch.no_grad()
 def _has_cancelling_curves(fit):
-    """Curves into an output are far larger than what they have to add up to."""
+    """Curves are far larger than what they have to add up to.
+
+    By the attribution scores, in which a curve into a hidden node counts by what the
+    node means for the output.
+    """
     loss, network = fit.plan.loss, fit.state.network
     in_units_of_target = loss.has_noise and not loss.has_log_link
     if not in_units_of_target or _is_no_better_than_constant(fit):
@@ -182,23 +187,16 @@ def _has_cancelling_curves(fit):
     rows = fit.data.sample(settings.max_rows)
     share = rows.sample_weight / rows.sample_weight.sum()
     _, passes = network.propagate(rows.X)
-    deviation = (share @ (rows.target - share @ rows.target).square()).sqrt()
-    deviation = deviation.clamp(min=settings.rounding).unsqueeze(1)
-    last = len(network.layers) - 1  # beside which there may be a skip
-    largest = max(
-        float(
-            (step.layer.edge_std(step.features, step.weight, share) / deviation).max()
-        )
-        for step in passes[last:]
-    )
+    scores = edge_scores(network, rows.target, passes, share)
+    largest = len(rows.baseline) * max(float(score.max()) for score in scores)
     if not largest > settings.max_curve_deviation:
         return None
     return (
-        f"has curves that cancel each other: the largest has {largest:.2g} times the "
-        "standard deviation of the target. Where features combine otherwise than in "
-        "the training rows, predictions may be far beyond the range of the target. "
-        "Raise alpha, choose a smaller shape, or leave out features that others "
-        "determine."
+        f"has curves that cancel each other: the largest moves the output by "
+        f"{largest:.2g} standard deviations of the target. Where features combine "
+        "otherwise than in the training rows, predictions may be far beyond the range "
+        "of the target. Raise alpha, choose a smaller shape, or leave out features "
+        "that others determine."
     )
 
 

@@ -187,8 +187,10 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         networks. "validation_score" is minus their mean loss on the rows held out,
         without penalties: higher is better, NaN where none were. Its ranks are in
         "rank_validation_score". "weight" is the share of a candidate in the prediction,
-        and "reason" says why. "n_iter" and "fit_time", in seconds, are those of its
-        training, on all rows included.
+        and "reason" says why. "n_iter" and "fit_time", in seconds, are those of the
+        search; a single network is then trained on all rows, which comes on top. Where
+        an additive model goes along a path of penalties, its edges have weights of
+        their own relative to "param_alpha".
     grid_size_ : int
         Number of grid intervals of the fitted network, those included that new ranges
         have added to the first one.
@@ -255,7 +257,8 @@ class KANClassifier(ClassifierMixin, BaseKAN):
     Where `solver` or a float `alpha` is set, the additive model and from 60 rows on a
     network (5,), on grids of 5 intervals, are trained as they say on the rows not held
     out. If the network predicts the others clearly better, it is fitted to all rows,
-    otherwise the additive model, as if this structure had been given.
+    otherwise the additive model, as if this structure had been given with its
+    `grid_size` and `grid_eps`, which are up to 20 and 0.2 for the additive model.
 
     `loss_curve_` has the last of these trainings only, of a weighted mean its
     objective. `warm_start` and pruning go on under the same penalties, and

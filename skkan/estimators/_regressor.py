@@ -130,8 +130,9 @@ default="squared_error"
         training of what is found. Networks that are averaged take up to 30 under each
         penalty, or `max_iter` if that is less; a single one takes up to 40 before it is
         compared.
-        Trials of further starting points, see `hidden_layer_sizes`, come on top, at
-        most as many steps again.
+        Trials of further starting points, see `hidden_layer_sizes`, come on top, and
+        are not in `n_iter_`: up to 160 steps and one training, on coarse grids and once
+        more on the last ones.
     tol : float, default=1e-3
         A search ends when the objective (with `early_stopping`, the validation loss)
         has not fallen by this fraction within `n_iter_no_change` iterations. A fit by
@@ -223,8 +224,10 @@ default="squared_error"
         networks. "validation_score" is minus their mean loss on the rows held out,
         without penalties: higher is better, NaN where none were. Its ranks are in
         "rank_validation_score". "weight" is the share of a candidate in the prediction,
-        and "reason" says why. "n_iter" and "fit_time", in seconds, are those of its
-        training, on all rows included.
+        and "reason" says why. "n_iter" and "fit_time", in seconds, are those of the
+        search; a single network is then trained on all rows, which comes on top. Where
+        an additive model goes along a path of penalties, its edges have weights of
+        their own relative to "param_alpha".
     grid_size_ : int
         Number of grid intervals of the fitted network, those included that new ranges
         have added to the first one.
@@ -299,7 +302,8 @@ default="squared_error"
     Where `solver` or a float `alpha` is set, the additive model and from 60 rows on a
     network (5,), on grids of 5 intervals, are trained as they say on the rows not held
     out. If the network predicts the others clearly better, it is fitted to all rows,
-    otherwise the additive model, as if this structure had been given.
+    otherwise the additive model, as if this structure had been given with its
+    `grid_size` and `grid_eps`, which are up to 20 and 0.2 for the additive model.
 
     Of a weighted mean, `noise_std_` is the deviation of normal errors, nine tenths of
     which are as small as nine tenths of the errors on the rows held out, less what the

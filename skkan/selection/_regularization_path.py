@@ -14,7 +14,12 @@ from skkan.data._dataset import Dataset
 from skkan.numerics._threads import parallel_map
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.selection import _settings
-from skkan.selection._search_record import DIVERGED, OTHER_PENALTY, Trial
+from skkan.selection._search_record import (
+    ALL_DIVERGED,
+    DIVERGED,
+    OTHER_PENALTY,
+    Trial,
+)
 from skkan.selection._validation_rows import ValidationRows
 from skkan.solvers import LBFGS, DivergenceError
 from skkan.training._monitor_and_early_stopping import Monitor
@@ -162,7 +167,7 @@ class RegularizationPath:
         self.n_left_out += len(states) - len(trained)
         point.trial.n_networks = len(trained)
         if not trained:
-            point.trial.reason = DIVERGED
+            point.trial.reason = ALL_DIVERGED
         return PathPoint(trained, point.alpha / ratio, point.trial)
 
     def _trained(self, states, alpha, data, trial):

@@ -9,6 +9,7 @@ import torch
 from scipy.stats import rankdata
 
 DIVERGED = "diverged"
+ALL_DIVERGED = "diverged on all rows"
 OTHER_PENALTY = "another penalty predicts the rows held out better"
 OTHER_CANDIDATE = "another candidate is clearly better"
 NO_OTHER = "no other structure is clearly better"

@@ -75,8 +75,11 @@ def compare_structures(starts, data, generator, n_iter_no_change, report):
         t = validation.paired_t(hidden.raw, additive.raw)
         hidden.compare(t, min_t, "the additive model")
         chosen = int(t > min_t)
-    if not chosen or additive.raw is None:
-        trials[chosen].reason = NO_OTHER
+    if not chosen:
+        is_compared = additive.raw is not None and hidden.raw is not None
+        additive.reason = NO_OTHER if is_compared else "no other could be trained"
+    elif additive.raw is None:
+        hidden.reason = "no other could be trained"
     trials[chosen].choose(1.0)
     n_iter = sum(trial.n_iter for trial in trials)
     return chosen, n_iter, search_results(trials, validation)

@@ -27,6 +27,7 @@ from skkan.selection._regularization_path import (
     validated_plan,
 )
 from skkan.selection._search_record import (
+    ALL_DIVERGED,
     DIVERGED,
     NO_OTHER,
     NONE_TRIED,
@@ -341,8 +342,10 @@ class _StructureSearch:
         return additive._replace(state=self.marked(additive.state, 1))
 
     def _choose_additive(self, additive, weight):
-        has_others = any(each.hidden_layer_sizes for each in self.path.trials)
-        reason = NO_OTHER if has_others else NONE_TRIED
+        others = [each for each in self.path.trials if each.hidden_layer_sizes]
+        reason = NO_OTHER if others else NONE_TRIED
+        if any(each.reason == ALL_DIVERGED for each in others):
+            reason = "the networks with hidden nodes " + ALL_DIVERGED
         if weight < 1:
             reason = "beside the networks with hidden nodes"
         additive.trial.reason = reason
