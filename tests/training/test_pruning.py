@@ -114,7 +114,7 @@ def test_thresholds_cut_the_scores(additive, table):
 
 def test_an_input_goes_whose_edges_make_up_for_each_other(rng):
     """Hidden nodes may carry what cancels behind them; no edge can then go alone."""
-    X = rng.uniform(-1, 1, (400, 2))
+    X = rng.uniform(-1, 1, (150, 2))
     model = KANRegressor((2,), prune_threshold="auto", random_state=0)
     model.fit(X, X[:, 1] ** 2)
     assert_array_equal(model.feature_importances_, [0, 1])
