@@ -25,7 +25,7 @@ FIRST_DAMPING = 1e-6  # after a rejected step without damping; not ablated
 # the weights move fastest: below the first one it is a fraction of the last that has
 # helped, and grows slowly. With restarts at the first one a law of two nodes moved by
 # 0.01% in an iteration; this way it reached its mode, a third of the loss below.
-LEAST_DAMPING, LESS_DAMPING = 1e-10, 1 / 25
+SMALLEST_RESTART, RESTART_FACTOR = 1e-10, 1 / 25
 EXACT_AGREEMENT = 1e-3  # agreement of decrease and prediction that needs no damping
 
 
@@ -177,5 +177,5 @@ def _restart(step, before):
     """Damping to be tried after the next rejected step without damping."""
     if step.damping == 0:
         return before
-    least = LESS_DAMPING * min(step.damping, FIRST_DAMPING)
-    return max(least, LEAST_DAMPING)
+    least = RESTART_FACTOR * min(step.damping, FIRST_DAMPING)
+    return max(least, SMALLEST_RESTART)
