@@ -92,10 +92,11 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         Further penalty, which drives unneeded edges to zero.
     prune_threshold : float, "auto" or None, default=None
         Whether to remove edges after the training, and to train what is left on from
-        where it stands. A float removes all edges whose attribution score (see
-        `feature_importances_`) is below, and with them all nodes and features whose
-        score is, until none is left below; 0 removes edges that are constant only, 0.01
-        is a good start. "auto", which needs "lm" and ``alpha="auto"``, removes edges,
+        where it stands. A float is a share of the variance of the output: edges are
+        removed that lose less if their means replace them, each alone and all of a
+        round together, and with them the nodes and features that no edge needs any
+        more, until there is none left; 0 removes edges that are constant only, 0.01 is
+        a good start. "auto", which needs "lm" and ``alpha="auto"``, removes edges,
         and whole nodes and features, as long as the log evidence of the retrained
         network does not fall by more than 1. Where no edge is left, the model predicts
         a constant, and warns. `partial_fit` does not prune.
@@ -145,10 +146,9 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         The network with scaling, coding of the target and posterior: all that
         predictions, displays, formulas and exports read. It is not to be changed.
     feature_importances_ : ndarray of shape (n_features_in_,)
-        Share of each feature in the variation of the output, by the attribution score
-        of the KAN 2.0 paper: a node's score is handed down to its edges in proportion
-        to the standard deviation of their values over the training rows,
-        edge_ij = std(phi_ij) node_i / (std(node_i) + 1e-4). Sums to 1; all zero if the
+        Mean squared change of the raw output (log odds for classes, the logarithm of
+        the mean under a log link) if the values of a feature are permuted among up to
+        1,000 training rows, divided by the sum over all features. All zero if the
         network is constant. After `partial_fit`, that over the last batch and the rows
         that it remembers.
     loss_curve_ : list of float

@@ -5,8 +5,9 @@ import numpy as np
 from skkan.data._categories import Categories
 from skkan.fitted._fitted_model import FittedModel
 from skkan.network._attribution_and_statistics import network_statistics
+from skkan.network._output_changes import OutputChanges
 
-MAX_DESCRIBED_ROWS = 100_000  # from which importances and ranges are taken
+MAX_DESCRIBED_ROWS = 100_000  # from which ranges and densities are taken
 
 
 def describe(estimator, network, problem, *, continuation, posterior=None):
@@ -23,7 +24,8 @@ def describe(estimator, network, problem, *, continuation, posterior=None):
     """
     sample = problem.data.sample(MAX_DESCRIBED_ROWS)
     share = sample.sample_weight / sample.sample_weight.sum()
-    statistics, importances = network_statistics(network, sample.X, share)
+    changes = OutputChanges.over(network, problem.data)
+    importances = changes.importances().cpu().numpy()
     categories, n_features = estimator.categories_, estimator.n_features_in_
     names = getattr(estimator, "feature_names_in_", None)
     if names is None:
@@ -33,13 +35,14 @@ def describe(estimator, network, problem, *, continuation, posterior=None):
         network_arrays=network.to_arrays(),
         preprocessing=problem.preprocessing,
         target=target,
-        layer_statistics=statistics,
+        layer_statistics=network_statistics(network, sample.X, share, changes),
+        feature_importances=importances,
         categories=None if categories is None else Categories(categories),
         feature_names=[str(name) for name in names],
         posterior=posterior,
         continuation=continuation,
     )
-    estimator.feature_importances_ = importances.cpu().numpy()
+    estimator.feature_importances_ = importances.copy()
     estimator.grid_size_ = network.grid_size
     estimator.hidden_layer_sizes_ = tuple(network.widths[1:-1])
     estimator.n_outputs_ = network.widths[-1]

@@ -72,6 +72,8 @@ class FittedModel:
         How the target is coded and decoded.
     layer_statistics : list of LayerStatistics
         What passed through the layers in training, one per layer of `all_layers`.
+    feature_importances : ndarray of shape (n_features,)
+        See `OutputChanges.importances`.
     categories : Categories or None
         Those of the features, None if all are numbers.
     feature_names : list of str
@@ -84,6 +86,7 @@ class FittedModel:
     preprocessing: Preprocessing
     target: Target
     layer_statistics: list
+    feature_importances: np.ndarray
     categories: Categories | None
     feature_names: list
     posterior: LaplacePosterior | LastLayerPosterior | None
@@ -283,6 +286,7 @@ class FittedModel:
             },
             "target": self.target.to_dict(),
             "layer_statistics": [layer.to_arrays() for layer in self.layer_statistics],
+            "feature_importances": self.feature_importances,
             "categories": self.categories and self.categories.of_columns,
             "feature_names": self.feature_names,
             "posterior": _plain(self.posterior),
@@ -310,6 +314,7 @@ class FittedModel:
             layer_statistics=[
                 LayerStatistics(**arrays) for arrays in state["layer_statistics"]
             ],
+            feature_importances=state["feature_importances"],
             categories=state["categories"] and Categories(state["categories"]),
             feature_names=state["feature_names"],
             posterior=posterior,

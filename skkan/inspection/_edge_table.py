@@ -4,10 +4,9 @@ import numpy as np
 from sklearn.utils._optional_dependencies import check_pandas_support
 
 from skkan.estimators._base import fitted_model_of
-from skkan.inspection._edge_functions import edge_functions, node_names
+from skkan.inspection._edge_functions import NEGLIGIBLE, edge_functions
 
 N_TABLE_POINTS = 201  # of a curve, in equal steps over the training range
-FLAT_SHARE = 0.01  # of the importance of the node that an edge enters and of an output
 STRAIGHT_SHARE = 0.02  # of the rise of the curve itself
 
 
@@ -27,10 +26,11 @@ def edge_table(estimator):
         - source, target: names of the nodes, see `node_names`;
         - source_level, source_position, target_level, target_position: their places;
           level 0 holds the inputs;
-        - importance: attribution score of the KAN 2.0 paper, see `node_importances`;
+        - importance: share of the variance of the output that is lost if the mean of
+          the edge over the training rows replaces it, see below;
         - std: standard deviation of the values over the training rows, in the units of
           the target where the edge enters an output;
-        - kind: "removed" if the edge is pruned; "flat" if it hardly varies, see below;
+        - kind: "removed" if the edge is pruned; "flat" if its importance is below 1e-4;
           "straight" if, over the training range of its input, it departs from its
           least-squares line by at most 2% of its rise (largest less smallest value);
           "category" if its input is a category; else "curved";
@@ -41,12 +41,11 @@ def edge_table(estimator):
 
     Notes
     -----
-    An edge is flat if its importance is at most 1% of the importance of the node that
-    it enters, and at most 1% of the importance 1 / n_outputs of an output (see
-    `node_importances`). By the first condition its standard deviation is at most 1% of
-    that of its node. By the second condition little of it reaches the outputs: behind
-    hidden nodes that cancel each other, an output may depend on a small part of a node
-    only.
+    The importance is the mean squared change of the raw output, over up to 1,000
+    training rows and summed over the outputs in units of their deviations, divided by
+    the variance. The rest of the network stays as it is. Edges of an additive model
+    have the share of their own variance. Where other edges make up for an edge, its
+    importance may exceed 1.
 
     Examples
     --------
@@ -66,8 +65,7 @@ def edge_table(estimator):
     """
     pandas = check_pandas_support("edge_table")
     edges = edge_functions(estimator)
-    scores = _node_scores(edges, node_names(estimator))
-    kinds, slopes = zip(*(_kind_and_slope(edge, scores) for edge in edges), strict=True)
+    kinds, slopes = zip(*map(_kind_and_slope, edges), strict=True)
     columns = {
         "source": [edge.source_name for edge in edges],
         "target": [edge.target_name for edge in edges],
@@ -92,12 +90,11 @@ def edge_table(estimator):
     )
 
 
-def _kind_and_slope(edge, scores):
-    """Kind of an edge, and its slope or NaN; `scores` are importances of nodes."""
+def _kind_and_slope(edge):
+    """Kind of an edge, and its slope or NaN."""
     if edge.removed:
         return "removed", np.nan
-    level, position = edge.target
-    if edge.importance <= FLAT_SHARE * min(scores[level][position], scores[-1].max()):
+    if edge.importance < NEGLIGIBLE:
         return "flat", np.nan
     if edge.categories is not None:
         return "category", np.nan
@@ -112,11 +109,10 @@ def _kind_and_slope(edge, scores):
 def node_importances(estimator):
     """Importance of every node of a fitted estimator, level by level.
 
-    It is the attribution score of the KAN 2.0 paper. Every output has the score
-    1 / n_outputs. A node passes its score on to the edges that enter it, in proportion
-    to the standard deviation of their values over the training rows,
-    edge_ij = std(phi_ij) node_i / (std(node_i) + 1e-4). The score of any other node is
-    the sum of the scores of the edges that leave it.
+    That of an input is its share in `feature_importances_`. That of a hidden node is
+    the share of the variance of the output that is lost if the means of all edges that
+    leave it replace them, see `edge_table`. That of an output is its share in the
+    variance of all outputs, in units of the deviations of the targets.
 
     Parameters
     ----------
@@ -126,14 +122,8 @@ def node_importances(estimator):
     Returns
     -------
     list of ndarray of shape (n_nodes,)
-        One for each level of `node_names`, the inputs first. The scores of the inputs,
-        divided by their sum, are `feature_importances_`. All scores are zero if the
+        One for each level of `node_names`, the inputs first. All are zero if the
         network is constant.
-
-    References
-    ----------
-    Z. Liu et al., KAN 2.0: Kolmogorov-Arnold Networks Meet Science, 2024,
-    section 4.1.
 
     Examples
     --------
@@ -146,14 +136,8 @@ def node_importances(estimator):
     >>> print(inputs.argmax(), outputs)
     3 [1.]
     """
-    return _node_scores(edge_functions(estimator), node_names(estimator))
-
-
-def _node_scores(edges, names):
-    levels = [np.zeros(len(level)) for level in names]
-    for edge in edges:
-        level, position = edge.source
-        levels[level][position] += edge.importance
-    if any(edge.importance > 0 for edge in edges):
-        levels[-1] += 1 / len(levels[-1])
-    return levels
+    model = fitted_model_of(estimator)
+    n_layers = len(model.network_arrays["layers"])
+    layers = model.layer_statistics[:n_layers]
+    levels = [model.feature_importances, *(layer.node_score for layer in layers)]
+    return [level.copy() for level in levels]

@@ -421,7 +421,7 @@ def _box_height(ax):
 
 
 def _opacities(edges):
-    """Opacities, which grow with the root of the importance, up to 1."""
+    """Opacities, which grow with the deviation that an edge moves, up to 1."""
     scores = np.array([edge.importance for edge in edges])
     largest = max(scores.max(initial=0.0), np.finfo(float).tiny)
     return MIN_OPACITY + (1 - MIN_OPACITY) * np.sqrt(scores / largest)

@@ -1,8 +1,7 @@
-"""Attribution scores and other statistics of edges over the training rows.
+"""Statistics of edges over the training rows, and the attribution scores of KAN 2.0.
 
-`feature_importances_` shows the scores of the inputs. A fitted estimator keeps
-statistics in place of the rows. Displays, pruning and formulas read them. They are in
-scaled units.
+A fitted estimator keeps statistics in place of the rows. Displays and formulas read
+them. They are in scaled units.
 """
 
 from dataclasses import dataclass
@@ -10,11 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from skkan.network._output_changes import CONSTANT_OUTPUT_STD
 from skkan.numerics._floating_point import SMALLEST_DIVISOR
 
 NODE_STD_FLOOR = 1e-4  # of the KAN 2.0 paper, so that a dead node scores zero
-# In units of a standardised target: the root of rounding, to which edge_std is precise.
-CONSTANT_OUTPUT_STD = 1e-8
 N_BINS = 40  # of the densities; each is 2.5% of the range of an input
 
 
@@ -25,7 +23,9 @@ class LayerStatistics:
     Attributes
     ----------
     score : ndarray of shape (n_outputs, n_inputs)
-        Attribution of each edge; see `edge_scores`.
+        What the output loses without each edge; see `OutputChanges.of_edges`.
+    node_score : ndarray of shape (n_outputs,)
+        What it loses without each node that edges enter; see `OutputChanges.of_nodes`.
     std : ndarray of shape (n_outputs, n_inputs)
         Standard deviation of the values of each edge.
     low, high : ndarrays of shape (n_inputs,)
@@ -37,6 +37,7 @@ class LayerStatistics:
     """
 
     score: np.ndarray
+    node_score: np.ndarray
     std: np.ndarray
     low: np.ndarray
     high: np.ndarray
@@ -49,8 +50,8 @@ class LayerStatistics:
 
 
 @torch.no_grad()
-def network_statistics(network, x, sample_share):
-    """Statistics of the edges and inputs of every layer, and of the columns of x.
+def network_statistics(network, x, sample_share, changes):
+    """Statistics of the edges and inputs of every layer.
 
     Parameters
     ----------
@@ -58,24 +59,24 @@ def network_statistics(network, x, sample_share):
     x : Tensor of shape (n_samples, n_inputs)
     sample_share : Tensor of shape (n_samples,)
         Sample weights that sum to one.
+    changes : OutputChanges
+        Of some of these rows.
 
     Returns
     -------
-    layers : list of LayerStatistics, one per layer of `network.all_layers`
-    importances : Tensor of shape (n_features,)
-        See `KANNetwork.attribution`.
+    list of LayerStatistics, one per layer of `network.all_layers`
     """
-    output, passes = network.propagate(x)
-    scores = edge_scores(network, output, passes, sample_share)
+    _, passes = network.propagate(x)
     layers = []
-    for step, score in zip(passes, scores, strict=True):
+    scores = changes.of_edges(), changes.of_nodes()
+    for step, *score in zip(passes, *scores, strict=True):
         std = step.layer.edge_std(step.features, step.weight, sample_share)
         low, high = _range(step.inputs)
         density = _density(step.inputs, low, high, sample_share)
         mean = torch.einsum("n,nif->if", sample_share, step.features)
-        fields = score, std * step.layer.mask, low, high, density, mean
+        fields = *score, std * step.layer.mask, low, high, density, mean
         layers.append(LayerStatistics(*(each.cpu().numpy() for each in fields)))
-    return layers, input_scores(network, scores)
+    return layers
 
 
 def _range(inputs):

@@ -15,7 +15,7 @@ from skkan.formulas._formula import Formula
 from skkan.formulas._primitives import LINEAR, ZERO
 from skkan.symbolic._description_length import POLISH_TOL, FormulaFit, n_coefficients
 
-# Errors of an edge, in its standard deviations and weighted by its importance. Each is
+# Errors of an edge in standard deviations of the output. Each is
 # the tolerance of one starting choice, whose edges have the simplest functions within.
 TOLERANCES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0)
 ONE_SIDED_TOLERANCE = 0.1  # for starting choices with straight edges on one side
@@ -232,7 +232,7 @@ def _simplest(edge, tolerance):
     good = [
         index
         for index, candidate in enumerate(edge.candidates)
-        if candidate.error * min(edge.importance, 1.0) <= tolerance
+        if candidate.error * min(edge.importance, 1.0) ** 0.5 <= tolerance
     ]
     if not good:
         return 0

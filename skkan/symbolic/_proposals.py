@@ -7,12 +7,15 @@ import numpy as np
 from skkan.formulas._formula import Term
 from skkan.formulas._primitives import ZERO, Primitive
 from skkan.formulas._spline_curves import SplineCurve, spline_primitive
-from skkan.inspection._edge_functions import NEGLIGIBLE
 from skkan.symbolic._argument_checks import SPLINE
 from skkan.symbolic._beam_search import EdgeChoices
 from skkan.symbolic._candidates import Candidate, rank_candidates
 
 SIMPLE = 2.0  # bits; functions up to this complexity are always candidates
+
+# Of an edge, below which the search begins without it: a thousandth of a deviation of
+# the output.
+LEAST_IMPORTANCE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +99,7 @@ class Proposer:
             number
             for number, curve in enumerate(curves)
             if number not in self.fixed
-            and (curve.removed or curve.importance < NEGLIGIBLE)
+            and (curve.removed or curve.importance < LEAST_IMPORTANCE)
         }
         todo = [number for number in self.fixed if self._is_required(number)]
         while todo:

@@ -1,14 +1,13 @@
-"""Pruning of a trained network: by a threshold of the attribution scores, or "auto"."""
+"""Pruning of a trained network: by what the output loses, or by the evidence."""
 
 from dataclasses import replace
 
+import torch
+
+from skkan.network._output_changes import OutputChanges
 from skkan.objective._objective import make_objective
 from skkan.training import _settings
-from skkan.training._evidence_pruning import (
-    EvidencePruning,
-    attribution_scores,
-    with_edges,
-)
+from skkan.training._evidence_pruning import EvidencePruning, with_edges
 from skkan.training._stages import train
 from skkan.training._state import EndReason, FitState
 
@@ -25,10 +24,9 @@ def pruned(state, data, plan, threshold, generator, monitor):
     plan : FitPlan
         Of that state.
     threshold : float or "auto"
-        Edges with a lower attribution score are removed, and so are nodes with a lower
-        score, the sum of the scores of the edges that leave them. Training and removal
-        are repeated until no score is below. "auto" removes edges as long as the
-        evidence allows.
+        Share of the variance of the output. Edges are removed that it loses less by,
+        each alone and all together. Training and removal are repeated until there is no
+        such edge. "auto" removes edges as long as the evidence allows.
     generator : torch.Generator
     monitor : Monitor
         It continues to record.
@@ -59,13 +57,41 @@ def pruned(state, data, plan, threshold, generator, monitor):
         return _marked(state, is_finished=search.is_finished), plan
     for _ in range(settings.max_rounds):  # training moves the scores of what is left
         n_edges = state.network.n_edges
-        least = max(threshold, settings.min_score)
-        keep = [score >= least for score in attribution_scores(state.network, data)]
+        keep = _needed(state.network, data, max(threshold, settings.min_score))
         left, edges = with_edges(state, keep, data)
         state, plan = _trained_on(state, left, edges, data, plan, generator, monitor)
         if state.interrupted or state.network.n_edges == n_edges:
             return state, plan
     return _marked(state, is_finished=False), plan
+
+
+def _needed(network, data, threshold):
+    """Which edges are kept, a Tensor of bool of shape (n_outputs, n_inputs) each layer.
+
+    Edges go in the order of their scores, as many as can go together.
+    """
+    changes = OutputChanges.over(network, data)
+    masks = [layer.mask for layer in network.all_layers]
+    sizes = [mask.numel() for mask in masks]
+    exists = torch.cat([mask.flatten() for mask in masks]) > 0
+    scores = torch.cat([score.flatten() for score in changes.of_edges()])
+    order = scores.argsort(stable=True)
+    order = order[exists[order] & (scores[order] < threshold)]
+
+    def kept_without(n_edges):
+        keep = exists.clone()
+        keep[order[:n_edges]] = False
+        parts = zip(keep.split(sizes), masks, strict=True)
+        return [part.view_as(mask) for part, mask in parts]
+
+    removable, too_many = 0, len(order) + 1
+    while too_many - removable > 1:
+        middle = (removable + too_many) // 2
+        if changes.of_all_but(kept_without(middle)) < threshold:
+            removable = middle
+        else:
+            too_many = middle
+    return kept_without(removable)
 
 
 def _marked(state, *, is_finished):

@@ -156,12 +156,12 @@ class PosteriorMeanSettings:
 
 @dataclass(frozen=True)
 class PruningSettings:
-    """Removal of edges, by their attribution scores or by the evidence."""
+    """Removal of edges, by what the output loses or by the evidence."""
 
     # Smaller scores are rounding: standard deviations of edges are precise to 1e-8 of
-    # the weights.
-    min_score: float = 1e-8
-    # Rows from which the scores are computed; more of them change no order that counts.
+    # the weights, and scores are their squares.
+    min_score: float = 1e-16
+    # Rows from which means of edges are computed.
     max_rows: int = 100_000
     # Rounds of removal by scores and training. Two or three are usual.
     max_rounds: int = 10

@@ -121,14 +121,6 @@ def test_mean_std_and_range_are_those_of_the_training_rows(model):
             assert_allclose(edge.density, counts / WEIGHT.sum(), atol=1e-12)
 
 
-def test_importances_are_those_of_the_features(model):
-    score = np.zeros(X.shape[1])
-    for edge in edge_functions(model):
-        if edge.source[0] == 0:
-            score[edge.source[1]] += edge.importance
-    assert_allclose(score / score.sum(), model.feature_importances_, rtol=1e-12)
-
-
 def test_the_spline_is_one_of_scipy(model):
     """Curve and spline differ by the base function, on the grid."""
     for edge in edge_functions(model):

@@ -78,14 +78,14 @@ def test_removed_and_negligible_edges_are_hidden_and_counted(additive):
     assert [edge.source_name for edge in display.shown_] == ["height", "age"]
     assert one_line(display.note_) == (
         "2 of 4 edges, from 2 of 4 inputs. Left out: 1 removed, 1 of importance below "
-        "0.001."
+        "0.0001."
     )
     assert len(display.nodes_) == 5  # idle inputs are faint, not gone
     fade = {text.get_text(): text.get_alpha() for text in display.names_.values()}
     assert fade == {"age": 1, "height": 1, "income": 0.5, "site": 0.5, "y": 1}
     first = KANDisplay.from_estimator(pruned, max_edges=1)
     assert [edge.source_name for edge in first.shown_] == ["height"]
-    assert one_line(first.note_).endswith("below 0.001, 1 that matter less.")
+    assert one_line(first.note_).endswith("below 0.0001, 1 that matter less.")
     every = KANDisplay.from_estimator(additive, threshold=0)
     assert every.note_ is None
     assert len(every.shown_) == 4
