@@ -30,6 +30,7 @@ ROOMS = [
     "training",
     "selection",
     "estimators",
+    "explanations",
     "inspection",
     "formulas",
     "symbolic",
@@ -37,7 +38,14 @@ ROOMS = [
     "",  # skkan itself
 ]
 # They check the user's tables, or are estimators or readers of them.
-KNOW_SCIKIT_LEARN = {"data", "fitted", "estimators", "inspection", "formulas"}
+KNOW_SCIKIT_LEARN = {
+    "data",
+    "fitted",
+    "estimators",
+    "explanations",
+    "inspection",
+    "formulas",
+}
 KNOW_SCIKIT_LEARN |= {"symbolic"}
 MAX_MODULES = 13  # of a room, so that a list of its files can be taken in
 OPTIONAL = {

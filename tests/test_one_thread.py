@@ -119,6 +119,7 @@ def calls():
         "rank_candidates": lambda: symbolic.rank_candidates(edges[0], [softplus], 60),
         "named_splines": lambda: symbolic.named_splines(symbolic.to_sympy(regressor)),
         "prune": lambda: inspection.prune(regressor, X, Y),
+        "effects": lambda: inspection.effects(regressor, X),
         "edge_functions": lambda: inspection.edge_functions(
             regressor, with_posterior=True
         ),

@@ -178,6 +178,24 @@ class FittedModel:
         parallel_map(predict, blocks)
         return self.preprocessing.baseline + raw
 
+    def summands(self, X):
+        """Curves of the columns that the first layer adds up; see `Predictor`.
+
+        Returns
+        -------
+        ndarray of shape (n_features, n_samples, n_sums)
+        """
+        return self._predictor.summands(self.scaled(X))
+
+    def from_sums(self, sums):
+        """Raw output of the network, without its baseline, from added `summands`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_outputs)
+        """
+        return self._predictor.from_sums(sums)
+
     def imagined_rows(self, n_rows):
         """Rows with predictions for targets, which stand for those of the fit.
 
@@ -248,6 +266,34 @@ class FittedModel:
         for rows in _row_slices(X.shape[0], n_values, JACOBIAN_BLOCK):
             x = torch.from_numpy(self.scaled(X[rows])).to(device)
             yield rows, posterior.whitened_jacobian(network, root, x).cpu().numpy()
+
+    def mean_deviation_roots(self, X, n_means):
+        """Whitened derivatives of means of the raw output over groups of rows.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_means * n_rows, n_features)
+            The rows of one mean stand together.
+        n_means : int
+
+        Returns
+        -------
+        ndarray of shape (n_means, n_outputs, n_parameters)
+            Sums of squares over the parameters are variances in scaled units; so they
+            are of differences of means.
+        """
+        posterior, network = self.posterior, self.network_with_missing()
+        root, means = posterior.root(network), []
+        n_rows = len(X) // n_means
+        n_values = n_rows * root.n_weights * self.n_outputs
+        for group in _row_slices(n_means, n_values, JACOBIAN_BLOCK):
+            rows = X[group.start * n_rows : group.stop * n_rows]
+            x = torch.from_numpy(self.scaled(rows))
+            columns = posterior.jacobian(network, x)
+            columns = columns.unflatten(2, (-1, n_rows)).mean(3)
+            means.append(root.times(columns).permute(2, 0, 1).numpy())
+        noise = 1.0 if posterior.noise is None else posterior.noise
+        return np.concatenate(means) * np.sqrt(noise).reshape(-1, 1)
 
     def moderated_output(self, X, device="cpu"):
         """Raw output, drawn towards indecision where the posterior is wide.

@@ -77,7 +77,33 @@ class Predictor:
         """
         if self._used is not None:
             x = x[:, self._used]
-        nodes = self._first(x)
+        return self.from_sums(self._first(x))
+
+    @IGNORE_FLOAT_WARNINGS
+    def summands(self, x):
+        """Curves that enter the first hidden nodes and, by the skip, the outputs.
+
+        Parameters
+        ----------
+        x : ndarray of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_features, n_samples, n_sums)
+            Zero for features that the network does not use. The sum over the features
+            is what `from_sums` takes.
+        """
+        used = slice(None) if self._used is None else self._used
+        values = self._first.summands(x[:, used])
+        if self._used is None:
+            return values
+        summands = np.zeros((len(self._used), *values.shape[1:]))
+        summands[used] = values
+        return summands
+
+    @IGNORE_FLOAT_WARNINGS
+    def from_sums(self, nodes):
+        """Raw output from the sums of `summands`, an array of (n_samples, n_sums)."""
         direct = nodes[:, self._n_nodes :]
         nodes = nodes[:, : self._n_nodes]
         for layer in self._others:
@@ -128,12 +154,31 @@ class _Inputs:
             nodes = self._curves(x[:, self._numbers])
         if has_gaps and len(self._numbers):
             nodes += csr_array(missing[:, self._numbers], dtype=float) @ self._from_zero
+        for _, values in self._of_categories(x, missing):
+            nodes += values
+        return nodes
+
+    def summands(self, x):
+        """Curves of each input, ndarray of shape (n_inputs, n_samples, n_outputs)."""
+        values = np.zeros((x.shape[1], len(x), self._n_outputs))
+        missing = np.isnan(x)
+        x = np.where(missing, 0.0, x)
+        if self._curves is not None:
+            curves = self._curves.summands(x[:, self._numbers])
+            values[self._numbers] = curves.transpose(2, 1, 0)
+            rows, inputs = missing[:, self._numbers].nonzero()
+            values[self._numbers[inputs], rows] += self._from_zero[inputs]
+        for each, of_column in self._of_categories(x, missing):
+            values[each] = of_column
+        return values
+
+    def _of_categories(self, x, missing):
+        """Positions of the categorical inputs, and the values of their curves."""
         for each, table in zip(self._categories, self._tables, strict=True):
             code, n_known = x[:, each].astype(np.intp), len(table) - 2
             code[(code < 0) | (code >= n_known)] = n_known
             code[missing[:, each]] = n_known + 1
-            nodes += table[code]
-        return nodes
+            yield each, table[code]
 
 
 class _Curves:
@@ -165,16 +210,21 @@ class _Curves:
             self._table = np.ascontiguousarray(table)
 
     def __call__(self, x):
-        found = self._evaluator.locate(x, with_slopes=False, rows_first=True)
-        return self._narrow(x, found) if self._is_narrow else self._wide(x, found)
+        if self._is_narrow:
+            return self.summands(x).sum(axis=2).T
+        return self._wide(x, self._located(x))
 
-    def _narrow(self, x, found):
-        """Node values from the polynomials of all curves."""
+    def _located(self, x):
+        return self._evaluator.locate(x, with_slopes=False, rows_first=True)
+
+    def summands(self, x):
+        """Values of all curves, ndarray of shape (n_outputs, n_samples, n_inputs)."""
+        found = self._located(x)
         values, _ = self._evaluator.curves(found, self._pieces, with_slopes=False)
         values = values.reshape(-1, *x.shape)
         if self._base_weight is not None:
             values += found.base * self._base_weight[:, None]
-        return values.sum(axis=2).T
+        return values
 
     def _wide(self, x, found):
         """Node values by one product with a sparse matrix, for all curves at once."""

@@ -59,6 +59,15 @@ class LaplacePosterior:
         prior = _edge_prior(network, self.alpha, self.n_observations)
         return CovarianceRoot(torch.tensor(self.factor, device=device), prior)
 
+    def jacobian(self, network, x):
+        """Derivatives of the raw outputs by the weights that are uncertain.
+
+        Returns
+        -------
+        Tensor of shape (n_outputs, n_weights, n_samples)
+        """
+        return output_derivatives(network, x)
+
     def whitened_jacobian(self, network, root, x):
         """Whitened Jacobian of the raw outputs; see the function of this name."""
         return whitened_jacobian(network, root, x)

@@ -46,6 +46,11 @@ class LastLayerPosterior:
         prior = _edge_prior(network, penalty, self.n_observations)
         return CovarianceRoot(torch.tensor(self.factor, device=device), prior)
 
+    @torch.no_grad()
+    def jacobian(self, network, x):
+        """Derivatives by the weights of each output; see `LaplacePosterior`."""
+        return _outer_features(network, x).T.expand(network.widths[-1], -1, -1)
+
     def whitened_jacobian(self, network, root, x):
         """Whitened Jacobian of the raw outputs; see `last_layer_jacobian`."""
         return last_layer_jacobian(network, root, x)

@@ -5,6 +5,7 @@ Does not hold formulas. A new display reads `edge_functions` and draws in `plot`
 """
 
 from skkan.estimators._pruned_copy import prune
+from skkan.explanations._effects import Effect, Effects, effects
 from skkan.inspection._edge_display import EdgeFunctionDisplay
 from skkan.inspection._edge_functions import (
     EdgeFunction,
@@ -20,11 +21,14 @@ from skkan.inspection._network_display import KANDisplay
 __all__ = [
     "EdgeFunction",
     "EdgeFunctionDisplay",
+    "Effect",
+    "Effects",
     "GridDisplay",
     "KANDisplay",
     "LossCurveDisplay",
     "edge_functions",
     "edge_table",
+    "effects",
     "intercepts",
     "node_importances",
     "node_names",

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from skkan.estimators._base import fitted_model_of
+from skkan.explanations._effects import NORMAL_90
 from skkan.inspection._category_bars import (
     BAR_WIDTH,
     band_ends,
@@ -30,7 +31,6 @@ from skkan.inspection._panels import (
 )
 
 N_CURVE_POINTS = 201  # of a curve
-NORMAL_90 = 1.645  # standard deviations to both sides hold 90% of a normal variable
 
 
 class EdgeFunctionDisplay:

@@ -1,0 +1,166 @@
+"""The raw output of a fitted model over rows of which some columns are set.
+
+The first layer adds up curves of one column each. Their values are kept, so that a set
+column costs a sum and the layers behind.
+"""
+
+from functools import cached_property
+
+import numpy as np
+
+from skkan.data._column_checks import checked_weights
+from skkan.data._dask_tables import in_memory
+from skkan.data._dataset import subsample_positions
+from skkan.data._merged_rows import dense
+from skkan.estimators._base import fitted_model_of
+from skkan.estimators._row_validation import validated_features
+from skkan.numerics._threads import parallel_map
+
+# Numbers of the sums of the first layer that are held at a time, 2 MB.
+BLOCK_NUMBERS = 2**18
+
+
+class Background:
+    """Rows against which features are explained.
+
+    Parameters
+    ----------
+    estimator : KANRegressor or KANClassifier
+    X : {array-like, sparse matrix} of shape (n_samples, n_features)
+    sample_weight : array-like of shape (n_samples,), default=None
+    max_rows : int
+        Rows that are kept, evenly spread over those of positive weight.
+
+    Attributes
+    ----------
+    model : FittedModel
+    rows : ndarray of shape (n_rows, n_features)
+        With codes for categories and NaN where cells are missing.
+    share : ndarray of shape (n_rows,)
+        Weights that sum to one.
+    output : ndarray of shape (n_rows, n_outputs)
+        Raw output without its constant, in the user's units.
+    summands_of_rows : ndarray of shape (n_features, n_rows, n_sums)
+        Curves of the first layer; `sums` is their sum over the features.
+    """
+
+    def __init__(self, estimator, X, sample_weight=None, *, max_rows):
+        self.model = fitted_model_of(estimator)
+        rows = validated_features(estimator, in_memory(X))
+        weight = checked_weights(sample_weight, rows, min_samples=1)
+        known = np.flatnonzero(weight > 0)
+        if len(known) > max_rows:
+            known = known[subsample_positions(len(known), max_rows).numpy()]
+        self.rows = dense(rows[known])
+        self.share = weight[known] / weight[known].sum()
+        self.summands_of_rows = self.model.summands(self.rows)
+        self.sums = self.summands_of_rows.sum(0)
+        self.output = self.output_of(self.sums)
+
+    @property
+    def base_value(self):
+        """Mean raw output with its constant, ndarray of shape (n_outputs,)."""
+        return self.model.intercepts + self.share @ self.output
+
+    @property
+    def used_columns(self):
+        """Numbers of the features that the network uses, list of int."""
+        return self.model.network().used_features.tolist()
+
+    @cached_property
+    def variance(self):
+        """Variance of the output in units of the targets, summed over the outputs."""
+        unit = self.model.output_scaling.scale
+        centred = (self.output - self.share @ self.output) / unit
+        return float(self.share @ np.square(centred).sum(1))
+
+    def share_of(self, part):
+        """Share of the variance of the output that a part of it explains.
+
+        Parameters
+        ----------
+        part : ndarray of shape (n_rows, n_outputs)
+        """
+        if self.variance == 0:
+            return 0.0
+        square = np.square(self.model.output_scaling.scale)
+        centred = (self.output - self.share @ self.output) / square
+        return float(self.share @ (part * centred).sum(1)) / self.variance
+
+    def drawn_rows(self, n_rows):
+        """Positions of rows, evenly spread, that stand for all with equal weights."""
+        middle = (np.arange(n_rows) + 0.5) / n_rows
+        rows = np.searchsorted(self.share.cumsum(), middle)
+        return rows.clip(max=len(self.share) - 1)
+
+    def lenders(self):
+        """For each row another one, drawn in proportion to the weights."""
+        return np.random.default_rng(0).permutation(self.drawn_rows(len(self.share)))
+
+    def summands(self, column, values):
+        """Curves of a column at some of its values, ndarray of (n_values, n_sums)."""
+        rows = np.repeat(self.rows[:1], len(values), axis=0)
+        rows[:, column] = values
+        return self.model.summands(rows)[column]
+
+    def mean_output(self, columns, summands):
+        """Mean output over the rows, of which some columns are set.
+
+        Parameters
+        ----------
+        columns : sequence of int
+        summands : ndarray of shape (n_values, n_sums)
+            Of these columns, added up.
+
+        Returns
+        -------
+        ndarray of shape (n_values, n_outputs)
+        """
+        rest = self.sums - self.summands_of_rows[list(columns)].sum(0)
+        size = max(1, BLOCK_NUMBERS // rest.size)
+
+        def mean(values):
+            sums = (summands[values, None] + rest).reshape(-1, rest.shape[1])
+            output = self.output_of(sums).reshape(-1, len(rest), self.output.shape[1])
+            return np.tensordot(output, self.share, axes=(1, 0))
+
+        starts = range(0, len(summands), size)
+        return np.concatenate(
+            parallel_map(mean, [slice(start, start + size) for start in starts])
+        )
+
+    def mean_steps(self, column, points, *, is_level):
+        """Mean changes of the output from each point of a column to the next one.
+
+        Parameters
+        ----------
+        column : int
+        points : ndarray of shape (n_points,)
+            Increasing.
+        is_level : bool
+            Whether the column takes these values only. A step is then averaged over the
+            rows at both ends, and else over the rows between them.
+
+        Returns
+        -------
+        ndarray of shape (n_points - 1, n_outputs)
+        """
+        own, curves = self.rows[:, column], self.summands(column, points)
+        rest, steps = self.sums - self.summands_of_rows[column], []
+        bins = np.searchsorted(points, own).clip(1, len(points) - 1) - 1
+        for index in range(len(points) - 1):
+            near = bins == index
+            if is_level:
+                near = (own == points[index]) | (own == points[index + 1])
+            rows, weight = (
+                rest[near & ~np.isnan(own)],
+                self.share[near & ~np.isnan(own)],
+            )
+            change = self.output_of(rows + curves[index + 1])
+            change -= self.output_of(rows + curves[index])
+            steps.append(weight @ change / max(weight.sum(), np.finfo(float).tiny))
+        return np.array(steps).reshape(-1, self.output.shape[1])
+
+    def output_of(self, sums):
+        """Raw output without its constant for sums of the first layer."""
+        return self.model.from_sums(sums) * self.model.output_scaling.scale
