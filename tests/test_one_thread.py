@@ -120,6 +120,7 @@ def calls():
         "named_splines": lambda: symbolic.named_splines(symbolic.to_sympy(regressor)),
         "prune": lambda: inspection.prune(regressor, X, Y),
         "effects": lambda: inspection.effects(regressor, X),
+        "explain": lambda: inspection.explain(regressor, X),
         "edge_functions": lambda: inspection.edge_functions(
             regressor, with_posterior=True
         ),

@@ -20,40 +20,53 @@ from skkan.numerics._threads import parallel_map
 BLOCK_NUMBERS = 2**18
 
 
-class Background:
-    """Rows against which features are explained.
+def coded_rows(estimator, X):
+    """Rows as `predict` takes them, with codes for categories; perhaps sparse."""
+    fitted_model_of(estimator)
+    return validated_features(estimator, in_memory(X))
+
+
+def background_of(estimator, X, sample_weight, max_rows):
+    """Background of rows that are evenly spread over those of positive weight.
 
     Parameters
     ----------
     estimator : KANRegressor or KANClassifier
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
-    sample_weight : array-like of shape (n_samples,), default=None
+    sample_weight : array-like of shape (n_samples,) or None
     max_rows : int
-        Rows that are kept, evenly spread over those of positive weight.
+    """
+    rows = coded_rows(estimator, X)
+    weight = checked_weights(sample_weight, rows, min_samples=1)
+    kept = np.flatnonzero(weight > 0)
+    if len(kept) > max_rows:
+        kept = kept[subsample_positions(len(kept), max_rows).numpy()]
+    share = weight[kept] / weight[kept].sum()
+    return Background(estimator.fitted_model_, dense(rows[kept]), share)
 
-    Attributes
+
+class Background:
+    """Rows against which features are explained, or that are explained themselves.
+
+    Parameters
     ----------
     model : FittedModel
     rows : ndarray of shape (n_rows, n_features)
         With codes for categories and NaN where cells are missing.
     share : ndarray of shape (n_rows,)
         Weights that sum to one.
+
+    Attributes
+    ----------
     output : ndarray of shape (n_rows, n_outputs)
         Raw output without its constant, in the user's units.
     summands_of_rows : ndarray of shape (n_features, n_rows, n_sums)
         Curves of the first layer; `sums` is their sum over the features.
     """
 
-    def __init__(self, estimator, X, sample_weight=None, *, max_rows):
-        self.model = fitted_model_of(estimator)
-        rows = validated_features(estimator, in_memory(X))
-        weight = checked_weights(sample_weight, rows, min_samples=1)
-        known = np.flatnonzero(weight > 0)
-        if len(known) > max_rows:
-            known = known[subsample_positions(len(known), max_rows).numpy()]
-        self.rows = dense(rows[known])
-        self.share = weight[known] / weight[known].sum()
-        self.summands_of_rows = self.model.summands(self.rows)
+    def __init__(self, model, rows, share):
+        self.model, self.rows, self.share = model, rows, share
+        self.summands_of_rows = model.summands(rows)
         self.sums = self.summands_of_rows.sum(0)
         self.output = self.output_of(self.sums)
 
@@ -66,6 +79,43 @@ class Background:
     def used_columns(self):
         """Numbers of the features that the network uses, list of int."""
         return self.model.network().used_features.tolist()
+
+    @property
+    def n_curves(self):
+        """Number of curves behind the first layer."""
+        return sum(layer.mask.numel() for layer in self.model.network().layers[1:])
+
+    def main_curve(self, column, n_points):
+        """Mean output as a function of one column, by interpolation.
+
+        Parameters
+        ----------
+        column : int
+        n_points : int
+
+        Returns
+        -------
+        callable
+            From codes or numbers of shape (n,) to an ndarray of shape (n, n_outputs).
+        """
+        own = self.rows[:, column]
+        known, n_categories = own[~np.isnan(own)], self.model.n_categories[column]
+        if n_categories:
+            points = np.arange(-1.0, n_categories)
+        elif len(known):
+            points = np.unique(np.quantile(known, np.linspace(0, 1, n_points)))
+        else:
+            points = np.zeros(1)
+        curves = self.summands(column, np.r_[points, np.nan])
+        *values, missing = self.mean_output([column], curves)
+
+        def curve(x):
+            found = [
+                np.interp(x, points, of_output) for of_output in np.transpose(values)
+            ]
+            return np.where(np.isnan(x)[:, None], missing, np.stack(found, axis=1))
+
+        return curve
 
     @cached_property
     def variance(self):

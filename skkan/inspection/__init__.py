@@ -6,6 +6,7 @@ Does not hold formulas. A new display reads `edge_functions` and draws in `plot`
 
 from skkan.estimators._pruned_copy import prune
 from skkan.explanations._effects import Effect, Effects, effects
+from skkan.explanations._shapley import Explanation, explain
 from skkan.inspection._edge_display import EdgeFunctionDisplay
 from skkan.inspection._edge_functions import (
     EdgeFunction,
@@ -23,12 +24,14 @@ __all__ = [
     "EdgeFunctionDisplay",
     "Effect",
     "Effects",
+    "Explanation",
     "GridDisplay",
     "KANDisplay",
     "LossCurveDisplay",
     "edge_functions",
     "edge_table",
     "effects",
+    "explain",
     "intercepts",
     "node_importances",
     "node_names",
