@@ -39,7 +39,11 @@ from skkan.estimators._fitted_attributes import (
     store_posterior,
     store_validation,
 )
-from skkan.estimators._parameter_checks import checked_device, checked_layer_sizes
+from skkan.estimators._parameter_checks import (
+    checked_device,
+    checked_layer_sizes,
+    plain_interactions,
+)
 from skkan.estimators._progress_line import ProgressLine
 from skkan.estimators._row_validation import validated_features, validated_rows
 from skkan.fitted._fitted_model import Continuation, FittedModel
@@ -47,6 +51,7 @@ from skkan.numerics._threads import single_thread
 from skkan.numerics._user_warnings import warn_user
 from skkan.penalties._base import Penalty
 from skkan.selection._fit_strategies import choose_strategy
+from skkan.selection._interactions import ADDITIVE, NO_INTERACTIONS, PAIRWISE
 from skkan.selection._solver_choice import SOLVERS, check_compatible
 from skkan.solvers import Solver
 from skkan.solvers._base import STUCK
@@ -61,9 +66,15 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
 
     _parameter_constraints: dict = {
         "hidden_layer_sizes": [
-            StrOptions({"auto"}),
+            StrOptions({"auto", ADDITIVE}),
             "array-like",
             Interval(Integral, 1, None, closed="left"),
+        ],
+        "interaction_cst": [
+            list,
+            tuple,
+            StrOptions({NO_INTERACTIONS, PAIRWISE}),
+            None,
         ],
         "grid_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "spline_order": [Interval(Integral, 0, None, closed="left")],
@@ -321,6 +332,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             problem.data.n_observations,
             problem.remembered,
             problem.alpha_before if problem.streaming else None,
+            plain_interactions(self.interaction_cst),
         )
 
     def _callbacks(self, given, problem, strategy):

@@ -28,9 +28,10 @@ class KANClassifier(ClassifierMixin, BaseKAN):
 
     Parameters
     ----------
-    hidden_layer_sizes : array-like of int, int or "auto", default="auto"
+    hidden_layer_sizes : array-like of int, int, "auto" or "additive", default="auto"
         Number of nodes of each hidden layer. Without hidden layers, (), the model is
-        additive: a sum of one curve per feature. "auto" lets the data choose, see
+        additive: a sum of one curve per feature. "additive" is that, too, with the
+        finer grids that "auto" takes for it. "auto" lets the data choose, see
         Notes: where `solver` or a float `alpha` is set, between () and (5,) only. With
         `penalty`, `prune_threshold`, `grid_schedule` or an array `alpha` it is (5,). A
         search over these compares like with like if it fixes `hidden_layer_sizes`.
@@ -68,6 +69,15 @@ class KANClassifier(ClassifierMixin, BaseKAN):
     additive_skip : bool, default=False
         Whether to add edges from every input straight to every output. No effect
         without hidden layers.
+    interaction_cst : {"pairwise", "no_interactions"}, sequence of groups or None, \
+default=None
+        Which features may act together, as in HistGradientBoosting: hidden nodes take
+        the features of one group each, beside an additive skip. Groups hold numbers or
+        names of features; those that are in none form one more. With "pairwise" each
+        node takes two features, of pairs that explain most of what curves of one
+        feature leave; the model is then a sum of curves and surfaces. With
+        "no_interactions" it is additive. A constraint makes a model easier to read, and
+        costs accuracy where more features act together.
     loss : {"log_loss"}, default="log_loss"
         Negative log-likelihood of a row, summed over the labels.
     solver : {"auto", "lm", "lbfgs", "adam"} or Solver, default="auto"
@@ -303,6 +313,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         base_activation="silu",
         extrapolation="constant",
         additive_skip=False,
+        interaction_cst=None,
         loss="log_loss",
         class_weight=None,
         solver="auto",
@@ -329,6 +340,7 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         self.base_activation = base_activation
         self.extrapolation = extrapolation
         self.additive_skip = additive_skip
+        self.interaction_cst = interaction_cst
         self.loss = loss
         self.class_weight = class_weight
         self.solver = solver

@@ -21,6 +21,7 @@ from skkan.estimators._parameter_checks import (
     checked_device,
     checked_grid_sizes,
     checked_layer_sizes,
+    plain_interactions,
 )
 from skkan.network._edits import (
     FARTHEST_KNOT,
@@ -30,6 +31,7 @@ from skkan.network._edits import (
 from skkan.numerics import _row_blocks
 from skkan.numerics._user_warnings import warn_user
 from skkan.selection._fit_strategies import MAX_GRID_ROWS, FitProblem
+from skkan.selection._interactions import ADDITIVE, checked_interactions
 from skkan.selection._search_space import WITHOUT_SEARCH, Structure
 from skkan.training._stages import adapted_loss
 
@@ -56,6 +58,7 @@ def make_fit_problem(
     FitProblem
     """
     structure, device = requested_structure(estimator), checked_device(estimator.device)
+    interactions = requested_interactions(estimator, structure)
     if previous is not None and structure.grid_eps is None:
         structure = replace(structure, grid_eps=previous.continuation.grid_eps)
     grid_size = structure.or_else(WITHOUT_SEARCH).grid_size
@@ -125,6 +128,7 @@ def make_fit_problem(
         extension=extension,
         streaming=streaming,
         remembered=seen,
+        interactions=interactions,
     )
 
 
@@ -132,19 +136,45 @@ def requested_structure(estimator):
     """The structure that the parameters ask for, with None for "auto"."""
     sizes = checked_layer_sizes(estimator.hidden_layer_sizes)
     is_open = isinstance(sizes, str)
+    # Where nodes may not take all features, each feature has a curve of its own.
+    is_free = estimator.interaction_cst is None
     grid_size, grid_eps = (
         None if isinstance(value, str) else value
         for value in (estimator.grid_size, estimator.grid_eps)
     )
     if grid_size is None and estimator.grid_schedule is not None:
         grid_size = WITHOUT_SEARCH.grid_size  # where the schedule begins
-    skip = bool(estimator.additive_skip)
+    skip = bool(estimator.additive_skip) or not is_free
     return Structure(
         hidden_layer_sizes=None if is_open else sizes,
         grid_size=grid_size,
         grid_eps=grid_eps,
         additive_skip=skip or None if is_open else skip and len(sizes) > 0,
     )
+
+
+def requested_interactions(estimator, structure):
+    """What features may act together; see `checked_interactions`.
+
+    Raises
+    ------
+    ValueError
+        If groups are not groups of features, or are more than hidden nodes.
+    """
+    if estimator.hidden_layer_sizes == ADDITIVE:
+        return []
+    names = getattr(estimator, "feature_names_in_", None)
+    if names is None:
+        names = [f"x{index}" for index in range(estimator.n_features_in_)]
+    found = checked_interactions(estimator.interaction_cst, [*map(str, names)])
+    fewest = min(structure.hidden_layer_sizes or (), default=None)
+    if isinstance(found, list) and fewest is not None and len(found) > fewest:
+        raise ValueError(
+            f"interaction_cst has {len(found)} groups of two or more features, and a "
+            f"hidden layer of {fewest} nodes: each group needs a node of its own. Take "
+            "larger hidden_layer_sizes, or fewer groups."
+        )
+    return found
 
 
 def _check_continues(estimator, previous, network, rows, *, streaming):
@@ -164,6 +194,10 @@ def _check_continues(estimator, previous, network, rows, *, streaming):
             "spline_order": (estimator.spline_order, basis.spline_order),
             "base_activation": (estimator.base_activation, basis.base_activation),
             "extrapolation": (estimator.extrapolation, basis.extrapolation),
+            "interaction_cst": (
+                plain_interactions(estimator.interaction_cst),
+                previous.continuation.interaction_cst,
+            ),
             "additive_skip": (skip, has_skip),
         }
     checked_continuation(requested)

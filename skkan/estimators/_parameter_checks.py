@@ -21,7 +21,7 @@ def checked_continuation(requested):
 
 
 def checked_layer_sizes(hidden_layer_sizes):
-    """Tuple of positive ints, of which a single one counts as one layer, or "auto"."""
+    """Tuple of positive ints, of which a single one counts as one layer, or a text."""
     if isinstance(hidden_layer_sizes, str):
         return hidden_layer_sizes
     sizes = np.atleast_1d(np.asarray(hidden_layer_sizes, dtype=object)).tolist()
@@ -32,6 +32,17 @@ def checked_layer_sizes(hidden_layer_sizes):
             "pass ()."
         )
     return tuple(int(size) for size in sizes)
+
+
+def plain_interactions(interaction_cst):
+    """`interaction_cst` in types that files hold: text, None or lists of lists."""
+    if interaction_cst is None or isinstance(interaction_cst, str):
+        return interaction_cst
+    groups = []
+    for group in interaction_cst:
+        features = [each if isinstance(each, str) else int(each) for each in group]
+        groups.append(sorted(features, key=str))
+    return groups
 
 
 def checked_grid_sizes(grid_size, grid_schedule):

@@ -32,9 +32,10 @@ class KANRegressor(RegressorMixin, BaseKAN):
 
     Parameters
     ----------
-    hidden_layer_sizes : array-like of int, int or "auto", default="auto"
+    hidden_layer_sizes : array-like of int, int, "auto" or "additive", default="auto"
         Number of nodes of each hidden layer. Without hidden layers, (), the model is
-        additive: a sum of one curve per feature. "auto" lets the data choose, see
+        additive: a sum of one curve per feature. "additive" is that, too, with the
+        finer grids that "auto" takes for it. "auto" lets the data choose, see
         Notes: where `solver` or a float `alpha` is set, between () and (5,) only. With
         `penalty`, `prune_threshold`, `grid_schedule` or an array `alpha` it is (5,). A
         search over these compares like with like if it fixes `hidden_layer_sizes`.
@@ -78,6 +79,15 @@ class KANRegressor(RegressorMixin, BaseKAN):
     additive_skip : bool, default=False
         Whether to add edges from every input straight to every output. No effect
         without hidden layers.
+    interaction_cst : {"pairwise", "no_interactions"}, sequence of groups or None, \
+default=None
+        Which features may act together, as in HistGradientBoosting: hidden nodes take
+        the features of one group each, beside an additive skip. Groups hold numbers or
+        names of features; those that are in none form one more. With "pairwise" each
+        node takes two features, of pairs that explain most of what curves of one
+        feature leave; the model is then a sum of curves and surfaces. With
+        "no_interactions" it is additive. A constraint makes a model easier to read, and
+        costs accuracy where more features act together.
     loss : {"squared_error", "poisson", "gamma", "tweedie", "huber", "quantile"}, \
 default="squared_error"
         Loss of a row, summed over the outputs. "poisson", for counts and rates of at
@@ -361,6 +371,7 @@ default="squared_error"
         base_activation="silu",
         extrapolation="constant",
         additive_skip=False,
+        interaction_cst=None,
         loss="squared_error",
         quantile=None,
         power=1.5,
@@ -388,6 +399,7 @@ default="squared_error"
         self.base_activation = base_activation
         self.extrapolation = extrapolation
         self.additive_skip = additive_skip
+        self.interaction_cst = interaction_cst
         self.loss = loss
         self.quantile = quantile
         self.power = power

@@ -48,6 +48,8 @@ class Continuation:
         What a stream remembers of its rows, in the user's units.
     alpha : ndarray of shape (n_edges, 3) or None
         What an earlier fit has learnt, where a stream goes on from it.
+    interaction_cst : str, list of lists or None
+        As requested.
     """
 
     hidden_layer_sizes: tuple | str
@@ -57,6 +59,7 @@ class Continuation:
     n_observations: float = 1.0
     rows: tuple | None = None
     alpha: np.ndarray | None = None
+    interaction_cst: str | list | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ Making a strategy checks the request and draws the networks to start from. Its m
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from functools import cached_property
 from numbers import Real
 
 import numpy as np
@@ -27,6 +28,7 @@ from skkan.network._network import KANNetwork
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.selection import _settings
 from skkan.selection._finer_grids import on_finer_grids
+from skkan.selection._interactions import PAIRWISE, screened_pairs, with_groups
 from skkan.selection._random_starts import random_starts
 from skkan.selection._regularization_path import validated_plan
 from skkan.selection._search_space import (
@@ -99,6 +101,8 @@ class FitProblem:
         Whether rows come batch by batch.
     remembered : tuple (X, encoded target, sample weight) or None
         What a stream remembers of its rows, those of this batch included.
+    interactions : "pairwise", list of tuples of int, or None
+        See `checked_interactions`.
     """
 
     settings: object
@@ -117,6 +121,27 @@ class FitProblem:
     extension: float = 1.0
     streaming: bool = False
     remembered: tuple | None = None
+    interactions: list | str | None = None
+
+    @property
+    def is_additive(self):
+        """Whether no features may act together."""
+        return self.interactions is not None and len(self.interactions) == 0
+
+    @cached_property
+    def groups(self):
+        """Groups of features that hidden nodes may take, None for all together."""
+        if self.interactions == PAIRWISE:
+            return screened_pairs(self.data, self.n_categories)
+        return self.interactions
+
+    def with_node_for_each_group(self, structure):
+        """The structure with more hidden nodes, if more groups were given."""
+        if structure is None or not isinstance(self.interactions, list):
+            return structure
+        sizes = structure.hidden_layer_sizes
+        sizes = tuple(max(size, len(self.interactions)) for size in sizes)
+        return replace(structure, hidden_layer_sizes=sizes)
 
     @property
     def alpha_before(self):
@@ -160,6 +185,9 @@ class FitProblem:
             ),
             **of_grids,
         )
+        if self.groups and structure.hidden_layer_sizes:
+            n_groups = min(len(self.groups), *structure.hidden_layer_sizes)
+            network = with_groups(network, self.groups[:n_groups])
         # A target that does not vary is known already. From another start the steps of
         # a solver would only come near it.
         is_known = (data.target == data.target[:1]).all(0)
@@ -536,10 +564,22 @@ def choose_strategy(problem):
     if problem.previous is not None:
         return WarmStart(problem)
     structure = problem.structure.or_else(WITHOUT_SEARCH)
+    settings, space = problem.settings, _search_space_of(problem)
+    if problem.is_additive:
+        structure = replace(structure, hidden_layer_sizes=(), additive_skip=False)
+        space = space._replace(hidden=None, second_order=None)
+    elif problem.structure.hidden_layer_sizes is None:
+        structure = problem.with_node_for_each_group(structure)
+        space = space._replace(
+            hidden=problem.with_node_for_each_group(space.hidden),
+            second_order=problem.with_node_for_each_group(space.second_order),
+        )
     network = problem.new_network(structure)
     if not _may_choose_structure(problem):
+        is_open = problem.structure.hidden_layer_sizes is None
+        if problem.is_additive and is_open and settings.grid_schedule is None:
+            return _fixed(problem, space.additive)
         return FixedStructure(problem, network, structure)
-    settings, space = problem.settings, _search_space_of(problem)
     if solver_of(settings.solver) is None and isinstance(settings.alpha, str):
         return StructureSearch(problem, network, space)
     additive = _fixed(problem, space.additive)

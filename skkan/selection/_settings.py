@@ -31,6 +31,19 @@ class SearchSpaceSettings:
 
 
 @dataclass(frozen=True)
+class PairSettings:
+    """Screening of the pairs of features that hidden nodes may take."""
+
+    # Rows of a cell of two features on average, and limits of the bins of a feature.
+    # Not ablated.
+    rows_per_cell: int = 10
+    min_bins: int = 3
+    max_bins: int = 8
+    # What a pair explains, in standard deviations of what noise explains.
+    min_z: float = 2.0
+
+
+@dataclass(frozen=True)
 class FinerGridSettings:
     """Grids whose size is open are doubled as long as the evidence gains."""
 
@@ -116,6 +129,7 @@ class PathSettings:
     max_rows: int = 300_000
 
 
+PAIRS = PairSettings()
 SEARCH_SPACE = SearchSpaceSettings()
 FINER_GRIDS = FinerGridSettings()
 SEARCH = SearchSettings()
