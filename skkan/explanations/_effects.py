@@ -5,10 +5,15 @@ from numbers import Integral
 
 import numpy as np
 
+from skkan.estimators._base import fitted_model_of
 from skkan.explanations._background import background_of
 from skkan.explanations._pair_screening import pair_strengths
 from skkan.numerics._threads import single_thread
 
+# Rows of a background: with 30 features and 5 nodes some seconds. The means of 300 rows
+# are precise to 6% of the deviation of what is averaged.
+AUTO_ROWS = 300
+AUTO_FEATURES = 30
 MAX_LEVELS = 32  # values of a number up to which it is drawn as levels
 MIN_ROWS_OF_LEVEL = 3  # on average, or values are those of a continuous column
 N_GRID_POINTS = 51  # of a curve in equal steps, and as many by quantiles
@@ -115,7 +120,7 @@ def effects(
     pairs="auto",
     kind="interventional",
     sample_weight=None,
-    max_samples=300,
+    max_samples="auto",
 ):
     """Effects of features, and of pairs of features, on the raw output.
 
@@ -142,9 +147,10 @@ def effects(
         has no pairs and no bands, and categories, which have no order, keep the
         interventional effect.
     sample_weight : array-like of shape (n_samples,), default=None
-    max_samples : int, default=300
+    max_samples : int or "auto", default="auto"
         Rows of the background that are used, evenly spread over X. The time grows with
-        its square, and the error of a mean falls with its root.
+        its square, and the error of a mean falls with its root. "auto" is 300 for up to
+        30 features, and less by the root of their number for more.
 
     Returns
     -------
@@ -192,9 +198,13 @@ def effects(
     """
     if kind not in EFFECT_KINDS:
         raise ValueError(f"kind must be one of {EFFECT_KINDS}, got {kind!r}.")
-    if not (isinstance(max_samples, Integral) and max_samples >= 2):
+    n_features = len(fitted_model_of(model).feature_names)
+    if max_samples == "auto":
+        max_samples = int(AUTO_ROWS * min(1.0, (AUTO_FEATURES / n_features) ** 0.5))
+    elif not (isinstance(max_samples, Integral) and max_samples >= 2):
         raise ValueError(
-            f"max_samples must be an integer of at least 2, got {max_samples!r}."
+            "max_samples must be 'auto' or an integer of at least 2, got "
+            f"{max_samples!r}."
         )
     background = background_of(model, X, sample_weight, int(max_samples))
     names = background.model.feature_names
@@ -322,10 +332,10 @@ class _EffectFinder:
     def local(self, column):
         """Accumulated local effect of a number; of a category, that of setting it."""
         background = self._background
-        if self._model.n_categories[column]:
-            return self.main(column)
         own = background.rows[:, column]
         known = ~np.isnan(own)
+        if self._model.n_categories[column] or not known.any():
+            return self.main(column)
         points, is_level = self._points(column)
         if not is_level:
             n_bins = min(N_ALE_BINS, max(1, known.sum() // MIN_ROWS_OF_BIN))

@@ -21,6 +21,7 @@ FURTHER_CURVES = 15
 MIN_ORDERS = 8
 MAX_ORDERS = 1000
 MAX_NUMBERS_OF_ROWS = 2**24  # that are held of rows to explain, 128 MB
+ROWS_AT_ONCE = 2000  # in several orders; fewer cost mostly the calls of numpy
 N_SURROGATE_POINTS = 64  # by quantiles, of the curve that stands for a main effect
 
 
@@ -294,16 +295,18 @@ class _Game:
             What the values of all players sum to.
         """
         own, lenders = self._on_curves(rows.rows), self._reference.lenders()
-        generator = np.random.default_rng(0)
+        generator, n_rows = np.random.default_rng(0), len(rows.rows)
         total, squares = np.zeros_like(own), np.zeros_like(own)
-        for _ in range(self._n_orders):
-            order = generator.permutation(len(own))
-            shift = generator.integers(len(lenders))
-            lent = lenders[(np.arange(len(rows.rows)) + shift) % len(lenders)]
-            gains = self._gains(rows, own, order, lent)
-            gains = 0.5 * (gains + self._gains(rows, own, order[::-1], lent))
-            total += gains
-            squares += gains**2
+        n_at_once = max(1, ROWS_AT_ONCE // n_rows)
+        for start in range(0, self._n_orders, n_at_once):
+            n_drawn = min(n_at_once, self._n_orders - start)
+            orders = np.array([generator.permutation(len(own)) for _ in range(n_drawn)])
+            shift = generator.integers(len(lenders), size=(n_drawn, 1))
+            lent = lenders[(np.arange(n_rows) + shift) % len(lenders)]
+            gains = self._gains(rows, own, orders, lent)
+            gains = 0.5 * (gains + self._gains(rows, own, orders[:, ::-1], lent))
+            total += gains.sum(0)
+            squares += np.square(gains).sum(0)
         mean = total / self._n_orders
         variance = squares / self._n_orders - mean**2
         variance = np.maximum(variance, 0.0) / (self._n_orders - 1)
@@ -320,15 +323,29 @@ class _Game:
         pairs = zip(self._players, self._curves, strict=True)
         return np.array([curve(rows[:, column]) for column, curve in pairs])
 
-    def _gains(self, rows, own, order, lent):
-        """What the rest gains by each player in an order, from the rows lent on."""
-        reference, gains = self._reference, np.zeros_like(own)
+    def _gains(self, rows, own, orders, lent):
+        """What the rest gains by each player in orders, from the rows lent on.
+
+        Parameters
+        ----------
+        rows : Background
+        own : ndarray of shape (n_players, n_rows, n_outputs)
+        orders : ndarray of int of shape (n_orders, n_players)
+        lent : ndarray of int of shape (n_orders, n_rows)
+
+        Returns
+        -------
+        ndarray of shape (n_orders, n_players, n_rows, n_outputs)
+        """
+        reference, columns = self._reference, np.array(self._players)
+        gains = np.empty((len(orders), *own.shape))
         sums, before = reference.sums[lent], reference.output[lent]
-        for place in order:
-            column = self._players[place]
+        for place in orders.T:
+            column, each = columns[place], np.arange(len(place))
             sums = sums + rows.summands_of_rows[column]
-            sums -= reference.summands_of_rows[column, lent]
-            after = rows.output_of(sums)
-            gains[place] = after - before - own[place] + self._lent[place, lent]
-            before = after
+            sums -= reference.summands_of_rows[column[:, None], lent]
+            after = rows.output_of(sums.reshape(-1, sums.shape[2]))
+            after = after.reshape(before.shape)
+            change = after - before - own[place] + self._lent[place[:, None], lent]
+            gains[each, place], before = change, after
         return gains

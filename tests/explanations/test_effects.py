@@ -195,6 +195,18 @@ def test_local_effects_of_an_additive_model_are_its_curves(rng):
         assert effect.has_levels == (column == 1,)
 
 
+def test_a_column_without_values_has_an_effect_of_nothing(rng):
+    X = rng.uniform(-1, 1, (60, 2))
+    X[:, 1] = np.nan
+    model = KANRegressor((), random_state=0).fit(X, X[:, 0] + 0.1 * rng.normal(size=60))
+    for kind in ("interventional", "ale"):
+        (effect,) = (
+            e for e in effects(model, X, kind=kind).mains if e.features == (1,)
+        )
+        assert_allclose(effect.share, 0, atol=1e-12)
+        assert_allclose(effect.missing_value, 0, atol=1e-9)
+
+
 def test_only_the_chosen_features_are_shown(rng):
     X = rng.uniform(-1, 1, (100, 3))
     model = KANRegressor((2,), solver="lbfgs", tol=0.1, random_state=0)
@@ -215,7 +227,7 @@ def test_only_the_chosen_features_are_shown(rng):
         ({"pairs": [(0, 1, 2)]}, "two features"),
         ({"kind": "shap"}, "kind must be one of"),
         ({"kind": "ale", "pairs": [(0, 1)]}, "no pairs"),
-        ({"max_samples": 1}, "max_samples must be an integer of at least 2"),
+        ({"max_samples": 1}, "max_samples must be 'auto' or an integer of at least 2"),
         ({"sample_weight": -np.ones(50)}, "[Nn]egative"),
     ],
 )
