@@ -4,8 +4,8 @@ import numpy as np
 
 from skkan.data._categories import Categories
 from skkan.fitted._fitted_model import FittedModel
+from skkan.fitted._output_changes import OutputChanges
 from skkan.network._attribution_and_statistics import network_statistics
-from skkan.network._output_changes import OutputChanges
 
 MAX_DESCRIBED_ROWS = 100_000  # from which ranges and densities are taken
 
@@ -25,7 +25,7 @@ def describe(estimator, network, problem, *, continuation, posterior=None):
     sample = problem.data.sample(MAX_DESCRIBED_ROWS)
     share = sample.sample_weight / sample.sample_weight.sum()
     changes = OutputChanges.over(network, problem.data)
-    importances = changes.importances().cpu().numpy()
+    importances = changes.importances()
     categories, n_features = estimator.categories_, estimator.n_features_in_
     names = getattr(estimator, "feature_names_in_", None)
     if names is None:

@@ -57,7 +57,7 @@ class Predictor:
         first, *others = network.layers
         self._first = _Inputs(first.basis, weights[0])
         self._others = [
-            _Curves(layer.basis, weight)
+            LayerCurves(layer.basis, weight)
             for layer, weight in zip(others, weights[1:], strict=True)
         ]
         self.n_values = max(layer.n_values for layer in [self._first, *self._others])
@@ -130,7 +130,7 @@ class _Inputs:
         if len(self._numbers):
             splines = basis.splines
             weight_of_splines = weight[:, is_number, : splines.n_functions]
-            self._curves = _Curves(splines, weight_of_splines)
+            self._curves = LayerCurves(splines, weight_of_splines)
             self.n_values += self._curves.n_values
             zeros = nowhere.new_zeros(1, splines.n_inputs)
             at_zero = torch.einsum("if,oif->io", splines(zeros)[0], weight_of_splines)
@@ -181,7 +181,7 @@ class _Inputs:
             yield each, table[code]
 
 
-class _Curves:
+class LayerCurves:
     """A layer whose inputs are numbers.
 
     The result of a row is the same bit by bit whatever rows stand beside it. Matrix

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from skkan.network._output_changes import CONSTANT_OUTPUT_STD
 from skkan.numerics._floating_point import SMALLEST_DIVISOR
 
 NODE_STD_FLOOR = 1e-4  # of the KAN 2.0 paper, so that a dead node scores zero
+# In units of a standardised target: the root of rounding, to which the deviation of an
+# edge is precise.
+CONSTANT_OUTPUT_STD = 1e-8
 N_BINS = 40  # of the densities; each is 2.5% of the range of an input
 
 
@@ -74,8 +76,9 @@ def network_statistics(network, x, sample_share, changes):
         low, high = _range(step.inputs)
         density = _density(step.inputs, low, high, sample_share)
         mean = torch.einsum("n,nif->if", sample_share, step.features)
-        fields = *score, std * step.layer.mask, low, high, density, mean
-        layers.append(LayerStatistics(*(each.cpu().numpy() for each in fields)))
+        fields = std * step.layer.mask, low, high, density, mean
+        fields = [each.cpu().numpy() for each in fields]
+        layers.append(LayerStatistics(*score, *fields))
     return layers
 
 

@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 
-from skkan.network._output_changes import OutputChanges
+from skkan.fitted._output_changes import OutputChanges
 from skkan.objective._objective import make_objective
 from skkan.training import _settings
 from skkan.training._evidence_pruning import EvidencePruning, with_edges
@@ -72,17 +73,17 @@ def _needed(network, data, threshold):
     """
     changes = OutputChanges.over(network, data)
     masks = [layer.mask for layer in network.all_layers]
-    sizes = [mask.numel() for mask in masks]
-    exists = torch.cat([mask.flatten() for mask in masks]) > 0
-    scores = torch.cat([score.flatten() for score in changes.of_edges()])
-    order = scores.argsort(stable=True)
+    ends = np.cumsum([mask.numel() for mask in masks])[:-1]
+    exists = np.concatenate([mask.cpu().numpy().ravel() for mask in masks]) > 0
+    scores = np.concatenate([score.ravel() for score in changes.of_edges()])
+    order = scores.argsort(kind="stable")
     order = order[exists[order] & (scores[order] < threshold)]
 
     def kept_without(n_edges):
-        keep = exists.clone()
+        keep = exists.copy()
         keep[order[:n_edges]] = False
-        parts = zip(keep.split(sizes), masks, strict=True)
-        return [part.view_as(mask) for part, mask in parts]
+        parts = zip(np.split(keep, ends), masks, strict=True)
+        return [part.reshape(mask.shape) for part, mask in parts]
 
     removable, too_many = 0, len(order) + 1
     while too_many - removable > 1:
@@ -91,7 +92,11 @@ def _needed(network, data, threshold):
             removable = middle
         else:
             too_many = middle
-    return kept_without(removable)
+    keep = kept_without(removable)
+    return [
+        torch.from_numpy(part).to(mask.device)
+        for part, mask in zip(keep, masks, strict=True)
+    ]
 
 
 def _marked(state, *, is_finished):

@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from random_network import make_network, make_samples
 
 from skkan import KANNetwork
+from skkan.fitted._output_changes import OutputChanges
 from skkan.network._attribution_and_statistics import (
     N_BINS,
     LayerStatistics,
@@ -15,7 +16,6 @@ from skkan.network._attribution_and_statistics import (
 )
 from skkan.network._edge_removal import without_edges
 from skkan.network._layer import KANLayer
-from skkan.network._output_changes import OutputChanges
 
 
 def slow_attribution(network, x, count):

@@ -7,8 +7,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from random_network import make_network
 
 from skkan import KANNetwork
+from skkan.fitted._output_changes import OutputChanges
 from skkan.network._layer import KANLayer
-from skkan.network._output_changes import OutputChanges
 
 N_ROWS = 60
 
@@ -82,7 +82,7 @@ def test_several_edges_are_replaced_together(problem, rng):
     """Those that are not kept, of all layers at once."""
     network = problem[0]
     for _ in range(5):
-        keep = [torch.rand(layer.mask.shape) < 0.7 for layer in network.all_layers]
+        keep = [rng.random(layer.mask.shape) < 0.7 for layer in network.all_layers]
         removed = [(at, o, i) for at, o, i in all_edges(network) if not keep[at][o, i]]
         expected = slow_loss(problem, removed)
         assert_allclose(changes_of(problem).of_all_but(keep), expected, rtol=1e-9)

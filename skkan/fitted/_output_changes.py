@@ -1,0 +1,245 @@
+"""What the output loses without an edge, without a node, or when a column is permuted.
+
+The scores of edges and nodes and `feature_importances_` are shares of the variance of
+the output. What cancels later in the network does not count.
+"""
+
+import math
+
+import numpy as np
+import torch
+
+from skkan.fitted._numpy_predictor import LayerCurves
+from skkan.network._attribution_and_statistics import CONSTANT_OUTPUT_STD
+from skkan.numerics._matrix_products import IGNORE_FLOAT_WARNINGS
+
+# Pairs of a row and the row that lends it a value. The standard error of an importance
+# is then about 4% of it.
+MIN_PAIRS = 1000
+# Rows over which changes are taken: one of them costs a pass through the network for
+# each input, and the error of an importance is that of the pairs.
+MAX_CHANGED_ROWS = 1000
+MAX_REPEATS = 30  # of the permutation; the pairs of few rows are soon the same ones
+
+
+class OutputChanges:
+    """Mean squared changes of the output over some rows, as shares of its variance.
+
+    Squares and variances are summed over the outputs, which are in scaled units. All
+    shares are zero if the output is constant.
+
+    Parameters
+    ----------
+    network : KANNetwork
+    x : Tensor of shape (n_samples, n_features)
+    sample_share : Tensor of shape (n_samples,)
+        Sample weights that sum to one.
+    """
+
+    @torch.no_grad()
+    @IGNORE_FLOAT_WARNINGS
+    def __init__(self, network, x, sample_share):
+        self._share = sample_share.cpu().numpy()
+        self._n_features = network.n_features
+        self._used = network.used_features.cpu().numpy()
+        output, passes = network.propagate(x)
+        self._output = output.cpu().numpy()
+        n_layers = len(network.layers)
+        self._weights = [
+            step.layer.masked(step.weight).detach().cpu() for step in passes
+        ]
+        # Edges that leave the inputs are linear in these; the others are curves.
+        self._features = passes[0].features.cpu().numpy()
+        self._skip = n_layers if network.skip is not None else None
+        self._inputs = [step.inputs.cpu().numpy() for step in passes[1:n_layers]]
+        self._curves = [
+            LayerCurves(step.layer.basis.cpu(), weight)
+            for step, weight in zip(
+                passes[1:n_layers], self._weights[1:n_layers], strict=True
+            )
+        ]
+        pairs = zip(self._curves, self._inputs, strict=True)
+        # (n_outputs, n_samples, n_inputs) of each layer behind the first one
+        self._edges = [curves.summands(inputs) for curves, inputs in pairs]
+        self._weights = [weight.numpy() for weight in self._weights]
+        self._variance = self._mean_square(self._centred(self._output))
+        if self._variance < CONSTANT_OUTPUT_STD**2:
+            self._variance = math.inf
+
+    @classmethod
+    def over(cls, network, data):
+        """Changes over at most `MAX_CHANGED_ROWS` rows of a dataset."""
+        sample = data.sample(MAX_CHANGED_ROWS)
+        return cls(network, sample.X, sample.sample_weight / sample.sample_weight.sum())
+
+    @IGNORE_FLOAT_WARNINGS
+    def of_edges(self):
+        """Share that the output loses if an edge is replaced by its mean, each alone.
+
+        Returns
+        -------
+        list of ndarray of shape (n_outputs, n_inputs)
+            One per layer of `network.all_layers`. Shares of edges that others make up
+            for may exceed one.
+        """
+        changes = []
+        for layer, weight in enumerate(self._weights):
+            score = np.zeros(weight.shape[:2])
+            for index in range(score.shape[1]):
+                edges = self._leaving(layer, index)
+                if self._enters_output(layer):
+                    score[:, index] = self._share @ np.square(edges)
+                else:
+                    score[:, index] = self._of_nodes_moved_alone(layer + 1, -edges)
+            changes.append(score / self._variance)
+        return changes
+
+    @IGNORE_FLOAT_WARNINGS
+    def of_nodes(self):
+        """Share that the output loses if all edges that leave a node are replaced.
+
+        Returns
+        -------
+        list of ndarray of shape (n_outputs,), one per layer of `network.all_layers`
+            Of the nodes that the layer enters. An output loses all of its own variance.
+        """
+        own = self._share @ np.square(self._centred(self._output))
+        changes = []
+        for layer, weight in enumerate(self._weights):
+            score = own
+            if not self._enters_output(layer):
+                score = [
+                    self._of_moved(layer + 2, -self._leaving(layer + 1, node))
+                    for node in range(len(weight))
+                ]
+            changes.append(np.array(score) / self._variance)
+        return changes
+
+    @IGNORE_FLOAT_WARNINGS
+    def of_all_but(self, keep):
+        """Share that the output loses if several edges are replaced by their means.
+
+        Parameters
+        ----------
+        keep : list of ndarray of bool of shape (n_outputs, n_inputs)
+            The other edges, for each layer of `network.all_layers`.
+
+        Returns
+        -------
+        float
+        """
+        moved = self._lost_by_inputs(0, keep[0])
+        layers = zip(self._curves, self._inputs, self._edges, keep[1:], strict=False)
+        for curves, inputs, edges, kept in layers:
+            mean = np.einsum("n,onj->oj", self._share, edges)[:, None]
+            others = np.where(kept[:, None], curves.summands(inputs + moved), mean)
+            moved = (others - edges).sum(2).T
+        if self._skip is not None:
+            moved = moved + self._lost_by_inputs(self._skip, keep[self._skip])
+        return self._mean_square(moved) / self._variance
+
+    @IGNORE_FLOAT_WARNINGS
+    def importances(self):
+        """Mean squared change of the output when a column is permuted, as shares.
+
+        Each row takes the value of another row in this column, drawn in proportion to
+        the weights. The permutations are the same for all columns and in each call.
+
+        Returns
+        -------
+        ndarray of shape (n_features,)
+            The changes are divided by their sum. They are all zero if the output is
+            constant. That of an unused column is zero.
+
+        References
+        ----------
+        L. Breiman, Random Forests, 2001, section 10. Squared changes of the output
+        stand for those of the error.
+        """
+        share = np.zeros(self._n_features)
+        if math.isinf(self._variance):
+            return share
+        changes = np.zeros(len(self._used))
+        lenders = self._lenders() if self._curves else []
+        for index in range(len(changes)):
+            nodes, direct = self._leaving(0, index), 0.0
+            if not self._curves:  # two independent draws of one curve
+                changes[index] = 2 * self._mean_square(nodes)
+            if self._skip is not None:
+                direct = self._leaving(self._skip, index)
+            for rows in lenders:
+                through_skip = 0.0 if self._skip is None else direct[rows] - direct
+                moved = self._of_moved(1, nodes[rows] - nodes, through_skip)
+                changes[index] += moved / len(lenders)
+        share[self._used] = changes / changes.sum()
+        return share
+
+    def _enters_output(self, layer):
+        return layer in (len(self._curves), self._skip)
+
+    def _centred(self, values):
+        return values - self._share @ values
+
+    def _mean_square(self, values):
+        """Weighted mean over the rows of the sum of squares over the outputs."""
+        return float(self._share @ np.square(values).sum(1))
+
+    def _leaving(self, layer, index):
+        """Centred values of the edges that leave an input, (n_samples, n_outputs)."""
+        if layer in (0, self._skip):
+            edges = self._features[:, index] @ self._weights[layer][:, index].T
+        else:
+            edges = self._edges[layer - 1][:, :, index].T
+        return self._centred(edges)
+
+    def _lost_by_inputs(self, layer, keep):
+        """Change of the nodes of a layer without some edges that leave the inputs."""
+        weight = self._weights[layer] * ~keep[:, :, None]
+        features = self._features.reshape(len(self._features), -1)
+        return -self._centred(features @ weight.reshape(len(weight), -1).T)
+
+    def _of_moved(self, level, nodes, direct=0.0):
+        """Mean square if nodes are moved together, and outputs `direct`ly.
+
+        Parameters
+        ----------
+        level : int
+            Of the layer that the nodes enter; that behind the last one of the outputs.
+        nodes : ndarray of shape (n_samples, n_nodes)
+        direct : float or ndarray of shape (n_samples, n_outputs), default=0.0
+        """
+        if level <= len(self._curves) and nodes.any():
+            moved = self._inputs[level - 1] + nodes
+            for curves in self._curves[level - 1 :]:
+                moved = curves(moved)
+            nodes = moved - self._edges[-1].sum(2).T
+        elif level <= len(self._curves):
+            nodes = np.zeros_like(self._output)
+        return self._mean_square(nodes + direct)
+
+    def _of_nodes_moved_alone(self, level, moves):
+        """Mean square if each node of a level is moved alone, ndarray of (n_nodes,).
+
+        Parameters
+        ----------
+        level : int
+            Of the layer that the nodes enter.
+        moves : ndarray of shape (n_samples, n_nodes)
+        """
+        curves, inputs = self._curves[level - 1], self._inputs[level - 1]
+        changes = curves.summands(inputs + moves) - self._edges[level - 1]
+        if self._enters_output(level):
+            return np.einsum("n,onj,onj->j", self._share, changes, changes)
+        return [
+            self._of_moved(level + 1, changes[:, :, node].T)
+            for node in range(moves.shape[1])
+        ]
+
+    def _lenders(self):
+        """For each repeat, the rows whose values the rows take, in turn."""
+        n_rows, ends = len(self._share), self._share.cumsum()
+        middle = (np.arange(n_rows) + 0.5) / n_rows * ends[-1]
+        rows = np.searchsorted(ends, middle)
+        n_repeats = min(MAX_REPEATS, -(-MIN_PAIRS // n_rows))
+        generator = np.random.default_rng(0)
+        return [generator.permutation(rows) for _ in range(n_repeats)]
