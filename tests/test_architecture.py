@@ -182,7 +182,13 @@ PRIVATE_OF_OWN_ROOM = {
 @every_module
 def test_readers_read_the_fitted_model_alone(name):
     """Private attributes of estimators may change with how they are fitted."""
-    if room_of(name) not in {"inspection", "formulas", "symbolic", "export"}:
+    if room_of(name) not in {
+        "explanations",
+        "inspection",
+        "formulas",
+        "symbolic",
+        "export",
+    }:
         return
     private = {
         ast.unparse(node)

@@ -124,6 +124,7 @@ def calls():
         "edge_functions": lambda: inspection.edge_functions(
             regressor, with_posterior=True
         ),
+        "gradient": lambda: inspection.gradient(regressor, X),
         "to_onnx": lambda: export.to_onnx(classifier),
         "register_converters": lambda: _converted(regressor),
         "EdgeFunction.category_values": lambda: bars.category_values,

@@ -1,11 +1,13 @@
 """Curves and importances of a fitted estimator, as callables, tables and displays.
 
-Holds edge functions, node importances and displays, and the public name of `prune`.
+Holds edge functions, node importances and displays, and the public names of `prune`
+and of explanations.
 Does not hold formulas. A new display reads `edge_functions` and draws in `plot`.
 """
 
 from skkan.estimators._pruned_copy import prune
 from skkan.explanations._effects import Effect, Effects, effects
+from skkan.explanations._input_gradient import gradient
 from skkan.explanations._shapley import Explanation, explain
 from skkan.inspection._edge_display import EdgeFunctionDisplay
 from skkan.inspection._edge_functions import (
@@ -32,6 +34,7 @@ __all__ = [
     "edge_table",
     "effects",
     "explain",
+    "gradient",
     "intercepts",
     "node_importances",
     "node_names",
