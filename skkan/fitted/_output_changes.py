@@ -115,6 +115,46 @@ class OutputChanges:
             changes.append(np.array(score) / self._variance)
         return changes
 
+    def carried(self, scores):
+        """Share of the variance that the most important edges into the outputs carry.
+
+        Means replace the other ones. The nodes that the edges leave are as they are.
+
+        Parameters
+        ----------
+        scores : list of ndarray of shape (n_outputs, n_inputs)
+            As `of_edges` returns them.
+
+        Returns
+        -------
+        list of ndarray of shape (n_outputs, n_inputs)
+            For each edge what it carries with those that come before it, which have
+            higher scores, or equal ones and an earlier place. NaN for edges into hidden
+            nodes. Negative where the others make up for them.
+        """
+        found = [np.full(score.shape, np.nan) for score in scores]
+        ends = [layer for layer in range(len(scores)) if self._enters_output(layer)]
+        order = np.concatenate([scores[layer].ravel() for layer in ends])
+        order = (-order).argsort(kind="stable")
+        rank, gain = order.argsort(), np.zeros(len(order))
+        starts = np.cumsum([scores[layer].size for layer in ends])[:-1]
+        parts = np.split(np.arange(len(order)), starts)
+        places = [
+            part.reshape(scores[layer].shape)
+            for part, layer in zip(parts, ends, strict=True)
+        ]
+        for output, own in enumerate(np.concatenate(places, axis=1)):
+            values = [self._entering(layer, output) for layer in ends]
+            ranked = rank[own].argsort()
+            rest = self._centred(np.concatenate(values, axis=1)[:, ranked])
+            rest = rest[:, ::-1].cumsum(1)  # from the least important one on
+            lost = (self._share @ np.square(rest))[::-1]
+            gain[own[ranked]] = lost - np.append(lost[1:], 0.0)
+        carried = gain[order].cumsum()[rank] / self._variance
+        for layer, part in zip(ends, np.split(carried, starts), strict=True):
+            found[layer] = part.reshape(found[layer].shape)
+        return found
+
     @IGNORE_FLOAT_WARNINGS
     def of_all_but(self, keep):
         """Share that the output loses if several edges are replaced by their means.
@@ -191,6 +231,13 @@ class OutputChanges:
         else:
             edges = self._edges[layer - 1][:, :, index].T
         return self._centred(edges)
+
+    def _entering(self, layer, output):
+        """Values of the edges that enter an output, ndarray of (n_samples, n_inputs)."""
+        if layer in (0, self._skip):
+            weight = self._weights[layer][output]
+            return np.einsum("nif,if->ni", self._features, weight)
+        return self._edges[layer - 1][output]
 
     def _lost_by_inputs(self, layer, keep):
         """Change of the nodes of a layer without some edges that leave the inputs."""

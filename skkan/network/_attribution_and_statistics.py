@@ -36,6 +36,9 @@ class LayerStatistics:
         Share of the known cells in each of `N_BINS` equal parts of that range.
     mean_features : ndarray of shape (n_inputs, n_functions)
         Mean of the basis functions of each input.
+    carried : ndarray of shape (n_outputs, n_inputs) or None
+        Of edges into the outputs: what each carries with all that are more important;
+        see `OutputChanges.carried`. None where it was not stored.
     """
 
     score: np.ndarray
@@ -45,6 +48,7 @@ class LayerStatistics:
     high: np.ndarray
     density: np.ndarray
     mean_features: np.ndarray
+    carried: np.ndarray | None = None
 
     def to_arrays(self):
         """Dict of the arrays, from which `LayerStatistics(**arrays)` rebuilds it."""
@@ -70,15 +74,16 @@ def network_statistics(network, x, sample_share, changes):
     """
     _, passes = network.propagate(x)
     layers = []
-    scores = changes.of_edges(), changes.of_nodes()
-    for step, *score in zip(passes, *scores, strict=True):
+    scores = changes.of_edges()
+    of_changes = scores, changes.of_nodes(), changes.carried(scores)
+    for step, *score, carried in zip(passes, *of_changes, strict=True):
         std = step.layer.edge_std(step.features, step.weight, sample_share)
         low, high = _range(step.inputs)
         density = _density(step.inputs, low, high, sample_share)
         mean = torch.einsum("n,nif->if", sample_share, step.features)
         fields = std * step.layer.mask, low, high, density, mean
         fields = [each.cpu().numpy() for each in fields]
-        layers.append(LayerStatistics(*score, *fields))
+        layers.append(LayerStatistics(*score, *fields, carried))
     return layers
 
 

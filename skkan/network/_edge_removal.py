@@ -81,7 +81,8 @@ def _without_idle_nodes(network):
     used = torch.zeros(network.n_features, dtype=torch.bool, device=nodes[0].device)
     used[network.used_features[nodes[0]]] = True
     skip = None if network.skip is None else layers.pop()
-    smaller = KANNetwork(layers, skip, None if used.all() else used)
+    members = None if network.members is None else network.members[nodes[1]]
+    smaller = KANNetwork(layers, skip, None if used.all() else used, members)
     return smaller, torch.cat(edges)
 
 

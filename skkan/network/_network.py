@@ -39,6 +39,9 @@ class KANNetwork(nn.Module):
     used : Tensor of bool of shape (n_features,), default=None
         Columns of x that are inputs of the first layer, where pruning has left some
         out; None takes all.
+    members : Tensor of int of shape (n_nodes,), default=None
+        Which network of an ensemble each node of the only hidden layer comes from; None
+        if the network is no ensemble.
 
     Attributes
     ----------
@@ -74,11 +77,12 @@ class KANNetwork(nn.Module):
 
     __module__ = "skkan"
 
-    def __init__(self, layers, skip=None, used=None):
+    def __init__(self, layers, skip=None, used=None, members=None):
         super().__init__()
         self.layers = nn.ModuleList(layers)
         self.skip = skip
         self.register_buffer("used", used)
+        self.register_buffer("members", members)
         self.all_layers = [*layers] if skip is None else [*layers, skip]
         self.widths = [self.layers[0].basis.n_inputs, *(len(a.mask) for a in layers)]
         self.n_features = self.widths[0] if used is None else len(used)
@@ -298,8 +302,8 @@ class KANNetwork(nn.Module):
     def with_layers(self, all_layers):
         """Network with other layers, one for each of `all_layers`."""
         if self.skip is None:
-            return KANNetwork(all_layers, None, self.used)
-        return KANNetwork(all_layers[:-1], all_layers[-1], self.used)
+            return KANNetwork(all_layers, None, self.used, self.members)
+        return KANNetwork(all_layers[:-1], all_layers[-1], self.used, self.members)
 
     def with_weights(self, weights):
         """Network with other weights, one Tensor for each of `all_layers`."""
@@ -398,7 +402,8 @@ class KANNetwork(nn.Module):
         return {
             "layers": [layer.to_arrays() for layer in self.layers],
             "skip": None if self.skip is None else self.skip.to_arrays(),
-            "used": None if self.used is None else self.used.cpu().numpy().copy(),
+            "used": _array(self.used),
+            "members": _array(self.members),
         }
 
     @classmethod
@@ -409,7 +414,12 @@ class KANNetwork(nn.Module):
         if arrays["skip"] is not None:
             skip = KANLayer.from_arrays(arrays["skip"], device)
             skip = KANLayer(layers[0].basis, skip.weight.detach(), skip.mask)
-        used = arrays["used"]
-        if used is not None:
-            used = torch.tensor(used, device=device)
-        return cls(layers, skip, used)
+        of_nodes = [
+            None if found is None else torch.tensor(found, device=device)
+            for found in (arrays["used"], arrays.get("members"))
+        ]
+        return cls(layers, skip, *of_nodes)
+
+
+def _array(tensor):
+    return None if tensor is None else tensor.cpu().numpy().copy()

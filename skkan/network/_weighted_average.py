@@ -9,7 +9,8 @@ from skkan.network._network import KANNetwork
 def weighted_average(networks, weights):
     """One network whose output is the weighted sum of the outputs of several.
 
-    The hidden nodes of all networks form one layer. The edges that enter the outputs
+    The hidden nodes of all networks form one layer, whose nodes know from which network
+    they come. The edges that enter the outputs
     are multiplied by the weights. Networks without hidden nodes become part of the
     skip.
 
@@ -47,4 +48,8 @@ def weighted_average(networks, weights):
         torch.cat([n.layers[1].weight.detach() * weight for n, weight in deep], 1),
         torch.cat([layer.mask for layer in seconds], dim=1),
     )
-    return KANNetwork([inner, outer], skip, networks[0].used)
+    counts = torch.tensor([network.widths[1] for network, _ in deep])
+    members = torch.repeat_interleave(counts).to(inner.mask.device)
+    if len(deep) == 1:
+        members = None
+    return KANNetwork([inner, outer], skip, networks[0].used, members)

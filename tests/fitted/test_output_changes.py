@@ -71,6 +71,25 @@ def all_edges(network):
     ]
 
 
+def test_the_most_important_edges_carry_what_the_others_do_not(problem):
+    """Of those into the outputs, in the order of their scores."""
+    network = problem[0]
+    scores = changes_of(problem).of_edges()
+    carried = changes_of(problem).carried(scores)
+    ends = network.layers[-1], network.skip
+    into_outputs = [
+        (at, o, i) for at, o, i in all_edges(network) if network.all_layers[at] in ends
+    ]
+    ranked = sorted(into_outputs, key=lambda edge: -scores[edge[0]][edge[1:]])
+    for number, (at, o, i) in enumerate(ranked, start=1):
+        expected = 1 - slow_loss(problem, ranked[number:])
+        assert_allclose(carried[at][o, i], expected, atol=1e-12)
+    assert all(
+        np.isnan(of_layer).all() == (layer not in ends)
+        for layer, of_layer in zip(network.all_layers, carried, strict=True)
+    )
+
+
 def test_edges_are_replaced_by_their_means_one_by_one(problem):
     scores = changes_of(problem).of_edges()
     for index, o, i in all_edges(problem[0]):

@@ -42,6 +42,18 @@ def test_pruning_zero_edges_keeps_the_function(additive_skip, rng):
     assert_array_equal(base_weights(pruned), base_weights(network)[edges] * exists)
 
 
+def test_nodes_keep_the_members_that_they_come_from(rng):
+    """In what pruning leaves of an ensemble, and in its stored arrays."""
+    x, share = make_samples(rng), torch.full((60,), 1 / 60, dtype=torch.float64)
+    plain = make_network(rng, x, additive_skip=True, widths=[3, 4, 2])
+    members = torch.tensor([0, 0, 1, 1])
+    network = KANNetwork(plain.layers, plain.skip, None, members)
+    keep = [layer.mask > 0 for layer in network.all_layers]
+    keep[0][1] = False
+    pruned, _ = without_edges(network, keep, x, share)
+    assert KANNetwork.from_arrays(pruned.to_arrays()).members.tolist() == [0, 1, 1]
+
+
 def test_a_removed_edge_leaves_its_mean(rng):
     """f - phi + mean(phi), with the weights of the samples."""
     x = make_samples(rng)

@@ -31,6 +31,8 @@ def test_weighted_sum_of_networks_is_that_of_the_outputs(additive_skip, rng):
     )
     assert_allclose(output(total, x), expected, rtol=0, atol=1e-12)
     assert total.widths == [3, 12, 2]
+    assert total.members.tolist() == 4 * [0] + 4 * [1] + 4 * [2]
+    assert weighted_average([first, direct], [0.5, 0.5]).members is None
     alone = weighted_average([direct], [0.5])
     assert_allclose(output(alone, x), 0.5 * output(direct, x), rtol=0, atol=1e-12)
     assert alone.skip is None
