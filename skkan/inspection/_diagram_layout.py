@@ -1,30 +1,136 @@
-"""Positions of the nodes and edges of a network in a diagram.
+"""What a diagram of a network shows, and where.
 
 x counts layers: level l has x = l, and the boxes of the edges that leave it have
 x = l + 1/2. y counts rows from the top; the fullest column has one box or node in each
 row. Nothing is drawn here.
 """
 
+import sys
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
 BOX_WIDTH = 0.36  # of the distance between levels
+OTHERS = sys.maxsize  # position of the node that stands for those without a place
+# Root of the share of the variance that edges below the threshold may carry together.
+MAX_NEGLIGIBLE = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class DiagramContent:
+    """What a diagram shows of a network. Every node that it shows has all its edges.
+
+    Attributes
+    ----------
+    shown : list of EdgeFunction
+        Edges with their curves.
+    lines : dict of (source, target) to int
+        Pairs of nodes that are joined by a line without a curve, and the number of
+        edges that it stands for.
+    idle : set of (level, position)
+        Inputs and outputs without edges.
+    others : dict of (level, position) to int
+        For the node at `OTHERS` of a level, the number of nodes that it stands for.
+    """
+
+    shown: list
+    lines: dict
+    idle: set
+    others: dict
+
+    @classmethod
+    def of(cls, edges, *, max_edges, threshold):
+        """Choose what to show.
+
+        Curves are shown of the edges into the outputs first, then of those into the
+        nodes that these leave, level by level, by their importance. Inputs and hidden
+        nodes without a curve have a place of their own if there is room, inputs only
+        with an edge. The others of a level share one.
+
+        Parameters
+        ----------
+        edges : list of EdgeFunction
+        max_edges : int
+            Number of curves, if hidden nodes and outputs have one on either side.
+        threshold : float
+            Importance below which an edge has no curve. Such edges have a line if they
+            are not negligible together.
+
+        Returns
+        -------
+        DiagramContent
+        """
+        shown = shown_edges(edges, max_edges=max_edges, threshold=threshold)
+        rest = _edges_without_curve(edges, shown, threshold)
+        last = max(edge.target[0] for edge in edges)
+        places = {e.source for e in shown} | {e.target for e in shown}
+        outputs = {edge.target for edge in edges if edge.target[0] == last}
+        idle = outputs - {e.target for e in [*shown, *rest]}
+        places |= outputs
+        inputs = {edge.source for edge in edges if edge.source[0] == 0}
+        if len(inputs) <= max_edges:
+            idle |= inputs - {e.source for e in [*shown, *rest]}
+        places |= idle
+        gaps = Counter(edge.source[0] for edge in shown)
+        n_rows = max([*gaps.values(), *Counter(level for level, _ in places).values()])
+        for level in range(last):
+            places |= _placed(level, rest, places, n_rows)
+        others = {}
+        for node in {e.source for e in rest} | {e.target for e in rest}:
+            if node not in places:
+                others.setdefault((node[0], OTHERS), set()).add(node)
+        lines = Counter(
+            tuple(
+                node if node in places else (node[0], OTHERS)
+                for node in (edge.source, edge.target)
+            )
+            for edge in rest
+        )
+        others = {node: len(found) for node, found in others.items()}
+        return cls(shown, dict(lines), idle, others)
+
+    @property
+    def nodes(self):
+        """Nodes with a place beside those of `shown`, set of (level, position)."""
+        return self.idle | {node for line in self.lines for node in line}
+
+
+def _edges_without_curve(edges, shown, threshold):
+    """Edges that are neither shown nor removed nor negligible."""
+    known = set(shown)
+    rest = [edge for edge in edges if not edge.removed and edge not in known]
+    small = [edge for edge in rest if edge.importance < threshold]
+    if sum(np.sqrt(edge.importance) for edge in small) > MAX_NEGLIGIBLE:
+        return rest
+    return [edge for edge in rest if edge.importance >= threshold]
+
+
+def _placed(level, rest, places, n_rows):
+    """Nodes of a level without a curve that get a place of their own."""
+    importance = {}
+    for edge in rest:
+        for node in (edge.source, edge.target):
+            if node[0] == level and node not in places:
+                importance[node] = importance.get(node, 0.0) + edge.importance
+    ranked = sorted(importance, key=lambda node: (-importance[node], node))
+    n_free = n_rows - sum(node[0] == level for node in places)
+    if len(ranked) == 1 or (level == 0 and len(ranked) <= n_free):
+        return set(ranked)
+    return set(ranked[: n_free - 1]) if level == 0 and n_free > 1 else set()
 
 
 def shown_edges(edges, *, max_edges, threshold):
-    """Most important edges and their links to inputs and outputs.
+    """Edges whose curves are shown; see `DiagramContent.of`.
 
-    A hidden node of a shown edge keeps its most important edge on either side, and
-    every output keeps its most important edge. So a few more edges than `max_edges` may
-    be shown.
+    A hidden node of a shown edge has a curve on either side, and every output its most
+    important one. So a few more edges than `max_edges` may be shown.
 
     Parameters
     ----------
     edges : list of EdgeFunction
     max_edges : int
     threshold : float
-        Importance below which only links are shown.
 
     Returns
     -------
@@ -33,16 +139,31 @@ def shown_edges(edges, *, max_edges, threshold):
     present = [edge for edge in edges if not edge.removed]
     above = [edge for edge in present if edge.importance >= threshold]
     ranked = sorted(above, key=lambda edge: -edge.importance)
-    shown = ranked[:max_edges]
     last = max(edge.target[0] for edge in edges)
-    reached = {edge.target for edge in shown}
-    for edge in ranked[max_edges:]:
-        if edge.target[0] == last and edge.target not in reached:
-            shown.append(edge)
-            reached.add(edge.target)
+    shown = ranked
+    if len(ranked) > max_edges:
+        is_deep = any(edge.source[0] > 0 for edge in ranked)
+        shown, nodes = [], {edge.target for edge in ranked if edge.target[0] == last}
+        for level in range(last if is_deep else 1, 0, -1):
+            n_free = max(1, (max_edges - len(shown)) // level)
+            # Without hidden nodes all edges enter the outputs.
+            into = [edge for edge in ranked if edge.target in nodes]
+            shown += _first_and_best_of_each(into, n_free)
+            nodes = {edge.source for edge in shown if edge.source[0] == level - 1}
+        shown.sort(key=lambda edge: -edge.importance)
     while missing := _missing_links(shown, present):
         shown.append(missing[0])
     return shown
+
+
+def _first_and_best_of_each(ranked, count):
+    """The first edges, and the first one into each node."""
+    best = {}
+    for edge in ranked:
+        best.setdefault(edge.target, edge)
+    n_others = max(0, count - len(best))
+    others = [edge for edge in ranked if best[edge.target] is not edge][:n_others]
+    return [*best.values(), *others]
 
 
 def _missing_links(shown, present):
@@ -72,6 +193,8 @@ class DiagramLayout:
         Centre of the box of each edge.
     paths : list of (ndarray, ndarray)
         x and y of the line of each edge, with a gap at its box.
+    lines : list of (ndarray, ndarray)
+        x and y of the lines without a box.
     """
 
     n_levels: int
@@ -80,32 +203,35 @@ class DiagramLayout:
     nodes: dict
     boxes: list
     paths: list
+    lines: list
 
     @classmethod
-    def of(cls, edges, nodes):
-        """Place edges, and nodes that are shown without edges.
+    def of(cls, edges, nodes=frozenset(), lines=()):
+        """Place edges, nodes that are shown without a box, and lines without one.
 
         Boxes and hidden nodes are sorted by the rows of their neighbours. Edges of a
-        skip run below the hidden nodes.
+        skip run below the hidden nodes, those without a box in one row.
 
         Parameters
         ----------
         edges : list of EdgeFunction
         nodes : set of (level, position)
+        lines : iterable of (source, target)
         """
         nodes = nodes | {e.source for e in edges} | {e.target for e in edges}
         last = max(level for level, _ in nodes)
         levels = [
             [n for n in sorted(nodes) if n[0] == level] for level in range(last + 1)
         ]
-        skips = [e for e in edges if _is_skip(e)]
+        skips = [e for e in edges if _is_skip(e.source, e.target)]
         gaps = [
-            [e for e in edges if e.source[0] == level and not _is_skip(e)]
+            [e for e in edges if e.source[0] == level and e not in skips]
             for level in range(last)
         ]
         n_main = max(map(len, [*gaps, *levels[1:-1]]), default=1)
-        n_rows = max(n_main + len(skips), len(levels[0]), len(levels[-1]), 1)
-        n_main = n_rows - len(skips)
+        n_skips = len(skips) + any(_is_skip(*line) for line in lines)
+        n_rows = max(n_main + n_skips, len(levels[0]), len(levels[-1]), 1)
+        n_main = n_rows - n_skips
         heights = [n_rows, *[n_main] * (last - 1), n_rows]
         narrowest = min(
             height / max(len(level), 1)
@@ -130,11 +256,18 @@ class DiagramLayout:
             _path(at[edge.source], box, at[edge.target])
             for edge, box in zip(edges, boxes, strict=True)
         ]
-        return cls(last + 1, n_rows, narrowest, at, boxes, paths)
+        plain = []
+        for source, target in lines:
+            x, y = _smooth(at[source], at[target])
+            if _is_skip(source, target):
+                x, y = _path(at[source], (0.5, n_rows - 0.5), at[target])
+                x, y = x[~np.isnan(x)], y[~np.isnan(x)]
+            plain.append((x, y))
+        return cls(last + 1, n_rows, narrowest, at, boxes, paths, plain)
 
 
-def _is_skip(edge):
-    return edge.target[0] > edge.source[0] + 1
+def _is_skip(source, target):
+    return target[0] > source[0] + 1
 
 
 def _spread(things, height, x):

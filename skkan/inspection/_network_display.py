@@ -6,8 +6,14 @@ from textwrap import fill
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
+from skkan.estimators._base import fitted_model_of
 from skkan.inspection._category_bars import outline
-from skkan.inspection._diagram_layout import BOX_WIDTH, DiagramLayout, shown_edges
+from skkan.inspection._diagram_layout import (
+    BOX_WIDTH,
+    OTHERS,
+    DiagramContent,
+    DiagramLayout,
+)
 from skkan.inspection._edge_functions import NEGLIGIBLE
 from skkan.inspection._edge_selection import named_edges
 from skkan.inspection._panels import (
@@ -21,8 +27,9 @@ from skkan.inspection._panels import (
 N_BOX_POINTS = 101  # of a curve
 CURVE_SHARE = 0.8  # of the width and height of a box is filled by its curve
 MIN_OPACITY = 0.3  # opacity of an edge of importance 0
-MAX_EDGES = 30  # more lines cross too often to be read
+MAX_EDGES = 30  # more curves are too many to be read
 LINE_WIDTH, MAX_LINE_WIDTH = 0.7, 2.0  # points
+PLAIN_WIDTH, PLAIN_OPACITY = 0.5, 0.25  # of lines without a curve
 NAME_LETTERS, NAME_LINE_LETTERS = 28, 18  # of a name and of its lines
 # Inches of a row and of a layer in a new figure.
 ROW_HEIGHT, LAYER_WIDTH = 0.48, 2.3
@@ -31,6 +38,7 @@ NOTE_HEIGHT, NOTE_SIZE = 0.35, 8.0  # inches, points
 MIN_FIGURE = 3.5, 1.5  # inches
 NAME_LETTER_WIDTH = 0.57  # in units of the font size, a mean over usual names
 NODE_RADIUS = 7.0  # points, of a node with a sum
+SUM_SIZE, COUNT_SIZE = 1.3, 0.8  # of the text in a node, in its radii
 # Inches: height of a node with its name above it, and of a line of a name.
 NODE_HEIGHT, NAME_LINE_HEIGHT = 0.375, 0.145
 
@@ -38,20 +46,31 @@ NODE_HEIGHT, NAME_LINE_HEIGHT = 0.375, 0.145
 class KANDisplay:
     """Diagram of a fitted network, from the inputs to the outputs.
 
-    Every edge has a box with its curve over the training range, or with bars for the
+    An edge has a box with its curve over the training range, or with bars for the
     values of categories. The opacity of an edge grows with its importance; see
-    `node_importances` for the score. Nodes with a sum sign add the edges that enter
-    them. Edges that are removed or do not matter are left out; a line below the diagram
-    counts them. Edges of an additive skip run below the hidden nodes.
+    `edge_table` for the score. Nodes with a sum sign add the edges that enter them.
+    Edges of an additive skip run below the hidden nodes.
+
+    Of a large network the most important edges have curves. The others are thin lines,
+    so that every node shows all of its inputs. Nodes without a place share one, whose
+    name counts them, and lines from or to it are dashed. Edges that are removed or do
+    not matter are left out. A text below the diagram counts all of them, and tells
+    which share of the variance of the output the shown curves into the outputs carry,
+    if the means of the other ones replace them.
 
     Use `from_estimator` to make one.
 
     Parameters
     ----------
     edges : list of EdgeFunction
-        All edges of a network.
+        All edges of a network, or of a member of an ensemble.
     n_unused : int, default=0
         Number of inputs that pruning has removed and that have no edge in the list.
+    carried : dict, default=None
+        For (source, target) of each edge into an output, the share of the variance that
+        it carries with all that are more important. None tells nothing of it.
+    member : tuple of (int, int), default=None
+        Number of the member and of all members, if the edges are those of a member.
 
     Attributes
     ----------
@@ -63,13 +82,15 @@ class KANDisplay:
         Each runs from node to box to node.
     boxes_ : list of Rectangle
     curves_ : list of Line2D
+    plain_lines_ : dict of (source, target) to Line2D
+        Lines of edges without a curve.
     nodes_ : dict of (level, position) to Line2D
     sums_ : dict of (level, position) to Text
-        The sum signs.
+        The sum signs; for nodes that share a place, their number.
     names_ : dict of (level, position) to Text
         Names of hidden nodes are invisible in axes too small for them.
     note_ : Text or None
-        Counts of what is left out.
+        What has no curve, if anything.
 
     See Also
     --------
@@ -88,18 +109,26 @@ class KANDisplay:
     ['x0', 'x1', 'x2', 'x3', 'x4']
     >>> print(display.note_.get_text())
     5 of 7 edges, from 5 of 7 inputs. Left out: 2 of
-    importance below 0.001.
+    importance below 0.0001.
     """
 
     __module__ = "skkan.inspection"
 
-    def __init__(self, edges, *, n_unused=0):
+    def __init__(self, edges, *, n_unused=0, carried=None, member=None):
         self.edges = edges
         self.n_unused = n_unused
+        self.carried = carried
+        self.member = member
 
     @classmethod
     def from_estimator(
-        cls, estimator, *, feature_names=None, target_names=None, **kwargs
+        cls,
+        estimator,
+        *,
+        member=None,
+        feature_names=None,
+        target_names=None,
+        **kwargs,
     ):
         """Draw the network of a fitted estimator.
 
@@ -107,6 +136,10 @@ class KANDisplay:
         ----------
         estimator : KANRegressor or KANClassifier
             Fitted.
+        member : int, default=None
+            Of an ensemble, which `hidden_layer_sizes="auto"` may choose, the number of
+            the network whose hidden nodes are drawn, from 0 on. The additive skip,
+            which is no part of it, is left out. None draws the whole.
         feature_names, target_names : sequence of str, default=None
             Names of the inputs and outputs; None takes those that the estimator knows.
         **kwargs
@@ -123,12 +156,18 @@ class KANDisplay:
         sklearn.exceptions.NotFittedError
             If it is not fitted.
         ValueError
-            If the number of names is not that of the inputs or outputs.
+            If the number of names is not that of the inputs or outputs, or if there is
+            no such member.
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         edges, removed = named_edges(estimator, feature_names, target_names)
         n_unused = len(removed.keys() - {edge.source for edge in edges})
-        return cls(edges, n_unused=n_unused).plot(**kwargs)
+        model, found = fitted_model_of(estimator), {}
+        if member is None:
+            found["carried"] = _carried(model, edges)
+        else:
+            edges, found["member"] = _of_member(model, edges, member)
+        return cls(edges, n_unused=n_unused, **found).plot(**kwargs)
 
     def plot(
         self,
@@ -149,16 +188,18 @@ class KANDisplay:
         ax : Axes, default=None
             None makes a figure.
         max_edges : int, default=None
-            Number of most important edges to show. Edges that link shown hidden nodes
-            and outputs come on top. None takes 30, or as many as are readable at the
-            height of `ax`.
-        threshold : float, default=0.001
-            Importance below which an edge is left out.
+            Number of edges with a curve. Half of them, or the like in deeper networks,
+            enter the outputs, the others the hidden nodes that these leave. Edges that
+            give every shown node a curve on either side come on top. None takes 30, or
+            as many as are readable at the height of `ax`.
+        threshold : float, default=0.0001
+            Importance below which an edge has no curve. Such edges are left out, or
+            thin lines if their deviations sum to more than a tenth of the output's.
         shared_scale : bool, default=False
             Whether curves that enter the same node have the same scale, so that their
             heights compare. By default each curve fills its box.
         line_kw, curve_kw : dict, default=None
-            Passed on to `Line2D` for the lines and for the curves.
+            Passed on to `Line2D` for the lines of edges with curves and for the curves.
         box_kw : dict, default=None
             Passed on to `Rectangle`.
         text_kw : dict, default=None
@@ -181,31 +222,46 @@ class KANDisplay:
             check_count("max_edges", max_edges)
         if not (isinstance(threshold, Real) and threshold >= 0):
             raise ValueError(f"threshold must be at least 0, got {threshold!r}.")
-        self.shown_, layout, idle = self._arranged(ax, max_edges, threshold)
-        labels = _labels(self.edges, layout)
+        content, layout = self._arranged(ax, max_edges, threshold)
+        self.shown_, idle = content.shown, content.idle
+        labels = _labels(self.edges, content, layout)
         self.ax_, font_size = _prepared_axes(ax, layout, labels)
         self.figure_ = self.ax_.figure
         opacities = _opacities(self.shown_)
+        self._draw_plain_lines(content, layout)
         self._draw_edges(layout, opacities, line_kw or {}, box_kw or {})
         self._draw_curves(layout, opacities, shared_scale, curve_kw or {})
-        self._draw_nodes(layout, idle)
+        self._draw_nodes(layout, content)
         text_kw = {"fontsize": font_size, **(text_kw or {})}
         self._write_names(layout, idle, labels, text_kw)
-        self._write_note(_note(self.edges, self.shown_, threshold, self.n_unused))
+        self._write_note(self._note(content, threshold))
         return self
 
     def _arranged(self, ax, max_edges, threshold):
-        """Shown edges, their layout, and shown nodes without edges."""
+        """What is shown, and its layout."""
         counts = [max_edges]
         if max_edges is None:
             counts = [MAX_EDGES] if ax is None else range(MAX_EDGES, 0, -1)
         for count in counts:
-            shown = shown_edges(self.edges, max_edges=count, threshold=threshold)
-            idle = _idle_nodes(self.edges, shown, threshold, count)
-            layout = DiagramLayout.of(shown, idle)
+            content = DiagramContent.of(
+                self.edges, max_edges=count, threshold=threshold
+            )
+            layout = DiagramLayout.of(content.shown, content.nodes, content.lines)
             if ax is None or layout.n_rows * MIN_ROW <= _inches_of(ax)[1] - NOTE_HEIGHT:
                 break
-        return shown, layout, idle
+        return content, layout
+
+    def _draw_plain_lines(self, content, layout):
+        style = {"color": foreground(), "alpha": PLAIN_OPACITY, "zorder": 0.5}
+        self.plain_lines_ = {}
+        for line, path in zip(content.lines, layout.lines, strict=True):
+            is_bundle = any(position == OTHERS for _, position in line)
+            (self.plain_lines_[line],) = self.ax_.plot(
+                *path,
+                linewidth=PLAIN_WIDTH,
+                linestyle="--" if is_bundle else "-",
+                **style,
+            )
 
     def _draw_edges(self, layout, opacities, line_kw, box_kw):
         from matplotlib.patches import Rectangle
@@ -251,21 +307,23 @@ class KANDisplay:
                 **{**style, **curve_kw},
             )
 
-    def _draw_nodes(self, layout, idle):
+    def _draw_nodes(self, layout, content):
         color, background = foreground(), _background(self.figure_)
         self.nodes_, self.sums_ = {}, {}
         for node, (x, y) in layout.nodes.items():
-            style = {"markeredgecolor": color, "alpha": _fade(node in idle)}
+            style = {"markeredgecolor": color, "alpha": _fade(node in content.idle)}
             if node[0] == 0:
                 style |= {"markersize": 0.7 * NODE_RADIUS, "markerfacecolor": color}
             else:
                 style |= {"markersize": 2 * NODE_RADIUS, "markerfacecolor": background}
+                n_others = content.others.get(node)
+                size = SUM_SIZE if n_others is None else COUNT_SIZE
                 self.sums_[node] = self.ax_.annotate(
-                    r"$\Sigma$",
+                    r"$\Sigma$" if n_others is None else f"+{n_others}",
                     (x, y),
                     ha="center",
                     va="center",
-                    fontsize=1.3 * NODE_RADIUS,
+                    fontsize=size * NODE_RADIUS,
                     alpha=style["alpha"],
                     zorder=5,
                 )
@@ -294,6 +352,62 @@ class KANDisplay:
             self.names_[node] = self.ax_.annotate(
                 labels[node], at, **{**place, **style, **text_kw}
             )
+
+    def _note(self, content, threshold):
+        """What has no curve as text, empty if every edge has one."""
+        shown, edges, known = content.shown, self.edges, set(content.shown)
+        present = [e for e in edges if e not in known and not e.removed]
+        n_lines = sum(content.lines.values())
+        left_out = [
+            f"{count} {why}"
+            for count, why in (
+                (len(edges) - len(shown) - len(present), "removed"),
+                (len(present) - n_lines, f"of importance below {threshold:g}"),
+                (self.n_unused, f"pruned input{'s' * (self.n_unused > 1)}"),
+            )
+            if count
+        ]
+        parts = []
+        if self.member is not None:
+            number, n_members = self.member
+            parts.append(f"Member {number} alone, of 0 to {n_members - 1}.")
+        if n_lines:
+            plain = f"Thin lines: {n_lines} of {len(edges)} edges"
+            parts.append(plain + (", dashed if several." if content.others else "."))
+            parts += self._shares(shown)
+        elif left_out:
+            used, inputs = (
+                len({edge.source for edge in some if edge.source[0] == 0})
+                for some in (shown, edges)
+            )
+            parts.append(
+                f"{len(shown)} of {len(edges)} edges, from {used} of "
+                f"{inputs + self.n_unused} inputs."
+            )
+        if left_out:
+            parts.append(f"Left out: {', '.join(left_out)}.")
+        return " ".join(parts)
+
+    def _shares(self, shown):
+        """What the shown edges into the outputs carry, as a list of no or one text."""
+        if self.carried is None:
+            return []
+        last = max(edge.target[0] for edge in self.edges)
+        ends = [e for e in self.edges if e.target[0] == last and not e.removed]
+        ends.sort(key=lambda edge: -edge.importance)
+        known = set(shown)
+        n_first = next((n for n, e in enumerate(ends) if e not in known), len(ends))
+        if n_first in (0, len(ends)):
+            return []
+        first = ends[n_first - 1]
+        share = self.carried[first.source, first.target]
+        n_outputs = len({edge.target for edge in ends})
+        into = f"into the output{'s' * (n_outputs > 1)}"
+        which = f"{n_first} most important edges {into} carry"
+        if n_first == 1:
+            which = f"most important edge {into} carries"
+        percent = f"{min(share, 0.99):.0%}" if share > 0 else "none"
+        return [f"The {which} {percent} of the variance."]
 
     def _write_note(self, note):
         self.note_ = None
@@ -338,26 +452,35 @@ def _fade(is_idle):
     return 0.5 if is_idle else 1.0
 
 
-def _idle_nodes(edges, shown, threshold, max_edges):
-    """Inputs and outputs that are shown without edges.
-
-    All outputs are shown. Inputs whose edges are all negligible are shown if there is
-    room.
-    """
+def _carried(model, edges):
+    """What edges into the outputs carry; None if a fit of before has not stored it."""
+    stored = [layer.carried for layer in model.layer_statistics]
+    if stored[-1] is None:
+        return None
+    of_edges = np.concatenate([of_layer.ravel() for of_layer in stored])
     last = max(edge.target[0] for edge in edges)
-    touched = {e.source for e in shown} | {e.target for e in shown}
-    outputs = {edge.target for edge in edges if edge.target[0] == last}
-    inputs = {edge.source for edge in edges if edge.source[0] == 0}
-    if len(inputs) > max_edges:
-        return outputs - touched
-    matters = {e.source for e in edges if not e.removed and e.importance >= threshold}
-    return (outputs | (inputs - matters)) - touched
+    pairs = zip(edges, of_edges.tolist(), strict=True)
+    return {(e.source, e.target): share for e, share in pairs if e.target[0] == last}
 
 
-def _labels(edges, layout):
+def _of_member(model, edges, member):
+    """Edges from and to the nodes of a member, and its number and that of all."""
+    of_nodes = model.network_arrays.get("members")
+    known = [] if of_nodes is None else np.unique(of_nodes).tolist()
+    if member not in known:
+        which = f"one of {known}" if known else "None, since the fit is no ensemble"
+        raise ValueError(f"member must be {which}, got {member!r}.")
+    nodes = {(1, int(node)) for node in np.flatnonzero(of_nodes == member)}
+    chosen = [edge for edge in edges if nodes & {edge.source, edge.target}]
+    return chosen, (int(member), len(known))
+
+
+def _labels(edges, content, layout):
     """Names of the shown nodes, shortened, wrapped and distinct within a level."""
     names = {edge.source: edge.source_name for edge in edges}
     names |= {edge.target: edge.target_name for edge in edges}
+    for node, count in content.others.items():
+        names[node] = f"{count} other {'inputs' if node[0] == 0 else 'nodes'}"
     labels = {
         node: wrapped(names[node], NAME_LETTERS, NAME_LINE_LETTERS)
         for node in layout.nodes
@@ -438,30 +561,3 @@ def _rises(edges, curves, shared_scale):
         )
         for e in edges
     ]
-
-
-def _note(edges, shown, threshold, n_unused):
-    """Counts of shown and hidden edges as text, empty if nothing is left out."""
-    hidden = [edge for edge in edges if edge not in shown]
-    present = [edge for edge in hidden if not edge.removed]
-    n_negligible = sum(edge.importance < threshold for edge in present)
-    parts = [
-        f"{count} {why}"
-        for count, why in (
-            (len(hidden) - len(present), "removed"),
-            (n_negligible, f"of importance below {threshold:g}"),
-            (len(present) - n_negligible, "that matter less"),
-            (n_unused, f"pruned input{'s' * (n_unused > 1)}"),
-        )
-        if count
-    ]
-    if not parts:
-        return ""
-    used, inputs = (
-        len({edge.source for edge in some if edge.source[0] == 0})
-        for some in (shown, edges)
-    )
-    return (
-        f"{len(shown)} of {len(edges)} edges, from {used} of "
-        f"{inputs + n_unused} inputs. Left out: {', '.join(parts)}."
-    )

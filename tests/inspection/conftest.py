@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from golden.codec import case_paths, load
 from models_to_draw import X, Y, rng
 
 from skkan import KANClassifier, KANRegressor
@@ -43,6 +44,15 @@ def wide():
     return KANRegressor((8, 8), solver="lbfgs", max_iter=2, random_state=0).fit(
         many, targets
     )
+
+
+@pytest.fixture(scope="module")
+def ensemble():
+    """Four networks of ten nodes and an additive model, from the stored states."""
+    (path,) = (path for path in case_paths() if path.stem == "auto-ensemble")
+    model = load(path)["estimator"]
+    model.fitted_model_.network_arrays["members"] = np.arange(4).repeat(10)
+    return model
 
 
 @pytest.fixture(params=["additive", "deep", "classifier"])

@@ -1,9 +1,13 @@
 """The diagram of a network: its numbers and artists."""
 
+import re
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from models_to_draw import LONG, apart, one_line, without_edges
+import torch
+from models_to_draw import LONG, X, apart, one_line, without_edges
 from numpy.testing import assert_allclose
 
 from skkan.inspection import (
@@ -13,7 +17,7 @@ from skkan.inspection import (
     LossCurveDisplay,
     edge_functions,
 )
-from skkan.inspection._diagram_layout import DiagramLayout, shown_edges
+from skkan.inspection._diagram_layout import OTHERS, DiagramLayout
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -85,25 +89,118 @@ def test_removed_and_negligible_edges_are_hidden_and_counted(additive):
     assert fade == {"age": 1, "height": 1, "income": 0.5, "site": 0.5, "y": 1}
     first = KANDisplay.from_estimator(pruned, max_edges=1)
     assert [edge.source_name for edge in first.shown_] == ["height"]
-    assert one_line(first.note_).endswith("below 0.0001, 1 that matter less.")
+    share = 1 - edge_functions(additive)[0].importance
+    assert one_line(first.note_) == (
+        "Thin lines: 1 of 4 edges. The most important edge into the output carries "
+        f"{share:.0%} of the variance. Left out: 1 removed, 1 of importance below "
+        "0.0001."
+    )
     every = KANDisplay.from_estimator(additive, threshold=0)
     assert every.note_ is None
     assert len(every.shown_) == 4
 
 
-def test_large_networks_keep_the_edges_that_matter(wide):
-    """And stay connected: every hidden node shown has a way in and out."""
+def test_large_networks_show_the_curves_that_matter(wide):
+    """And are connected: every node shown has a curve on the way in and out."""
     display = KANDisplay.from_estimator(wide)
-    edges = edge_functions(wide)
-    ranked = sorted(edges, key=lambda edge: -edge.importance)[:30]
-    shown = {(edge.source, edge.target) for edge in display.shown_}
-    assert {(edge.source, edge.target) for edge in ranked} <= shown
-    enters, leaves = {t for _, t in shown}, {s for s, _ in shown}
-    for node in display.nodes_:
-        assert node[0] == 0 or node in enters
-        assert node[0] == 3 or node in leaves
+    into_outputs = [e for e in display.edges if e.target[0] == 3]
+    ranked = sorted(into_outputs, key=lambda edge: -edge.importance)
+    of_each = {edge.target: edge for edge in reversed(ranked)}
+    assert set(of_each.values()) <= set(display.shown_)
+    assert len(display.shown_) <= 30
+    enters = {edge.target for edge in display.shown_}
+    leaves = {edge.source for edge in display.shown_}
+    for level, position in display.nodes_:
+        if 0 < level < 3 and position != OTHERS:
+            assert {(level, position)} <= enters & leaves
     assert {(3, output) for output in range(10)} <= enters
-    assert f"{len(shown)} of 384 edges" in display.note_.get_text()
+
+
+@pytest.mark.parametrize("max_edges", [3, 12, 30])
+def test_no_input_of_a_shown_node_is_cut_off(max_edges, wide):
+    """Edges without a curve are lines, each counted once."""
+    display = KANDisplay.from_estimator(wide, max_edges=max_edges, threshold=0)
+    pairs = [(edge.source, edge.target) for edge in display.edges]
+    known = {(edge.source, edge.target) for edge in display.shown_}
+    places = set(display.nodes_)
+    expected = {
+        tuple(node if node in places else (node[0], OTHERS) for node in pair)
+        for pair in pairs
+        if pair not in known
+    }
+    assert set(display.plain_lines_) == expected
+    note = one_line(display.note_)
+    assert note.startswith(f"Thin lines: {384 - len(known)} of 384 edges")
+    for node, text in display.names_.items():
+        if node[1] == OTHERS:
+            n_others = [30, 8, 8][node[0]] - sum(
+                level == node[0] and position != OTHERS for level, position in places
+            )
+            assert text.get_text().startswith(f"{n_others} other")
+    for line, artist in display.plain_lines_.items():
+        is_bundle = OTHERS in (line[0][1], line[1][1])
+        assert artist.get_linestyle() == ("--" if is_bundle else "-")
+        x, y = artist.get_data()
+        ends = [display.nodes_[node].get_xydata()[0] for node in line]
+        assert_allclose([[x[0], y[0]], [x[-1], y[-1]]], ends)
+
+
+def test_negligible_edges_are_left_out_unless_they_add_up(additive):
+    """Each moves the output by less than 1%, 20 of them perhaps by a tenth."""
+    edge = edge_functions(additive)[2]
+    few, many = (
+        [
+            replace(edge, source=(0, number), importance=0.00009)
+            for number in range(count)
+        ]
+        for count in (5, 20)
+    )
+    large = replace(edge, source=(0, 99), importance=0.9)
+    assert KANDisplay([large, *few]).plot().plain_lines_ == {}
+    lines = KANDisplay([large, *many]).plot().plain_lines_
+    assert sum(line[1] == edge.target for line in lines) == len(lines) > 0
+
+
+def test_members_of_an_ensemble_are_drawn_one_by_one(ensemble):
+    """All nodes of one, without the direct edges."""
+    of_nodes = ensemble.network_.members.tolist()
+    for member in range(4):
+        display = KANDisplay.from_estimator(ensemble, member=member, threshold=0)
+        drawn = {node for node in display.nodes_ if node[0] == 1}
+        assert drawn == {(1, n) for n, of in enumerate(of_nodes) if of == member}
+        assert {edge.source for edge in display.shown_ if edge.target[0] == 2} == drawn
+        assert {edge.target[0] - edge.source[0] for edge in display.edges} == {1}
+        text = f"Member {member} alone, of 0 to 3."
+        assert one_line(display.note_).startswith(text)
+    whole = KANDisplay.from_estimator(ensemble)
+    assert len([node for node in whole.nodes_ if node[0] == 1]) < 40
+
+
+def test_the_note_tells_what_the_curves_carry(deep):
+    """The rest of the output's variance is lost if means replace the other ones."""
+    display = KANDisplay.from_estimator(deep, max_edges=12, threshold=0)
+    x = torch.from_numpy(deep.fitted_model_.scaled(X.to_numpy()))
+    passes = deep.network_.propagate(x)[1]
+    scale = deep.fitted_model_.output_scaling.scale
+    inputs = {0: X.to_numpy(), 2: passes[2].inputs.detach().numpy()}
+    ends = [edge for edge in display.edges if edge.target[0] == 3]
+    ranked = sorted(ends, key=lambda edge: -edge.importance)
+    count = next(n for n, edge in enumerate(ranked) if edge not in display.shown_)
+    drawn = np.zeros((len(X), 2))
+    for edge in ranked[:count]:
+        values = edge(inputs[edge.source[0]][:, edge.source[1]])
+        drawn[:, edge.target[1]] += values / scale[edge.target[1]]
+    y = deep.predict(X) / scale
+    share = 1 - np.var(y - drawn, axis=0).sum() / np.var(y, axis=0).sum()
+    text = f"The {count} most important edges into the outputs carry {share:.0%} of the"
+    assert text in one_line(display.note_)
+
+
+def test_other_members_are_told(ensemble, deep):
+    with pytest.raises(ValueError, match=r"member must be one of .* got 4"):
+        KANDisplay.from_estimator(ensemble, member=4)
+    with pytest.raises(ValueError, match=r"member must be None, since .* no ensemble"):
+        KANDisplay.from_estimator(deep, member=0)
 
 
 @pytest.mark.parametrize("figsize", [None, (6, 4)])
@@ -206,14 +303,19 @@ def test_skips_run_below_the_hidden_nodes(deep):
 @pytest.mark.parametrize("max_edges", [1, 5, 100])
 def test_the_note_counts_every_edge_once(max_edges, deep):
     pruned = without_edges(deep, (0, 0, 0), (1, 1, 1))
-    display = KANDisplay.from_estimator(pruned, max_edges=max_edges, threshold=0.01)
-    shown = shown_edges(edge_functions(pruned), max_edges=max_edges, threshold=0.01)
-    assert [edge.source for edge in shown] == [e.source for e in display.shown_]
-    counts, left_out = one_line(display.note_).split(" Left out: ")
-    assert counts.startswith(f"{len(shown)} of {len(display.edges)} edges")
-    hidden = [int(part.split()[0]) for part in left_out.split(", ")]
-    assert hidden[0] == 2  # removed
-    assert sum(hidden) + len(shown) == len(display.edges)
+    display = KANDisplay.from_estimator(pruned, max_edges=max_edges, threshold=1e-3)
+    note = one_line(display.note_)
+    n_shown, n_all = len(display.shown_), len(display.edges)
+    if display.plain_lines_:
+        assert f" of {n_all} edges" in note
+    else:
+        assert note.startswith(f"{n_shown} of {n_all} edges")
+    n_lines = re.match(r"Thin lines: (\d+) of", note)
+    left_out = note.split("Left out: ")[1].split(", ")
+    counts = [int(part.split()[0]) for part in left_out]
+    assert counts[0] == 2  # removed
+    n_lines = int(n_lines[1]) if n_lines else 0
+    assert sum(counts) + n_lines + n_shown == n_all
 
 
 @pytest.mark.parametrize("style", ["default", "dark_background"])

@@ -53,6 +53,7 @@ def test_a_sum_of_curves_is_fitted_by_the_additive_model(rng):
 def test_a_product_is_fitted_by_a_mean_of_networks(fitted, product):
     X, y, X_test, y_test = product
     assert fitted.hidden_layer_sizes_ == (40,)
+    assert fitted.network_.members.bincount().tolist() == [10] * 4
     noise = NOISE**2 / y_test.var()
     assert fitted.score(X_test, y_test) > 1 - 1.5 * noise
     additive = KANRegressor(()).fit(X, y)
