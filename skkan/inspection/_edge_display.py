@@ -1,6 +1,7 @@
 """EdgeFunctionDisplay: curves of a fitted estimator in the user's units."""
 
 from dataclasses import replace
+from textwrap import fill
 
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
@@ -13,7 +14,7 @@ from skkan.inspection._category_bars import (
     draw_missing,
     name_categories,
 )
-from skkan.inspection._edge_functions import NEGLIGIBLE
+from skkan.inspection._edge_functions import NEGLIGIBLE, node_names
 from skkan.inspection._edge_selection import (
     named_edges,
     present_edges,
@@ -31,6 +32,11 @@ from skkan.inspection._panels import (
 )
 
 N_CURVE_POINTS = 201  # of a curve
+NOTE = (
+    "Other edges add to these curves, or make up for them: EffectDisplay shows what a "
+    "feature does in all."
+)
+NOTE_SIZE, NOTE_LETTERS = 8.0, 15  # points, letters in an inch
 
 
 class EdgeFunctionDisplay:
@@ -42,6 +48,9 @@ class EdgeFunctionDisplay:
     rows and the knots are drawn below the curve. Values of categories are bars. A mark
     on the right shows the value for missing inputs.
 
+    In a network with hidden nodes no curve is what a feature does: other edges add to
+    it or make up for it. The figure says so.
+
     Use `from_estimator` to make one.
 
     Parameters
@@ -51,6 +60,8 @@ class EdgeFunctionDisplay:
     with_posterior : bool, default=False
         Whether to draw 90% bands, 1.645 posterior deviations to both sides. The edges
         must know their deviation, see `edge_functions`.
+    n_hidden_nodes : int, default=0
+        Number of hidden nodes of the network.
 
     Attributes
     ----------
@@ -68,9 +79,12 @@ class EdgeFunctionDisplay:
     densities_ : list of FillBetweenPolyCollection
     knots_ : list of Line2D
         Without data for categories.
+    note_ : Text or None
+        That the curves are parts, in a figure of its own and if there are hidden nodes.
 
     See Also
     --------
+    EffectDisplay : What features do, whatever the network.
     KANDisplay : All edges at a glance.
     skkan.inspection.edge_functions : The curves as callables.
 
@@ -88,9 +102,10 @@ class EdgeFunctionDisplay:
 
     __module__ = "skkan.inspection"
 
-    def __init__(self, edges, *, with_posterior=False):
+    def __init__(self, edges, *, with_posterior=False, n_hidden_nodes=0):
         self.edges = edges
         self.with_posterior = with_posterior
+        self.n_hidden_nodes = n_hidden_nodes
 
     @classmethod
     def from_estimator(
@@ -158,7 +173,13 @@ class EdgeFunctionDisplay:
             else curve
             for curve in curves
         ]
-        return cls(curves, with_posterior=with_posterior).plot(**kwargs)
+        _, *hidden, _ = node_names(estimator)
+        display = cls(
+            curves,
+            with_posterior=with_posterior,
+            n_hidden_nodes=sum(map(len, hidden)),
+        )
+        return display.plot(**kwargs)
 
     def plot(
         self,
@@ -216,6 +237,12 @@ class EdgeFunctionDisplay:
                 name_categories(panel, edge.categories)
         self._set_scales(shared_scale)
         self._write_labels()
+        self.note_ = None
+        if self.n_hidden_nodes and ax is None:
+            n_letters = int(self.figure_.get_figwidth() * NOTE_LETTERS)
+            self.note_ = self.figure_.supxlabel(
+                fill(NOTE, n_letters), fontsize=NOTE_SIZE, alpha=0.8
+            )
         return self
 
     def _write_labels(self):
@@ -223,10 +250,12 @@ class EdgeFunctionDisplay:
         before = None
         for panel, edge in zip(self.axes_, self.edges, strict=True):
             panel.set_xlabel(wrapped(edge.source_name), parse_math=False)
-            place = edge.target, panel.get_position().y0  # equal within a row
+            label = wrapped(f"part of {edge.target_name},")
+            if edge.source[0] == 0 and edge.target[0] > 1:
+                label += f"\nbeside {_hidden_nodes(self.n_hidden_nodes)},"
+            place = label, edge.target, panel.get_position().y0  # equal within a row
             if place != before:
-                target = wrapped(f"part of {edge.target_name},")
-                panel.set_ylabel(f"{target}\nless its mean", parse_math=False)
+                panel.set_ylabel(f"{label}\nless its mean", parse_math=False)
             before = place
         if self.bands_:
             numbers = [n for n, bars in enumerate(self.bars_) if bars is None]
@@ -290,6 +319,10 @@ def _most_important(edges, max_edges):
     ranked = sorted(present_edges(edges), key=lambda edge: -edge.importance)
     above = [edge for edge in ranked if edge.importance >= NEGLIGIBLE]
     return (above or ranked)[:max_edges]
+
+
+def _hidden_nodes(count):
+    return "a hidden node" if count == 1 else f"{count} hidden nodes"
 
 
 def _response_of(estimator):

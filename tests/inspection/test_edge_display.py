@@ -42,6 +42,23 @@ def test_panels_say_what_they_show(classifier, additive):
     assert display.axes_[1].get_ylabel() == ""
 
 
+def test_curves_of_networks_with_hidden_nodes_say_that_they_are_parts(deep, additive):
+    """The additive skip is one, and curves into hidden nodes are others."""
+    display = EdgeFunctionDisplay.from_estimator(deep, edges=["age"])
+    labels = [one_line(ax.yaxis.label) for ax in display.axes_]
+    assert labels[0] == "part of h1_0, less its mean"
+    assert labels[-1] == "part of y1, beside 5 hidden nodes, less its mean"
+    assert "EffectDisplay shows what a feature does" in one_line(display.note_)
+    inside = EdgeFunctionDisplay.from_estimator(
+        deep, edges=[("age", (3, 1))], ax=plt.subplots()[1]
+    )
+    assert inside.note_ is None  # the figure is not its own
+    assert "beside 5 hidden nodes" in inside.axes_[0].get_ylabel()
+    whole = EdgeFunctionDisplay.from_estimator(additive)
+    assert whole.note_ is None
+    assert one_line(whole.axes_[0].yaxis.label) == "part of y, less its mean"
+
+
 def test_two_classes_and_labels_have_log_odds():
     settings = {"solver": "lbfgs", "max_iter": 3, "random_state": 0}
     y = np.where(Y > 0, "rich", "poor")
