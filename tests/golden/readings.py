@@ -209,7 +209,7 @@ def displays(estimator, case):
     curves = EdgeFunctionDisplay.from_estimator(estimator, max_edges=3)
     whole = KANDisplay.from_estimator(estimator, max_edges=8)
     grid = GridDisplay.from_estimator(estimator)
-    loss = LossCurveDisplay.from_estimator(estimator)
+    loss = LossCurveDisplay.from_estimator(estimator, course="iterations")
     plt.close("all")
     validation = loss.validation_line_
     return {
