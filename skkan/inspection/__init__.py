@@ -1,8 +1,8 @@
 """Curves and importances of a fitted estimator, as callables, tables and displays.
 
-Holds edge functions, node importances and displays, and the public names of `prune`
-and of explanations.
-Does not hold formulas. A new display reads `edge_functions` and draws in `plot`.
+Holds edge functions, node importances and displays, and the public names of `prune` and
+of explanations. Does not hold formulas. A new display reads `edge_functions` and draws
+in `plot`.
 """
 
 from skkan.estimators._pruned_copy import prune
