@@ -9,7 +9,7 @@ from skkan.estimators._row_validation import validated_features
 from skkan.network._jacobian import linearise
 from skkan.numerics._threads import parallel_map, single_thread
 
-BLOCK_NUMBERS = 2**20  # derivatives of functions that are held at a time, 8 MB
+BLOCK_DERIVATIVES = 2**20  # derivatives of functions that are held at a time, 8 MB
 
 
 @single_thread
@@ -94,7 +94,7 @@ def derivatives(model, X):
         found[rows] *= scale
 
     n_numbers = max(layer.weight.numel() for layer in network.all_layers)
-    size = max(1, BLOCK_NUMBERS // n_numbers)
+    size = max(1, BLOCK_DERIVATIVES // n_numbers)
     starts = range(0, len(found), size)
     parallel_map(fill, [slice(start, start + size) for start in starts])
     found = model.target.shaped(found)

@@ -22,6 +22,7 @@ from skkan.inspection._edge_selection import (
 )
 from skkan.inspection._panels import (
     CURVE_FLOOR,
+    NOTE_SIZE,
     check_count,
     draw_input,
     foreground,
@@ -36,7 +37,7 @@ NOTE = (
     "Other edges add to these curves, or make up for them: EffectDisplay shows what a "
     "feature does in all."
 )
-NOTE_SIZE, NOTE_LETTERS = 8.0, 15  # points, letters in an inch
+NOTE_LETTERS = 15  # in an inch
 
 
 class EdgeFunctionDisplay:

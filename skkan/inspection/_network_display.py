@@ -17,6 +17,7 @@ from skkan.inspection._diagram_layout import (
 from skkan.inspection._edge_functions import NEGLIGIBLE
 from skkan.inspection._edge_selection import named_edges
 from skkan.inspection._panels import (
+    NOTE_SIZE,
     check_count,
     check_single_axes,
     foreground,
@@ -34,7 +35,7 @@ NAME_LETTERS, NAME_LINE_LETTERS = 28, 18  # of a name and of its lines
 # Inches of a row and of a layer in a new figure.
 ROW_HEIGHT, LAYER_WIDTH = 0.48, 2.3
 MIN_ROW = 0.2  # inches in which a curve is still visible
-NOTE_HEIGHT, NOTE_SIZE = 0.35, 8.0  # inches, points
+NOTE_HEIGHT = 0.35  # inches
 MIN_FIGURE = 3.5, 1.5  # inches
 NAME_LETTER_WIDTH = 0.57  # in units of the font size, a mean over usual names
 NODE_RADIUS = 7.0  # points, of a node with a sum

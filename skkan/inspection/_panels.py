@@ -12,6 +12,7 @@ KNOT_LEVEL = 0.15  # height of the knots as a share, just above the density
 CURVE_FLOOR, SPACE_ABOVE = 0.2, 0.05
 MIN_BAR_WIDTH = 0.01  # of the width of the axes, for an input that hardly varies
 PANEL_SIZE = (3.4, 2.7)  # inches
+NOTE_SIZE = 8.0  # points, of a text below a figure
 # Letters of a line, which fits beside a panel, and of a label of three lines.
 LINE_LETTERS, LABEL_LETTERS = 24, 66
 

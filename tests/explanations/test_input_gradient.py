@@ -140,7 +140,7 @@ def test_rows_come_in_any_container_and_in_blocks(rng, monkeypatch):
     assert_array_equal(gradient(model, csr_array(X)), expected)
     assert_array_equal(gradient(model, dask_array.from_array(X, chunks=7)), expected)
     assert_array_equal(gradient(model, pd.DataFrame(X)), expected)
-    monkeypatch.setattr(_input_gradient, "BLOCK_NUMBERS", 1)
+    monkeypatch.setattr(_input_gradient, "BLOCK_DERIVATIVES", 1)
     assert_allclose(gradient(model, X), expected, rtol=1e-12)
 
 
