@@ -31,10 +31,9 @@ def gradient(estimator, X):
     Returns
     -------
     ndarray of shape (n_samples, n_features) or (n_samples, n_features, n_outputs)
-        The latter where a prediction, or the raw output of classes, has a dimension for
-        the outputs. NaN for categories, which have no derivative. Zero where a cell is
-        missing, for columns that pruning has left out, and for those that did not vary
-        in the fit.
+        The latter for several outputs. NaN for categories, which have no derivative.
+        Zero where a cell is missing, for columns that pruning has left out, and for
+        those that did not vary in the fit.
 
     Raises
     ------
@@ -97,8 +96,7 @@ def derivatives(model, X):
     size = max(1, BLOCK_DERIVATIVES // n_numbers)
     starts = range(0, len(found), size)
     parallel_map(fill, [slice(start, start + size) for start in starts])
-    found = model.target.shaped(found)
-    return found if found.ndim == 2 else np.moveaxis(found, 1, 2)
+    return found[:, 0] if model.n_outputs == 1 else np.moveaxis(found, 1, 2)
 
 
 @torch.no_grad()
