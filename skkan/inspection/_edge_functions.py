@@ -51,7 +51,8 @@ class EdgeFunction:
         Share of the training rows in each of equal parts of that range, or in each
         category, among the rows in which the input is not missing.
     removed : bool
-        Whether the edge is pruned. A pruned edge is zero everywhere.
+        Whether the edge is pruned, or left out by `interaction_cst`. It is zero
+        everywhere.
     categories : ndarray of shape (n_categories,) or None
         Known categories, if the input is a category.
     """

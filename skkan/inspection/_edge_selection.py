@@ -132,7 +132,8 @@ def _edges_meant(edges, item, removed):
             if edge.source == source and not edge.removed
         ]
         raise ValueError(
-            f"The edge {item!r} was removed by pruning. The edges from "
+            f"The edge {item!r} was removed by pruning, or interaction_cst leaves it "
+            "out. The edges from "
             f"{found[0].source_name!r} that remain lead to {remaining}."
         )
     return present

@@ -162,12 +162,14 @@ class KANDisplay:
         """
         check_matplotlib_support(f"{cls.__name__}.from_estimator")
         edges, removed = named_edges(estimator, feature_names, target_names)
-        n_unused = len(removed.keys() - {edge.source for edge in edges})
         model, found = fitted_model_of(estimator), {}
         if member is None:
             found["carried"] = _carried(model, edges)
         else:
             edges, found["member"] = _of_member(model, edges, member)
+        if model.continuation.interaction_cst is not None:  # most have never been there
+            edges = [edge for edge in edges if not edge.removed] or edges
+        n_unused = len(removed.keys() - {edge.source for edge in edges})
         return cls(edges, n_unused=n_unused, **found).plot(**kwargs)
 
     def plot(

@@ -7,9 +7,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from models_to_draw import LONG, X, apart, one_line, without_edges
+from models_to_draw import LONG, X, Y, apart, one_line, without_edges
 from numpy.testing import assert_allclose
 
+from skkan import KANRegressor
 from skkan.inspection import (
     EdgeFunctionDisplay,
     GridDisplay,
@@ -98,6 +99,15 @@ def test_removed_and_negligible_edges_are_hidden_and_counted(additive):
     every = KANDisplay.from_estimator(additive, threshold=0)
     assert every.note_ is None
     assert len(every.shown_) == 4
+
+
+def test_edges_that_have_never_been_there_are_not_counted():
+    """Those that `interaction_cst` leaves out."""
+    groups = [("age", "height")]
+    model = KANRegressor((2,), interaction_cst=groups, solver="lbfgs", max_iter=9)
+    display = KANDisplay.from_estimator(model.fit(X, Y))
+    assert len(display.edges) == 2 * 2 + 2 + 4
+    assert one_line(display.note_).split(" edges")[0].endswith(" of 10")
 
 
 def test_large_networks_show_the_curves_that_matter(wide):
