@@ -233,7 +233,7 @@ class OutputChanges:
         return self._centred(edges)
 
     def _entering(self, layer, output):
-        """Values of the edges that enter an output, ndarray of (n_samples, n_inputs)."""
+        """Values of the edges into an output, ndarray of (n_samples, n_inputs)."""
         if layer in (0, self._skip):
             weight = self._weights[layer][output]
             return np.einsum("nif,if->ni", self._features, weight)
