@@ -7,6 +7,7 @@ import inspect
 import multiprocessing
 from functools import partial
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import sympy
@@ -18,9 +19,13 @@ import skkan
 from skkan import KANClassifier, KANRegressor, export, inspection, symbolic
 from skkan.inspection import (
     EdgeFunctionDisplay,
+    EffectDisplay,
     GridDisplay,
+    ImportanceDisplay,
     KANDisplay,
     LossCurveDisplay,
+    SummaryDisplay,
+    WaterfallDisplay,
 )
 from skkan.symbolic import SymbolicKANClassifier, SymbolicKANRegressor
 
@@ -143,12 +148,13 @@ def calls():
         "Term.at": lambda: term.at({"a": 1.0}),
         "Term.behind": lambda: term.behind(1.0, 0.0),
     }
-    for kind in (EdgeFunctionDisplay, GridDisplay, KANDisplay, LossCurveDisplay):
-        shown = kind.from_estimator(regressor)
-        known[f"{kind.__name__}.from_estimator"] = partial(
-            kind.from_estimator, regressor
-        )
-        known[f"{kind.__name__}.plot"] = shown.plot
+    of_models = EdgeFunctionDisplay, GridDisplay, KANDisplay, LossCurveDisplay
+    of_rows = EffectDisplay, ImportanceDisplay, WaterfallDisplay, SummaryDisplay
+    for kind in of_models + of_rows:
+        takes = (regressor, X) if kind in of_rows else (regressor,)
+        draw = partial(kind.from_estimator, *takes)
+        known[f"{kind.__name__}.from_estimator"] = draw
+        known[f"{kind.__name__}.plot"] = draw().plot
     # The others take a model, rows, a curve's argument or a symbol.
     for name in ("edge_table", "intercepts", "node_importances", "node_names"):
         known[name] = partial(getattr(inspection, name), regressor)
@@ -197,6 +203,7 @@ def test_torch_has_one_thread_in_every_public_function(name, calls, two_threads)
     """A function that is added has to be called here, or fails for want of a call."""
     with OneThread():
         calls[name]()
+    plt.close("all")
     assert torch.get_num_threads() == 2
 
 

@@ -17,6 +17,12 @@ from skkan.inspection._edge_functions import (
     node_names,
 )
 from skkan.inspection._edge_table import edge_table, node_importances
+from skkan.inspection._effect_display import EffectDisplay
+from skkan.inspection._explanation_displays import (
+    ImportanceDisplay,
+    SummaryDisplay,
+    WaterfallDisplay,
+)
 from skkan.inspection._grid_display import GridDisplay
 from skkan.inspection._loss_display import LossCurveDisplay
 from skkan.inspection._network_display import KANDisplay
@@ -25,11 +31,15 @@ __all__ = [
     "EdgeFunction",
     "EdgeFunctionDisplay",
     "Effect",
+    "EffectDisplay",
     "Effects",
     "Explanation",
     "GridDisplay",
+    "ImportanceDisplay",
     "KANDisplay",
     "LossCurveDisplay",
+    "SummaryDisplay",
+    "WaterfallDisplay",
     "edge_functions",
     "edge_table",
     "effects",

@@ -13,6 +13,8 @@ BAND_WIDTH = 0.15  # of the band around the end of a bar
 MAX_CATEGORY_LETTERS = 14  # longer names are shortened
 # Width and height of a letter in units of the font size.
 LETTER_WIDTH, LINE_HEIGHT = 0.6, 1.2
+SMALL_FONT = 0.7  # of the font size, for names of many bars
+MAX_LEVEL_WIDTH = 4.2  # of names of numbers side by side, in units of the font size
 MISSING_GAP = 0.07  # around the mark, as a share of the panel's width
 
 
@@ -55,13 +57,37 @@ def draw_missing(ax, edge, band):
     -------
     Line2D
     """
-    low, high = ax.get_xlim()
-    gap = MISSING_GAP * (high - low)
-    ax.set_xlim(low, high + 2 * gap)
-    place, value = high + gap, edge.missing_value - edge.mean
-    (mark,) = ax.plot(place, value, "D", markersize=5, color="C0")
+    value = edge.missing_value - edge.mean
+    place, (mark,) = mark_missing(ax, [value])
     ends = value - band, value + band
     ax.plot([place] * 2, ends, color="C0", alpha=0.4, linewidth=3)
+    return mark
+
+
+def mark_missing(ax, values):
+    """Draw values for missing inputs as marks in a place of their own on the right.
+
+    Parameters
+    ----------
+    ax : Axes
+    values : sequence of float
+        One for each colour of the cycle.
+
+    Returns
+    -------
+    place : float
+        Position on the axis.
+    marks : list of Line2D
+    """
+    scale = ax.xaxis.get_transform()
+    low, high = scale.transform(np.array(ax.get_xlim()))
+    gap = MISSING_GAP * (high - low)
+    low, place, high = scale.inverted().transform([low, high + gap, high + 2 * gap])
+    ax.set_xlim(low, high)
+    marks = [
+        ax.plot(place, value, "D", markersize=5, color=f"C{number}")[0]
+        for number, value in enumerate(values)
+    ]
     ax.text(
         place,
         DENSITY_HEIGHT / 6,
@@ -72,27 +98,40 @@ def draw_missing(ax, edge, band):
         va="bottom",
         fontsize="x-small",
     )
-    return mark
+    return place, marks
 
 
-def name_categories(ax, categories):
-    """Name as many bars as there is room for; long names are written vertically."""
+def name_categories(ax, categories, *, room=1.0, is_ordered=False):
+    """Name as many bars as there is room for; long names are written vertically.
+
+    Parameters
+    ----------
+    ax : Axes
+    categories : sequence
+    room : float, default=1.0
+        Share of the width that the axes keep, where something is put beside them.
+    is_ordered : bool, default=False
+        Whether names tell those between them, so that some of them suffice.
+    """
     import matplotlib as mpl
 
-    names = [shortened(_text(name), MAX_CATEGORY_LETTERS) for name in categories]
-    points = ax.bbox.width * 72 / ax.figure.dpi / np.ptp(ax.get_xlim())
+    names = [category_name(category) for category in categories]
+    points = room * ax.bbox.width * 72 / ax.figure.dpi / np.ptp(ax.get_xlim())
     pitch = points / mpl.rcParams["font.size"]
-    upright = LETTER_WIDTH * (1 + max(map(len, names))) > pitch
-    step = max(1, int(np.ceil(LINE_HEIGHT / pitch)))
+    width, height = LETTER_WIDTH * (1 + max(map(len, names))), SMALL_FONT * LINE_HEIGHT
+    upright = width > pitch and not (is_ordered and width <= MAX_LEVEL_WIDTH)
+    step = max(1, int(np.ceil((height if upright else width) / pitch)))
     ax.set_xticks(
         np.arange(len(names))[::step],
         names[::step],
         rotation="vertical" if upright else "horizontal",
+        fontsize=(SMALL_FONT if upright else 1) * mpl.rcParams["font.size"],
         parse_math=False,
     )
 
 
-def _text(category):
-    """A category as text, numbers without needless digits."""
+def category_name(category):
+    """A category as short text, numbers without needless digits."""
     # Codes may have seven digits and more, which the default format would round.
-    return f"{category:.15g}" if isinstance(category, float) else str(category)
+    text = f"{category:.15g}" if isinstance(category, float) else str(category)
+    return shortened(text, MAX_CATEGORY_LETTERS)

@@ -41,7 +41,7 @@ def named_edges(
         ("target_names", target_names, -1),
     ):
         if given is not None:
-            names[level] = _checked_names(parameter, given, len(names[level]))
+            names[level] = checked_names(parameter, given, len(names[level]))
     edges = [
         replace(
             edge,
@@ -55,7 +55,8 @@ def named_edges(
     return edges, {at: name for at, name in inputs.items() if at not in left}
 
 
-def _checked_names(parameter, given, n_nodes):
+def checked_names(parameter, given, n_nodes):
+    """Given names as a list of str; raises a ValueError unless each node has one."""
     given = [given] if isinstance(given, str) else [str(name) for name in given]
     if len(given) != n_nodes:
         raise ValueError(

@@ -1,5 +1,6 @@
 """Axes for several panels, with the density and the knots of their inputs."""
 
+from functools import partial
 from numbers import Integral
 from textwrap import fill
 
@@ -13,11 +14,13 @@ CURVE_FLOOR, SPACE_ABOVE = 0.2, 0.05
 MIN_BAR_WIDTH = 0.01  # of the width of the axes, for an input that hardly varies
 PANEL_SIZE = (3.4, 2.7)  # inches
 NOTE_SIZE = 8.0  # points, of a text below a figure
+MIN_INSIDE = (2.2, 1.7)  # inches of a panel without its labels
+HANGING = 0.01  # inches of an axes whose texts the layout engine makes room for
 # Letters of a line, which fits beside a panel, and of a label of three lines.
 LINE_LETTERS, LABEL_LETTERS = 24, 66
 
 
-def panel_axes(ax, n_panels, n_cols, caller):
+def panel_axes(ax, n_panels, n_cols, caller, *, foot=None):
     """Axes for each panel.
 
     Parameters
@@ -30,17 +33,20 @@ def panel_axes(ax, n_panels, n_cols, caller):
         Largest number of panels in a row.
     caller : str
         Name of the display.
+    foot : callable, default=None
+        Inches of height of one more axes, the last one, below all panels, for the
+        inches of their width.
 
     Returns
     -------
-    ndarray of Axes of shape (n_panels,)
+    ndarray of Axes of shape (n_panels,) or (n_panels + 1,)
     """
     check_matplotlib_support(caller)
     check_count("n_cols", n_cols)
     n_cols = min(n_cols, n_panels)
     n_rows = -(-n_panels // n_cols)
     if ax is None:
-        return _new_axes(n_panels, n_rows, n_cols)
+        return _new_axes(n_panels, n_rows, n_cols, foot)
     if isinstance(ax, list | tuple | np.ndarray):
         axes = np.asarray(ax, dtype=object).ravel()
         if len(axes) != n_panels:
@@ -52,9 +58,9 @@ def panel_axes(ax, n_panels, n_cols, caller):
             check_single_axes(each, caller, or_none=False)
         return axes
     check_single_axes(ax, caller)
-    if n_panels == 1:
+    if n_panels == 1 and foot is None:
         return np.array([ax])
-    return _divided(ax, n_panels, n_rows, n_cols, caller)
+    return _divided(ax, n_panels, n_rows, n_cols, caller, foot)
 
 
 def check_count(parameter, value):
@@ -89,18 +95,20 @@ def check_single_axes(ax, caller, *, or_none=True):
         )
 
 
-def _new_axes(n_panels, n_rows, n_cols):
+def _new_axes(n_panels, n_rows, n_cols, foot):
     import matplotlib.pyplot as plt
 
     width, height = PANEL_SIZE
     # A single column or row gets extra room for its labels.
-    size = (n_cols * width + (n_cols == 1), n_rows * height + (n_rows == 1) * 0.5)
-    figure = plt.figure(figsize=size, layout="constrained")
-    grid = figure.add_gridspec(n_rows, n_cols)
-    return np.array([figure.add_subplot(grid[i]) for i in range(n_panels)])
+    width, height = n_cols * width + (n_cols == 1), n_rows * height + (n_rows == 1) / 2
+    below = 0.0 if foot is None else foot(width)
+    figure = plt.figure(figsize=(width, height + below), layout="constrained")
+    return _in_grid(
+        figure.add_gridspec, figure, n_panels, n_rows, n_cols, below, height
+    )
 
 
-def _divided(ax, n_panels, n_rows, n_cols, caller):
+def _divided(ax, n_panels, n_rows, n_cols, caller, foot):
     place = ax.get_subplotspec()
     if place is None:
         raise ValueError(
@@ -110,9 +118,45 @@ def _divided(ax, n_panels, n_rows, n_cols, caller):
         )
     ax.set_axis_off()
     # A layout engine finds the spaces itself.
-    space = 0.6 if ax.figure.get_layout_engine() is None else None
-    grid = place.subgridspec(n_rows, n_cols, wspace=space, hspace=space)
-    return np.array([ax.figure.add_subplot(grid[i]) for i in range(n_panels)])
+    has_engine = ax.figure.get_layout_engine() is not None
+    space = None if has_engine else 0.6
+    width, height = ax.bbox.size / ax.figure.dpi
+    below = 0.0 if foot is None else foot(width)
+    above = max(height - below, height / 2)
+    grid = partial(place.subgridspec, wspace=space, hspace=space)
+    below = below and (HANGING if has_engine else below)
+    return _in_grid(grid, ax.figure, n_panels, n_rows, n_cols, below, above)
+
+
+def _in_grid(make_grid, figure, n_panels, n_rows, n_cols, below, above):
+    """Axes of panels in rows, and an axes below them if it has a height."""
+    heights = [above / n_rows] * n_rows + [below] * (below > 0)
+    grid = make_grid(len(heights), n_cols, height_ratios=heights)
+    places = [grid[i] for i in range(n_panels)]
+    if below:
+        places.append(grid[n_rows, :])
+    return np.array([figure.add_subplot(place) for place in places])
+
+
+def enlarge(figure, axes):
+    """Enlarge a figure whose labels have left its panels too little room.
+
+    Parameters
+    ----------
+    figure : Figure
+        With a layout engine.
+    axes : ndarray of Axes
+    """
+    figure.draw_without_rendering()
+    places = [ax.get_subplotspec() for ax in axes]
+    n_panels = [
+        len({place.colspan.start for place in places}),
+        len({place.rowspan.start for place in places}),
+    ]
+    insides = np.min([ax.bbox.size for ax in axes], axis=0) / figure.dpi
+    missing = np.maximum(np.subtract(MIN_INSIDE, insides), 0) * n_panels
+    if missing.any():
+        figure.set_size_inches(figure.get_size_inches() + missing)
 
 
 def foreground():
@@ -168,7 +212,7 @@ def draw_input(ax, edge, *, density_kw=None, knots_kw=None):
     density : FillBetweenPolyCollection
     knots : Line2D
     """
-    _place_ticks(ax.xaxis)
+    place_ticks(ax.xaxis)
     if edge.categories is None:
         low, high, places = edge.low, edge.high, edge.knots
         ends = min(low, places[0]), max(high, places[-1])
@@ -184,13 +228,7 @@ def draw_input(ax, edge, *, density_kw=None, knots_kw=None):
     if high - low < margin:  # one bar for all rows
         bounds = low + margin * np.array([-0.5, 0.5])
         heights = np.array([DENSITY_HEIGHT])
-    density = ax.fill_between(
-        bounds,
-        np.append(heights, heights[-1]),
-        step="post",
-        transform=inside,
-        **{"color": foreground(), "alpha": 0.25, "linewidth": 0, **(density_kw or {})},
-    )
+    density = draw_strip(ax, bounds, heights, density_kw)
     (knots,) = ax.plot(
         places,
         np.full(len(places), KNOT_LEVEL),
@@ -208,6 +246,31 @@ def draw_input(ax, edge, *, density_kw=None, knots_kw=None):
     return density, knots
 
 
+def draw_strip(ax, bounds, heights, density_kw=None):
+    """Draw a density along the bottom of an axes.
+
+    Parameters
+    ----------
+    ax : Axes
+    bounds : ndarray of shape (n_bins + 1,)
+    heights : ndarray of shape (n_bins,)
+        As shares of the height of the axes.
+    density_kw : dict, default=None
+        Passed on to `Axes.fill_between`.
+
+    Returns
+    -------
+    FillBetweenPolyCollection
+    """
+    return ax.fill_between(
+        bounds,
+        np.append(heights, heights[-1]),
+        step="post",
+        transform=ax.get_xaxis_transform(),
+        **{"color": foreground(), "alpha": 0.25, "linewidth": 0, **(density_kw or {})},
+    )
+
+
 def leave_floor(ax, low, high):
     """Set the limits of y so that values from low to high stand above the density.
 
@@ -222,11 +285,11 @@ def leave_floor(ax, low, high):
         low, high = low - 1, high + 1
     height = (high - low) / (1 - SPACE_ABOVE - CURVE_FLOOR)
     ax.set_ylim(low - CURVE_FLOOR * height, low + (1 - CURVE_FLOOR) * height)
-    ticks = _place_ticks(ax.yaxis).tick_values(low, high)
+    ticks = place_ticks(ax.yaxis).tick_values(low, high)
     ax.set_yticks(ticks[(low <= ticks) & (ticks <= ax.get_ylim()[1])])
 
 
-def _place_ticks(axis):
+def place_ticks(axis):
     """Set and return a locator of as many ticks as have room for their labels."""
     from matplotlib.ticker import MaxNLocator
 

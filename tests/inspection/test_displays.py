@@ -1,6 +1,7 @@
 """What all displays have in common."""
 
 import builtins
+import inspect
 import pickle
 
 import matplotlib.pyplot as plt
@@ -12,26 +13,38 @@ from sklearn.linear_model import Ridge
 from skkan import KANRegressor
 from skkan.inspection import (
     EdgeFunctionDisplay,
+    EffectDisplay,
     GridDisplay,
+    ImportanceDisplay,
     KANDisplay,
     LossCurveDisplay,
+    SummaryDisplay,
+    WaterfallDisplay,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
 DISPLAYS = [KANDisplay, EdgeFunctionDisplay, LossCurveDisplay, GridDisplay]
+DISPLAYS += [EffectDisplay, ImportanceDisplay, WaterfallDisplay, SummaryDisplay]
 
 
 every_display = pytest.mark.parametrize("display", DISPLAYS)
 
 
+def draw(display, estimator, **settings):
+    """A display of an estimator, with rows where it takes some."""
+    takes = inspect.signature(display.from_estimator).parameters
+    rows = (X,) if "X" in takes else ()
+    return display.from_estimator(estimator, *rows, **settings)
+
+
 @every_display
 def test_unfitted_estimators_are_told(display):
     with pytest.raises(NotFittedError, match="not fitted"):
-        display.from_estimator(KANRegressor())
+        draw(display, KANRegressor())
     with pytest.raises(TypeError, match=r"Expected a fitted KANRegressor .* got Ridge"):
-        display.from_estimator(Ridge().fit(X, Y))
+        draw(display, Ridge().fit(X, Y))
 
 
 @every_display
@@ -44,11 +57,11 @@ def test_missing_matplotlib_is_told(display, additive, monkeypatch):
             raise ImportError
         return original(name, *args, **kwargs)
 
-    drawn = display.from_estimator(additive)
+    drawn = draw(display, additive)
     monkeypatch.setattr(builtins, "__import__", absent)
     message = f"{display.__name__}.* requires matplotlib. You can install"
     with pytest.raises(ImportError, match=message):
-        display.from_estimator(additive)
+        draw(display, additive)
     with pytest.raises(ImportError, match=message):
         drawn.plot()
 
@@ -56,7 +69,7 @@ def test_missing_matplotlib_is_told(display, additive, monkeypatch):
 @every_display
 def test_plot_returns_the_display_and_uses_the_axes(display, additive):
     figure, ax = plt.subplots()
-    drawn = display.from_estimator(additive, ax=ax)
+    drawn = draw(display, additive, ax=ax)
     assert drawn.figure_ is figure
     assert drawn.plot(plt.subplots()[1]) is drawn
     assert drawn.figure_ is plt.gcf()
@@ -66,7 +79,7 @@ def test_plot_returns_the_display_and_uses_the_axes(display, additive):
 @every_display
 def test_displays_pass_pickle(display, additive):
     """Figures and models are sent between processes."""
-    drawn = display.from_estimator(additive)
+    drawn = draw(display, additive)
     plt.close("all")
     vars(pickle.loads(pickle.dumps(drawn)))
 
@@ -75,7 +88,7 @@ def test_displays_pass_pickle(display, additive):
 def test_drawing_leaves_no_trace(display, additive, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     before = dict(plt.rcParams), pickle.dumps(additive)
-    display.from_estimator(additive)
+    draw(display, additive)
     assert (dict(plt.rcParams), pickle.dumps(additive)) == before
     assert capfd.readouterr() == ("", "")
     assert not list(tmp_path.iterdir())
