@@ -13,6 +13,7 @@ BAND_WIDTH = 0.15  # of the band around the end of a bar
 MAX_CATEGORY_LETTERS = 14  # longer names are shortened
 # Width and height of a letter in units of the font size.
 LETTER_WIDTH, LINE_HEIGHT = 0.6, 1.2
+LEVEL_DIGITS = 4  # of the values of a number, unless they need more
 SMALL_FONT = 0.7  # of the font size, for names of many bars
 MAX_LEVEL_WIDTH = 4.2  # of names of numbers side by side, in units of the font size
 MISSING_GAP = 0.07  # around the mark, as a share of the panel's width
@@ -111,11 +112,14 @@ def name_categories(ax, categories, *, room=1.0, is_ordered=False):
     room : float, default=1.0
         Share of the width that the axes keep, where something is put beside them.
     is_ordered : bool, default=False
-        Whether names tell those between them, so that some of them suffice.
+        Whether they are values of a number, which tell those between them, so that some
+        of the names suffice.
     """
     import matplotlib as mpl
 
-    names = [category_name(category) for category in categories]
+    names = (
+        level_names(categories) if is_ordered else list(map(category_name, categories))
+    )
     points = room * ax.bbox.width * 72 / ax.figure.dpi / np.ptp(ax.get_xlim())
     pitch = points / mpl.rcParams["font.size"]
     width, height = LETTER_WIDTH * (1 + max(map(len, names))), SMALL_FONT * LINE_HEIGHT
@@ -128,6 +132,16 @@ def name_categories(ax, categories, *, room=1.0, is_ordered=False):
         fontsize=(SMALL_FONT if upright else 1) * mpl.rcParams["font.size"],
         parse_math=False,
     )
+
+
+def level_names(values):
+    """Values of a number as text, by as few digits as tell them apart, list of str."""
+    for digits in range(LEVEL_DIGITS, 16):
+        rounded = np.array([float(f"{value:.{digits}g}") for value in values])
+        whole = np.equal(np.mod(values, 1), 0)
+        if len(set(rounded)) == len(values) and np.all(rounded[whole] == values[whole]):
+            break
+    return [f"{value:.{digits}g}".replace("e+0", "e") for value in rounded]
 
 
 def category_name(category):

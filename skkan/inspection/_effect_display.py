@@ -19,6 +19,7 @@ from skkan.inspection._effect_panels import (
 )
 from skkan.inspection._panels import (
     LABEL_LETTERS,
+    NOTE_SIZE,
     check_count,
     check_single_axes,
     enlarge,
@@ -29,12 +30,11 @@ from skkan.inspection._panels import (
 )
 
 MIN_SHARE = 1e-3  # of the variance, what panels show
-TITLE_LETTERS, TITLE_LINE_LETTERS = 60, 30
-FOOT_SIZE = 8.0  # points
+PANEL_TITLE_LETTERS, PANEL_TITLE_LINE = 60, 26
 FOOT_MARGIN, MIN_FOOT_LETTERS = 1.0, 40  # inches; of a line
 FOOT_LETTER, FOOT_LINE = 0.57, 0.16  # of the size, a mean over usual texts; inches
-LEGEND_LINE, LEGEND_ENTRY = 0.19, (0.5, 0.075)  # inches: of an entry, and of a letter
-LEGEND_LETTERS = 20
+OUTPUT_LINE, OUTPUT_ENTRY = 0.19, (0.5, 0.075)  # inches: of an entry, and of a letter
+OUTPUT_LETTERS = 20
 SMALLEST_PERCENT, WHOLE_PERCENT = 0.0005, 0.095  # shares that are 0.1% and 10%
 TIMES = "\N{MULTIPLICATION SIGN}"
 SHARE_ROUNDING = 1e-12  # of a share
@@ -52,8 +52,9 @@ class EffectDisplay:
     the shares of the variance, and a line below the panels tells what is not shown.
 
     The axis of a number is linear where the middle 90% of the rows take a third of it
-    at least, and the middle half of their different values 15%. Else it is on a
-    logarithmic or symmetric logarithmic scale if they do there, or by quantiles; its
+    at least, and the middle half of their different values 15%. Else it is logarithmic
+    or symmetric logarithmic if that makes the latter half as large again and leaves the
+    middle 90% a fifth. By quantiles it is where the middle 90% would have no third. Its
     label says so.
 
     Use `from_estimator` to make one.
@@ -129,7 +130,7 @@ class EffectDisplay:
         pairs="auto",
         kind="interventional",
         sample_weight=None,
-        max_samples=300,
+        max_samples="auto",
         feature_names=None,
         target_names=None,
         **kwargs,
@@ -285,8 +286,8 @@ class EffectDisplay:
             panel.ax.set_title(
                 wrapped(
                     f"{effect_name(effect)}: {percent(effect.share)}",
-                    TITLE_LETTERS + 10,
-                    TITLE_LINE_LETTERS,
+                    PANEL_TITLE_LETTERS + 10,
+                    PANEL_TITLE_LINE,
                 ),
                 fontsize="medium",
                 parse_math=False,
@@ -302,18 +303,18 @@ class EffectDisplay:
         names = self.effects.output_names
         if len(names) == 1 or all(len(effect.features) == 2 for effect in self.shown_):
             return 1, 0
-        longest = min(LEGEND_LETTERS, max(map(len, names)))
-        entry = LEGEND_ENTRY[0] + LEGEND_ENTRY[1] * longest
+        longest = min(OUTPUT_LETTERS, max(map(len, names)))
+        entry = OUTPUT_ENTRY[0] + OUTPUT_ENTRY[1] * longest
         n_cols = int(np.clip(width / entry, 1, len(names)))
         return n_cols, -(-len(names) // n_cols)
 
     def _foot_height(self, width):
         """Inches of the legend and of the note, for the inches of their width."""
         n_lines = self._foot_text(width).count("\n") + 2
-        return FOOT_LINE * n_lines + LEGEND_LINE * self._legend_columns(width)[1]
+        return FOOT_LINE * n_lines + OUTPUT_LINE * self._legend_columns(width)[1]
 
     def _foot_text(self, width):
-        n_letters = int((width - FOOT_MARGIN) * 72 / (FOOT_LETTER * FOOT_SIZE))
+        n_letters = int((width - FOOT_MARGIN) * 72 / (FOOT_LETTER * NOTE_SIZE))
         n_letters = max(MIN_FOOT_LETTERS, n_letters)
         notes = note_on_rest(self.effects, self.shown_), self._signs()
         return "\n".join(fill(note, n_letters) for note in notes)
@@ -353,7 +354,7 @@ class EffectDisplay:
             names = self.effects.output_names
             self.legend_ = foot.legend(
                 first.lines or first.bars,
-                [shortened(str(name), LEGEND_LETTERS) for name in names],
+                [shortened(str(name), OUTPUT_LETTERS) for name in names],
                 loc="upper center",
                 ncols=n_cols,
                 fontsize="small",
@@ -365,11 +366,11 @@ class EffectDisplay:
             self._foot_text(width),
             (0.5, 1),
             xycoords="axes fraction",
-            xytext=(0, -72 * LEGEND_LINE * n_lines),
+            xytext=(0, -72 * OUTPUT_LINE * n_lines),
             textcoords="offset points",
             ha="center",
             va="top",
-            fontsize=FOOT_SIZE,
+            fontsize=NOTE_SIZE,
             alpha=0.8,
             parse_math=False,
         )

@@ -14,6 +14,7 @@ from skkan.inspection._category_bars import (
     LINE_HEIGHT,
     SMALL_FONT,
     category_name,
+    level_names,
     mark_missing,
     name_categories,
 )
@@ -29,10 +30,13 @@ from skkan.inspection._panels import (
     wrapped,
 )
 
-# Least shares of an axis that the middle 90% of the rows take, and the middle half of
-# their different values. On a linear one these are .5 and .2 of 300 exponential values,
+# Shares of a linear axis below which rows are squeezed: of their middle 90%, and of the
+# middle half of their different values. These are .5 and .2 of 300 exponential values,
 # .3 and .08 of log-normal ones.
 MIN_MIDDLE, MIN_HALF = 1 / 3, 0.15
+# Of a logarithmic axis, which is read more easily than quantiles: the share of the
+# middle 90%, and the factor by which that of the middle half grows.
+MIN_LOG_MIDDLE, LOG_GAIN = 0.2, 1.5
 N_DENSITY_BINS = 40
 MAX_TICKS = 5  # of an axis that is not linear, whose labels may have six letters
 MAX_BARS = 60  # of a panel, which are then three points wide
@@ -192,10 +196,11 @@ def _draw_levels(panel, effect, units, line_kw, band_kw, density_kw):
             panel.bands.append(_fill(ax, ends.ravel(), *band, color, band_kw, 0.6))
     panel.show([*values.ravel(), 0.0], lower, upper)
     weights = _weights_of_levels(effect, 0)[shown]
-    heights = DENSITY_HEIGHT * weights / max(weights.max(), np.finfo(float).tiny)
+    heights = _strip_heights(weights)
     bounds = np.arange(len(shown) + 1) - 0.5
     panel.density = draw_strip(ax, bounds, heights, density_kw)
-    name_categories(ax, effect.grid[0][shown], is_ordered=not effect.is_categorical[0])
+    is_ordered = not effect.is_categorical[0]
+    name_categories(ax, effect.grid[0][shown], room=ROOM, is_ordered=is_ordered)
     ax.set_xlabel(_with_remark(effect.feature_names[0], remark), parse_math=False)
 
 
@@ -239,7 +244,7 @@ def map_reach(effect, units):
 
 def _draw_bundle(panel, effect, units, output, across, line_kw, band_kw, density_kw):
     """A curve for each value of one feature, dotted where that has no rows."""
-    ax, x, levels = panel.ax, effect.grid[across], effect.grid[1 - across]
+    ax, x = panel.ax, effect.grid[across]
     values, lower, upper = (
         each if each is None else np.moveaxis(each[..., output], across, 0)
         for each in _with_bands(effect, units)
@@ -249,15 +254,16 @@ def _draw_bundle(panel, effect, units, output, across, line_kw, band_kw, density
     known, remark = ~np.isnan(own) & (level >= 0), ""
     places = x if is_number else np.arange(len(x))
     if is_number:
-        remark = scale_axis(ax, "x", own[known])
+        remark = scale_axis(ax, "x", own[~np.isnan(own)])
         _limit(ax, "x", x[0], x[-1])
     else:
         ax.set_xlim(-0.5, len(x) - 0.5)
-    for curve, value in enumerate(levels):
+    names = _names_of_levels(effect, 1 - across)
+    for curve, name in enumerate(names):
         rows = own[known & (level == curve)]
         inside = (x >= rows.min(initial=np.inf)) & (x <= rows.max(initial=-np.inf))
         style = {"marker": "" if is_number else "o", "markersize": 3}
-        style |= {**_line_style(curve), "label": category_name(value), **line_kw}
+        style |= {**_line_style(curve), "label": name, **line_kw}
         drawn = np.where(inside, values[:, curve], np.nan)
         panel.lines += ax.plot(places, drawn, **style)
         color = panel.lines[-1].get_color()
@@ -269,6 +275,8 @@ def _draw_bundle(panel, effect, units, output, across, line_kw, band_kw, density
             ]
             panel.bands.append(_fill(ax, places, *bands, color, band_kw))
         panel.show(drawn, *bands)
+    if panel.low is None:  # no row has both features
+        panel.show(values)
     ax.axhline(0, color=foreground(), alpha=0.4, linewidth=0.8, zorder=0)
     weight = effect.sample_weight[known]
     if is_number:
@@ -276,7 +284,7 @@ def _draw_bundle(panel, effect, units, output, across, line_kw, band_kw, density
     else:
         weights = _weights_of_levels(effect, across)
         bounds = np.arange(len(x) + 1) - 0.5
-        heights = DENSITY_HEIGHT * weights / weights.max()
+        heights = _strip_heights(weights)
         panel.density = draw_strip(ax, bounds, heights, density_kw)
         name_categories(ax, x, room=ROOM, is_ordered=True)
     ax.set_xlabel(_with_remark(effect.feature_names[across], remark), parse_math=False)
@@ -382,7 +390,7 @@ def _name_map(ax, effect, shown, remarks):
         levels = effect.grid[0][shown[0]]
         name_categories(ax, levels, room=MAP_ROOM, is_ordered=is_ordered)
     if effect.has_levels[1]:
-        names = [category_name(each) for each in effect.grid[1][shown[1]]]
+        names = _names_of_levels(effect, 1)[shown[1]]
         height = ROOM * _points(ax)[1]
         step = max(1, int(np.ceil(len(names) * _name_height() / height)))
         places, size = np.arange(len(names)), _name_height() / LINE_HEIGHT
@@ -419,7 +427,11 @@ def _draw_density(ax, own, weights, density_kw):
     places = scale.transform(own)
     counts, bounds = np.histogram(places, N_DENSITY_BINS, weights=weights)
     bounds = scale.inverted().transform(bounds)
-    return draw_strip(ax, bounds, DENSITY_HEIGHT * counts / counts.max(), density_kw)
+    return draw_strip(ax, bounds, _strip_heights(counts), density_kw)
+
+
+def _strip_heights(weights):
+    return DENSITY_HEIGHT * weights / max(weights.max(), np.finfo(float).tiny)
 
 
 # Axes.
@@ -429,8 +441,9 @@ def scale_axis(ax, axis, rows):
     """Set the scale of an axis for a number, and say which it is.
 
     Linear where the middle 90% of the rows take a third of the axis at least, and the
-    middle half of their different values 15%; else the first of logarithm and symmetric
-    logarithm for which they do; else by quantiles.
+    middle half of their different values 15%. Else the first of logarithm and symmetric
+    logarithm that makes the latter half as large again and leaves the middle 90% a
+    fifth. Else linear if the middle 90% have their third, or by quantiles.
 
     Parameters
     ----------
@@ -447,30 +460,36 @@ def scale_axis(ax, axis, rows):
     low, *middle, high = np.quantile(rows, [0, 0.05, 0.95, 1])
     half = np.quantile(np.unique(rows), [0.25, 0.75])
 
-    def is_wide(forward):
-        ends = (np.array(pair) for pair in ([low, high], middle, half))
-        whole, of_middle, of_half = (np.ptp(forward(pair)) for pair in ends)
-        return of_middle >= MIN_MIDDLE * whole and of_half >= MIN_HALF * whole
+    def share(forward, pair):
+        part, whole = (np.ptp(forward(np.array(ends))) for ends in (pair, [low, high]))
+        return part / (whole or 1.0)
 
     of_axis, set_scale = {
         "x": (ax.xaxis, ax.set_xscale),
         "y": (ax.yaxis, ax.set_yscale),
     }[axis]
-    if is_wide(np.asarray):
-        place_ticks(of_axis)
-        return ""
+
+    def is_better(forward):
+        gains = share(forward, half) >= LOG_GAIN * share(np.asarray, half)
+        return gains and share(forward, middle) >= MIN_LOG_MIDDLE
+
+    is_wide = low == high or share(np.asarray, middle) >= MIN_MIDDLE
+    is_squeezed = not is_wide or 0 < share(np.asarray, half) < MIN_HALF
     decades = 10.0 ** np.arange(-300, 301)
-    if low > 0 and is_wide(np.log):
+    if is_squeezed and low > 0 and is_better(np.log):
         set_scale("log")
         _name_ticks(of_axis, [*decades, *(2 * decades), *(5 * decades)], low, high)
         return "log scale"
-    width = np.median(np.abs(rows[rows != 0]))
-    if is_wide(lambda x: np.arcsinh(x / width)):
+    width = np.median(np.abs(rows[rows != 0])) if is_squeezed else 1.0
+    if is_squeezed and is_better(lambda x: np.arcsinh(x / width)):
         set_scale("asinh", linear_width=width)
         decades = decades[decades > width][::-1]
         candidates = np.r_[0.0, decades, -decades, 5 * decades, -5 * decades]
         _name_ticks(of_axis, candidates, low, high)
         return f"symlog scale, linear within ±{short_number(width, 2)}"
+    if is_wide:
+        place_ticks(of_axis)
+        return ""
     levels, counts = np.unique(rows, return_counts=True)
     middles = (counts.cumsum() - counts / 2) / len(rows)
     span = high - low  # beyond the rows, so that the axis has margins
@@ -488,11 +507,12 @@ def _name_ticks(axis, candidates, low, high):
 
     forward = axis.get_transform().transform
     candidates = np.array([float(f"{value:.4g}") for value in candidates])
-    inside = candidates[(low <= candidates) & (candidates <= high)]
-    ends = forward(np.array([low, high]))
-    kept = {}
-    for value, place in zip(inside, forward(inside) / np.ptp(ends), strict=True):
-        if all(abs(place - other) >= 1 / MAX_TICKS for other in kept.values()):
+    start, end = forward(np.array([low, high]))
+    places, kept = (forward(candidates) - start) / (end - start), {}
+    for value, place in zip(candidates, places, strict=True):
+        # Rounding moves ends a little.
+        is_inside = -MIN_BAR_WIDTH <= place <= 1 + MIN_BAR_WIDTH
+        if is_inside and all(abs(place - x) >= 1 / MAX_TICKS for x in kept.values()):
             kept[value] = place
     axis.set_major_locator(FixedLocator(sorted(kept)))
     axis.set_major_formatter(FuncFormatter(_tick_name))
@@ -526,7 +546,9 @@ def _with_remark(name, remark):
     if not remark:
         return wrapped(name)
     both = f"{name} ({remark})"
-    return both if len(both) <= LINE_LETTERS else f"{wrapped(name)}\n({remark})"
+    if len(both) <= LINE_LETTERS:
+        return both
+    return f"{wrapped(name)}\n{wrapped(f'({remark})')}"
 
 
 def _bounds(points):
@@ -575,7 +597,7 @@ def _shown_levels(effect, place, n_points):
     most = np.argsort(-weights, kind="stable")[:room]
     # The grid of a pair does not hold all categories.
     of_all = f" of {n_levels}" if len(effect.grid) == 1 else ""
-    return np.sort(most), f"the {room} most frequent{of_all}"
+    return np.sort(most), f"{room} most frequent{of_all}"
 
 
 def _level_of_rows(effect, place):
@@ -585,6 +607,13 @@ def _level_of_rows(effect, place):
         return np.where(own < len(grid), own, -1).astype(int)
     position = np.searchsorted(grid, own).clip(max=len(grid) - 1)
     return np.where(grid[position] == own, position, -1)
+
+
+def _names_of_levels(effect, place):
+    grid = effect.grid[place]
+    if not effect.is_categorical[place]:
+        return np.array(level_names(grid))
+    return np.array([category_name(category) for category in grid])
 
 
 def _weights_of_levels(effect, place):

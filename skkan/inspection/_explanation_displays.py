@@ -97,7 +97,7 @@ class ImportanceDisplay:
         *,
         pairs="auto",
         sample_weight=None,
-        max_samples=300,
+        max_samples="auto",
         feature_names=None,
         **kwargs,
     ):

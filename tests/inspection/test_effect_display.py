@@ -14,6 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from skkan import KANClassifier, KANRegressor
 from skkan.inspection import EffectDisplay, effects
 from skkan.inspection import _effect_display as module
+from skkan.inspection._category_bars import level_names
 from skkan.inspection._effect_display import percent
 from skkan.inspection._effect_panels import scale_axis
 
@@ -276,7 +277,7 @@ def test_only_categories_with_room_are_drawn_and_that_is_said(mixed):
     assert 10 < len(names) < 30
     counts = X["town"].value_counts()
     assert counts[names].min() >= counts.drop(names).max()
-    assert ax.get_xlabel() == f"town\n(the {len(names)} most frequent of {len(counts)})"
+    assert ax.get_xlabel() == f"town\n({len(names)} most frequent of {len(counts)})"
     grid = list(effect.grid[0])
     heights = [bar.get_height() for bar in display.bars_[0][0]]
     assert_array_equal(heights, [effect.values[grid.index(name)] for name in names])
@@ -287,6 +288,8 @@ def test_only_categories_with_room_are_drawn_and_that_is_said(mixed):
     [
         (np.linspace(-1, 1, 50), "linear", ""),
         (np.ones(5), "linear", ""),
+        # Many rows near one end, which no logarithm tells apart.
+        (np.r_[np.linspace(-2.2, -2, 80), np.linspace(-1, 3, 20)], "linear", ""),
         (np.geomspace(0.1, 1000, 80), "log", "log scale"),
         (
             np.r_[0.0, -np.geomspace(0.1, 1000, 50), np.geomspace(0.1, 1000, 50)],
@@ -297,14 +300,14 @@ def test_only_categories_with_room_are_drawn_and_that_is_said(mixed):
     ],
 )
 def test_axes_are_not_squeezed_by_tails(rows, scale, remark):
-    """The middle 90% of the rows take a third of the axis."""
+    """The middle 90% of the rows take a fifth of the axis."""
     _, ax = plt.subplots()
     assert scale_axis(ax, "x", rows) == remark
     assert ax.get_xscale() == scale
     ax.set_xlim(rows.min(), rows.max() + 1e-9)
     places = ax.transData.transform(np.column_stack([rows, rows]))[:, 0]
     start, end = np.quantile(places, [0.05, 0.95])
-    assert end - start >= np.ptp(places) / 3
+    assert end - start >= np.ptp(places) / 5
     if remark:
         ticks = ax.transData.transform([[tick, 0] for tick in ax.get_xticks()])[:, 0]
         assert len(ticks) >= 3
@@ -325,6 +328,20 @@ def test_densities_are_weighted_and_follow_the_axis(mixed):
     heights = 0.12 * counts / counts.max()
     expected = np.round(np.column_stack([10 ** bounds[:-1], heights]), 9)
     assert sum(tuple(corner) in corners for corner in expected) >= 38  # by rounding
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ([0.0, 1.0], ["0", "1"]),
+        ([0.0376109370697, 0.5023], ["0.03761", "0.5023"]),
+        ([12344.0, 12345.0, 0.123456], ["12344", "12345", "0.12346"]),
+        ([-1.0, 0.0, 1e9], ["-1", "0", "1e9"]),
+        ([1.00001, 1.00002], ["1.00001", "1.00002"]),
+    ],
+)
+def test_values_are_named_by_few_digits_that_tell_them_apart(values, names):
+    assert level_names(np.array(values)) == names
 
 
 # Pairs.
@@ -385,6 +402,21 @@ def test_few_values_make_a_bundle_of_curves(found):
     assert ax.get_xlabel() == "income (log scale)"
     assert one_line(ax.yaxis.label) == "effect on y"
     assert "dotted curves have no rows" in one_line(display.note_)
+
+
+def test_a_bundle_without_rows_is_dotted(found):
+    """No row has values of both features."""
+    effect = of_pair(found, "income", "flag")
+    rows = effect.rows.copy()
+    rows[:, effect.feature_names.index("flag")] = np.nan
+    display = EffectDisplay(alone(found, replace(effect, rows=rows))).plot()
+    solid = [line.get_ydata() for line in display.lines_[0]]
+    assert np.isnan(solid).all()
+    (ax,) = display.axes_
+    dotted = [line.get_ydata() for line in ax.lines if line.get_linestyle() == ":"]
+    assert_array_equal(np.array(dotted).T, effect.values)
+    low, high = ax.get_ylim()
+    assert low < effect.values.min() < effect.values.max() < high
 
 
 def test_pairs_of_several_outputs_name_the_one_that_they_show(ten_classes):
