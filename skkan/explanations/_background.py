@@ -202,13 +202,14 @@ class Background:
             near = bins == index
             if is_level:
                 near = (own == points[index]) | (own == points[index + 1])
-            rows, weight = (
-                rest[near & ~np.isnan(own)],
-                self.share[near & ~np.isnan(own)],
-            )
+            near &= ~np.isnan(own)
+            if not near.any():  # in a gap of the values nothing is known
+                steps.append(np.zeros(self.output.shape[1]))
+                continue
+            rows, weight = rest[near], self.share[near]
             change = self.output_of(rows + curves[index + 1])
             change -= self.output_of(rows + curves[index])
-            steps.append(weight @ change / max(weight.sum(), np.finfo(float).tiny))
+            steps.append(weight @ change / weight.sum())
         return np.array(steps).reshape(-1, self.output.shape[1])
 
     def output_of(self, sums):

@@ -17,12 +17,13 @@ AUTO_FEATURES = 30
 MAX_LEVELS = 32  # values of a number up to which it is drawn as levels
 MIN_ROWS_OF_LEVEL = 3  # on average, or values are those of a continuous column
 N_GRID_POINTS = 51  # of a curve in equal steps, and as many by quantiles
-N_PAIR_POINTS = 20  # of each feature of a pair, by quantiles
+N_PAIR_POINTS = 16  # of each feature of a pair, by quantiles
 # Pairs that are computed, and the share of the variance from which a pair counts.
-MAX_PAIRS = 20
+MAX_PAIRS = 12
 MIN_PAIR_SHARE = 1e-3
 # Rows of the background over which derivatives are averaged for a band.
 N_BAND_ROWS = 32
+N_BAND_ROWS_OF_PAIR = 8  # whose points are ten times as many
 NORMAL_90 = 1.645  # standard deviations to both sides hold 90% of a normal variable
 N_ALE_BINS = 40  # of equal numbers of rows, and of five rows at least
 MIN_ROWS_OF_BIN = 5
@@ -55,7 +56,8 @@ class Effect:
     has_levels : tuple of bool
         Whether each feature has few values, all of which stand in `grid`.
     rows : ndarray of shape (n_rows, 1) or (n_rows, 2)
-        The features in the background, with codes for categories, positions in `grid`.
+        The features in the background. Categories are positions in `grid`, -1 where
+        they do not stand there, and NaN where cells are missing.
     row_values : ndarray of shape (n_rows,)
         The effect at these rows.
     sample_weight : ndarray of shape (n_rows,)
@@ -138,9 +140,9 @@ def effects(
     features : sequence of str or int, default=None
         Features by name or number; None takes all that the network uses.
     pairs : "auto", None or sequence of pairs of str or int, default="auto"
-        Pairs of features. "auto" takes up to 20, those that act together most among
+        Pairs of features. "auto" takes up to 12, those that act together most among
         those with at least a thousandth of the variance; all that act together if these
-        are no more than 20. None takes none.
+        are no more than 12. None takes none.
     kind : {"interventional", "ale"}, default="interventional"
         "ale" accumulates local effects along a number, and does not leave the
         neighbourhood of the rows. Take it where features are strongly correlated. It
@@ -267,6 +269,13 @@ def _chosen_pairs(pairs, background, columns, kind):
     return list(dict.fromkeys(chosen))
 
 
+def _places(codes, points):
+    """Position of each code among the points, -1 where it is none of them."""
+    places = np.searchsorted(points, codes).clip(max=len(points) - 1)
+    places = np.where(points[places] == codes, places, -1.0)
+    return np.where(np.isnan(codes), np.nan, places)
+
+
 class _EffectFinder:
     """Effects of a background, computed once for each feature."""
 
@@ -274,13 +283,8 @@ class _EffectFinder:
         self._background, self._model = background, background.model
         self._mains = {}
         self._mean = background.share @ background.output
-        self._band_rows = background.drawn_rows(N_BAND_ROWS)
         posterior = self._model.posterior
         self._has_band = posterior is not None and posterior.factor is not None
-        self._root_of_mean = None
-        if self._has_band:
-            rows = background.rows[self._band_rows]
-            self._root_of_mean = self._model.mean_deviation_roots(rows, 1)
 
     def squeezed(self, values):
         """Without the dimension of the outputs if there is one output."""
@@ -389,16 +393,18 @@ class _EffectFinder:
         """Posterior deviations of effects, (n_points, n_outputs), or None."""
         if not self._has_band:
             return None
-        roots = self._roots(columns, points) - self._root_of_mean
+        n_rows = N_BAND_ROWS if len(columns) == 1 else N_BAND_ROWS_OF_PAIR
+        rows = self._background.rows[self._background.drawn_rows(n_rows)]
+        of_mean = self._model.mean_deviation_roots(rows, 1)
+        roots = self._roots(rows, columns, points) - of_mean
         if len(columns) == 2:
             for index, column in enumerate(columns):
                 values, inverse = np.unique(points[:, index], return_inverse=True)
-                single = self._roots([column], values[:, None]) - self._root_of_mean
+                single = self._roots(rows, [column], values[:, None]) - of_mean
                 roots -= single[inverse]
         return np.linalg.norm(roots, axis=2) * self._model.output_scaling.scale
 
-    def _roots(self, columns, points):
-        rows = self._background.rows[self._band_rows]
+    def _roots(self, rows, columns, points):
         X = np.tile(rows, (len(points), 1))
         X[:, columns] = np.repeat(points, len(rows), axis=0)
         return self._model.mean_deviation_roots(X, len(points))
@@ -410,6 +416,10 @@ class _EffectFinder:
             lower = self.squeezed(values - NORMAL_90 * deviations)
             upper = self.squeezed(values + NORMAL_90 * deviations)
         is_categorical = tuple(bool(model.n_categories[column]) for column in columns)
+        rows = background.rows[:, columns]
+        for own, points, is_code in zip(rows.T, grids, is_categorical, strict=True):
+            if is_code:
+                own[:] = _places(own, points)
         grids = tuple(
             model.categories.of_columns[column][points.astype(int)]
             if is_code
@@ -429,7 +439,7 @@ class _EffectFinder:
             share=background.share_of(at_rows),
             is_categorical=is_categorical,
             has_levels=tuple(has_levels),
-            rows=background.rows[:, columns],
+            rows=rows,
             row_values=self.squeezed(at_rows),
             sample_weight=background.share,
         )

@@ -3,6 +3,7 @@
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 import pytest
 from kinds_of_models import N_ROWS, raw_output, rows_of, with_columns
 from numpy.testing import assert_allclose, assert_array_equal
@@ -258,3 +259,29 @@ def test_the_background_is_capped_evenly(rng):
     again = effects(model, X, max_samples=200)
     assert_array_equal(again.pairs[0].values, some.pairs[0].values)
     assert_allclose(some.pairs[0].share, every.pairs[0].share, atol=0.05)
+
+
+def test_pairs_of_many_categories_know_where_rows_stand(rng):
+    """A pair shows the most frequent ones; rows of others are marked."""
+    names = np.array([f"town {index:02}" for index in range(40)])
+    town = np.r_[np.arange(40), rng.integers(0, 32, 160)]
+    frame = pd.DataFrame({"x": rng.uniform(-1, 1, 200), "town": names[town]})
+    frame["town"] = frame["town"].astype("category")
+    model = KANRegressor((2,), solver="lbfgs", random_state=0)
+    model.fit(frame, frame["x"] * (town % 2))
+    (pair,) = effects(model, frame, pairs=[("town", "x")]).pairs
+    shown = pair.grid[0]
+    assert len(shown) == 32
+    place = pair.rows[:, 0].astype(int)
+    assert (place >= -1).all()
+    assert (place == -1).any()
+    assert_array_equal(shown[place[place >= 0]], names[town][place >= 0])
+    assert not np.isin(names[town][place == -1], shown).any()
+
+
+def test_local_effects_cross_gaps(rng):
+    """Where no rows are, nothing is known, and the curve goes on level."""
+    X = np.r_[rng.integers(0, 100, 90), np.full(10, 9999)][:, None].astype(float)
+    model = KANRegressor((), random_state=0).fit(X, np.minimum(X[:, 0], 100))
+    (effect,) = effects(model, X, kind="ale").mains
+    assert np.isfinite(effect.values).all()
