@@ -19,6 +19,10 @@ SMOOTHING = 0.1
 # residuals lie as NEAR_SHARE of the rows beyond the quantile. At the median of normal
 # noise it is 0.1 standard deviations.
 NEAR_WIDTH, NEAR_SHARE = 0.4, 0.4
+# Smoothing shifts the fit of rows that are all equal by log((1 - quantile) / quantile)
+# widths. That is at most this share of the distance from which the width comes; from
+# one on, shift and width would keep each other up.
+MAX_SHIFT = 0.5
 # Spread of the residuals as a share of that of the target. It keeps the loss of an
 # exact fit smooth enough to minimise.
 MIN_SPREAD = 1e-3
@@ -176,7 +180,8 @@ class Pinball(NoisyLoss):
         residual = target - raw
         quantile = raw.new_tensor(self.quantile)
         near = NEAR_SHARE * torch.minimum(quantile, 1 - quantile)
-        width = NEAR_WIDTH * weighted_quantile(residual.abs(), sample_weight, near)
+        distance = weighted_quantile(residual.abs(), sample_weight, near)
+        width = (MAX_SHIFT / quantile.logit().abs()).clamp(max=NEAR_WIDTH) * distance
         width = width.clamp(min=SMOOTHING * MIN_SPREAD)
         if _is_similar(raw.new_tensor(self.width), width):
             return self

@@ -93,9 +93,12 @@ def train_adapting(networks, data, plan, generator, monitor, prior=None):
     *first_ends, _ = state.stage_ends
     start, max_iter = first_ends[-1] if first_ends else 0, plan.max_iter
     for _ in range(_settings.SCHEDULE.max_loss_updates):
-        budget = max_iter - (len(monitor.loss_curve) - start)
         loss = adapted_loss(plan.loss, [state.network], data)
-        if loss is plan.loss or budget <= 0 or state.interrupted:
+        if loss is plan.loss or state.interrupted:
+            break
+        budget = max_iter - (len(monitor.loss_curve) - start)
+        if budget <= 0:
+            state = replace(state, converged=False, message="budget spent")
             break
         plan = replace(
             plan, loss=loss, grid_sizes=(state.network.grid_size,), max_iter=budget

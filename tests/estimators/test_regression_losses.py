@@ -12,6 +12,7 @@ from scipy.special import huber
 from scipy.stats import norm
 from sklearn.base import clone
 from sklearn.datasets import make_friedman1
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import QuantileRegressor, TweedieRegressor
 from sklearn.metrics import (
     d2_pinball_score,
@@ -597,6 +598,17 @@ def test_all_quantiles_of_a_constant_are_one(quantile, rng):
     both = model.fit(X, np.column_stack([y, X[:, 0]])).predict(X)
     # The search ends within its tolerance of the minimum.
     assert_allclose(both[:, 0], y, rtol=1e-8)
+
+
+def test_a_budget_that_ends_before_the_loss_has_settled_is_told(rng):
+    """An extreme quantile, at which most rows are, is then predicted far below them."""
+    X = rng.integers(0, 4, (40, 1)).astype(float)
+    y = (np.arange(40) < 16) * 1.0
+    settings = {"loss": "quantile", "quantile": 0.01, "random_state": 0}
+    model = KANRegressor((), max_iter=20, **settings)
+    with pytest.warns(ConvergenceWarning, match="stopped at max_iter=20"):
+        model.fit(X, y)
+    assert_allclose(model.set_params(max_iter=500).fit(X, y).predict(X), 0, atol=0.03)
 
 
 def test_a_batch_of_one_row_is_not_a_constant(rng):

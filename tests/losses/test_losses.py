@@ -9,7 +9,7 @@ import torch
 from numpy.testing import assert_allclose
 from scipy.integrate import fixed_quad, quad
 from scipy.optimize import brentq, minimize, minimize_scalar
-from scipy.special import expit, huber, softmax
+from scipy.special import expit, huber, logit, softmax
 from scipy.stats import expon, logistic, norm, pareto
 from sklearn.metrics import (
     mean_pinball_loss,
@@ -28,6 +28,7 @@ from skkan.losses._regression import (
 )
 from skkan.losses._robust import (
     HUBER_DELTA,
+    MAX_SHIFT,
     MIN_SPREAD,
     NEAR_SHARE,
     NEAR_WIDTH,
@@ -408,12 +409,25 @@ def test_noise_is_read_off_residuals(loss, rng):
         spread = adapted.spread
         assert adapted.quantile == loss.quantile
         near = NEAR_SHARE * min(loss.quantile, 1 - loss.quantile)
-        width = NEAR_WIDTH * norm.ppf(0.5 + near / 2)
+        most = MAX_SHIFT / max(abs(logit(loss.quantile)), 1e-9)
+        width = min(NEAR_WIDTH, most) * norm.ppf(0.5 + near / 2)
         # The sampling error of a hundred and more rows near zero.
         assert_allclose(adapted.width, width * np.array([0.2, 5]), rtol=0.2)
     # The sampling error of the shortest half, and what 1% of outliers add to it.
     assert_allclose(spread, [0.2, 5], rtol=0.1)
     assert adapted.adapted(raw, 1.1 * target, weight) is adapted  # hardly any change
+
+
+@pytest.mark.parametrize("quantile", [0.01, 0.99])
+def test_smoothing_of_an_extreme_quantile_settles_at_rows_that_are_equal(quantile):
+    """The best constant is log((1 - q) / q) widths off; its own shift was its scale."""
+    target, weight = torch.zeros(40, 1).double(), torch.ones(40).double()
+    loss = Pinball(quantile)
+    for n_updates in range(1, 10):
+        raw = target + target.new_tensor(loss.width) * logit(quantile)
+        assert_allclose(loss.gradient(raw, target), 0, atol=1e-12)
+        loss = loss.adapted(raw, target, weight)
+        assert_allclose(loss.width, SMOOTHING * MAX_SHIFT**n_updates, rtol=1e-9)
 
 
 def test_spread_is_that_of_the_shortest_half_wherever_it_is(rng):
