@@ -8,7 +8,8 @@ is wrong. Sane predictions are
 
 - finite, of the training rows, of rows like them, and of rows far outside;
 - no worse than a constant on the training rows, unless the fit has warned, or has seen
-  three batches only, which is too early to tell;
+  three batches only, or the rows that count are fewer than five (those that early
+  stopping fits or validates on, those of classes), which is too early to tell;
 - with curves that are constant beyond their grids and an identity link, nowhere beyond
   the range of y by more than three times its width, plus 1e-9 of its size.
 
@@ -38,11 +39,13 @@ import skkan
 from skkan import KANClassifier, KANRegressor, SparsityPenalty
 from skkan.solvers import LBFGS, Adam, LevenbergMarquardt
 
-# How much worse than a constant a fit may be. Robust losses adapt to the residuals,
-# and the log loss counts half a row more of each class.
+# How much worse than a constant a fit may be. Robust losses adapt to the residuals, the
+# log loss counts half a row more of each class, and early stopping does not fit all of
+# the rows by which the constant is the best.
 TOLERANCE = 0.02
 LOOSE_TOLERANCE = 0.1
 LARGEST_SHARE = 0.2  # of the weight of a row in that of all
+MIN_ROWS = 5  # that tell of early stopping, or of classes
 N_FRESH = 100  # rows to predict beside those of training
 WORSE = "worse than a constant"
 OUTPUT_SIZE = 100  # characters of a message that are shown
@@ -598,6 +601,8 @@ class Outcome:
 def run(case, limit=30):
     """The Outcome of a case, within a limit in seconds."""
     data, model = case.data(), case.model()
+    if case.streams and not hasattr(model, "partial_fit"):  # by its parameters
+        return Outcome("refused", {})
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         end, findings, predictions = attempt(case, model, data, limit)
@@ -685,20 +690,19 @@ def insanities(case, model, data, predictions):
         yield "negative deviation", ""
     weight = np.ones(len(X)) if weight is None else weight
     used = weight > 0
-    # A single row that outweighs the others may have been set aside for validation.
-    is_single = weight.max() > LARGEST_SHARE * weight.sum()
-    is_claimed = not (
-        case.streams or (case.parameters.get("early_stopping") and is_single)
-    )
+    is_claimed = not (case.streams or is_hardly_validated(case, weight))
     if case.make is KANClassifier:
         score = explained_log_loss(case, model, y, predictions["predict_proba"], weight)
+        # Where few rows count, probabilities are near one half, as they should be.
+        is_claimed = is_claimed and n_effective(case, y, weight) >= MIN_ROWS
         if score < -LOOSE_TOLERANCE and is_claimed:
             yield f"{WORSE} (classes)", f"{score:.3g} of the log loss"
         return
     prediction = predictions["predict"]
     loss = case.parameters["loss"]
     score = explained(case, y[used], prediction[: len(X)][used], weight[used])
-    tolerance = TOLERANCE if loss == "squared_error" else LOOSE_TOLERANCE
+    is_plain = loss == "squared_error" and not case.parameters.get("early_stopping")
+    tolerance = TOLERANCE if is_plain else LOOSE_TOLERANCE
     if score < -tolerance and is_claimed:
         yield f"{WORSE} ({loss})", f"{score:.3g} explained"
     is_identity = loss in ("squared_error", "huber", "quantile")
@@ -711,6 +715,26 @@ def insanities(case, model, data, predictions):
         if (beyond > 0).any():
             detail = f"{float((beyond / width).max()):.3g} widths more"
             yield "far beyond the range of y", detail
+
+
+def is_hardly_validated(case, weight):
+    """Whether early stopping fits or validates on rows that tell next to nothing.
+
+    They are few, or a single row outweighs the others and may be on either side.
+    """
+    if not case.parameters.get("early_stopping"):
+        return False
+    share = case.parameters.get("validation_fraction", 0.1)
+    n_smaller = min(share, 1 - share) * np.count_nonzero(weight)
+    return n_smaller < MIN_ROWS or weight.max() > LARGEST_SHARE * weight.sum()
+
+
+def n_effective(case, y, weight):
+    """Number of equal weights that tell as much as these (Kish)."""
+    class_weight = case.parameters.get("class_weight")
+    if class_weight:
+        weight = weight * compute_sample_weight(class_weight, y)
+    return weight.sum() ** 2 / np.square(weight).sum()
 
 
 def explained(case, y, prediction, weight):

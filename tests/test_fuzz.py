@@ -54,6 +54,28 @@ def test_a_case_is_the_code_that_it_shows(seed, tmp_path):
     assert_array_equal(shown["model"].predict(X), model.predict(X))
 
 
+def case_of(*, streams=False, **parameters):
+    return fuzz.Case(
+        seed=0,
+        n_rows=20,
+        columns=[(fuzz.gaussian, 1.0, 0.0)],
+        missing=0.0,
+        target=fuzz.law,
+        weight=None,
+        scale=1.0,
+        shift=0.0,
+        make=fuzz.KANRegressor,
+        parameters=parameters,
+        streams=streams,
+    )
+
+
+def test_streams_that_parameters_forbid_are_refused():
+    """By scikit-learn's convention there is then no `partial_fit`."""
+    case = case_of(streams=True, loss="squared_error", early_stopping=True)
+    assert fuzz.run(case) == fuzz.Outcome("refused", {})
+
+
 @pytest.mark.parametrize(
     ("predict", "kinds"),
     [
@@ -64,19 +86,7 @@ def test_a_case_is_the_code_that_it_shows(seed, tmp_path):
     ],
 )
 def test_insane_predictions_are_found(predict, kinds):
-    case = fuzz.Case(
-        seed=0,
-        n_rows=20,
-        columns=[(fuzz.gaussian, 1.0, 0.0)],
-        missing=0.0,
-        target=fuzz.law,
-        weight=None,
-        scale=1.0,
-        shift=0.0,
-        make=fuzz.KANRegressor,
-        parameters={"loss": "squared_error"},
-        streams=False,
-    )
+    case = case_of(loss="squared_error")
     data = case.data()
     found = fuzz.insanities(case, None, data, {"predict": predict(data[1])})
     assert [kind for kind, _ in found] == kinds
