@@ -50,11 +50,10 @@ from skkan.selection._solver_choice import (
 from skkan.selection._structure_comparison import compare_structures
 from skkan.selection._structure_search import search_structure
 from skkan.solvers import LevenbergMarquardt
-from skkan.training._continuation import continuation_stages, from_starts
+from skkan.training._continuation import continuation_stages, trained_from_starts
 from skkan.training._final_posterior import with_posterior
 from skkan.training._plan import FitPlan
 from skkan.training._pruning import pruned
-from skkan.training._second_order import train_second_order
 from skkan.training._settings import SECOND_ORDER
 from skkan.training._stages import train_adapting, trained_already
 from skkan.training._state import EndReason, FitState
@@ -403,10 +402,8 @@ class FixedStructure(FitStrategy):
         others = SECOND_ORDER.starting_penalties[1:]
         starts = [network, *(self.problem.new_network(self._structure) for _ in others)]
         starts = [resized(start, grid_size) for start in starts]
-        start = from_starts(starts, starts[0], data, plan_of_lm)
-        budget = max(1, plan.max_iter - start.n_iter)
-        state = train_second_order(start, data, plan_of_lm, budget)
-        monitor.n_iter += start.n_iter + state.n_iter
+        state = trained_from_starts(starts, data, plan_of_lm, plan.max_iter)
+        monitor.n_iter += state.n_iter
         alpha = state.prior.alpha(data.n_observations)
         fine = resized(state.network, network.grid_size, network.layers[0].basis)
         penalties = (QuadraticPenalty(alpha.cpu()),)

@@ -37,10 +37,10 @@ from skkan.selection._search_record import (
 )
 from skkan.selection._validation_rows import validation_split
 from skkan.solvers import DivergenceError
-from skkan.training._continuation import from_starts
+from skkan.training._continuation import trained_from_starts
 from skkan.training._plan import FitPlan
 from skkan.training._posterior_mean import at_posterior_mean
-from skkan.training._second_order import at_mode, train_second_order
+from skkan.training._second_order import at_mode
 from skkan.training._settings import SECOND_ORDER
 from skkan.training._stages import adapted_loss
 from skkan.training._state import EndReason, FitState
@@ -156,10 +156,8 @@ class _StructureSearch:
         networks = [self._make_network(structure) for _ in range(n_starts)]
         trial = self.path.new_trial(networks[0], "lm", reason=DIVERGED)
         with trial.timed():
-            start = from_starts(networks, networks[0], data, plan)
-            budget = max(1, max_iter - start.n_iter)
-            state = train_second_order(start, data, plan, budget)
-        trial.n_iter += start.n_iter + state.n_iter
+            state = trained_from_starts(networks, data, plan, max_iter)
+        trial.n_iter += state.n_iter
         trial.reason = OTHER_CANDIDATE
         return Found(state, plan, trial)
 

@@ -96,6 +96,31 @@ def from_starts(networks, last, data, plan):
     return _through_stages(state, remaining, last, data, plan)
 
 
+def trained_from_starts(networks, data, plan, max_iter):
+    """The best of several starts, trained on all stages.
+
+    Parameters
+    ----------
+    networks : list of KANNetwork
+        One for each starting prior, on the last grids.
+    data : Dataset
+    plan : FitPlan
+    max_iter : int
+
+    Returns
+    -------
+    FitState
+        Its `n_iter` counts the iterations of all starts.
+    """
+    last = networks[0]
+    start = from_starts(networks, last, data, plan)
+    if start.converged and len(continuation_stages(last, data.n_rows)) == 1:
+        return start  # its only stage is the last one
+    budget = max(1, max_iter - start.n_iter)
+    state = train_second_order(start, data, plan, budget)
+    return replace(state, n_iter=start.n_iter + state.n_iter)
+
+
 def before_last_stage(state, networks, data, plan):
     """A state that only the last stage is left to train.
 
