@@ -19,13 +19,17 @@ from skkan import KANRegressor
 
 def main():
     # %%
-    # Two workers on this machine; elsewhere it is the address of a scheduler that a
-    # client takes. The table is cut in chunks of its rows, which `persist` sends out.
-    # More than 100,000 rows stay there.
+    # Two workers, which are threads here, so that they start at once; elsewhere it is
+    # the address of a scheduler that a client takes. The table is cut in chunks of its
+    # rows, which `persist` sends out. More than 100,000 rows stay there.
 
     X, y = make_friedman1(n_samples=105_000, n_features=5, noise=1.0, random_state=0)
     cluster = LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50
+        n_workers=2,
+        threads_per_worker=1,
+        processes=False,
+        dashboard_address=":0",
+        silence_logs=50,
     )
     with cluster, Client(cluster) as client:
         rows = array.from_array(X, chunks=(15_000, 5)).persist()
@@ -59,5 +63,5 @@ def main():
     # differ.
 
 
-if __name__ == "__main__":  # as workers import this file
+if __name__ == "__main__":  # as workers that are processes import this file
     main()

@@ -1,11 +1,8 @@
 """The examples and the README run as a reader would run them."""
 
 import importlib.util
-import os
 import re
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +10,6 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-# Its workers import the file that was run.
-OF_PROCESSES = {"dask_fit.py"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -40,29 +35,11 @@ def run(capfd):
     plt.close("all")
 
 
-def run_headless(path, cwd):
-    """Output of a script in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, path],
-        cwd=cwd,
-        env={**os.environ, "MPLBACKEND": "Agg"},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
-
-
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_an_example_runs_silently_and_writes_no_file(path, run, tmp_path, monkeypatch):
     """Examples are what users copy: a warning in them is a warning everywhere."""
-    if path.name in OF_PROCESSES:
-        output = run_headless(path, tmp_path)
-    else:
-        monkeypatch.chdir(tmp_path)
-        output = run(path)
+    monkeypatch.chdir(tmp_path)
+    output = run(path)
     assert not list(tmp_path.iterdir())
     if path.name == "quickstart.py":
         check_table(output)

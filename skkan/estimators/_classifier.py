@@ -282,10 +282,10 @@ default=None
 
     Examples
     --------
-    >>> from sklearn.datasets import load_breast_cancer
+    >>> from sklearn.datasets import load_iris
     >>> from sklearn.model_selection import train_test_split
     >>> from skkan import KANClassifier
-    >>> X, y = load_breast_cancer(return_X_y=True, as_frame=True)
+    >>> X, y = load_iris(return_X_y=True, as_frame=True)
     >>> X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
     >>> model = KANClassifier(random_state=0).fit(X_train, y_train)
     >>> model.score(X_test, y_test) > 0.9

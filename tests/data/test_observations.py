@@ -88,20 +88,21 @@ def test_observations_of_a_row_may_stand_on_both_sides():
     assert_allclose(np.bincount(many) / len(many), counts / 6, atol=1e-5)
 
 
-@pytest.mark.parametrize("factor", [2.0**-7, 2.0, 1024.0])  # without rounding
 @pytest.mark.parametrize("sizes", [(), (2,)])
-def test_the_scale_of_weights_does_not_matter(sizes, factor):
-    X, y = make_friedman1(150, noise=2.0, random_state=0)
-    weight = np.random.default_rng(0).integers(1, 4, 150)
+def test_the_scale_of_weights_does_not_matter(sizes):
+    X, y = make_friedman1(80, noise=2.0, random_state=0)
+    weight = np.random.default_rng(0).integers(1, 4, 80)
     settings = {"random_state": 0, "grid_size": 3}
     model = KANRegressor(sizes, **settings).fit(X, y, sample_weight=weight)
-    scaled = KANRegressor(sizes, **settings).fit(X, y, sample_weight=factor * weight)
-    assert_allclose(scaled.predict(X), model.predict(X), rtol=1e-6)
-    assert scaled.noise_std_ == pytest.approx(model.noise_std_, rel=1e-6)
-    assert scaled.log_evidence_ == pytest.approx(model.log_evidence_, rel=1e-6)
+    for factor in (2.0**-7, 2.0, 1024.0):  # without rounding
+        scaled = KANRegressor(sizes, **settings)
+        scaled.fit(X, y, sample_weight=factor * weight)
+        assert_allclose(scaled.predict(X), model.predict(X), rtol=1e-6)
+        assert scaled.noise_std_ == pytest.approx(model.noise_std_, rel=1e-6)
+        assert scaled.log_evidence_ == pytest.approx(model.log_evidence_, rel=1e-6)
 
 
-@pytest.mark.parametrize("sizes", [(), (3,)])
+@pytest.mark.parametrize("sizes", [(), (2,)])
 def test_noise_of_a_bootstrap_is_that_of_its_rows(sizes):
     """Copies tell nothing of the noise, which was learnt as 1e-7 from them."""
     noise = []

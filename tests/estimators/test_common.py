@@ -30,8 +30,13 @@ SECOND_ORDER = {"solver": "lm", "grid_size": 3, "max_iter": 8}
 
 # Factors stand together where one has no part in what the other does.
 FACTORS = [
-    {**SECOND_ORDER, "base_activation": "identity", "extrapolation": "linear"},
-    {**SECOND_ORDER, "alpha": 0.01, "spline_order": 2, "grid_eps": 0.0},
+    {
+        **SECOND_ORDER,
+        "base_activation": "identity",
+        "extrapolation": "linear",
+        "spline_order": 2,
+        "grid_eps": 0.0,
+    },
     {
         "hidden_layer_sizes": "auto",
         "solver": Adam(learning_rate=0.05),
@@ -55,7 +60,7 @@ ESTIMATORS = [
     for make in (KANRegressor, KANClassifier)
 ]
 LOSSES = [
-    KANRegressor(loss="poisson", **{**BUDGET, **SECOND_ORDER}),
+    KANRegressor(loss="poisson", alpha=0.01, **{**BUDGET, **SECOND_ORDER}),
     KANRegressor(loss="gamma", **BUDGET),
     KANRegressor(loss="huber", **BUDGET),
     KANRegressor(loss="quantile", quantile=0.5, **BUDGET),

@@ -364,14 +364,14 @@ def test_one_wild_value_in_each_column_does_not_wreck_the_fit():
         pytest.param(lambda X: X * 1e300, id="near overflow"),
         pytest.param(lambda X: X + 1e9, id="far from zero"),
         pytest.param(lambda X: np.hstack([X, X]), id="duplicated columns"),
-        pytest.param(lambda X: np.hstack([X] * 50), id="150 columns"),
+        pytest.param(lambda X: np.hstack([X] * 25), id="more columns than rows"),
         pytest.param(lambda X: X[[0, -1]], id="two rows"),
         pytest.param(lambda X: np.sign(X), id="binary"),
         pytest.param(lambda X: np.round(X), id="tied"),
     ],
 )
 def test_odd_columns_give_finite_predictions(make, sizes, extrapolation, spoil, table):
-    X, y = table
+    X, y = (part[:60] for part in table)
     y = np.r_[0, y[1:-1], 1]
     X = spoil(X)
     y = y if len(X) == len(y) else y[[0, -1]]
