@@ -117,14 +117,20 @@ class Hyperprior:
         )
         change = self._member.T @ ratio.clamp(0.1, 10.0).log()
         variance, longest = HYPERPRIOR.log_ridge_std**2, HYPERPRIOR.max_log_step
-        for _ in range(HYPERPRIOR.max_rounds):
-            before, mean = change, self._means(now + change)
-            for _ in range(HYPERPRIOR.max_newton_steps):
-                drawn = pull * change.exp()
-                slope = push - drawn - (now + change - mean) / variance
-                step = slope / (drawn + 1 / variance)
-                change = change + step.clamp(-longest, longest)
-            if (change - before).abs().max() < HYPERPRIOR.tolerance:
+        n_members = self._member.sum(1)
+        for _ in range(HYPERPRIOR.max_newton_steps):
+            size = now + change
+            drawn = pull * change.exp()
+            slope = push - drawn - (size - self._means(size)) / variance
+            # The Hessian is diagonal but for the mean, which is of rank one in a group.
+            inverse = 1 / (drawn + 1 / variance)
+            left = n_members * variance - self._member @ inverse
+            of_mean = self._member @ (inverse * slope)
+            of_mean = of_mean / left.clamp(min=SMALLEST_DIVISOR)
+            step = inverse * (slope + self._member.T @ of_mean)
+            step = step.clamp(-longest, longest)
+            change = change + step
+            if step.abs().max() < HYPERPRIOR.tolerance:
                 break
         return torch.cat([(now + change).exp().unsqueeze(1), rates[:, 1:]], dim=1)
 

@@ -60,10 +60,9 @@ class HyperpriorSettings:
     # Rate of an exponential density of the other precisions, which keeps them finite
     # where the evidence would raise them without bound. Not ablated.
     roughness_rate: float = 0.003
-    # Alternations of a group's mean and its precisions, Newton steps in each of them,
-    # largest change of a logarithm in a step, and change that ends the alternation.
-    max_rounds: int = 50
-    max_newton_steps: int = 4
+    # Newton steps, largest change of a logarithm in a step, and change that ends them.
+    # An update takes five to ten.
+    max_newton_steps: int = 30
     max_log_step: float = math.log(10.0)
     tolerance: float = 1e-3
 

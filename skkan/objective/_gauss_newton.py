@@ -266,12 +266,14 @@ def _add_of_several_outputs(curvature, line, root):
     of_outer = of_outer.unflatten(2, (n_outputs, -1))
     of_both = curvature[n_inner:, :n_inner].unflatten(0, (n_outputs, -1))
     for one in range(n_outputs):
-        of_both[one] += line.outer.T @ crossed[:, one]
-        for other in range(one + 1):
-            weight = hessian[:, one, other]
-            if weight.any():
-                product = (weight.unsqueeze(1) * line.outer).T @ line.outer
-                of_outer[one, :, other] += product
+        if n_inner:
+            of_both[one] += line.outer.T @ crossed[:, one]
+        # With labels no output depends on another one.
+        first = 0 if hessian[:, one, :one].any() else one
+        weight = hessian[:, one, first : one + 1]
+        weighted = (weight.unsqueeze(2) * line.outer.unsqueeze(1)).flatten(1)
+        product = (line.outer.T @ weighted).unflatten(1, (weight.shape[1], -1))
+        of_outer[one, :, first : one + 1] += product
 
 
 def _in_order_of_weights(curvature, own):

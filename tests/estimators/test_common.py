@@ -53,17 +53,23 @@ FACTORS = [
     {"grid_schedule": (8,), "max_iter": 5, "grid_eps": 1.0},
     {"early_stopping": True, "prune_threshold": 0.03},
 ]
+# Regressors have a loss, too.
+LOSSES = [
+    {},
+    {},
+    {"loss": "huber"},
+    {},
+    {"loss": "quantile", "quantile": 0.5},
+    {"loss": "gamma"},
+]
 
 ESTIMATORS = [
-    make(**{**BUDGET, **factor})
-    for factor in FACTORS
-    for make in (KANRegressor, KANClassifier)
-]
-LOSSES = [
+    *(
+        KANRegressor(**{**BUDGET, **factor, **loss})
+        for factor, loss in zip(FACTORS, LOSSES, strict=True)
+    ),
+    *(KANClassifier(**{**BUDGET, **factor}) for factor in FACTORS),
     KANRegressor(loss="poisson", alpha=0.01, **{**BUDGET, **SECOND_ORDER}),
-    KANRegressor(loss="gamma", **BUDGET),
-    KANRegressor(loss="huber", **BUDGET),
-    KANRegressor(loss="quantile", quantile=0.5, **BUDGET),
 ]
 
 # The checks set the random_state of an estimator, not that of one inside. Edges that
@@ -89,9 +95,7 @@ FORMULAS = [
 
 # The small budgets end fits early, which is what the warning is for.
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@parametrize_with_checks(
-    [KANRegressor(), KANClassifier(), *ESTIMATORS, *LOSSES, *FORMULAS]
-)
+@parametrize_with_checks([KANRegressor(), KANClassifier(), *ESTIMATORS, *FORMULAS])
 def test_passes_the_checks_of_scikit_learn(estimator, check, monkeypatch):
     positive = estimator.__sklearn_tags__().target_tags.positive_only
     if positive and check.func.__name__ == "check_regressor_multioutput":

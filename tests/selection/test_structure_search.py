@@ -61,7 +61,7 @@ def test_a_product_is_fitted_by_a_mean_of_networks(fitted, product):
 
 
 def test_a_law_with_hardly_any_noise_is_fitted_by_one_second_order_network(product):
-    """It has evidence, and predicts as well as a network of this structure alone."""
+    """It has evidence, and an error of which a mean of networks has several times."""
     X, X_test = product[0][:150], product[2]
 
     def law(X):
@@ -72,11 +72,8 @@ def test_a_law_with_hardly_any_noise_is_fitted_by_one_second_order_network(produ
         model = KANRegressor("auto", random_state=seed).fit(X, law(X))
         assert model.hidden_layer_sizes_ == (5,)
         assert model.log_evidence_ > 0
-        same = {"hidden_layer_sizes": (5,), "grid_size": model.grid_size_}
-        one = KANRegressor(**same, random_state=seed).fit(X, law(X))
-        errors.append([np.std(m.predict(X_test) - law(X_test)) for m in (model, one)])
-    found, asked_for = np.median(errors, axis=0)
-    assert found < 2 * asked_for < 0.02
+        errors.append(np.std(model.predict(X_test) - law(X_test)))
+    assert np.median(errors) < 0.01
 
 
 def test_deviations_of_a_mean_of_networks_cover_what_they_should(fitted, product):
