@@ -79,7 +79,7 @@ INNER = {
     "hidden_layer_sizes": (),
     "max_iter": 16,
     "grid_size": 3,
-    "prune_threshold": 0.03,
+    "prune_threshold": 0.1,
     "random_state": 0,
 }
 SEARCH = {

@@ -71,8 +71,8 @@ def iris():
 @pytest.mark.parametrize(
     "search",
     [
-        lambda *args: GridSearchCV(*args, cv=3, n_jobs=2),
-        lambda *args: HalvingGridSearchCV(*args, cv=3, n_jobs=2, random_state=0),
+        lambda *args: GridSearchCV(*args, cv=2, n_jobs=2),
+        lambda *args: HalvingGridSearchCV(*args, cv=2, n_jobs=2, random_state=0),
     ],
     ids=["grid", "halving"],
 )
@@ -102,7 +102,7 @@ def test_random_search_draws_alpha_from_a_distribution(diabetes):
 def test_solver_objects_are_searchable(iris):
     """They are compared and cloned like any value."""
     solvers = [LBFGS(history_size=3), Adam(learning_rate=0.05), "lbfgs"]
-    search = GridSearchCV(KANClassifier(**SHORT), {"solver": solvers}, cv=3, n_jobs=2)
+    search = GridSearchCV(KANClassifier(**SHORT), {"solver": solvers}, cv=2, n_jobs=2)
     assert search.fit(*iris).best_params_["solver"] in solvers
 
 

@@ -529,7 +529,7 @@ def test_a_fit_goes_on_under_its_own_loss_only(loss, rng):
 @every_loss
 def test_structure_is_chosen_and_pruned_under_every_loss(loss, rng):
     """Two of three features matter, whatever the loss."""
-    X, y = table(loss["loss"], rng, n_samples=300)
+    X, y = table(loss["loss"], rng, n_samples=200)
     model = KANRegressor("auto", random_state=0, **loss).fit(X, y)
     assert np.isfinite(model.predict(X)).all()
     assert model.feature_importances_[2] < 0.2
