@@ -1,8 +1,7 @@
-"""scikit-learn's callbacks: the task tree, stopping, and searches in two processes."""
+"""scikit-learn's callbacks: the task tree and stopping."""
 
 import numpy as np
 import pytest
-from sklearn.model_selection import GridSearchCV
 
 from skkan import KANClassifier, KANRegressor
 
@@ -145,23 +144,6 @@ def test_failing_hook_leaves_the_earlier_model_and_is_torn_down(table):
     assert failing.calls == ["setup", "teardown"]
     assert set(vars(model)) - {"_skl_callbacks"} == attributes
     np.testing.assert_array_equal(model.predict(X), before)
-
-
-@both
-def test_bar_and_monitor_work_in_a_search_of_two_processes(make, table, capsys):
-    """Scores of every iteration of every fit come back from the workers."""
-    scoring = "r2" if make is KANRegressor else "accuracy"
-    monitor = callback.ScoringMonitor(scoring=scoring)
-    model = make(hidden_layer_sizes=(2,), **SHORT).set_callbacks(monitor)
-    search = GridSearchCV(model, {"grid_size": [3, 5]}, cv=2, n_jobs=2)
-    search.set_callbacks(callback.ProgressBar()).fit(*table)
-    (log,) = monitor.get_logs(select="all")
-    log = log.data_as_pandas
-    names = log["task_name"].value_counts()
-    assert names["iteration"] == 5 * 6  # four candidate fits and the refit
-    assert names["grid 3"] + names["grid 5"] == names["fit"] == 5
-    assert np.isfinite(log[scoring]).all()
-    assert search.best_estimator_.n_iter_ == 6
 
 
 def test_sub_tasks_cost_nothing_without_callbacks(table):

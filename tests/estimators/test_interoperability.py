@@ -129,6 +129,27 @@ def test_bits_do_not_depend_on_the_workers_where_the_blas_has_threads(rng):
     assert_array_equal(cross_val_predict(model, X, y, cv=2, n_jobs=2), alone)
 
 
+# It stands here, as the processes of the other searches serve it, too.
+@both
+def test_bar_and_monitor_work_in_a_search_of_two_processes(make, iris, capsys):
+    """Scores of every iteration of every fit come back from the workers."""
+    callback = pytest.importorskip("sklearn.callback")  # since scikit-learn 1.9
+    scoring = "r2" if make is KANRegressor else "accuracy"
+    monitor = callback.ScoringMonitor(scoring=scoring)
+    settings = {**SHORT, "max_iter": 6, "tol": 0.0, "n_grid_updates": 0}
+    model = make(**settings).set_callbacks(monitor)
+    search = GridSearchCV(model, {"grid_size": [3, 5]}, cv=2, n_jobs=2)
+    X, y = iris[0].to_numpy(), (iris[1].to_numpy() == 1).astype(int)
+    search.set_callbacks(callback.ProgressBar()).fit(X, y)
+    (log,) = monitor.get_logs(select="all")
+    log = log.data_as_pandas
+    names = log["task_name"].value_counts()
+    assert names["iteration"] == 5 * 6  # four candidate fits and the refit
+    assert names["grid 3"] + names["grid 5"] == names["fit"] == 5
+    assert np.isfinite(log[scoring]).all()
+    assert search.best_estimator_.n_iter_ == 6
+
+
 # Meta-estimators.
 
 
