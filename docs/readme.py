@@ -1,4 +1,4 @@
-"""What the README shows: draws docs/network.svg and prints the lines that depend on it.
+"""What the README shows: draws docs/effects.svg and prints the lines that depend on it.
 
 python docs/readme.py
 """
@@ -7,37 +7,32 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.collections import QuadMesh
 from sklearn.datasets import make_friedman1
 
 from skkan import KANRegressor
-from skkan.inspection import KANDisplay
+from skkan.inspection import EffectDisplay
 from skkan.symbolic import fit_symbolic, to_sympy
 
-FIGURE = Path(__file__).with_name("network.svg")
-MATTER = {"x0", "x1", "x2", "x3", "x4"}  # of the ten features
+FIGURE = Path(__file__).with_name("effects.svg")
+MAX_EFFECTS = 6
 
 
-def drawn_network():
-    """The figure of the README, a KANDisplay."""
+def drawn_effects():
+    """The figure of the README, an EffectDisplay of a default fit."""
     X, y = make_friedman1(500, noise=1.0, random_state=0)
-    model = KANRegressor((2,), prune_threshold="auto", random_state=0).fit(X, y)
-    return KANDisplay.from_estimator(model)
+    model = KANRegressor(random_state=0).fit(X, y)
+    return EffectDisplay.from_estimator(model, X, max_effects=MAX_EFFECTS)
 
 
-def drawn_inputs(display):
-    """Names of the features in the figure."""
-    return [
-        name.get_text() for (level, _), name in display.names_.items() if level == 0
-    ]
+def titles(display):
+    """Titles of the panels: features and shares."""
+    return [ax.get_title() for ax in display.axes_]
 
 
 def caption(display):
     """The text that stands for the figure where it cannot be seen."""
-    n_sums = len(display.sums_) - 1  # that of the target is none to go through
-    return (
-        f"Network of curves from {len(drawn_inputs(display))} features through "
-        f"{n_sums} sums to the target"
-    )
+    return "Effects on y, by share of the variance: " + ", ".join(titles(display))
 
 
 def written_law():
@@ -53,13 +48,14 @@ def main():
     """Draw the figure and print what the README has to say of it."""
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "skkan"  # the same file from the same network
-    display = drawn_network()
+    display = drawn_effects()
+    for ax in display.axes_:  # heat maps as pictures, for a smaller file
+        for mesh in ax.findobj(QuadMesh):
+            mesh.set_rasterized(True)
     display.figure_.savefig(
         FIGURE, bbox_inches="tight", facecolor="white", metadata={"Date": None}
     )
     print("caption:", caption(display))
-    print("note:", display.note_ and " ".join(display.note_.get_text().split()))
-    print("too many:", sorted(set(drawn_inputs(display)) - MATTER))
     print("formula:", written_law())
 
 
