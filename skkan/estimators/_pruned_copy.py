@@ -20,8 +20,9 @@ def prune(estimator, X, y, threshold=0.01, sample_weight=None):
         Rows to train on, usually those of the fit.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
     threshold : float or "auto", default=0.01
-        Attribution score below which edges are removed, or "auto" to remove edges as
-        long as the evidence allows. It is the `prune_threshold` of the new estimator.
+        Share of the variance of the output that removed edges may take with them, or
+        "auto" to remove edges as long as the evidence allows. It is the
+        `prune_threshold` of the new estimator.
     sample_weight : array-like of shape (n_samples,), default=None
 
     Returns

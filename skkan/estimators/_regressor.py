@@ -86,7 +86,8 @@ default=None
         names of features; those that are in none form one more. With "pairwise" each
         node takes two features, of pairs that explain most of what curves of one
         feature leave; the model is then a sum of curves and surfaces. With
-        "no_interactions" it is additive. A constraint makes a model easier to read, and
+        "no_interactions" it is additive. Without hidden nodes it has no effect. A
+        constraint makes a model easier to read, and
         costs accuracy where more features act together.
     loss : {"squared_error", "poisson", "gamma", "tweedie", "huber", "quantile"}, \
 default="squared_error"
@@ -182,9 +183,9 @@ default="squared_error"
     feature_importances_ : ndarray of shape (n_features_in_,)
         Mean squared change of the raw output (log odds for classes, the logarithm of
         the mean under a log link) if the values of a feature are permuted among up to
-        1,000 training rows, divided by the sum over all features. All zero if the
-        network is constant. After `partial_fit`, that over the last batch and the rows
-        that it remembers.
+        1,000 training rows with their weights, divided by the sum over all features.
+        All zero if the network is constant. After `partial_fit`, that over the last
+        batch and the rows that it remembers.
     loss_curve_ : list of float
         Penalised training loss after each iteration (for "adam" its mean during the
         pass), grid updates and, with "lm", the choice among starts and growing

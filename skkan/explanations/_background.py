@@ -143,9 +143,16 @@ class Background:
         rows = np.searchsorted(self.share.cumsum(), middle)
         return rows.clip(max=len(self.share) - 1)
 
-    def lenders(self):
-        """For each row another one, drawn in proportion to the weights."""
-        return np.random.default_rng(0).permutation(self.drawn_rows(len(self.share)))
+    def columns_of_nodes(self):
+        """Which columns enter which hidden nodes, bool of (n_features, n_nodes).
+
+        Columns that do not vary over the rows enter none. Nodes that further layers mix
+        count as one.
+        """
+        layers = self.model.network().layers
+        n_nodes = len(layers[0].mask) if len(layers) > 1 else 0
+        enters = np.ptp(self.summands_of_rows[:, :, :n_nodes], axis=1) > 0
+        return enters if len(layers) <= 2 else enters.any(axis=1, keepdims=True)
 
     def summands(self, column, values):
         """Curves of a column at some of its values, ndarray of (n_values, n_sums)."""

@@ -48,7 +48,8 @@ class Effect:
     lower, upper : ndarray of the shape of `values`, or None
         Pointwise 90% bands of the posterior; None where the fit has left none.
     missing_value : float, ndarray of shape (n_outputs,) or None
-        Effect where the cell is missing, if some cells of the background are.
+        Effect where the cell is missing, if some cells of the background are. Of pairs
+        it is in `row_values` alone.
     share : float
         Cov(f_j, f) / Var f over the background, summed over the outputs.
     is_categorical : tuple of bool
@@ -142,7 +143,9 @@ def effects(
     pairs : "auto", None or sequence of pairs of str or int, default="auto"
         Pairs of features. "auto" takes up to 12, those that act together most among
         those with at least a thousandth of the variance; all that act together if these
-        are no more than 12. None takes none.
+        are no more than 12. By the squared mixed differences of the 40 most important
+        features, in which terms of three and more features count, too. None takes
+        none.
     kind : {"interventional", "ale"}, default="interventional"
         "ale" accumulates local effects along a number, and does not leave the
         neighbourhood of the rows. Take it where features are strongly correlated. It
@@ -212,7 +215,8 @@ def effects(
     names = background.model.feature_names
     columns = background.used_columns
     if features is not None:
-        columns = [_column(feature, names, "features") for feature in features]
+        columns = [_column(each, names, "features") for each in _several(features)]
+        columns = list(dict.fromkeys(columns))
     finder = _EffectFinder(background)
     chosen = _chosen_pairs(pairs, background, columns, kind)
     find_main = finder.local if kind == "ale" else finder.main
@@ -228,6 +232,15 @@ def effects(
         output_names=background.model.output_names,
         n_rows=len(background.share),
     )
+
+
+def _several(given, parameter="features"):
+    """What was given for several features or pairs, a list that is not empty."""
+    if isinstance(given, str) or not hasattr(given, "__iter__") or not [*given]:
+        raise ValueError(
+            f"{parameter} must be a sequence that is not empty, or None, got {given!r}."
+        )
+    return [*given]
 
 
 def _column(feature, names, parameter):
@@ -259,14 +272,15 @@ def _chosen_pairs(pairs, background, columns, kind):
         strong = [pair for pair, share in strengths.items() if share >= MIN_PAIR_SHARE]
         return strong[:MAX_PAIRS]
     names, chosen = background.model.feature_names, []
-    for pair in pairs:
+    for pair in _several(pairs, "pairs"):
         if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
             raise ValueError(f"Each of pairs must hold two features, got {pair!r}.")
         one, other = (_column(feature, names, "pairs") for feature in pair)
         if one == other:
             raise ValueError(f"A pair must hold two different features, got {pair!r}.")
         chosen.append((one, other))
-    return list(dict.fromkeys(chosen))
+    # The other way round a pair is the same one.
+    return list({frozenset(pair): pair for pair in reversed(chosen)}.values())[::-1]
 
 
 def _places(codes, points):
@@ -345,7 +359,7 @@ class _EffectFinder:
             n_bins = min(N_ALE_BINS, max(1, known.sum() // MIN_ROWS_OF_BIN))
             points = np.unique(np.quantile(own[known], np.linspace(0, 1, n_bins + 1)))
         steps = background.mean_steps(column, points, is_level=is_level)
-        values = np.concatenate([np.zeros_like(steps[:1]), steps.cumsum(0)])
+        values = np.concatenate([np.zeros((1, steps.shape[1])), steps.cumsum(0)])
         at_rows = np.stack(
             [np.interp(own, points, of_output) for of_output in values.T], axis=1
         )

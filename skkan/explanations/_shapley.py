@@ -294,15 +294,15 @@ class _Game:
         gain : ndarray of shape (n_rows, n_outputs)
             What the values of all players sum to.
         """
-        own, lenders = self._on_curves(rows.rows), self._reference.lenders()
+        own = self._on_curves(rows.rows)
         generator, n_rows = np.random.default_rng(0), len(rows.rows)
         total, squares = np.zeros_like(own), np.zeros_like(own)
         n_at_once = max(1, ROWS_AT_ONCE // n_rows)
         for start in range(0, self._n_orders, n_at_once):
             n_drawn = min(n_at_once, self._n_orders - start)
             orders = np.array([generator.permutation(len(own)) for _ in range(n_drawn)])
-            shift = generator.integers(len(lenders), size=(n_drawn, 1))
-            lent = lenders[(np.arange(n_rows) + shift) % len(lenders)]
+            share = self._reference.share
+            lent = generator.choice(len(share), size=(n_drawn, n_rows), p=share)
             gains = self._gains(rows, own, orders, lent)
             gains = 0.5 * (gains + self._gains(rows, own, orders[:, ::-1], lent))
             total += gains.sum(0)

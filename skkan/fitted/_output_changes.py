@@ -19,7 +19,8 @@ MIN_PAIRS = 1000
 # Rows over which changes are taken: one of them costs a pass through the network for
 # each input, and the error of an importance is that of the pairs.
 MAX_CHANGED_ROWS = 1000
-MAX_REPEATS = 30  # of the permutation; the pairs of few rows are soon the same ones
+MAX_PAIRS_OF_ROWS = 64**2  # of few rows, all of which are taken
+MAX_REPEATS = 100  # of the draws, which rows of very unequal weights need
 
 
 class OutputChanges:
@@ -207,10 +208,10 @@ class OutputChanges:
                 changes[index] = 2 * self._mean_square(nodes)
             if self._skip is not None:
                 direct = self._leaving(self._skip, index)
-            for rows in lenders:
+            for rows, weight in lenders:
                 through_skip = 0.0 if self._skip is None else direct[rows] - direct
-                moved = self._of_moved(1, nodes[rows] - nodes, through_skip)
-                changes[index] += moved / len(lenders)
+                moved = nodes[rows] - nodes
+                changes[index] += self._of_moved(1, moved, through_skip, weight)
         share[self._used] = changes / changes.sum()
         return share
 
@@ -220,9 +221,10 @@ class OutputChanges:
     def _centred(self, values):
         return values - self._share @ values
 
-    def _mean_square(self, values):
+    def _mean_square(self, values, weight=None):
         """Weighted mean over the rows of the sum of squares over the outputs."""
-        return float(self._share @ np.square(values).sum(1))
+        weight = self._share if weight is None else weight
+        return float(weight @ np.square(values).sum(1))
 
     def _leaving(self, layer, index):
         """Centred values of the edges that leave an input, (n_samples, n_outputs)."""
@@ -245,7 +247,7 @@ class OutputChanges:
         features = self._features.reshape(len(self._features), -1)
         return -self._centred(features @ weight.reshape(len(weight), -1).T)
 
-    def _of_moved(self, level, nodes, direct=0.0):
+    def _of_moved(self, level, nodes, direct=0.0, weight=None):
         """Mean square if nodes are moved together, and outputs `direct`ly.
 
         Parameters
@@ -254,6 +256,8 @@ class OutputChanges:
             Of the layer that the nodes enter; that behind the last one of the outputs.
         nodes : ndarray of shape (n_samples, n_nodes)
         direct : float or ndarray of shape (n_samples, n_outputs), default=0.0
+        weight : ndarray of shape (n_samples,), default=None
+            Of the rows; None takes their shares.
         """
         if level <= len(self._curves) and nodes.any():
             moved = self._inputs[level - 1] + nodes
@@ -262,7 +266,7 @@ class OutputChanges:
             nodes = moved - self._edges[-1].sum(2).T
         elif level <= len(self._curves):
             nodes = np.zeros_like(self._output)
-        return self._mean_square(nodes + direct)
+        return self._mean_square(nodes + direct, weight)
 
     def _of_nodes_moved_alone(self, level, moves):
         """Mean square if each node of a level is moved alone, ndarray of (n_nodes,).
@@ -283,10 +287,35 @@ class OutputChanges:
         ]
 
     def _lenders(self):
-        """For each repeat, the rows whose values the rows take, in turn."""
-        n_rows, ends = len(self._share), self._share.cumsum()
-        middle = (np.arange(n_rows) + 0.5) / n_rows * ends[-1]
-        rows = np.searchsorted(ends, middle)
-        n_repeats = min(MAX_REPEATS, -(-MIN_PAIRS // n_rows))
+        """Rows whose values the rows take, in turn, and the weight of each such pair.
+
+        All pairs where they are few; else draws, of which each row of the same weight
+        is in as many.
+        """
+        share, n_rows = self._share, len(self._share)
+        if n_rows**2 <= MAX_PAIRS_OF_ROWS:
+            places = np.arange(n_rows)
+            shifts = [(places + shift) % n_rows for shift in range(1, n_rows)]
+            return [(rows, share * share[rows]) for rows in shifts]
+        n_effective = 1 / np.square(share).sum()
+        n_repeats = min(MAX_REPEATS, math.ceil(MIN_PAIRS / n_effective))
         generator = np.random.default_rng(0)
-        return [generator.permutation(rows) for _ in range(n_repeats)]
+        draws = (drawn_by_weight(share, generator) for _ in range(n_repeats))
+        return [(rows, share / n_repeats) for rows in draws]
+
+
+def drawn_by_weight(share, generator):
+    """Positions of as many rows, drawn in proportion to their weights, in random order.
+
+    Systematic draws: a row of k times the mean weight comes k times, up to one.
+
+    Parameters
+    ----------
+    share : ndarray of shape (n_rows,)
+        Weights that sum to one.
+    generator : numpy.random.Generator
+    """
+    ends = share.cumsum()
+    points = (np.arange(len(share)) + generator.random()) / len(share) * ends[-1]
+    rows = np.searchsorted(ends, points, side="right").clip(max=len(share) - 1)
+    return generator.permutation(rows)

@@ -439,7 +439,7 @@ def note_on_rest(effects, shown):
     """A sentence on the share of the variance that some effects do not show."""
     everything = [*effects.mains, *effects.pairs]
     if not any(effect.share for effect in everything) and effects.rest_share == 0:
-        return "The output of the model is constant."
+        return "The output is constant over these rows."
     rest = effects.rest_share
     hidden = [effect for effect in everything if effect not in shown]
     further = sum(effect.share for effect in hidden)

@@ -4,6 +4,8 @@ First-order training updates them between its segments and undoes what does not 
 Second-order training standardises the nodes and fits their grids after some steps.
 """
 
+import torch
+
 from skkan.network._edits import with_standardised_nodes, with_updated_hidden_grids
 from skkan.objective._objective import make_objective
 from skkan.solvers import DivergenceError
@@ -78,6 +80,19 @@ def standardised(network, data, plan):
         network,
         sample.X,
         grid_eps=plan.grid_eps,
-        margin=plan.hidden_margin,
+        margin=_margin(network, sample, plan),
         sample_weight=sample.sample_weight,
     )
+
+
+@torch.no_grad()
+def _margin(network, sample, plan):
+    """How far grids reach beyond hidden nodes, as a share of their range."""
+    if not plan.loss.is_normal:
+        return plan.hidden_margin
+    share = sample.sample_weight / sample.sample_weight.sum()
+    error = sample.baseline + network(sample.X) - sample.target
+    centred = sample.target - share @ sample.target
+    left = (share @ error.square()) / (share @ centred.square())
+    is_law = (left < _settings.SECOND_ORDER.error_of_laws).all()
+    return plan.margin_of_laws if is_law else plan.hidden_margin

@@ -19,5 +19,6 @@ class FitPlan:
     max_iter: int  # of each stage
     tol: float
     hidden_margin: float = 0.0  # beyond the values of hidden nodes, per range
+    margin_of_laws: float = 0.0  # likewise, where hardly any error is left
     learns_alpha: bool = False  # the evidence sets the penalty weights
     penalty_from_validation: bool = False  # validation rows have set them

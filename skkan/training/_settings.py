@@ -100,6 +100,9 @@ class SecondOrderSettings:
     # First precision of the third differences, per precision of the second ones. Not
     # ablated.
     third_difference_ratio: float = 0.1
+    # Share of the variance that is left of what counts as a law: errors of 3%. Ordinary
+    # tables have a tenth and more.
+    error_of_laws: float = 1e-3
     # Solver steps between two updates of the hidden grids. Not ablated.
     steps_per_grid_update: int = 2
     # Rows from which a hidden grid is computed: quantiles of more rows differ little.

@@ -12,6 +12,7 @@ from sklearn.inspection import partial_dependence
 from skkan import KANClassifier, KANRegressor
 from skkan.inspection import edge_functions, effects
 
+SHORT = {"solver": "lbfgs", "random_state": 0}
 CHECKED_ROWS = [0, 3, 7, 14]
 
 
@@ -223,6 +224,9 @@ def test_only_the_chosen_features_are_shown(rng):
     [
         ({"features": ["x9"]}, "features must hold names or numbers.*'x9'"),
         ({"features": [3]}, "features must hold.*3"),
+        ({"features": []}, "features must be a sequence that is not empty"),
+        ({"features": "x0"}, "features must be a sequence"),
+        ({"pairs": 3}, "pairs must be a sequence"),
         ({"pairs": "all"}, "pairs must be 'auto'"),
         ({"pairs": [(0, 0)]}, "two different features"),
         ({"pairs": [(0, 1, 2)]}, "two features"),
@@ -285,3 +289,36 @@ def test_local_effects_cross_gaps(rng):
     model = KANRegressor((), random_state=0).fit(X, np.minimum(X[:, 0], 100))
     (effect,) = effects(model, X, kind="ale").mains
     assert np.isfinite(effect.values).all()
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_pair_of_a_rare_column_is_found(rng):
+    """Whether two columns meet does not depend on which rows are drawn."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        X = rng.uniform(-1, 1, (400, 3))
+        X[:, 1] = rng.random(400) < 0.01
+        model = KANRegressor((2,), interaction_cst=[(0, 1)], **SHORT)
+        model.fit(X, 30 * X[:, 0] * X[:, 1] + X[:, 2])
+        found = effects(model, X, max_samples=400)
+        assert [pair.features for pair in found.pairs] == [(0, 1)]
+        assert_allclose(found.rest_share, 0, atol=1e-9)
+
+
+def test_what_is_asked_for_twice_counts_once(rng):
+    X = rng.uniform(-1, 1, (60, 2))
+    model = KANRegressor((2,), **SHORT).fit(X, X[:, 0] * X[:, 1])
+    found = effects(model, X, features=[0, 1, "x0"], pairs=[(0, 1), (1, 0)])
+    assert len(found.mains) == 2
+    assert len(found.pairs) == 1
+    assert_allclose(found.rest_share, 0, atol=1e-9)
+
+
+def test_local_effects_of_constant_columns_are_nothing(rng):
+    X = rng.uniform(-1, 1, (60, 2))
+    X[:, 1] = 5.0
+    model = KANRegressor((), random_state=0).fit(X, X[:, 0] + 0.1 * rng.normal(size=60))
+    found = effects(model, X, kind="ale")
+    (constant,) = (effect for effect in found.mains if effect.features == (1,))
+    assert_allclose(constant.values, 0, atol=1e-9)
+    assert_allclose(effects(model, X[:1], kind="ale").mains[0].values, 0, atol=1e-9)

@@ -79,6 +79,19 @@ def test_drawn_orders_come_with_their_standard_errors(rng):
     assert_array_equal(again.values, drawn.values)
 
 
+def test_drawn_orders_follow_the_weights_of_the_background(rng):
+    """Also those of a few rows that stand for many."""
+    X = rng.uniform(-1, 1, (150, 4))
+    model = KANRegressor((4,), **SHORT)
+    model.fit(X, X[:, 0] * X[:, 1] + X[:, 2] ** 2 * X[:, 3])
+    for n_rows, weight in ((5, [90, 3, 3, 2, 2]), (60, rng.random(60) ** 8)):
+        few = {"background": X[:n_rows], "sample_weight": weight}
+        exact = explain(model, X[:40], **few)
+        drawn = explain(model, X[:40], exact=False, **few)
+        z = (drawn.values - exact.values) / drawn.error
+        assert 0.6 < np.sqrt(np.mean(z**2)) < 1.5
+
+
 def test_values_of_an_additive_model_are_its_centred_curves(rng):
     X = rng.uniform(-1, 1, (80, 15))
     model = KANRegressor((), random_state=0).fit(X, np.sin(3 * X[:, 0]) + X[:, 1])

@@ -196,3 +196,24 @@ def test_weights_are_repetitions(rng):
     for ours, theirs in zip(weighted.of_edges(), plain.of_edges(), strict=True):
         assert_allclose(ours, theirs, rtol=1e-9)
     assert_allclose(weighted.importances(), plain.importances(), atol=0.05)
+
+
+@pytest.mark.parametrize("n_rows", [30, 300])
+def test_importances_of_rows_of_unequal_weights(n_rows, rng):
+    """Against the expectation over all pairs of rows, weighted."""
+    x = torch.from_numpy(rng.normal(size=(n_rows, 3)))
+    network = make_network(rng, x)
+    share = np.exp(1.5 * rng.normal(size=n_rows))
+    share /= share.sum()
+    with torch.no_grad():
+        output = network(x).numpy()
+        expected = np.zeros(3)
+        for column in range(3):
+            for lender in range(n_rows):
+                other = x.clone()
+                other[:, column] = x[lender, column]
+                change = (network(other).numpy() - output) ** 2
+                expected[column] += share[lender] * (share @ change).sum()
+    expected /= expected.sum()
+    found = changes_of((network, x, share)).importances()
+    assert_allclose(found, expected, atol=1e-9 if n_rows == 30 else 0.03)

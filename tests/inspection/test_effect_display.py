@@ -136,7 +136,7 @@ def test_negative_shares_and_constant_outputs_are_explained(found):
     )
     main = replace(found.mains[0], share=0.0)
     display = EffectDisplay(replace(alone(found, main), rest_share=0.0)).plot()
-    assert one_line(display.note_).startswith("The output of the model is constant.")
+    assert one_line(display.note_).startswith("The output is constant over these rows.")
 
 
 @pytest.mark.parametrize(
