@@ -235,11 +235,9 @@ def effects(
 
 
 def _several(given, parameter="features"):
-    """What was given for several features or pairs, a list that is not empty."""
-    if isinstance(given, str) or not hasattr(given, "__iter__") or not [*given]:
-        raise ValueError(
-            f"{parameter} must be a sequence that is not empty, or None, got {given!r}."
-        )
+    """What was given for several features or pairs, a list."""
+    if isinstance(given, str) or not hasattr(given, "__iter__"):
+        raise ValueError(f"{parameter} must be a sequence or None, got {given!r}.")
     return [*given]
 
 

@@ -244,6 +244,11 @@ class EffectDisplay:
         )
         check_matplotlib_support(f"{name}.plot")
         self.shown_ = shown_effects(self.effects, max_effects, min_share)
+        if not self.shown_:
+            raise ValueError(
+                f"{name} has nothing to draw: the effects hold neither features nor "
+                "pairs. Name some, or leave features and pairs open."
+            )
         names = self.effects.output_names
         units = np.ones(len(names)) if self.units is None else np.asarray(self.units)
         outputs = OutputUnits(names, self.response, units, self.effects.kind)

@@ -553,3 +553,10 @@ def test_unknown_and_unfit_arguments_are_type_errors(additive, draw_none):
         EffectDisplay.from_estimator(additive, PLAIN, max_panels=3)
     with pytest.raises(TypeError, match="draws into a single Axes, got str"):
         EffectDisplay.from_estimator(additive, PLAIN, ax="axes")
+
+
+def test_nothing_to_draw_is_told(rng):
+    X = rng.uniform(-1, 1, (40, 2))
+    model = KANRegressor((), random_state=0).fit(X, X[:, 0] + 0.1 * rng.normal(size=40))
+    with pytest.raises(ValueError, match="nothing to draw"):
+        EffectDisplay.from_estimator(model, X, features=[])

@@ -272,9 +272,7 @@ def test_an_interrupted_search_keeps_the_earlier_fit(product, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(
-        "skkan.selection._structure_search.train_second_order", interrupt
-    )
+    monkeypatch.setattr("skkan.training._continuation.train_second_order", interrupt)
     with pytest.raises(KeyboardInterrupt):
         model.set_params(hidden_layer_sizes="auto", alpha="auto").fit(X, y)
     assert_array_equal(model.predict(X), before)
