@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-N_BLOCKS, N_FITS = 8, 12  # of each block
+N_BLOCKS, N_FITS = 8, 25  # of each block
 
 
 def fuzz_module():
