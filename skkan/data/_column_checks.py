@@ -2,6 +2,7 @@
 
 from collections import Counter
 from contextlib import contextmanager
+from numbers import Integral
 
 import numpy as np
 from scipy.sparse import issparse
@@ -175,6 +176,19 @@ def checked_weights(sample_weight, X, min_samples):
             "are required: give more rows a positive weight."
         )
     return weight
+
+
+def feature_position(feature, names, parameter):
+    """Number of a feature that is given by its name or number."""
+    if isinstance(feature, str) and feature in names:
+        return names.index(feature)
+    is_number = isinstance(feature, Integral) and not isinstance(feature, bool)
+    if is_number and 0 <= feature < len(names):
+        return int(feature)
+    raise ValueError(
+        f"{parameter} must hold names or numbers of features, got {feature!r}: the "
+        f"names are {names}."
+    )
 
 
 def checked_same_columns(y, y_val):

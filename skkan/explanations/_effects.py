@@ -5,6 +5,7 @@ from numbers import Integral
 
 import numpy as np
 
+from skkan.data._column_checks import feature_position
 from skkan.estimators._base import fitted_model_of
 from skkan.explanations._background import background_of
 from skkan.explanations._pair_screening import pair_strengths
@@ -215,7 +216,9 @@ def effects(
     names = background.model.feature_names
     columns = background.used_columns
     if features is not None:
-        columns = [_column(each, names, "features") for each in _several(features)]
+        columns = [
+            feature_position(each, names, "features") for each in _several(features)
+        ]
         columns = list(dict.fromkeys(columns))
     finder = _EffectFinder(background)
     chosen = _chosen_pairs(pairs, background, columns, kind)
@@ -241,19 +244,6 @@ def _several(given, parameter="features"):
     return [*given]
 
 
-def _column(feature, names, parameter):
-    """Number of a feature that is given by its name or number."""
-    if isinstance(feature, str) and feature in names:
-        return names.index(feature)
-    is_number = isinstance(feature, Integral) and not isinstance(feature, bool)
-    if is_number and 0 <= feature < len(names):
-        return int(feature)
-    raise ValueError(
-        f"{parameter} must hold names or numbers of features, got {feature!r}: the "
-        f"names are {names}."
-    )
-
-
 def _chosen_pairs(pairs, background, columns, kind):
     if pairs is None or (kind == "ale" and isinstance(pairs, str)):
         return []
@@ -273,7 +263,7 @@ def _chosen_pairs(pairs, background, columns, kind):
     for pair in _several(pairs, "pairs"):
         if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
             raise ValueError(f"Each of pairs must hold two features, got {pair!r}.")
-        one, other = (_column(feature, names, "pairs") for feature in pair)
+        one, other = (feature_position(feature, names, "pairs") for feature in pair)
         if one == other:
             raise ValueError(f"A pair must hold two different features, got {pair!r}.")
         chosen.append((one, other))

@@ -6,11 +6,11 @@ takes every feature by itself.
 """
 
 from itertools import combinations
-from numbers import Integral
 
 import numpy as np
 import torch
 
+from skkan.data._column_checks import feature_position
 from skkan.network._layer import KANLayer
 from skkan.selection import _settings
 
@@ -50,23 +50,13 @@ def checked_interactions(interaction_cst, names):
                 "interaction_cst must hold groups of features, such as [(0, 1), (2,)], "
                 f"got {group!r} in {interaction_cst!r}."
             )
-        groups.append({_position(feature, names) for feature in group})
+        groups.append(
+            {feature_position(feature, names, "interaction_cst") for feature in group}
+        )
     # As in HistGradientBoosting: those that are not named may act together.
     groups.append(set(range(len(names))).difference(*groups))
     together = [tuple(sorted(group)) for group in groups if len(group) > 1]
     return list(dict.fromkeys(together))
-
-
-def _position(feature, names):
-    if isinstance(feature, str) and feature in names:
-        return names.index(feature)
-    is_number = isinstance(feature, Integral) and not isinstance(feature, bool)
-    if is_number and 0 <= feature < len(names):
-        return int(feature)
-    raise ValueError(
-        f"interaction_cst must hold names or numbers of features, got {feature!r}: the "
-        f"names are {names}."
-    )
 
 
 def with_groups(network, groups):
