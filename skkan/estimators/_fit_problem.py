@@ -167,12 +167,12 @@ def requested_interactions(estimator, structure):
     if names is None:
         names = [f"x{index}" for index in range(estimator.n_features_in_)]
     found = checked_interactions(estimator.interaction_cst, [*map(str, names)])
-    fewest = min(structure.hidden_layer_sizes or (), default=None)
-    if isinstance(found, list) and fewest is not None and len(found) > fewest:
+    n_nodes = min(structure.hidden_layer_sizes or (), default=None)
+    if isinstance(found, list) and n_nodes is not None and len(found) > n_nodes:
         raise ValueError(
             f"interaction_cst has {len(found)} groups of two or more features, and a "
-            f"hidden layer of {fewest} nodes: each group needs a node of its own. Take "
-            "larger hidden_layer_sizes, or fewer groups."
+            f"hidden layer of {n_nodes} nodes: each group needs a node of its own. "
+            "Take larger hidden_layer_sizes, or fewer groups."
         )
     return found
 

@@ -15,7 +15,7 @@ SIMPLE = 2.0  # bits; functions up to this complexity are always candidates
 
 # Of an edge, below which the search begins without it: a thousandth of a deviation of
 # the output.
-LEAST_IMPORTANCE = 1e-6
+MIN_IMPORTANCE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +99,7 @@ class Proposer:
             number
             for number, curve in enumerate(curves)
             if number not in self.fixed
-            and (curve.removed or curve.importance < LEAST_IMPORTANCE)
+            and (curve.removed or curve.importance < MIN_IMPORTANCE)
         }
         todo = [number for number in self.fixed if self._is_required(number)]
         while todo:
