@@ -16,6 +16,15 @@ from pkgutil import resolve_name
 
 import numpy as np
 import pytest
+import torch
+from sklearn.utils import check_random_state
+
+
+@pytest.fixture(autouse=True)
+def seed_global_generators():
+    """Networks without a generator and fits without a random_state can be repeated."""
+    torch.manual_seed(0)
+    check_random_state(None).seed(0)
 
 
 @pytest.fixture
