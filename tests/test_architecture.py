@@ -31,22 +31,27 @@ ROOMS = [
     "selection",
     "estimators",
     "explanations",
+    "drawing",
+    "explanation_displays",
     "inspection",
     "formulas",
     "symbolic",
     "export",
     "",  # skkan itself
 ]
-# They check the user's tables, or are estimators or readers of them.
+# They check the user's tables, are estimators or readers of them, or ask for matplotlib
+# in scikit-learn's words.
 KNOW_SCIKIT_LEARN = {
     "data",
     "fitted",
     "estimators",
     "explanations",
+    "drawing",
+    "explanation_displays",
     "inspection",
     "formulas",
+    "symbolic",
 }
-KNOW_SCIKIT_LEARN |= {"symbolic"}
 MAX_MODULES = 13  # of a room, so that a list of its files can be taken in
 OPTIONAL = {
     "dask",
@@ -184,6 +189,7 @@ def test_readers_read_the_fitted_model_alone(name):
     """Private attributes of estimators may change with how they are fitted."""
     if room_of(name) not in {
         "explanations",
+        "explanation_displays",
         "inspection",
         "formulas",
         "symbolic",

@@ -6,31 +6,31 @@ from textwrap import fill
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from skkan.estimators._base import fitted_model_of
-from skkan.explanations._effects import NORMAL_90
-from skkan.inspection._category_bars import (
+from skkan.drawing._category_bars import (
     BAR_WIDTH,
     band_ends,
-    draw_missing,
+    mark_missing,
     name_categories,
 )
+from skkan.drawing._labels import wrapped
+from skkan.drawing._panels import (
+    CURVE_FLOOR,
+    NOTE_SIZE,
+    check_count,
+    foreground,
+    leave_floor,
+    panel_axes,
+)
+from skkan.estimators._base import fitted_model_of
+from skkan.explanation_displays._names_and_units import response_of
+from skkan.explanations._effects import NORMAL_90
 from skkan.inspection._edge_functions import NEGLIGIBLE, node_names
 from skkan.inspection._edge_selection import (
     named_edges,
     present_edges,
     selected_edges,
 )
-from skkan.inspection._panels import (
-    CURVE_FLOOR,
-    NOTE_SIZE,
-    check_count,
-    draw_input,
-    foreground,
-    leave_floor,
-    panel_axes,
-    span_of,
-    wrapped,
-)
+from skkan.inspection._input_axis import draw_input, span_of
 
 N_CURVE_POINTS = 201  # of a curve
 NOTE = (
@@ -167,7 +167,7 @@ class EdgeFunctionDisplay:
             curves = _most_important(curves, max_edges)
         else:
             curves = selected_edges(curves, edges, removed)
-        response = _response_of(estimator)
+        response = response_of(fitted_model_of(estimator).target)
         curves = [
             replace(curve, target_name=f"{response}{curve.target_name}")
             if curve.target[0] == last
@@ -297,8 +297,12 @@ class EdgeFunctionDisplay:
     def _draw_missing(self, ax, edge):
         if edge.missing_value is None:
             return None
+        value = edge.missing_value - edge.mean
         band = NORMAL_90 * float(edge.deviation([np.nan])[0]) if self.bands_ else 0.0
-        return draw_missing(ax, edge, band)
+        place, (mark,) = mark_missing(ax, [value])
+        ends = value - band, value + band
+        ax.plot([place] * 2, ends, color="C0", alpha=0.4, linewidth=3)
+        return mark
 
     def _set_scales(self, shared_scale):
         """Set the limits of the panels, equal ones for curves into the same node."""
@@ -324,12 +328,3 @@ def _most_important(edges, max_edges):
 
 def _hidden_nodes(count):
     return "a hidden node" if count == 1 else f"{count} hidden nodes"
-
-
-def _response_of(estimator):
-    """Prefix of the name of an output: the scale on which it is drawn."""
-    target = fitted_model_of(estimator).target
-    if target.classes is None:
-        return "log of " if target.has_log_link else ""
-    # Raw outputs of exclusive classes are defined up to a common constant.
-    return "logit of " if target.has_exclusive_classes else "log odds of "

@@ -6,6 +6,7 @@ A node is given by its name, see `node_names`, or as a pair (level, position).
 from dataclasses import replace
 from numbers import Integral
 
+from skkan.drawing._labels import checked_names
 from skkan.inspection._edge_functions import edge_functions, node_names
 
 
@@ -53,17 +54,6 @@ def named_edges(
     left = {edge.source for edge in edges if not edge.removed}
     inputs = {(0, i): name for i, name in enumerate(names[0])}
     return edges, {at: name for at, name in inputs.items() if at not in left}
-
-
-def checked_names(parameter, given, n_nodes):
-    """Given names as a list of str; raises a ValueError unless each node has one."""
-    given = [given] if isinstance(given, str) else [str(name) for name in given]
-    if len(given) != n_nodes:
-        raise ValueError(
-            f"{parameter} must hold one name for each of the {n_nodes} nodes, got "
-            f"{len(given)}: {given}."
-        )
-    return given
 
 
 def present_edges(edges):

@@ -4,18 +4,14 @@ import numpy as np
 from scipy.interpolate import BSpline
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
+from skkan.drawing._labels import wrapped
+from skkan.drawing._panels import check_single_axes, leave_floor, panel_axes
 from skkan.inspection._edge_selection import (
     named_edges,
     node_meant,
     present_edges,
 )
-from skkan.inspection._panels import (
-    check_single_axes,
-    draw_input,
-    leave_floor,
-    panel_axes,
-    wrapped,
-)
+from skkan.inspection._input_axis import draw_input
 
 POINTS_PER_INTERVAL = 40
 

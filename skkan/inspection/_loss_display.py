@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
+from skkan.drawing._panels import check_single_axes, foreground
 from skkan.estimators._base import fitted_model_of
-from skkan.inspection._panels import check_single_axes, foreground
 from skkan.selection._search_space import WITHOUT_SEARCH
 
 # Ratio of the largest to the smallest loss from which the scale is log.

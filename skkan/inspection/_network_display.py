@@ -6,8 +6,15 @@ from textwrap import fill
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
+from skkan.drawing._category_bars import outline
+from skkan.drawing._labels import wrapped
+from skkan.drawing._panels import (
+    NOTE_SIZE,
+    check_count,
+    check_single_axes,
+    foreground,
+)
 from skkan.estimators._base import fitted_model_of
-from skkan.inspection._category_bars import outline
 from skkan.inspection._diagram_layout import (
     BOX_WIDTH,
     OTHERS,
@@ -16,14 +23,7 @@ from skkan.inspection._diagram_layout import (
 )
 from skkan.inspection._edge_functions import NEGLIGIBLE
 from skkan.inspection._edge_selection import named_edges
-from skkan.inspection._panels import (
-    NOTE_SIZE,
-    check_count,
-    check_single_axes,
-    foreground,
-    span_of,
-    wrapped,
-)
+from skkan.inspection._input_axis import span_of
 
 N_BOX_POINTS = 101  # of a curve
 CURVE_SHARE = 0.8  # of the width and height of a box is filled by its curve

@@ -711,7 +711,7 @@ def test_displays_say_that_curves_add_up_to_a_logarithm(name, rng):
     model = KANRegressor((), loss=name, random_state=0).fit(X, y)
     display = EdgeFunctionDisplay.from_estimator(model)
     labels = [ax.get_ylabel() for ax in display.figure_.axes]
-    assert any("log of y" in label for label in labels)
+    assert any("log mean of y" in label for label in labels)
     KANDisplay.from_estimator(model)
     plt.close("all")
 

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from golden.codec import case_paths, load
-from models_to_draw import X, Y, rng
+from models_to_draw import X, Y, additive_model, deep_model, rng
 
 from skkan import KANClassifier, KANRegressor
 
@@ -17,17 +17,12 @@ def _closed_figures():
 
 @pytest.fixture(scope="module")
 def additive():
-    """With a posterior; the curve of age bends, that of height is straight."""
-    return KANRegressor((), random_state=0).fit(X, Y)
+    return additive_model()
 
 
 @pytest.fixture(scope="module")
 def deep():
-    """Three layers, a skip and two targets, without a posterior."""
-    model = KANRegressor(
-        (3, 2), additive_skip=True, solver="lbfgs", max_iter=20, random_state=0
-    )
-    return model.fit(X, np.column_stack([Y, X["age"] * X["income"]]))
+    return deep_model()
 
 
 @pytest.fixture(scope="module")

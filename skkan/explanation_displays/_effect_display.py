@@ -1,33 +1,33 @@
 """EffectDisplay: what a fitted model has learnt of its features."""
 
-from dataclasses import replace
 from numbers import Real
 from textwrap import fill
 
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from skkan.estimators._base import fitted_model_of
-from skkan.explanations._effects import effects as effects_of
-from skkan.inspection._edge_selection import checked_names
-from skkan.inspection._effect_panels import (
-    OutputUnits,
-    axis_of_bundle,
-    draw_main,
-    draw_pair,
-    map_reach,
-)
-from skkan.inspection._panels import (
-    LABEL_LETTERS,
+from skkan.drawing._labels import percent, shortened, wrapped
+from skkan.drawing._panels import (
     NOTE_SIZE,
     check_count,
     check_single_axes,
     enlarge,
     leave_floor,
     panel_axes,
-    shortened,
-    wrapped,
 )
+from skkan.explanation_displays._effect_panels import OutputUnits, draw_main
+from skkan.explanation_displays._largest_effects import (
+    effect_name,
+    largest_effects,
+    note_on_rest,
+)
+from skkan.explanation_displays._names_and_units import NamesAndUnits
+from skkan.explanation_displays._pair_panels import (
+    axis_of_bundle,
+    draw_pair,
+    map_reach,
+)
+from skkan.explanations._effects import effects as effects_of
 
 MIN_SHARE = 1e-3  # of the variance, what panels show
 PANEL_TITLE_LETTERS, PANEL_TITLE_LINE = 60, 26
@@ -35,9 +35,6 @@ FOOT_MARGIN, MIN_FOOT_LETTERS = 1.0, 40  # inches; of a line
 FOOT_LETTER, FOOT_LINE = 0.57, 0.16  # of the size, a mean over usual texts; inches
 OUTPUT_LINE, OUTPUT_ENTRY = 0.19, (0.5, 0.075)  # inches: of an entry, and of a letter
 OUTPUT_LETTERS = 20
-SMALLEST_PERCENT, WHOLE_PERCENT = 0.0005, 0.095  # shares that are 0.1% and 10%
-TIMES = "\N{MULTIPLICATION SIGN}"
-SHARE_ROUNDING = 1e-12  # of a share
 TITLE_PAD, LEGEND_PAD = 6.0, 10.5  # points: above a panel, and of a line of its legend
 
 
@@ -175,7 +172,7 @@ class EffectDisplay:
         if features is not None or not isinstance(pairs, str | None):
             kwargs = {"min_share": 0.0, **kwargs}
         _check_settings(cls.__name__, **kwargs)
-        *names, response, units = naming(estimator, feature_names, target_names)
+        names = NamesAndUnits.of(estimator, feature_names, target_names)
         found = effects_of(
             estimator,
             X,
@@ -185,9 +182,8 @@ class EffectDisplay:
             sample_weight=sample_weight,
             max_samples=max_samples,
         )
-        return cls(renamed_effects(found, *names), response=response, units=units).plot(
-            **kwargs
-        )
+        found = names.in_effects(found)
+        return cls(found, response=names.response, units=names.units).plot(**kwargs)
 
     def plot(
         self,
@@ -243,7 +239,7 @@ class EffectDisplay:
             name, ax, max_effects=max_effects, min_share=min_share, n_cols=n_cols
         )
         check_matplotlib_support(f"{name}.plot")
-        self.shown_ = shown_effects(self.effects, max_effects, min_share)
+        self.shown_ = largest_effects(self.effects, max_effects, min_share)
         if not self.shown_:
             raise ValueError(
                 f"{name} has nothing to draw: the effects hold neither features nor "
@@ -409,111 +405,3 @@ def _set_scales(drawn, shared_scale):
         alike = panels if shared_scale else [panel]
         low, high = min(each.low for each in alike), max(each.high for each in alike)
         leave_floor(panel.ax, low, high)
-
-
-def shown_effects(effects, max_effects, min_share):
-    """The effects with the largest shares, whatever their sign, list of Effect.
-
-    The share of a feature that works against those with which it is correlated is
-    negative.
-    """
-    ranked = sorted(
-        [*effects.mains, *effects.pairs], key=lambda effect: -abs(effect.share)
-    )
-    above = [effect for effect in ranked if abs(effect.share) >= min_share]
-    return (above or ranked)[:max_effects]
-
-
-def effect_name(effect):
-    """Names of the features of an effect, str."""
-    n_letters = LABEL_LETTERS // len(effect.features)
-    return f" {TIMES} ".join(
-        shortened(name, n_letters) for name in effect.feature_names
-    )
-
-
-def percent(share):
-    """A share in percent with one or two significant digits, str."""
-    if abs(share) < SMALLEST_PERCENT:
-        return "0%" if abs(share) < SHARE_ROUNDING else "<0.1%"
-    digits = 0 if abs(share) >= WHOLE_PERCENT else 1
-    return f"{100 * share:.{digits}f}%"
-
-
-def note_on_rest(effects, shown):
-    """A sentence on the share of the variance that some effects do not show."""
-    everything = [*effects.mains, *effects.pairs]
-    if not any(effect.share for effect in everything) and effects.rest_share == 0:
-        return "The output is constant over these rows."
-    rest = effects.rest_share
-    hidden = [effect for effect in everything if effect not in shown]
-    further = sum(effect.share for effect in hidden)
-    parts = []
-    for n_features, word in ((1, "feature"), (2, "pair")):
-        count = sum(len(effect.features) == n_features for effect in hidden)
-        if count:
-            parts.append(f"{count} {word}{'s' * (count > 1)}")
-    text = f"Not shown: {percent(further + rest)} of the variance of the model's output"
-    if parts:
-        text += f" ({' and '.join(parts)} {percent(further)}, others {percent(rest)})"
-    drawn = [effect.share for effect in shown]
-    if min(further + rest, further, rest, *drawn) <= -SMALLEST_PERCENT:
-        text += "; a negative share works against the others"
-    return f"{text}."
-
-
-def naming(estimator, feature_names, target_names):
-    """Names and units of a fitted model for its effects and explanations.
-
-    Parameters
-    ----------
-    estimator : KANRegressor or KANClassifier
-    feature_names, target_names : sequence of str or None
-        None takes those that the estimator knows.
-
-    Returns
-    -------
-    feature_names, target_names : list of str
-    response : str
-        What an output is of its name.
-    units : ndarray of shape (n_outputs,) or None
-        Deviations of targets that differ in their units.
-
-    Raises
-    ------
-    ValueError
-        If the number of names is not that of the inputs or outputs.
-    """
-    model = fitted_model_of(estimator)
-    names = []
-    for parameter, given, known in (
-        ("feature_names", feature_names, model.feature_names),
-        ("target_names", target_names, model.output_names),
-    ):
-        names.append(
-            [str(name) for name in known]
-            if given is None
-            else checked_names(parameter, given, len(known))
-        )
-    target, units = model.target, None
-    if target.classes is not None:
-        # Raw outputs of exclusive classes are defined up to a common summand.
-        response = "logit of " if target.has_exclusive_classes else "log odds of "
-    else:
-        response = "log mean of " if target.has_log_link else ""
-        if model.n_outputs > 1 and not target.has_log_link:
-            units = model.output_scaling.scale
-    return *names, response, units
-
-
-def renamed_effects(effects, feature_names, target_names):
-    def renamed(effect):
-        names = tuple(feature_names[column] for column in effect.features)
-        return replace(effect, feature_names=names)
-
-    return replace(
-        effects,
-        mains=[renamed(effect) for effect in effects.mains],
-        pairs=[renamed(effect) for effect in effects.pairs],
-        output_names=target_names,
-    )

@@ -1,4 +1,4 @@
-"""Curves of categories as bars, and values for missing inputs as marks.
+"""Categories as bars, and values for missing inputs as marks.
 
 Bars stand at 0, 1, ... in the order of the categories. The mark for missing inputs
 stands to their right.
@@ -6,14 +6,13 @@ stands to their right.
 
 import numpy as np
 
-from skkan.inspection._panels import DENSITY_HEIGHT, shortened
+from skkan.drawing._labels import category_name, level_names
+from skkan.drawing._panels import DENSITY_HEIGHT
 
 BAR_WIDTH = 0.8  # of a bar, where bars are 1 apart
 BAND_WIDTH = 0.15  # of the band around the end of a bar
-MAX_CATEGORY_LETTERS = 14  # longer names are shortened
 # Width and height of a letter in units of the font size.
 LETTER_WIDTH, LINE_HEIGHT = 0.6, 1.2
-LEVEL_DIGITS = 4  # of the values of a number, unless they need more
 SMALL_FONT = 0.7  # of the font size, for names of many bars
 MAX_LEVEL_WIDTH = 4.2  # of names of numbers side by side, in units of the font size
 MISSING_GAP = 0.07  # around the mark, as a share of the panel's width
@@ -40,29 +39,6 @@ def band_ends(n_categories):
     places, gap = np.arange(n_categories), np.full(n_categories, np.nan)
     ends = places - BAND_WIDTH / 2, places + BAND_WIDTH / 2, gap
     return np.column_stack(ends).ravel()
-
-
-def draw_missing(ax, edge, band):
-    """Draw the value for missing inputs as a mark, named "missing".
-
-    The panel is widened to the right for it.
-
-    Parameters
-    ----------
-    ax : Axes
-    edge : EdgeFunction
-    band : float
-        Half the length of the line through the mark.
-
-    Returns
-    -------
-    Line2D
-    """
-    value = edge.missing_value - edge.mean
-    place, (mark,) = mark_missing(ax, [value])
-    ends = value - band, value + band
-    ax.plot([place] * 2, ends, color="C0", alpha=0.4, linewidth=3)
-    return mark
 
 
 def mark_missing(ax, values):
@@ -134,18 +110,8 @@ def name_categories(ax, categories, *, room=1.0, is_ordered=False):
     )
 
 
-def level_names(values):
-    """Values of a number as text, by as few digits as tell them apart, list of str."""
-    for digits in range(LEVEL_DIGITS, 16):
-        rounded = np.array([float(f"{value:.{digits}g}") for value in values])
-        whole = np.equal(np.mod(values, 1), 0)
-        if len(set(rounded)) == len(values) and np.all(rounded[whole] == values[whole]):
-            break
-    return [f"{value:.{digits}g}".replace("e+0", "e") for value in rounded]
+def name_height():
+    """Points that the name of a bar takes, if bars are many."""
+    import matplotlib as mpl
 
-
-def category_name(category):
-    """A category as short text, numbers without needless digits."""
-    # Codes may have seven digits and more, which the default format would round.
-    text = f"{category:.15g}" if isinstance(category, float) else str(category)
-    return shortened(text, MAX_CATEGORY_LETTERS)
+    return SMALL_FONT * LINE_HEIGHT * mpl.rcParams["font.size"]

@@ -12,11 +12,9 @@ from models_to_draw import one_line
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skkan import KANClassifier, KANRegressor
+from skkan.drawing._labels import percent
+from skkan.explanation_displays import _effect_display as module
 from skkan.inspection import EffectDisplay, effects
-from skkan.inspection import _effect_display as module
-from skkan.inspection._category_bars import level_names
-from skkan.inspection._effect_display import percent
-from skkan.inspection._effect_panels import scale_axis
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 QUICK = {"solver": "lbfgs", "tol": 0.1, "max_iter": 30, "random_state": 0}
@@ -137,22 +135,6 @@ def test_negative_shares_and_constant_outputs_are_explained(found):
     main = replace(found.mains[0], share=0.0)
     display = EffectDisplay(replace(alone(found, main), rest_share=0.0)).plot()
     assert one_line(display.note_).startswith("The output is constant over these rows.")
-
-
-@pytest.mark.parametrize(
-    ("share", "text"),
-    [
-        (0.338, "34%"),
-        (1.0, "100%"),
-        (0.0341, "3.4%"),
-        (-0.0341, "-3.4%"),
-        (0.0996, "10%"),
-        (0.0003, "<0.1%"),
-        (1e-16, "0%"),
-    ],
-)
-def test_percentages_have_two_digits(share, text):
-    assert percent(share) == text
 
 
 def test_negligible_effects_are_left_out_unless_all_are(found):
@@ -283,37 +265,6 @@ def test_only_categories_with_room_are_drawn_and_that_is_said(mixed):
     assert_array_equal(heights, [effect.values[grid.index(name)] for name in names])
 
 
-@pytest.mark.parametrize(
-    ("rows", "scale", "remark"),
-    [
-        (np.linspace(-1, 1, 50), "linear", ""),
-        (np.ones(5), "linear", ""),
-        # Many rows near one end, which no logarithm tells apart.
-        (np.r_[np.linspace(-2.2, -2, 80), np.linspace(-1, 3, 20)], "linear", ""),
-        (np.geomspace(0.1, 1000, 80), "log", "log scale"),
-        (
-            np.r_[0.0, -np.geomspace(0.1, 1000, 50), np.geomspace(0.1, 1000, 50)],
-            "asinh",
-            "symlog scale, linear within ±10",
-        ),
-        (np.r_[np.arange(1980, 2020), 9999], "function", "by quantiles"),
-    ],
-)
-def test_axes_are_not_squeezed_by_tails(rows, scale, remark):
-    """The middle 90% of the rows take a fifth of the axis."""
-    _, ax = plt.subplots()
-    assert scale_axis(ax, "x", rows) == remark
-    assert ax.get_xscale() == scale
-    ax.set_xlim(rows.min(), rows.max() + 1e-9)
-    places = ax.transData.transform(np.column_stack([rows, rows]))[:, 0]
-    start, end = np.quantile(places, [0.05, 0.95])
-    assert end - start >= np.ptp(places) / 5
-    if remark:
-        ticks = ax.transData.transform([[tick, 0] for tick in ax.get_xticks()])[:, 0]
-        assert len(ticks) >= 3
-        assert np.diff(ticks).min() > 0.19 * np.ptp(places)
-
-
 def test_densities_are_weighted_and_follow_the_axis(mixed):
     weight = rng.uniform(size=N)
     display = EffectDisplay.from_estimator(
@@ -328,20 +279,6 @@ def test_densities_are_weighted_and_follow_the_axis(mixed):
     heights = 0.12 * counts / counts.max()
     expected = np.round(np.column_stack([10 ** bounds[:-1], heights]), 9)
     assert sum(tuple(corner) in corners for corner in expected) >= 38  # by rounding
-
-
-@pytest.mark.parametrize(
-    ("values", "names"),
-    [
-        ([0.0, 1.0], ["0", "1"]),
-        ([0.0376109370697, 0.5023], ["0.03761", "0.5023"]),
-        ([12344.0, 12345.0, 0.123456], ["12344", "12345", "0.12346"]),
-        ([-1.0, 0.0, 1e9], ["-1", "0", "1e9"]),
-        ([1.00001, 1.00002], ["1.00001", "1.00002"]),
-    ],
-)
-def test_values_are_named_by_few_digits_that_tell_them_apart(values, names):
-    assert level_names(np.array(values)) == names
 
 
 # Pairs.

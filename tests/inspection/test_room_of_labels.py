@@ -6,7 +6,6 @@ import pytest
 from models_to_draw import LONG, apart, one_line
 
 from skkan.inspection import EdgeFunctionDisplay, GridDisplay, edge_functions
-from skkan.inspection._panels import shortened, wrapped
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -75,17 +74,9 @@ def test_every_panel_has_its_input_and_its_target(drawn):
         before = edge
 
 
-def test_a_name_of_a_grid_has_three_lines_at_most(additive):
+def test_the_long_name_of_a_grid_has_room(additive):
     display = GridDisplay.from_estimator(additive, feature_names=LONG)
     display.figure_.canvas.draw()
     label, whole = display.ax_.xaxis.label.get_window_extent(), display.figure_.bbox
     assert whole.x0 <= label.x0 < label.x1 <= whole.x1
     assert whole.y0 <= label.y0
-    name = wrapped("a name of many words " * 9).split("\n")
-    assert len(name) <= 4
-    assert max(map(len, name)) <= 24
-
-
-def test_long_names_lose_their_middle():
-    assert shortened("income", 6) == "income"
-    assert shortened("income_2024", 6) == "inc…24"

@@ -1,23 +1,18 @@
-"""Axes for several panels, with the density and the knots of their inputs."""
+"""Axes for several panels, with the density of rows below their curves."""
 
 from functools import partial
 from numbers import Integral
-from textwrap import fill
 
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 DENSITY_HEIGHT = 0.12  # height of the density as a share of the axes
-KNOT_LEVEL = 0.15  # height of the knots as a share, just above the density
 # Shares of the axes that curves leave free at the bottom and at the top.
 CURVE_FLOOR, SPACE_ABOVE = 0.2, 0.05
-MIN_BAR_WIDTH = 0.01  # of the width of the axes, for an input that hardly varies
 PANEL_SIZE = (3.4, 2.7)  # inches
 NOTE_SIZE = 8.0  # points, of a text below a figure
 MIN_INSIDE = (2.2, 1.7)  # inches of a panel without its labels
 HANGING = 0.01  # inches of an axes whose texts the layout engine makes room for
-# Letters of a line, which fits beside a panel, and of a label of three lines.
-LINE_LETTERS, LABEL_LETTERS = 24, 66
 
 
 def panel_axes(ax, n_panels, n_cols, caller, *, foot=None):
@@ -166,84 +161,9 @@ def foreground():
     return mpl.rcParams["text.color"]
 
 
-def shortened(text, n_letters):
-    """A text of at most `n_letters` letters; a longer one loses its middle."""
-    if len(text) <= n_letters:
-        return text
-    end = (n_letters - 1) // 2
-    return f"{text[: n_letters - 1 - end]}…{text[len(text) - end :]}"
-
-
-def wrapped(text, n_letters=LABEL_LETTERS, n_line_letters=LINE_LETTERS):
-    """A label in lines, by default such that fit beside a panel."""
-    return fill(shortened(text, n_letters), n_line_letters)
-
-
-def span_of(edge):
-    """Ends of the training range of an edge's input; of its grid if that is a point.
-
-    Categories stand at 0, 1, ...
-
-    Returns
-    -------
-    low, high : float
-    """
-    if edge.categories is not None:
-        return -0.5, len(edge.categories) - 0.5
-    if edge.low < edge.high:
-        return edge.low, edge.high
-    return float(edge.knots[0]), float(edge.knots[-1])
-
-
-def draw_input(ax, edge, *, density_kw=None, knots_kw=None):
-    """Draw the density of an edge's input as a strip, with the knots as ticks above.
-
-    Parameters
-    ----------
-    ax : Axes
-    edge : EdgeFunction
-    density_kw : dict, default=None
-        Passed on to `Axes.fill_between`.
-    knots_kw : dict, default=None
-        Passed on to `Axes.plot`.
-
-    Returns
-    -------
-    density : FillBetweenPolyCollection
-    knots : Line2D
-    """
-    place_ticks(ax.xaxis)
-    if edge.categories is None:
-        low, high, places = edge.low, edge.high, edge.knots
-        ends = min(low, places[0]), max(high, places[-1])
-    else:
-        places = np.empty(0)
-        ends = low, high = span_of(edge)
-    margin = MIN_BAR_WIDTH * (
-        ends[1] - ends[0]
-    )  # so that the outermost knots are not cut
-    inside = ax.get_xaxis_transform()
-    bounds = np.linspace(low, high, len(edge.density) + 1)
-    heights = DENSITY_HEIGHT * edge.density / max(edge.density.max(), 1e-300)
-    if high - low < margin:  # one bar for all rows
-        bounds = low + margin * np.array([-0.5, 0.5])
-        heights = np.array([DENSITY_HEIGHT])
-    density = draw_strip(ax, bounds, heights, density_kw)
-    (knots,) = ax.plot(
-        places,
-        np.full(len(places), KNOT_LEVEL),
-        transform=inside,
-        **{
-            "linestyle": "none",
-            "marker": "|",
-            "markersize": 6,
-            "color": foreground(),
-            "alpha": 0.6,
-            **(knots_kw or {}),
-        },
-    )
-    ax.set_xlim(ends[0] - margin, ends[1] + margin)
-    return density, knots
+def points_of(ax):
+    """Width and height of an axes, in points."""
+    return ax.bbox.size * 72 / ax.figure.dpi
 
 
 def draw_strip(ax, bounds, heights, density_kw=None):
