@@ -26,13 +26,13 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from skkan import KANRegressor
-from skkan.estimators._fit_problem import make_fit_problem
+from skkan.estimators._problem_from_rows import make_fit_problem
 from skkan.estimators._row_validation import validated_rows
 from skkan.numerics._threads import single_thread
 from skkan.objective._objective import make_objective
-from skkan.selection._fit_strategies import choose_strategy
 from skkan.solvers import LevenbergMarquardt
 from skkan.solvers._levenberg_marquardt import damped_step
+from skkan.strategies._strategy_choice import choose_strategy
 
 N_INPUTS, HIDDEN, GRID = 10, 3, 5  # of the table by rows
 FEW_ROWS = 1000  # of the table by parameters

@@ -29,6 +29,7 @@ ROOMS = [
     "fitted",
     "training",
     "selection",
+    "strategies",
     "estimators",
     "explanations",
     "drawing",

@@ -24,13 +24,8 @@ from skkan.estimators._callbacks import (
     CallbackSupportMixin,
     with_callbacks,
 )
-from skkan.estimators._claims import (
-    FinishedFit,
-    broken_claim_of_stream,
-    broken_claims,
-)
+from skkan.estimators._claims import FinishedFit, broken_claim_of_stream, broken_claims
 from skkan.estimators._error_context import divergence_explained, fit_context
-from skkan.estimators._fit_problem import make_fit_problem
 from skkan.estimators._fitted_attributes import (
     attributes_of_fits,
     describe,
@@ -44,17 +39,18 @@ from skkan.estimators._parameter_checks import (
     checked_layer_sizes,
     plain_interactions,
 )
+from skkan.estimators._problem_from_rows import make_fit_problem
 from skkan.estimators._progress_line import ProgressLine
 from skkan.estimators._row_validation import validated_features, validated_rows
 from skkan.fitted._fitted_model import Continuation, FittedModel
 from skkan.numerics._threads import single_thread
 from skkan.numerics._user_warnings import warn_user
 from skkan.penalties._base import Penalty
-from skkan.selection._fit_strategies import choose_strategy
 from skkan.selection._interactions import ADDITIVE, NO_INTERACTIONS, PAIRWISE
 from skkan.selection._solver_choice import SOLVERS, check_compatible
 from skkan.solvers import Solver
 from skkan.solvers._base import STUCK
+from skkan.strategies._strategy_choice import choose_strategy
 from skkan.training._final_posterior import with_posterior
 from skkan.training._first_order import train_batch
 from skkan.training._monitor_and_early_stopping import Monitor, Validation

@@ -2,6 +2,6 @@
 
 Holds the rule behind solver="auto", the search between additive and hidden structures
 with its regularisation path, validation rows and record, their comparison under a given
-solver, the penalty of an ensemble, starts at random, and finer grids. It does not know
-scikit-learn or the user's units.
+solver, the penalty of an ensemble, and pairs of features that interact. Does not hold
+the strategies that ask for them, nor know scikit-learn or the user's units.
 """

@@ -1,4 +1,4 @@
-"""The numbers of the structure search, each with its reason.
+"""The numbers of searches and finer grids, each with its reason.
 
 "Not ablated" means that no benchmark has compared the value with others.
 """

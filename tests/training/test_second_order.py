@@ -12,12 +12,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from skkan import KANClassifier, KANRegressor, SparsityPenalty
-from skkan.estimators._fit_problem import make_fit_problem
+from skkan.estimators._problem_from_rows import make_fit_problem
 from skkan.estimators._row_validation import validated_rows
 from skkan.inference._prior import Prior
 from skkan.numerics._threads import single_thread
-from skkan.selection._fit_strategies import choose_strategy
 from skkan.solvers import LevenbergMarquardt
+from skkan.strategies._strategy_choice import choose_strategy
 from skkan.training import _continuation
 from skkan.training._continuation import on_grids
 from skkan.training._second_order import (

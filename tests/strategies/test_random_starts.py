@@ -6,12 +6,12 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skkan import KANRegressor
-from skkan.estimators._fit_problem import make_fit_problem
+from skkan.estimators._problem_from_rows import make_fit_problem
 from skkan.estimators._row_validation import validated_rows
 from skkan.numerics._threads import single_thread
-from skkan.selection._fit_strategies import choose_strategy
-from skkan.selection._random_starts import random_starts
 from skkan.solvers import DivergenceError
+from skkan.strategies._random_starts import random_starts
+from skkan.strategies._strategy_choice import choose_strategy
 from skkan.training import _continuation
 
 

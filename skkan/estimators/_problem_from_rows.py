@@ -23,16 +23,12 @@ from skkan.estimators._parameter_checks import (
     checked_layer_sizes,
     plain_interactions,
 )
-from skkan.network._edits import (
-    FARTHEST_KNOT,
-    with_learnt_missing,
-    with_range_of,
-)
+from skkan.network._edits import FARTHEST_KNOT, with_learnt_missing, with_range_of
 from skkan.numerics import _row_blocks
 from skkan.numerics._user_warnings import warn_user
-from skkan.selection._fit_strategies import MAX_GRID_ROWS, FitProblem
 from skkan.selection._interactions import ADDITIVE, checked_interactions
 from skkan.selection._search_space import WITHOUT_SEARCH, Structure
+from skkan.strategies._fit_problem import MAX_GRID_ROWS, FitProblem
 from skkan.training._stages import adapted_loss
 
 
