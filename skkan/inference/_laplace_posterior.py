@@ -10,11 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from skkan.inference._covariance_root import (
-    CovarianceRoot,
-    EdgePrior,
-    has_few_rows,
-)
+from skkan.inference._covariance_root import CovarianceRoot, EdgePrior, has_few_rows
+from skkan.inference._evidence_maximization import prior_with_noise_of_residuals
 from skkan.inference._log_marginal_likelihood import LinearisedModel
 from skkan.network._jacobian import output_derivatives
 from skkan.objective._objective import make_objective
@@ -104,7 +101,7 @@ def laplace_posterior(network, data, plan, prior, objective=None):
         (penalty,) = plan.penalties or (QuadraticPenalty(0.0),)
         alpha = torch.as_tensor(penalty.alpha)  # on size, where there are three
         is_proper = bool(((alpha[:, 0] if alpha.ndim else alpha) > 0).all())
-        prior = linearised.prior_of_alpha(penalty.alpha)
+        prior = prior_with_noise_of_residuals(linearised, penalty.alpha)
     outcome = linearised.posterior(prior)
     if outcome is None:
         return None
@@ -142,7 +139,7 @@ def prior_of_penalty(network, data, plan, alpha):
     """
     objective = make_objective(network, data, plan)
     linearised = LinearisedModel.around(objective.start, network, objective, data, plan)
-    return linearised.prior_of_alpha(alpha)
+    return prior_with_noise_of_residuals(linearised, alpha)
 
 
 def _edge_prior(network, alpha, n_observations):

@@ -7,6 +7,7 @@ from functools import partial
 import torch
 
 from skkan.inference._log_marginal_likelihood import LinearisedModel
+from skkan.inference._removal_by_evidence import removal_gains, weights_without
 from skkan.network._attribution_and_statistics import edge_scores
 from skkan.network._edge_removal import without_edges
 from skkan.objective._objective import make_objective
@@ -121,7 +122,7 @@ class EvidencePruning:
 
     def _harmless(self):
         """Positions of the edges that may be removed, the least important first."""
-        gains = self._linearised.removal_gains(self.best.prior, self._posterior)
+        gains = removal_gains(self._linearised, self.best.prior, self._posterior)
         gains = torch.where(_existing(self.best.network), gains, -math.inf)
         scores = attribution_scores(self.best.network, self._data)
         order = torch.cat([score.flatten() for score in scores]).argsort(stable=True)
@@ -136,8 +137,8 @@ class EvidencePruning:
         for leaving in self.best.network.leaving_edges:
             groups.extend(leaving)
             gains.append(
-                self._linearised.removal_gains_of_groups(
-                    self.best.prior, self._posterior, leaving
+                removal_gains(
+                    self._linearised, self.best.prior, self._posterior, leaving
                 )
             )
         order = torch.cat(gains).argsort(descending=True, stable=True)
@@ -148,7 +149,7 @@ class EvidencePruning:
 
     def _without(self, edges):
         """The best state without some edges, and the positions of what is left."""
-        theta = self._linearised.weights_without(self._posterior, edges)
+        theta = weights_without(self._linearised, self._posterior, edges)
         network = self.best.network
         network = network.with_weights(network.unpacked(theta))
         masks = [layer.mask for layer in network.all_layers]

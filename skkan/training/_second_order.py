@@ -7,8 +7,14 @@ where the plan says so; otherwise the plan's own penalties are minimised.
 import math
 from dataclasses import replace
 
+from skkan.inference._evidence_maximization import (
+    improved_prior,
+    precision_for_point,
+    with_noise_at_point,
+)
 from skkan.inference._log_marginal_likelihood import LinearisedModel
 from skkan.inference._prior import Prior
+from skkan.inference._prior_search import best_common_prior, with_best_edges
 from skkan.objective._objective import make_objective
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.training import _settings
@@ -44,7 +50,7 @@ def _linear_start(network, data, plan):
     rows = data.sample(_settings.CONTINUATION.max_rows_for_evidence)
     objective = make_objective(network, rows, plan)
     linearised = LinearisedModel.around(network.theta, network, objective, rows, plan)
-    return FitState(network, linearised.best_common_prior())
+    return FitState(network, best_common_prior(linearised))
 
 
 def burn_in(state, data, plan, max_iter):
@@ -132,7 +138,7 @@ def _maximise_evidence(run, prior, tol, max_iter, min_score):
     converged, message, reason = False, "budget spent", None
     while run.n_iter < max_iter and not run.stopped:
         ceiling = run.precision_ceiling(prior, posterior)
-        trial = run.linearised().improved(prior, posterior, fraction, ceiling)
+        trial = improved_prior(run.linearised(), prior, posterior, fraction, ceiling)
         origin = run.theta
         run.solve(trial, settings.steps_per_prior_update, max_iter)
         of_trial = run.posterior(trial)
@@ -185,7 +191,7 @@ def _at_another_maximum(run, prior, posterior, max_iter):
     """
     if run.has_hidden_layers:
         return None
-    other, origin = run.linearised().with_best_edges(prior, posterior), run.theta
+    other, origin = with_best_edges(run.linearised(), prior, posterior), run.theta
     if other is prior:
         return None
     run.solve(other, _settings.SECOND_ORDER.steps_per_prior_update, max_iter)
@@ -213,7 +219,7 @@ def _to_mode(run, state, max_iter, mode_tol):
             break
     posterior = run.posterior(prior)
     if posterior is not None:
-        prior = run.linearised().with_noise_at_point(prior, posterior)
+        prior = with_noise_at_point(run.linearised(), prior, posterior)
         posterior = run.posterior(prior)
     return replace(
         run.state(prior),
@@ -334,7 +340,7 @@ class _SecondOrderRun:
         """
         ceiling = self.max_precision
         if posterior.decrement > self.n_targets:
-            for_point = self.linearised().precision_for_point(prior, posterior)
+            for_point = precision_for_point(self.linearised(), prior, posterior)
             ceiling = for_point if ceiling is None else ceiling.minimum(for_point)
         return ceiling
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from skkan import KANClassifier, KANRegressor
+from skkan.inference._evidence_maximization import improved_prior
 from skkan.inference._prior import Prior, clamped
 from skkan.training import _second_order
 
@@ -26,7 +27,7 @@ def fitted_with_linearisation(model, X, y, monkeypatch):
 def best_of_starts(line, n_starts, rng):
     """Largest evidence that updates reach from random priors, the slow way."""
     best = -np.inf
-    n_edges = len(line._exists)
+    n_edges = len(line.exists)
     for _ in range(n_starts):
         size = rng.uniform(-3, 5, (n_edges, 1))
         second = size + rng.uniform(-7, 2, (n_edges, 1))
@@ -37,7 +38,7 @@ def best_of_starts(line, n_starts, rng):
         posterior = line.posterior(prior)
         for _ in range(100):
             before = posterior.log_evidence
-            prior = line.improved(prior, posterior)
+            prior = improved_prior(line, prior, posterior)
             posterior = line.posterior(prior)
             if posterior.log_evidence - before < 1e-3:
                 break
@@ -55,7 +56,7 @@ def test_cycles_are_told_from_noise(rng, monkeypatch, noise, n_cycles):
     line = fitted_with_linearisation(model, x[:, None], y, monkeypatch)
     scaled_noise = model.fitted_model_.posterior.shared_noise
     alpha = torch.tensor(model.fitted_model_.posterior.alpha)
-    own = line.posterior(Prior.of_alpha(line._network, alpha, scaled_noise, 360))
+    own = line.posterior(Prior.of_alpha(line.network, alpha, scaled_noise, 360))
     assert own.log_evidence > best_of_starts(line, 20, rng) - 1
     error = np.mean((model.predict(x[:, None]) - law) ** 2) / np.var(law)
     # Of a cycle's 360 / n_cycles rows some four coefficients are learnt.
