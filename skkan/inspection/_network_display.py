@@ -8,19 +8,25 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from skkan.drawing._category_bars import outline
 from skkan.drawing._labels import wrapped
-from skkan.drawing._panels import (
-    NOTE_SIZE,
-    check_count,
-    check_single_axes,
-    foreground,
-)
+from skkan.drawing._panels import NOTE_SIZE, check_count, check_single_axes, foreground
 from skkan.estimators._base import fitted_model_of
+from skkan.inspection._diagram_axes import (
+    NAME_LETTER_WIDTH,
+    NODE_HEIGHT,
+    NODE_RADIUS,
+    NOTE_HEIGHT,
+    box_height,
+    inches_of,
+    prepared_axes,
+    unit_inches,
+)
 from skkan.inspection._diagram_layout import (
     BOX_WIDTH,
     OTHERS,
     DiagramContent,
     DiagramLayout,
 )
+from skkan.inspection._diagram_note import note_below
 from skkan.inspection._edge_functions import NEGLIGIBLE
 from skkan.inspection._edge_selection import named_edges
 from skkan.inspection._input_axis import span_of
@@ -32,16 +38,8 @@ MAX_EDGES = 30  # more curves are too many to be read
 LINE_WIDTH, MAX_LINE_WIDTH = 0.7, 2.0  # points
 PLAIN_WIDTH, PLAIN_OPACITY = 0.5, 0.25  # of lines without a curve
 NAME_LETTERS, NAME_LINE_LETTERS = 28, 18  # of a name and of its lines
-# Inches of a row and of a layer in a new figure.
-ROW_HEIGHT, LAYER_WIDTH = 0.48, 2.3
 MIN_ROW = 0.2  # inches in which a curve is still visible
-NOTE_HEIGHT = 0.35  # inches
-MIN_FIGURE = 3.5, 1.5  # inches
-NAME_LETTER_WIDTH = 0.57  # in units of the font size, a mean over usual names
-NODE_RADIUS = 7.0  # points, of a node with a sum
 SUM_SIZE, COUNT_SIZE = 1.3, 0.8  # of the text in a node, in its radii
-# Inches: height of a node with its name above it, and of a line of a name.
-NODE_HEIGHT, NAME_LINE_HEIGHT = 0.375, 0.145
 
 
 class KANDisplay:
@@ -228,7 +226,7 @@ class KANDisplay:
         content, layout = self._arranged(ax, max_edges, threshold)
         self.shown_, idle = content.shown, content.idle
         labels = _labels(self.edges, content, layout)
-        self.ax_, font_size = _prepared_axes(ax, layout, labels)
+        self.ax_, font_size = prepared_axes(ax, layout, labels)
         self.figure_ = self.ax_.figure
         opacities = _opacities(self.shown_)
         self._draw_plain_lines(content, layout)
@@ -237,7 +235,7 @@ class KANDisplay:
         self._draw_nodes(layout, content)
         text_kw = {"fontsize": font_size, **(text_kw or {})}
         self._write_names(layout, idle, labels, text_kw)
-        self._write_note(self._note(content, threshold))
+        self._write_note(note_below(self, content, threshold))
         return self
 
     def _arranged(self, ax, max_edges, threshold):
@@ -250,7 +248,7 @@ class KANDisplay:
                 self.edges, max_edges=count, threshold=threshold
             )
             layout = DiagramLayout.of(content.shown, content.nodes, content.lines)
-            if ax is None or layout.n_rows * MIN_ROW <= _inches_of(ax)[1] - NOTE_HEIGHT:
+            if ax is None or layout.n_rows * MIN_ROW <= inches_of(ax)[1] - NOTE_HEIGHT:
                 break
         return content, layout
 
@@ -270,7 +268,7 @@ class KANDisplay:
         from matplotlib.patches import Rectangle
 
         color = foreground()
-        height = _box_height(self.ax_)
+        height = box_height(self.ax_)
         self.lines_, self.boxes_ = [], []
         for (x, y), path, opacity in zip(
             layout.boxes, layout.paths, opacities, strict=True
@@ -296,7 +294,7 @@ class KANDisplay:
         paths = [_path_of(edge) for edge in self.shown_]
         curves = [curve for _, curve in paths]
         rises = _rises(self.shown_, curves, shared_scale)
-        width, height = CURVE_SHARE * BOX_WIDTH, CURVE_SHARE * _box_height(self.ax_)
+        width, height = CURVE_SHARE * BOX_WIDTH, CURVE_SHARE * box_height(self.ax_)
         self.curves_ = []
         for (x, y), (across, curve), rise, opacity in zip(
             layout.boxes, paths, rises, opacities, strict=True
@@ -333,7 +331,7 @@ class KANDisplay:
             (self.nodes_[node],) = self.ax_.plot(x, y, "o", zorder=4, **style)
 
     def _write_names(self, layout, idle, labels, text_kw):
-        pitch = layout.narrowest * _unit_inches(self.ax_)[1]
+        pitch = layout.narrowest * unit_inches(self.ax_)[1]
         self.names_ = {}
         for node, at in layout.nodes.items():
             if node[0] == 0:
@@ -356,66 +354,10 @@ class KANDisplay:
                 labels[node], at, **{**place, **style, **text_kw}
             )
 
-    def _note(self, content, threshold):
-        """What has no curve as text, empty if every edge has one."""
-        shown, edges, known = content.shown, self.edges, set(content.shown)
-        present = [e for e in edges if e not in known and not e.removed]
-        n_lines = sum(content.lines.values())
-        left_out = [
-            f"{count} {why}"
-            for count, why in (
-                (len(edges) - len(shown) - len(present), "removed"),
-                (len(present) - n_lines, f"of importance below {threshold:g}"),
-                (self.n_unused, f"pruned input{'s' * (self.n_unused > 1)}"),
-            )
-            if count
-        ]
-        parts = []
-        if self.member is not None:
-            number, n_members = self.member
-            parts.append(f"Member {number} alone, of 0 to {n_members - 1}.")
-        if n_lines:
-            plain = f"Thin lines: {n_lines} of {len(edges)} edges"
-            parts.append(plain + (", dashed if several." if content.others else "."))
-            parts += self._shares(shown)
-        elif left_out:
-            used, inputs = (
-                len({edge.source for edge in some if edge.source[0] == 0})
-                for some in (shown, edges)
-            )
-            parts.append(
-                f"{len(shown)} of {len(edges)} edges, from {used} of "
-                f"{inputs + self.n_unused} inputs."
-            )
-        if left_out:
-            parts.append(f"Left out: {', '.join(left_out)}.")
-        return " ".join(parts)
-
-    def _shares(self, shown):
-        """What the shown edges into the outputs carry, as a list of no or one text."""
-        if self.carried is None:
-            return []
-        last = max(edge.target[0] for edge in self.edges)
-        ends = [e for e in self.edges if e.target[0] == last and not e.removed]
-        ends.sort(key=lambda edge: -edge.importance)
-        known = set(shown)
-        n_first = next((n for n, e in enumerate(ends) if e not in known), len(ends))
-        if n_first in (0, len(ends)):
-            return []
-        first = ends[n_first - 1]
-        share = self.carried[first.source, first.target]
-        n_outputs = len({edge.target for edge in ends})
-        into = f"into the output{'s' * (n_outputs > 1)}"
-        which = f"{n_first} most important edges {into} carry"
-        if n_first == 1:
-            which = f"most important edge {into} carries"
-        percent = f"{min(share, 0.99):.0%}" if share > 0 else "none"
-        return [f"The {which} {percent} of the variance."]
-
     def _write_note(self, note):
         self.note_ = None
         if note:
-            n_letters = _inches_of(self.ax_)[0] * 72 / (NAME_LETTER_WIDTH * NOTE_SIZE)
+            n_letters = inches_of(self.ax_)[0] * 72 / (NAME_LETTER_WIDTH * NOTE_SIZE)
             self.note_ = self.ax_.annotate(
                 fill(note, max(20, int(n_letters))),
                 (0.5, 0),
@@ -493,57 +435,6 @@ def _labels(edges, content, layout):
         node: f"{node[1]}: {label}" if seen.count((node[0], label)) > 1 else label
         for node, label in labels.items()
     }
-
-
-def _prepared_axes(ax, layout, labels):
-    """Axes with room for the names and for the note, and the font size of the names."""
-    import matplotlib.pyplot as plt
-
-    font_size = 0.9 * plt.rcParams["font.size"]
-    n_layers, n_rows = layout.n_levels - 1, layout.n_rows
-    left, right = (_label_inches(labels, level, font_size) for level in (0, n_layers))
-    if ax is None:
-        size = n_layers * LAYER_WIDTH + left + right, n_rows * ROW_HEIGHT + NOTE_HEIGHT
-        figure = plt.figure(figsize=np.maximum(size, MIN_FIGURE))
-        ax = figure.add_axes((0.01, 0.01, 0.98, 0.98))
-    width, height = _inches_of(ax)
-    row = (height - NOTE_HEIGHT) / n_rows
-    n_lines = max(label.count("\n") + 1 for label in labels.values())
-    room = row * layout.narrowest / (NAME_LINE_HEIGHT * n_lines)
-    # Names get at most two thirds of narrow axes.
-    scale = min(1.0, room, width * 2 / 3 / (left + right))
-    layer = (width - scale * (left + right)) / n_layers
-    ax.set_xlim(-scale * left / layer, n_layers + scale * right / layer)
-    ax.set_ylim(n_rows + NOTE_HEIGHT / row, 0)
-    ax.set_axis_off()
-    return ax, scale * font_size
-
-
-def _inches_of(ax):
-    """Width and height of an axes."""
-    return ax.bbox.size / ax.figure.dpi
-
-
-def _label_inches(labels, level, font_size):
-    """Width of the names of a level and of the nodes beside them."""
-    longest = max(
-        len(line)
-        for node, label in labels.items()
-        if node[0] == level
-        for line in label.split("\n")
-    )
-    return (longest * NAME_LETTER_WIDTH * font_size + 2 * NODE_RADIUS + 6) / 72
-
-
-def _unit_inches(ax):
-    """Distance of two layers and height of a row."""
-    return _inches_of(ax) / np.abs([np.ptp(ax.get_xlim()), np.ptp(ax.get_ylim())])
-
-
-def _box_height(ax):
-    """Height of a box in rows: 0.8, or less, so that it is no taller than wide."""
-    layer, row = _unit_inches(ax)
-    return min(0.8, 0.9 * BOX_WIDTH * layer / row)
 
 
 def _opacities(edges):

@@ -16,12 +16,10 @@ from skkan.formulas._sympy_and_latex import (
     to_sympy,
 )
 from skkan.symbolic._candidates import Candidate, rank_candidates
-from skkan.symbolic._estimators import (
-    SymbolicKANClassifier,
-    SymbolicKANRegressor,
-    fit_symbolic,
-)
+from skkan.symbolic._classifier import SymbolicKANClassifier
+from skkan.symbolic._fit_symbolic import fit_symbolic
 from skkan.symbolic._proposals import SymbolicEdge
+from skkan.symbolic._regressor import SymbolicKANRegressor
 
 __all__ = [
     "LIBRARY",
