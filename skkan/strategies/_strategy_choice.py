@@ -5,8 +5,8 @@ from numbers import Real
 
 from skkan.selection._search_space import WITHOUT_SEARCH, InputCounts, search_space
 from skkan.selection._solver_choice import solver_of
+from skkan.strategies._chosen_structure import StructureComparison, StructureSearch
 from skkan.strategies._fixed_structure import FixedStructure
-from skkan.strategies._searched_structure import StructureComparison, StructureSearch
 from skkan.strategies._warm_start import WarmStart
 
 

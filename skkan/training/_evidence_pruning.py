@@ -6,8 +6,8 @@ from functools import partial
 
 import torch
 
+from skkan.inference._evidence_without_edges import removal_gains, weights_without
 from skkan.inference._log_marginal_likelihood import LinearisedModel
-from skkan.inference._removal_by_evidence import removal_gains, weights_without
 from skkan.network._attribution_and_statistics import edge_scores
 from skkan.network._edge_removal import without_edges
 from skkan.objective._objective import make_objective

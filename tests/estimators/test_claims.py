@@ -14,7 +14,7 @@ from skkan.estimators import _claims
 from skkan.losses._registry import REGRESSION_LOSSES
 from skkan.network._jacobian import output_derivatives
 from skkan.solvers import Solver, SolverResult
-from skkan.strategies import _searched_structure
+from skkan.strategies import _chosen_structure
 
 SMALL = {"hidden_layer_sizes": (2,), "extrapolation": "linear", "random_state": 0}
 USELESS = "predicts its training rows no better than a constant"
@@ -96,8 +96,8 @@ def test_weighted_means_of_networks_are_checked(table, monkeypatch):
         weights = [50 * weight for weight in network.unpacked(network.theta)]
         return replace(state, network=network.with_weights(weights))
 
-    trained_already = _searched_structure.trained_already
-    monkeypatch.setattr(_searched_structure, "trained_already", spoiled)
+    trained_already = _chosen_structure.trained_already
+    monkeypatch.setattr(_chosen_structure, "trained_already", spoiled)
     X = table[0][:60, :2]
     y = np.sign(X[:, 0] * X[:, 1])
     with pytest.warns(ConvergenceWarning, match=USELESS):

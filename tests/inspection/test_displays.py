@@ -39,6 +39,11 @@ def draw(display, estimator, **settings):
     return display.from_estimator(estimator, *rows, **settings)
 
 
+@pytest.fixture(params=DISPLAYS, scope="module")
+def drawn(request, additive):
+    return draw(request.param, additive)
+
+
 @every_display
 def test_unfitted_estimators_are_told(display):
     with pytest.raises(NotFittedError, match="not fitted"):
@@ -47,8 +52,7 @@ def test_unfitted_estimators_are_told(display):
         draw(display, Ridge().fit(X, Y))
 
 
-@every_display
-def test_missing_matplotlib_is_told(display, additive, monkeypatch):
+def test_missing_matplotlib_is_told(drawn, additive, monkeypatch):
     """In scikit-learn's words, before anything else is done."""
     original = builtins.__import__
 
@@ -57,7 +61,7 @@ def test_missing_matplotlib_is_told(display, additive, monkeypatch):
             raise ImportError
         return original(name, *args, **kwargs)
 
-    drawn = draw(display, additive)
+    display = type(drawn)
     monkeypatch.setattr(builtins, "__import__", absent)
     message = f"{display.__name__}.* requires matplotlib. You can install"
     with pytest.raises(ImportError, match=message):
@@ -76,10 +80,8 @@ def test_plot_returns_the_display_and_uses_the_axes(display, additive):
     assert len(plt.get_fignums()) == 2  # and none besides
 
 
-@every_display
-def test_displays_pass_pickle(display, additive):
+def test_displays_pass_pickle(drawn):
     """Figures and models are sent between processes."""
-    drawn = draw(display, additive)
     plt.close("all")
     vars(pickle.loads(pickle.dumps(drawn)))
 

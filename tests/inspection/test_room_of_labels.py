@@ -19,7 +19,7 @@ CASES = {
 }
 
 
-@pytest.fixture(params=CASES)
+@pytest.fixture(params=CASES, scope="module")
 def drawn(request):
     """A display of curves, drawn."""
     model, shape, figsize, names = CASES[request.param]

@@ -224,7 +224,7 @@ def test_validated_ensembles_are_trained_further_under_their_penalty(fitted, pro
 
 
 @pytest.mark.parametrize("make", [KANRegressor, KANClassifier])
-@pytest.mark.parametrize("max_iter", [1, 2, 6])
+@pytest.mark.parametrize("max_iter", [1, 6])
 def test_no_stage_takes_more_than_its_budget(make, max_iter, product):
     """Callbacks are promised so many iterations; and the user hears of the end."""
     X, y, _, _ = product

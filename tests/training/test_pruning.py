@@ -41,6 +41,11 @@ def wide(table):
     return KANRegressor((3,), grid_size=4, random_state=0).fit(*table)
 
 
+@pytest.fixture(scope="module")
+def pruned_by_evidence(wide, table):
+    return prune(wide, *table, threshold="auto")
+
+
 def edge_set(model):
     """Pairs of names of the nodes between which there is an edge."""
     return {
@@ -123,11 +128,15 @@ def test_an_input_goes_whose_edges_make_up_for_each_other(rng):
 
 
 @pytest.mark.parametrize("threshold", [0.03, "auto"])
-def test_irrelevant_features_vanish_and_relevant_ones_stay(threshold, wide, table):
+def test_irrelevant_features_vanish_and_relevant_ones_stay(
+    threshold, wide, pruned_by_evidence, table
+):
     X, y = table
-    before = pickle.dumps(vars(wide))
-    pruned = prune(wide, X, y, threshold=threshold)
-    assert pickle.dumps(vars(wide)) == before
+    pruned = pruned_by_evidence
+    if threshold != "auto":
+        before = pickle.dumps(vars(wide))
+        pruned = prune(wide, X, y, threshold=threshold)
+        assert pickle.dumps(vars(wide)) == before
     used = pruned.network_.used_features.numpy()
     assert set(used) >= {1, 3}
     if threshold != "auto":  # the evidence keeps what looks like a law by chance
@@ -146,9 +155,9 @@ def test_irrelevant_features_vanish_and_relevant_ones_stay(threshold, wide, tabl
         pruned.predict(X[:, [1, 3]])
 
 
-def test_auto_does_not_lower_the_evidence(wide, table):
+def test_auto_does_not_lower_the_evidence(wide, pruned_by_evidence, table):
     """By more than one, which training takes for nothing, and a step to the mode."""
-    pruned = prune(wide, *table, threshold="auto")
+    pruned = pruned_by_evidence
     assert pruned.network_.n_edges < wide.network_.n_edges / 1.5
     assert pruned.log_evidence_ > wide.log_evidence_ - 1.5
     again = prune(pruned, *table, threshold="auto")
@@ -265,8 +274,10 @@ def test_every_solver_and_schedule_prunes(settings, table):
 
 
 @short
-@pytest.mark.parametrize("threshold", [0.3, "auto"])
-@pytest.mark.parametrize("make", [KANRegressor, KANClassifier])
+@pytest.mark.parametrize(
+    ("make", "threshold"),
+    [(KANRegressor, 0.3), (KANRegressor, "auto"), (KANClassifier, "auto")],
+)
 def test_weights_are_repetitions(make, threshold, rng):
     X = rng.uniform(-1, 1, size=(60, 3))
     y = (X[:, 0] + 0.3 * rng.normal(size=60) > 0) * 1

@@ -1,4 +1,4 @@
-"""Edges whose removal raises the evidence, and the weights that are left."""
+"""What the evidence and the weights of a network become without some edges."""
 
 import torch
 

@@ -7,9 +7,9 @@ from posterior_problems import make_plan, make_problem
 
 from skkan import KANLayer, KANNetwork
 from skkan.inference._evidence_maximization import improved_prior
+from skkan.inference._evidence_without_edges import removal_gains, weights_without
 from skkan.inference._log_marginal_likelihood import LinearisedModel
 from skkan.inference._prior import Prior
-from skkan.inference._removal_by_evidence import removal_gains, weights_without
 from skkan.losses._classification import BinaryLogLoss
 from skkan.losses._regression import SquaredError
 from skkan.network._edge_removal import without_edges
