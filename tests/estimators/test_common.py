@@ -48,10 +48,10 @@ FACTORS = [
         "spline_order": 5,
         "penalty": SparsityPenalty(lamb=1e-3),
     },
-    {"hidden_layer_sizes": (3, 2), "max_iter": 30, "additive_skip": True},
+    {"hidden_layer_sizes": (2, 2), "max_iter": 20, "additive_skip": True},
     # This grid_eps is what "auto" is here: the base itself.
     {"grid_schedule": (8,), "max_iter": 5, "grid_eps": 1.0},
-    {"early_stopping": True, "prune_threshold": 0.03},
+    {"early_stopping": True, "prune_threshold": 0.03, "hidden_layer_sizes": (2,)},
 ]
 # Regressors have a loss, too.
 LOSSES = [
