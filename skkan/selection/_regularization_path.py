@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import compress
-from operator import or_
+from operator import mul, or_
 from typing import NamedTuple
 
 import torch
@@ -34,10 +34,22 @@ class PathPoint(NamedTuple):
     states: list  # of FitState
     alpha: float | torch.Tensor  # see QuadraticPenalty
     trial: Trial
+    weights: list  # of the networks in their mean; they add up to 1
+
+    @classmethod
+    def of_mean(cls, states, alpha, trial):
+        """Networks of equal weights."""
+        return cls(states, alpha, trial, [1 / len(states) for _ in states])
 
     @property
     def networks(self):
         return [state.network for state in self.states]
+
+    def weighted(self, weights):
+        """The networks with weights in proportion to these; those without any go."""
+        states, weights = [*compress(self.states, weights)], [*filter(None, weights)]
+        self.trial.n_networks, total = len(states), sum(weights)
+        return self._replace(states=states, weights=[each / total for each in weights])
 
 
 @dataclass
@@ -106,31 +118,32 @@ class RegularizationPath:
         relative : float or Tensor of shape (n_edges, 3), default=1.0
             Penalty weights of the edges, relative to that of the path.
         first_alpha : float, default=None
-        computed : sequence of FitState, default=()
-            The first network at the first steps, where it was trained already.
+        computed : sequence of lists of FitState, default=()
+            The first networks at the first steps, where they were trained already.
 
         Returns
         -------
         best : PathPoint or None
             None if the networks diverge at every step, or predict no finite numbers.
-        first : list of FitState
-            The first network at each step.
+        all_states : list of lists of FitState
+            All networks at each step.
         """
         settings = _settings.PATH
         alpha = settings.first_alpha if first_alpha is None else first_alpha
         states = [FitState(network) for network in networks]
         was_trained = [False] * len(networks)
-        best, best_loss, n_no_change, first = None, math.inf, 0, []
+        best, best_loss, n_no_change, all_states = None, math.inf, 0, []
         while alpha > settings.last_alpha / settings.alpha_step**0.5:
             self.report(_step_name(states, alpha))
             trial = self.new_trial(networks[0], "lbfgs", alpha=alpha, reason=DIVERGED)
-            known = list(computed[len(first) : len(first) + 1])
+            n_steps = len(all_states)
+            known = computed[n_steps] if n_steps < len(computed) else []
             others = states[len(known) :]
             states = known + self._trained(others, relative * alpha, self.fitted, trial)
-            first.append(states[0])
+            all_states.append(states)
             was_trained = [*map(or_, was_trained, map(_is_trained, states))]
             trained = [*compress(states, was_trained)]
-            point = PathPoint(trained, relative * alpha, trial)
+            point = PathPoint.of_mean(trained, relative * alpha, trial)
             trial.n_networks, loss = len(trained), math.inf
             if trained:
                 trial.reason = OTHER_PENALTY
@@ -143,7 +156,7 @@ class RegularizationPath:
             if has_ended or (trained and is_enough(raw)):
                 break
             alpha /= settings.alpha_step
-        return best, first
+        return best, all_states
 
     def on_all_rows(self, point, data):
         """Train the networks on all rows, under an alpha that falls with their number.
@@ -163,12 +176,12 @@ class RegularizationPath:
             n_rows = max(settings.max_rows_at_once, n_rows)
             rows = data.subsample(min(n_rows, settings.max_rows))
             states = self._trained(states, point.alpha / ratio, rows, point.trial)
-        trained = [*compress(states, map(_is_trained, states))]
-        self.n_left_out += len(states) - len(trained)
-        point.trial.n_networks = len(trained)
-        if not trained:
+        is_trained = [*map(_is_trained, states)]
+        self.n_left_out += is_trained.count(False)
+        if not any(is_trained):
             point.trial.reason = ALL_DIVERGED
-        return PathPoint(trained, point.alpha / ratio, point.trial)
+        point = point._replace(states=states, alpha=point.alpha / ratio)
+        return point.weighted([*map(mul, point.weights, is_trained)])
 
     def _trained(self, states, alpha, data, trial):
         """States trained further, side by side where there are threads for that."""

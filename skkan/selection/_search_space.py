@@ -15,6 +15,8 @@ class Structure:
     grid_size: int | None
     grid_eps: float | None
     additive_skip: bool | None
+    # Whether each hidden node takes one of the pairs of features that are screened.
+    is_pairwise: bool | None = None
 
     def or_else(self, other):
         """The structure with its open fields taken from another one."""
@@ -42,15 +44,15 @@ class InputCounts(NamedTuple):
 
 
 # The values of "auto" where there is no search.
-WITHOUT_SEARCH = Structure((5,), 5, 1.0, False)
+WITHOUT_SEARCH = Structure((5,), 5, 1.0, False, False)
 
 
 class SearchSpace(NamedTuple):
-    """Structures that a search may try; the last two may be missing."""
+    """Structures that a search may try."""
 
     additive: Structure
     by_evidence: bool  # whether the additive model is small enough for that
-    hidden: Structure | None
+    hidden: tuple  # of Structure, which the networks of an ensemble take in turn
     second_order: Structure | None
 
     @property
@@ -59,7 +61,7 @@ class SearchSpace(NamedTuple):
         return self.additive.grid_eps
 
 
-def search_space(requested, data, inputs):
+def search_space(requested, data, inputs, *, may_take_pairs):
     """The structures that a search may try, within the limits of its settings.
 
     Parameters
@@ -68,6 +70,8 @@ def search_space(requested, data, inputs):
         The fields that the user has set.
     data : Dataset
     inputs : InputCounts
+    may_take_pairs : bool
+        Whether the search may choose pairs of features for hidden nodes.
 
     Returns
     -------
@@ -81,18 +85,24 @@ def search_space(requested, data, inputs):
         is_small = n_rows * n_outputs * size**2 <= settings.max_products
         return size <= settings.max_parameters and is_small
 
-    def completed(sizes, grid_size):
-        return requested.or_else(Structure(sizes, grid_size, settings.grid_eps, False))
+    def completed(sizes, grid_size, *, pairwise=False):
+        # Nodes that do not take every feature leave each a curve of its own.
+        return requested.or_else(
+            Structure(sizes, grid_size, settings.grid_eps, pairwise, pairwise)
+        )
 
     for grid_size in settings.additive_grid_sizes:
         additive = completed((), grid_size)
         by_evidence = affordable(additive)
         if by_evidence:
             break
-    hidden = None
+    hidden = ()
     if data.n_observations >= settings.min_rows_for_hidden:
         grid_size = min(settings.hidden_grid_size, additive.grid_size)
-        hidden = completed(settings.hidden_layer_sizes, grid_size)
+        hidden = tuple(
+            completed(settings.hidden_layer_sizes, grid_size, pairwise=pairwise)
+            for pairwise in ((False, True) if may_take_pairs else (False,))
+        )
     second_order = requested.or_else(WITHOUT_SEARCH)
     if not affordable(second_order):
         second_order = None

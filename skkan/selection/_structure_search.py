@@ -9,6 +9,8 @@ beside the additive model.
 
 import math
 from dataclasses import replace
+from itertools import compress, cycle, islice
+from operator import not_
 from typing import NamedTuple
 
 import torch
@@ -65,10 +67,12 @@ def search_structure(
 
     An additive model comes first. A quarter of the rows is set aside for validation.
     Networks with hidden nodes are trained on the others, under the penalty weight with
-    which their mean predicts the validation rows best. A weighted mean of it and the
-    additive model replaces the latter if it predicts these rows better. Where hardly
-    any noise is left, a single second-order network is more precise than the ensemble;
-    it is tried as soon as that shows. With many rows the search sees a subsample.
+    which their mean predicts the validation rows best. The nodes of every second one
+    take one pair of features each: a sum of surfaces errs otherwise than nodes that
+    take all features do. A weighted mean of them and the additive model replaces the
+    latter if it predicts these rows better. Where hardly any noise is left, a single
+    second-order network is more precise than the ensemble; it is tried as soon as that
+    shows. With many rows the search sees a subsample.
 
     Parameters
     ----------
@@ -100,7 +104,7 @@ def search_structure(
     )
     additive = search.additive(space.additive, by_evidence=space.by_evidence)
     hidden, weight = None, 0.0
-    if space.hidden is not None and not search.is_constant:
+    if space.hidden and not search.is_constant:
         hidden, weight = search.hidden(space.hidden, n_members, additive)
     found = search.second_order(hidden)
     if found is None and hidden is None and additive.plan.learns_alpha:
@@ -185,10 +189,9 @@ class _StructureSearch:
                 break
             best, best_loss = point, loss
             relative = self._relative_penalties(*point.networks)
-        (state,), alpha, trial = best
-        trial.reason = OTHER_CANDIDATE
-        plan = validated_plan(self.path.plan, state.network, alpha)
-        return Found(state, plan, trial)
+        best.trial.reason = OTHER_CANDIDATE
+        plan = validated_plan(self.path.plan, *best.networks, best.alpha)
+        return Found(*best.states, plan, best.trial)
 
     def _relative_penalties(self, network):
         """Penalty weights by the variance of the curves, Tensor (n_edges, 3)."""
@@ -213,7 +216,7 @@ class _StructureSearch:
         trial = self._tried.trial
         t = self.path.validation.paired_t(trial.raw, self._reference)
         others = "the additive model" if hidden is None else "the mean of others"
-        trial.compare(t, min_t := _settings.SEARCH.min_t, others)
+        trial.compare(t, min_t := _settings.SEARCH.min_t_of_second_order, others)
         if not t > min_t:
             return None
         trial.choose(1.0)
@@ -253,43 +256,46 @@ class _StructureSearch:
         error = self.path.validation.error(self._tried.trial.raw)
         return bool((error < limit).all())
 
-    def hidden(self, structure, n_members, additive):
-        """Networks of a structure, and the weight of their mean beside `additive`.
+    def hidden(self, structures, n_members, additive):
+        """Networks that take structures in turn, and the weight of their mean.
+
+        One network of each structure is trained first. Others join them where the mean
+        of these is promising beside `additive`.
 
         Returns
         -------
         point : PathPoint or None
             None if they are of no use.
         weight : float
+            Of their mean beside the additive model.
         """
         if additive.plan.learns_alpha:
             self._refit(additive)
         basis = additive.state.network.layers[0].basis
-
-        def start():
-            return _on_knots_of(basis, self._make_network(structure))
-
-        first, may_average, settings = start(), n_members > 1, _settings.SEARCH
-        point, computed = self.path.best_point([first], self._is_outdone)
-        weight, raw, t = self._beside_additive(point, may_average)
-        n_networks = 1
+        starts = (
+            _on_knots_of(basis, self._make_network(structure))
+            for structure in cycle(structures)
+        )
+        settings, may_average = _settings.SEARCH, n_members > 1
+        networks = [*islice(starts, min(n_members, len(structures)))]
+        point, computed = self.path.best_point(networks, self._is_outdone)
+        mean, weight, raw, t = self._beside_additive(point, may_average)
         if may_average and t > settings.promising_t:
-            point.trial.reason = f"promising, t = {t:.3g}: averaged with others"
-            others = [start() for _ in range(1, n_members)]
+            mean.trial.reason = f"promising, t = {t:.3g}: averaged with others"
+            networks += islice(starts, n_members - len(networks))
             point, _ = self.path.best_point(
-                [first, *others], self._is_outdone, computed=computed
+                networks, self._is_outdone, computed=computed
             )
-            weight, raw, t = self._beside_additive(point, may_average)
-            n_networks = n_members
-        self.path.n_left_out += n_networks - (len(point.states) if point else 0)
+            mean, weight, raw, t = self._beside_additive(point, may_average)
+        self.path.n_left_out += len(networks) - (len(point.states) if point else 0)
         has_noise = self.path.plan.loss.has_noise
         min_t = settings.min_t if has_noise else settings.min_t_of_classes
-        if point is not None:
-            point.trial.compare(t, min_t, "the additive model")
+        if mean is not None:
+            mean.trial.compare(t, min_t, "the additive model")
         if not t > min_t:
             return None, 0.0
         self._raw = self._reference = raw
-        return point, weight
+        return mean, weight
 
     def _refit(self, additive):
         """Take the predictions of an additive model for the rows it has not seen."""
@@ -325,14 +331,46 @@ class _StructureSearch:
         return plan.loss.moderated(self.path.validation.raw([network]), spread)
 
     def _beside_additive(self, point, may_average):
-        """Weight of a mean of networks, its raw output, and the t statistic of that."""
+        """Weighted mean of networks, its weight beside the additive model, and so on.
+
+        Returns
+        -------
+        point : PathPoint or None
+        weight : float
+        raw : Tensor of shape (n_samples, n_outputs)
+            Output of both together.
+        t : float
+            By which it is better than the reference.
+        """
         weight, raw = 0.0, self._raw
         if point is not None:
+            point = self._of_two_kinds(point)
             other, weight = point.trial.raw, 1.0
             if may_average:
                 weight = self.path.validation.best_weight(raw, other)
             raw = torch.lerp(raw, other, weight)
-        return weight, raw, self.path.validation.paired_t(raw, self._reference)
+        t = self.path.validation.paired_t(raw, self._reference)
+        return point, weight, raw, t
+
+    def _of_two_kinds(self, point):
+        """Weights of networks of all features and of pairs, if clearly not the same."""
+        takes_all = [bool(each.layers[0].mask.all()) for each in point.networks]
+        n_all, n_pairs = takes_all.count(True), takes_all.count(False)
+        if not (n_all and n_pairs):
+            return point
+        raw_of_all, raw_of_pairs = (
+            self.path.validation.raw([*compress(point.networks, those)])
+            for those in (takes_all, map(not_, takes_all))
+        )
+        weight = self.path.validation.best_weight(raw_of_all, raw_of_pairs)
+        raw = torch.lerp(raw_of_all, raw_of_pairs, weight)
+        t = self.path.validation.paired_t(raw, point.trial.raw)
+        if not t > _settings.SEARCH.min_t:
+            return point
+        point.trial.raw = raw
+        return point.weighted(
+            [(1 - weight) / n_all if every else weight / n_pairs for every in takes_all]
+        )
 
     def alone(self, additive):
         """An additive model by the evidence, if nothing is better."""
@@ -357,7 +395,7 @@ class _StructureSearch:
         rows = self.path.validation.data
         loss = self.path.plan.loss.adapted(self._raw, rows.target, rows.sample_weight)
         self.path.plan = replace(self.path.plan, loss=loss)
-        additives = none = PathPoint([], 1.0, additive.trial)
+        additives = none = PathPoint([], 1.0, additive.trial, [])
         hidden = self.path.on_all_rows(hidden, self._data) if hidden else none
         if weight < 1 or not hidden.states:
             additives = self._additive_on_all_rows(additive)
@@ -406,7 +444,7 @@ class _StructureSearch:
         state, plan, trial = additive
         if not plan.learns_alpha:
             (penalty,) = plan.penalties
-            point = PathPoint([state], penalty.alpha, trial)
+            point = PathPoint.of_mean([state], penalty.alpha, trial)
             return self.path.on_all_rows(point, self._data)
         n_products = len(self._data.baseline) * state.network.n_parameters**2  # a row
         n_rows = int(_settings.SEARCH.max_refit_products / n_products)
@@ -415,14 +453,14 @@ class _StructureSearch:
             with trial.timed():
                 state = self._at_mode(state, rows, plan, trial)
         alpha = state.prior.alpha(self._data.n_observations).cpu()
-        return PathPoint([state], alpha, trial)
+        return PathPoint.of_mean([state], alpha, trial)
 
 
 def _members(point, weight):
     """EnsembleMembers that share a weight."""
     return [
-        EnsembleMember(network, weight / len(point.states), point.alpha)
-        for network in point.networks
+        EnsembleMember(network, weight * own, point.alpha)
+        for network, own in zip(point.networks, point.weights, strict=True)
     ]
 
 

@@ -106,10 +106,14 @@ class FitProblem:
         return self.interactions is not None and len(self.interactions) == 0
 
     @cached_property
-    def groups(self):
+    def screened_pairs(self):
+        """Pairs of features that may pay, the best one first."""
+        return screened_pairs(self.data, self.n_categories)
+
+    def groups(self, structure):
         """Groups of features that hidden nodes may take, None for all together."""
-        if self.interactions == PAIRWISE:
-            return screened_pairs(self.data, self.n_categories)
+        if structure.is_pairwise or self.interactions == PAIRWISE:
+            return self.screened_pairs
         return self.interactions
 
     def with_node_for_each_group(self, structure):
@@ -162,9 +166,10 @@ class FitProblem:
             ),
             **of_grids,
         )
-        if self.groups and structure.hidden_layer_sizes:
-            n_groups = min(len(self.groups), *structure.hidden_layer_sizes)
-            network = with_groups(network, self.groups[:n_groups])
+        groups = self.groups(structure) if structure.hidden_layer_sizes else None
+        if groups:
+            n_groups = min(len(groups), *structure.hidden_layer_sizes)
+            network = with_groups(network, groups[:n_groups])
         # A target that does not vary is known already. From another start the steps of
         # a solver would only come near it.
         is_known = (data.target == data.target[:1]).all(0)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from numbers import Real
 
 from skkan.selection._search_space import WITHOUT_SEARCH, InputCounts, search_space
+from skkan.selection._settings import SEARCH_SPACE
 from skkan.selection._solver_choice import solver_of
 from skkan.strategies._chosen_structure import StructureComparison, StructureSearch
 from skkan.strategies._fixed_structure import FixedStructure
@@ -18,11 +19,11 @@ def choose_strategy(problem):
     settings, space = problem.settings, _search_space_of(problem)
     if problem.is_additive:
         structure = replace(structure, hidden_layer_sizes=(), additive_skip=False)
-        space = space._replace(hidden=None, second_order=None)
+        space = space._replace(hidden=(), second_order=None)
     elif problem.structure.hidden_layer_sizes is None:
         structure = problem.with_node_for_each_group(structure)
         space = space._replace(
-            hidden=problem.with_node_for_each_group(space.hidden),
+            hidden=tuple(map(problem.with_node_for_each_group, space.hidden)),
             second_order=problem.with_node_for_each_group(space.second_order),
         )
     network = problem.new_network(structure)
@@ -34,7 +35,7 @@ def choose_strategy(problem):
     if solver_of(settings.solver) is None and isinstance(settings.alpha, str):
         return StructureSearch(problem, network, space)
     additive = _fixed(problem, space.additive)
-    if space.hidden is None:
+    if not space.hidden:
         return additive
     return StructureComparison(additive, FixedStructure(problem, network, structure))
 
@@ -72,4 +73,14 @@ def _search_space_of(problem):
         n_categories=int(counts.sum()),
         n_others=int(settings.spline_order) + 1,
     )
-    return search_space(problem.structure, problem.data, inputs)
+    return search_space(
+        problem.structure,
+        problem.data,
+        inputs,
+        may_take_pairs=problem.interactions is None and _has_pairs_to_choose(counts),
+    )
+
+
+def _has_pairs_to_choose(features):
+    """Whether there are several pairs, and not too many to screen."""
+    return 2 < len(features) <= SEARCH_SPACE.max_features_for_pairs

@@ -36,7 +36,9 @@ def best_point(rng, monkeypatch):
 
     def best_point(members, diverges, **settings):
         starts = [networks[member] for member in members]
-        path = RegularizationPath(*rows, plan, generator, lambda step: None)
+        best_point.path = path = RegularizationPath(
+            *rows, plan, generator, lambda step: None
+        )
 
         def train_or_diverge(networks, *others):
             if diverges(*networks):
@@ -46,7 +48,7 @@ def best_point(rng, monkeypatch):
         monkeypatch.setattr(_regularization_path, "train", train_or_diverge)
         return path.best_point(starts, lambda raw: False, **settings)[0], rows[1]
 
-    best_point.networks = networks
+    best_point.networks, best_point.data = networks, data
     return best_point
 
 
@@ -68,3 +70,25 @@ def test_a_network_recovers_from_a_divergence(best_point):
     )
     assert point.alpha == later.alpha
     assert_array_equal(rows.raw(point.networks), rows.raw(later.networks))
+
+
+def test_weights_of_the_networks_that_are_left_add_up_to_one(best_point, monkeypatch):
+    """Networks without weight, and those that diverge on all rows, take no part."""
+    point, _ = best_point([0, 1, 0], lambda start: False)
+    assert point.weights == [1 / 3] * 3
+    point = point.weighted([0.5, 0.0, 1.5])
+    assert point.weights == [0.25, 0.75]
+    assert point.trial.n_networks == 2
+    n_calls, train = count(), _regularization_path.train
+
+    def train_or_diverge(*settings):
+        if next(n_calls) % 2 == 0:
+            raise DivergenceError("on purpose")
+        return train(*settings)
+
+    monkeypatch.setattr(_regularization_path, "train", train_or_diverge)
+    side_by_side = "parallel_map"
+    monkeypatch.setattr(_regularization_path, side_by_side, lambda f, x: [*map(f, x)])
+    left = best_point.path.on_all_rows(point, best_point.data)
+    assert left.weights == [1.0]
+    assert left.trial.n_networks == best_point.path.n_left_out == 1
