@@ -1,110 +1,97 @@
 """
-What drives the rent of a flat, in a table with gaps and categories?
-====================================================================
+Do gaps and categories have to be filled and encoded before a fit?
+==================================================================
 
-Real tables mix numbers, categories and missing values. Can a Kolmogorov-Arnold network
-sit at the end of an ordinary scikit-learn pipeline for such a table, and do the curves
-that it learns show how the data were made?
+Real tables mix numbers, categories and empty cells. A Kolmogorov-Arnold network can
+learn a value for each category and one for "missing", or stand at the end of a pipeline
+that fills gaps and makes 0/1 columns. Which of the two predicts better, and what can be
+read off the fit?
 """
 
+from pathlib import Path
+
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from sklearn.compose import make_column_transformer
+from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.impute import SimpleImputer
-from sklearn.inspection import PartialDependenceDisplay, permutation_importance
-from sklearn.model_selection import cross_val_score, train_test_split
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from skkan import KANRegressor
+from skkan.inspection import EffectDisplay
 
 # %%
-# The table is made up, so that the truth is known: the price per square metre falls
-# with the size of a flat, is lowest in houses of about 1965, falls with the way to the
-# centre and depends on the quarter. One value in ten of two columns is missing.
+# The table: 1,000 births in the United States in 2014, drawn at random from the records
+# of the National Center for Health Statistics (in the public domain). The weight of the
+# child, in pounds, is to be told from the weeks of the pregnancy, the pounds that the
+# mother gained, her visits to a doctor, the ages of both parents and five categories.
 
-rng = np.random.default_rng(0)
-n_flats = 400
-flats = pd.DataFrame(
-    {
-        "area [m²]": rng.gamma(8, 9, n_flats).clip(18, 160).round(),
-        "year built": rng.integers(1900, 2021, n_flats).astype(float),
-        "way to centre [min]": rng.uniform(5, 50, n_flats).round(),
-        "quarter": rng.choice(["river", "hill", "station", "mill"], n_flats),
-        "lift": rng.choice(["yes", "no"], n_flats),
+births = pd.read_csv(Path(__file__).parent / "tables" / "births.csv")
+births = births.rename(
+    columns={
+        "gained": "pounds gained",
+        "mage": "age of the mother",
+        "fage": "age of the father",
+        "habit": "smoking",
+        "whitemom": "mother",
     }
 )
-surcharge = {"river": 2.5, "hill": 1.5, "station": -1.0, "mill": 0.0}
-price = (
-    9
-    + 60 / flats["area [m²]"]
-    + ((flats["year built"] - 1965) / 30) ** 2
-    - 0.06 * flats["way to centre [min]"]
-    + flats["quarter"].map(surcharge)
-    + rng.normal(0, 0.8, n_flats)
-)
-rent = (price * flats["area [m²]"]).rename("rent [€ per month]")
-for name in ["year built", "way to centre [min]"]:
-    flats.loc[rng.random(n_flats) < 0.1, name] = np.nan
-print(flats.head().to_string())
+X, y = births.drop(columns="weight"), births["weight"]
+categories = list(X.select_dtypes(exclude="number").columns)
+X[categories] = X[categories].astype("category")
+print("Empty cells:")
+print(X.isna().sum().loc[lambda count: count > 0].to_string())
 
 # %%
-# The pipeline: gaps in numbers are filled with the median, categories become 0/1
-# columns, and the network scales the rest itself.
+# The models: the table as it is, and what people write for networks without a notion of
+# gaps. Both networks are default fits.
 
-numbers = ["area [m²]", "year built", "way to centre [min]"]
-categories = ["quarter", "lift"]
-model = make_pipeline(
-    make_column_transformer(
-        (SimpleImputer(strategy="median"), numbers),
-        (OneHotEncoder(sparse_output=False, drop="if_binary"), categories),
-    ),
-    KANRegressor(hidden_layer_sizes=(3,), alpha=0.01, random_state=0),
-)
-scores = cross_val_score(model, flats, rent, cv=3)
-print(f"R2 of 3 folds: {scores.mean():.3f} +- {scores.std():.3f}")
 
-X_train, X_test, y_train, y_test = train_test_split(flats, rent, random_state=0)
-model.fit(X_train, y_train)
-print(f"R2 on held-out flats: {model.score(X_test, y_test):.3f}")
+def encoded(model):
+    """A pipeline that fills gaps, encodes categories and scales numbers."""
+    numbers = [name for name in X if name not in categories]
+    one_hot = OneHotEncoder(drop="if_binary", sparse_output=False)
+    columns = make_column_transformer(
+        (make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), numbers),
+        (make_pipeline(SimpleImputer(strategy="most_frequent"), one_hot), categories),
+    )
+    return make_pipeline(columns, model)
+
+
+model = KANRegressor(random_state=0)
+models = {
+    "KANRegressor, table as it is": model,
+    "KANRegressor, filled and encoded": encoded(model),
+    "HistGradientBoosting, as it is": HistGradientBoostingRegressor(random_state=0),
+    "RidgeCV, filled and encoded": encoded(RidgeCV()),
+}
+folds = KFold(3, shuffle=True, random_state=0)
+print(f"R2 of {folds.n_splits} folds, their deviation, and that from the first model:")
+first = None
+for name, candidate in models.items():
+    scores = cross_val_score(candidate, X, y, cv=folds)
+    first = scores if first is None else first
+    gain = scores - first
+    print(f"    {name:<33} {scores.mean():.3f} +- {scores.std():.3f}", end="")
+    print(f"   {gain.mean():+.3f} +- {gain.std():.3f}")
 
 # %%
-# Importance of the columns of the table, not of the encoded ones: by how much the R2 on
-# held-out flats falls when a column is shuffled.
+# What the fit of the table as it is has learnt. Diamonds are the effects of an empty
+# cell. Every panel has a scale of its own, as the weeks matter much more than the rest.
 
-importance = permutation_importance(model, X_test, y_test, n_repeats=10, random_state=0)
-order = np.argsort(importance.importances_mean)
-print("Fall of R2 when a column is shuffled:")
-for column in order[::-1]:
-    mean = importance.importances_mean[column]
-    print(f"    {flats.columns[column]:<20} {mean:.3f}")
-
-# %%
-# The figure: importance, and how the mean prediction moves with each column.
-
-fig, axes = plt.subplots(2, 3, figsize=(11, 6.5), layout="constrained")
-bars, *panels = axes.flat
-bars.barh(
-    flats.columns[order],
-    importance.importances_mean[order],
-    xerr=importance.importances_std[order],
+model.fit(X, y)
+EffectDisplay.from_estimator(
+    model, X, max_effects=6, shared_scale=False, target_names=["weight [pounds]"]
 )
-bars.set(title="Importance", xlabel="fall of R2 on held-out flats when shuffled")
-PartialDependenceDisplay.from_estimator(
-    model,
-    X_test.dropna(),
-    flats.columns,
-    categorical_features=categories,
-    ax=panels,
-)
-for ax, name in zip(panels, flats.columns, strict=True):
-    ax.set_title(f"Effect of {name.split(' [')[0]}")
-    ax.set(ylim=(0, None), ylabel="mean prediction [€ per month]")
-    ax.tick_params(axis="x", rotation=0)
 plt.show()
 
 # %%
-# The curves show what went in: rent grows with the area, is lowest in houses of about
-# 1965, falls with the way to the centre and is highest at the river; lifts, which had
-# no effect, are seen to have none.
+# The two networks predict alike here, so that nothing is lost by leaving away the lines
+# that fill and encode. Both are ahead of the boosted trees, for which 1,000 noisy rows
+# are few. Weight grows with the weeks up to the 40th. Mothers who gain more have
+# heavier children, and those who smoke lighter ones. The diamonds stand near 0: that a
+# cell is empty tells little, which no filled table could have shown. In
+# `plot_effects.py` it tells much.

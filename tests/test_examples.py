@@ -41,26 +41,38 @@ def test_an_example_runs_silently_and_writes_no_file(path, run, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     output = run(path)
     assert not list(tmp_path.iterdir())
-    if path.name == "quickstart.py":
-        check_table(output)
-    if path.name == "plot_grid.py":
-        check_grids(output)
-    if path.name == "plot_scaling_laws.py":
-        check_scaling_laws(output)
+    if path.name in CHECKS:
+        CHECKS[path.name](output)
 
 
-def check_table(output):
-    """The quickstart's table holds three models with sensible scores."""
-    assert "Best parameters of KANRegressor" in output
-    rows = [line.split() for line in output.splitlines() if "Regressor  " in line]
-    assert [row[0] for row in rows] == [
-        "KANRegressor",
-        "MLPRegressor",
-        "HistGradientBoostingRegressor",
-    ]
-    scores = np.array([row[1:3] for row in rows], dtype=float)
-    assert np.isfinite(scores).all()
-    assert (scores > 0.2).all()
+def check_quickstart(output):
+    """Models win and lose where its prose says so."""
+    rows = [line.rsplit(maxsplit=4) for line in output.splitlines()[1:]]
+    scores = {row[0].strip(): np.array(row[1:4], dtype=float) for row in rows}
+    kan, trees = scores["KANRegressor"], scores["HistGradientBoosting"]
+    others = np.max([scores[name] for name in scores if name != "KANRegressor"], axis=0)
+    assert len(scores) == 4
+    assert kan[0] > trees[0] + 0.05
+    assert abs(kan[0] - scores["RidgeCV"][0]) < 0.05
+    assert kan[1] > others[1] + 0.05
+    assert trees[2] > kan[2] > scores["RidgeCV"][2] + 0.4
+
+
+def check_effects(output):
+    """The model is good enough to be explained, and its intervals hold."""
+    assert float(re.search(r"R2 on 206 other cars: (\S+)", output)[1]) > 0.8
+    assert 85 <= int(re.search(r"90% intervals hold (\d+)%", output)[1]) <= 97
+    assert output.count(" and displacement: ") > 0
+
+
+def check_pipeline(output):
+    """Encoding changes little, and trees are behind."""
+    gains = [float(gain) for gain in re.findall(r"  ([+-]\S+) \+- \S+\n", output)]
+    as_is, encoded, trees, linear = gains
+    assert as_is == 0
+    assert abs(encoded) < 0.02
+    assert trees < -0.05
+    assert linear < 0
 
 
 def check_grids(output):
@@ -81,6 +93,15 @@ def check_scaling_laws(output):
     assert (errors < 0.02).all()
     law = errors[-1, 0] * (grids / grids[0]) ** -4.0
     assert (errors[-1] < 2 * law).all()
+
+
+CHECKS = {
+    "quickstart.py": check_quickstart,
+    "plot_effects.py": check_effects,
+    "plot_pipeline.py": check_pipeline,
+    "plot_grid.py": check_grids,
+    "plot_scaling_laws.py": check_scaling_laws,
+}
 
 
 def test_the_example_of_the_readme_runs_and_has_twelve_lines(run, tmp_path):
