@@ -5,7 +5,8 @@ from functools import partial
 import numpy as np
 
 from skkan.drawing._labels import short_number
-from skkan.drawing._panels import place_ticks
+from skkan.drawing._panels import points_of
+from skkan.drawing._ticks import letter_of, place_ticks, tick_name
 
 # Shares of a linear axis below which rows are squeezed: of their middle 90%, and of the
 # middle half of their different values. These are .5 and .2 of 300 exponential values,
@@ -14,7 +15,8 @@ MIN_MIDDLE, MIN_HALF = 1 / 3, 0.15
 # Of a logarithmic axis, which is read more easily than quantiles: the share of the
 # middle 90%, and the factor by which that of the middle half grows.
 MIN_LOG_MIDDLE, LOG_GAIN = 0.2, 1.5
-MAX_TICKS = 5  # of an axis that is not linear, whose labels may have six letters
+MAX_TICKS = 5  # of an axis that is not linear
+TICK_ROOM = 0.85  # of the width, as layout engines make room for labels
 MIN_BAR_WIDTH = 0.01  # of the width of the axes, for an input that hardly varies
 
 
@@ -86,22 +88,25 @@ def _name_ticks(axis, candidates, low, high):
     """Name those candidates, the first ones first, that lie apart from each other."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    forward = axis.get_transform().transform
+    forward, letter = axis.get_transform().transform, 0.0
+    if axis.axis_name == "x":
+        letter = letter_of(axis) / (TICK_ROOM * points_of(axis.axes)[0])
+
+    def are_apart(value, place, other, other_place):
+        n_letters = 1 + (len(tick_name(value)) + len(tick_name(other))) / 2
+        return abs(place - other_place) >= max(1 / MAX_TICKS, letter * n_letters)
+
     candidates = np.array([float(f"{value:.4g}") for value in candidates])
     start, end = forward(np.array([low, high]))
     places, kept = (forward(candidates) - start) / (end - start), {}
     for value, place in zip(candidates, places, strict=True):
         # Rounding moves ends a little.
         is_inside = -MIN_BAR_WIDTH <= place <= 1 + MIN_BAR_WIDTH
-        if is_inside and all(abs(place - x) >= 1 / MAX_TICKS for x in kept.values()):
+        if is_inside and all(are_apart(value, place, *each) for each in kept.items()):
             kept[value] = place
     axis.set_major_locator(FixedLocator(sorted(kept)))
-    axis.set_major_formatter(FuncFormatter(_tick_name))
+    axis.set_major_formatter(FuncFormatter(tick_name))
     axis.set_minor_locator(NullLocator())
-
-
-def _tick_name(value, position=None):
-    return short_number(value)
 
 
 def limit_axis(ax, axis, low, high, margin=MIN_BAR_WIDTH):

@@ -6,15 +6,15 @@ stands to their right.
 
 import numpy as np
 
-from skkan.drawing._labels import category_name, level_names
-from skkan.drawing._panels import DENSITY_HEIGHT
+from skkan.drawing._labels import LETTER_WIDTH, category_name, level_names
+from skkan.drawing._ticks import place_ticks
 
 BAR_WIDTH = 0.8  # of a bar, where bars are 1 apart
 BAND_WIDTH = 0.15  # of the band around the end of a bar
-# Width and height of a letter in units of the font size.
-LETTER_WIDTH, LINE_HEIGHT = 0.6, 1.2
+LINE_HEIGHT = 1.2  # in units of the font size
 SMALL_FONT = 0.7  # of the font size, for names of many bars
 MAX_LEVEL_WIDTH = 4.2  # of names of numbers side by side, in units of the font size
+MISSING_LEVEL = 0.01  # of the word, as a share of the height
 MISSING_GAP = 0.07  # around the mark, as a share of the panel's width
 
 
@@ -56,8 +56,12 @@ def mark_missing(ax, values):
         Position on the axis.
     marks : list of Line2D
     """
-    scale = ax.xaxis.get_transform()
-    low, high = scale.transform(np.array(ax.get_xlim()))
+    from matplotlib.ticker import MaxNLocator
+
+    scale, ends = ax.xaxis.get_transform(), ax.get_xlim()
+    if isinstance(ax.xaxis.get_major_locator(), MaxNLocator):
+        place_ticks(ax.xaxis, ends[1])  # they tell of numbers: none beside the mark
+    low, high = scale.transform(np.array(ends))
     gap = MISSING_GAP * (high - low)
     low, place, high = scale.inverted().transform([low, high + gap, high + 2 * gap])
     ax.set_xlim(low, high)
@@ -67,7 +71,7 @@ def mark_missing(ax, values):
     ]
     ax.text(
         place,
-        DENSITY_HEIGHT / 6,
+        MISSING_LEVEL,
         "missing",
         transform=ax.get_xaxis_transform(),
         rotation="vertical",

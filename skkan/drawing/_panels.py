@@ -6,9 +6,12 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
+from skkan.drawing._ticks import place_ticks
+
 DENSITY_HEIGHT = 0.12  # height of the density as a share of the axes
 # Shares of the axes that curves leave free at the bottom and at the top.
 CURVE_FLOOR, SPACE_ABOVE = 0.2, 0.05
+MISSING_FLOOR = 0.27  # where the word "missing" stands below a mark
 PANEL_SIZE = (3.4, 2.7)  # inches
 NOTE_SIZE = 8.0  # points, of a text below a figure
 MIN_INSIDE = (2.2, 1.7)  # inches of a panel without its labels
@@ -64,6 +67,15 @@ def check_count(parameter, value):
     if not (whole and value >= 1):
         raise ValueError(
             f"{parameter} must be an integer of at least 1, got {value!r}."
+        )
+
+
+def check_numbers(caller, numbers, kind):
+    """Raise a TypeError unless a display was made of numbers of its kind."""
+    if not isinstance(numbers, kind):
+        raise TypeError(
+            f"{caller} draws an object of {kind.__name__}, got "
+            f"{type(numbers).__name__}: make it by {caller}.from_estimator."
         )
 
 
@@ -191,7 +203,7 @@ def draw_strip(ax, bounds, heights, density_kw=None):
     )
 
 
-def leave_floor(ax, low, high):
+def leave_floor(ax, low, high, floor=CURVE_FLOOR):
     """Set the limits of y so that values from low to high stand above the density.
 
     No tick stands beside the density, which is not on the scale of y.
@@ -200,20 +212,12 @@ def leave_floor(ax, low, high):
     ----------
     ax : Axes
     low, high : float
+    floor : float, default=0.2
+        Height that is left free, as a share.
     """
     if not low < high:
         low, high = low - 1, high + 1
-    height = (high - low) / (1 - SPACE_ABOVE - CURVE_FLOOR)
-    ax.set_ylim(low - CURVE_FLOOR * height, low + (1 - CURVE_FLOOR) * height)
+    height = (high - low) / (1 - SPACE_ABOVE - floor)
+    ax.set_ylim(low - floor * height, low + (1 - floor) * height)
     ticks = place_ticks(ax.yaxis).tick_values(low, high)
     ax.set_yticks(ticks[(low <= ticks) & (ticks <= ax.get_ylim()[1])])
-
-
-def place_ticks(axis):
-    """Set and return a locator of as many ticks as have room for their labels."""
-    from matplotlib.ticker import MaxNLocator
-
-    # Steps of 2.5 have one digit more, by which labels of matplotlib touch each other.
-    locator = MaxNLocator("auto", steps=[1, 2, 5, 10])
-    axis.set_major_locator(locator)
-    return locator

@@ -1,15 +1,19 @@
 """EffectDisplay: what a fitted model has learnt of its features."""
 
+from inspect import signature
 from numbers import Real
 from textwrap import fill
 
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from skkan.drawing._labels import percent, shortened, wrapped
+from skkan.drawing._labels import percent, short_number, shortened, wrapped
 from skkan.drawing._panels import (
+    CURVE_FLOOR,
+    MISSING_FLOOR,
     NOTE_SIZE,
     check_count,
+    check_numbers,
     check_single_axes,
     enlarge,
     leave_floor,
@@ -17,6 +21,7 @@ from skkan.drawing._panels import (
 )
 from skkan.explanation_displays._effect_panels import OutputUnits, draw_main
 from skkan.explanation_displays._largest_effects import (
+    EFFECT_NAME_LETTERS,
     effect_name,
     largest_effects,
     note_on_rest,
@@ -27,10 +32,11 @@ from skkan.explanation_displays._pair_panels import (
     draw_pair,
     map_reach,
 )
+from skkan.explanations._effects import Effects
 from skkan.explanations._effects import effects as effects_of
 
 MIN_SHARE = 1e-3  # of the variance, what panels show
-PANEL_TITLE_LETTERS, PANEL_TITLE_LINE = 60, 26
+PANEL_TITLE_LINE = 26  # letters
 FOOT_MARGIN, MIN_FOOT_LETTERS = 1.0, 40  # inches; of a line
 FOOT_LETTER, FOOT_LINE = 0.57, 0.16  # of the size, a mean over usual texts; inches
 OUTPUT_LINE, OUTPUT_ENTRY = 0.19, (0.5, 0.075)  # inches: of an entry, and of a letter
@@ -239,6 +245,7 @@ class EffectDisplay:
             name, ax, max_effects=max_effects, min_share=min_share, n_cols=n_cols
         )
         check_matplotlib_support(f"{name}.plot")
+        check_numbers(name, self.effects, Effects)
         self.shown_ = largest_effects(self.effects, max_effects, min_share)
         if not self.shown_:
             raise ValueError(
@@ -287,7 +294,7 @@ class EffectDisplay:
             panel.ax.set_title(
                 wrapped(
                     f"{effect_name(effect)}: {percent(effect.share)}",
-                    PANEL_TITLE_LETTERS + 10,
+                    EFFECT_NAME_LETTERS + 10,
                     PANEL_TITLE_LINE,
                 ),
                 fontsize="medium",
@@ -321,10 +328,10 @@ class EffectDisplay:
         return "\n".join(fill(note, n_letters) for note in notes)
 
     def _signs(self):
-        """What zero, bands, strips, points, hatches and dots stand for."""
+        """What zero, bands, strips, points, hatches, dots and shares stand for."""
         text = "0 is the mean output"
         if len(self.effects.output_names) == 1:
-            text += f", {self.effects.base_value:.4g}"
+            text += f", {short_number(self.effects.base_value)}"
         pairs = [effect for effect in self.shown_ if len(effect.features) == 2]
         bundles = [effect for effect in pairs if axis_of_bundle(effect) is not None]
         is_map, is_bundle = len(bundles) < len(pairs), len(bundles) > 0
@@ -338,6 +345,12 @@ class EffectDisplay:
             text += "; dots are rows, and hatched cells have none in or beside them"
         if is_bundle:
             text += "; dotted curves have no rows"
+        gaps = [e.sample_weight @ np.isnan(e.rows).any(axis=1) for e in pairs]
+        if max(gaps, default=0.0) > 0:
+            text += (
+                "; shares of pairs count rows in which one is missing, up to "
+                f"{percent(max(gaps))} of them, which are not drawn"
+            )
         return f"{text}."
 
     def _write_foot(self, foot, drawn):
@@ -384,24 +397,31 @@ def _check_settings(
     max_effects=1,
     min_share=0.0,
     n_cols=1,
-    shared_scale=True,
-    line_kw=None,
-    band_kw=None,
-    density_kw=None,
-    map_kw=None,
+    **others,
 ):
     """Raise for arguments of `plot` that are not as described."""
+    known = signature(EffectDisplay.plot).parameters
+    unknown = [name for name in others if name not in known]
+    if unknown:
+        raise TypeError(
+            f"{caller}.plot() got an unexpected keyword argument {unknown[0]!r}: it "
+            f"takes {', '.join(list(known)[1:])}."
+        )
     check_single_axes(ax, caller)
     check_count("max_effects", max_effects)
     check_count("n_cols", n_cols)
     if not (isinstance(min_share, Real) and min_share >= 0):
-        raise ValueError(f"min_share must be at least 0, got {min_share!r}.")
+        raise ValueError(
+            f"min_share must be a number of at least 0, got {min_share!r}: 0.01 leaves "
+            "out what has less than 1% of the variance."
+        )
 
 
 def _set_scales(drawn, shared_scale):
     """Set the limits of y, equal ones for curves and bars if scales are shared."""
     panels = [panel for panel in drawn if panel.mesh is None]
+    floor = MISSING_FLOOR if any(panel.missing for panel in panels) else CURVE_FLOOR
     for panel in panels:
         alike = panels if shared_scale else [panel]
         low, high = min(each.low for each in alike), max(each.high for each in alike)
-        leave_floor(panel.ax, low, high)
+        leave_floor(panel.ax, low, high, floor)

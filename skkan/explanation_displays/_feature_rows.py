@@ -1,12 +1,14 @@
 """An axes with a row for each feature, from above, and numbers beside its bars."""
 
+from numbers import Integral
+
 import numpy as np
 
-from skkan.drawing._labels import wrapped
+from skkan.drawing._labels import LINE_LETTERS, shortened, wrapped
 from skkan.drawing._panels import check_count, check_single_axes
 
 ROW_INCHES, FIGURE_WIDTH, AROUND = 0.36, 6.4, 0.9  # inches
-ROW_LETTERS = 48  # of the label of a row, which has two lines
+ROWS_WITH_ROOM = 4  # of a figure, so that a bar of colours has room for its label
 # Width of a letter of a number beside a bar, in units of the font size, in axes whose
 # labels leave them less width than they had; share of the width that numbers take.
 NUMBER_LETTER, MAX_NUMBER_SPACE = 0.65, 0.4
@@ -26,16 +28,27 @@ def row_axes(ax, labels):
 
     n_rows = len(labels)
     if ax is None:
-        size = FIGURE_WIDTH, n_rows * ROW_INCHES + AROUND
+        size = FIGURE_WIDTH, max(n_rows, ROWS_WITH_ROOM) * ROW_INCHES + AROUND
         ax = plt.figure(figsize=size, layout="constrained").add_subplot()
-    ax.set_yticks(np.arange(n_rows), map(_of_two_lines, labels), parse_math=False)
+    ax.set_yticks(np.arange(n_rows), labels, parse_math=False)
     ax.set_ylim(n_rows - 0.5, -0.5)
     return ax
 
 
-def _of_two_lines(text):
-    """A label of two lines at most, for which a row has room."""
-    labels = (wrapped(text, n_letters) for n_letters in range(ROW_LETTERS, 0, -1))
+def in_two_lines(*parts):
+    """A label of two lines at most, for which a row has room.
+
+    Parameters
+    ----------
+    *parts : str
+        One or two, each of which has a line if one is too short for both.
+    """
+    label = " ".join(parts)
+    if len(label) <= LINE_LETTERS:
+        return label
+    if len(parts) > 1:
+        return "\n".join(shortened(part, LINE_LETTERS) for part in parts)
+    labels = (wrapped(label, n_letters) for n_letters in range(2 * LINE_LETTERS, 0, -1))
     return next(label for label in labels if label.count("\n") <= 1)
 
 
@@ -65,3 +78,13 @@ def _font_size():
     import matplotlib as mpl
 
     return mpl.rcParams["font.size"]
+
+
+def check_place(parameter, place, n_places):
+    """Raise a ValueError unless a place is one of the rows or outputs."""
+    whole = isinstance(place, Integral) and not isinstance(place, bool)
+    if not (whole and 0 <= place < n_places):
+        raise ValueError(
+            f"{parameter} must be the number of one of {n_places} {parameter}s, from 0 "
+            f"to {n_places - 1}, got {place!r}."
+        )

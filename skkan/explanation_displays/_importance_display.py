@@ -4,16 +4,18 @@ import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from skkan.drawing._labels import percent
-from skkan.drawing._panels import foreground
+from skkan.drawing._panels import check_numbers, foreground
 from skkan.explanation_displays._feature_rows import (
     BAR_HEIGHT,
     check_row_settings,
+    in_two_lines,
     leave_sides,
     row_axes,
     write_number,
 )
-from skkan.explanation_displays._largest_effects import effect_name, largest_effects
+from skkan.explanation_displays._largest_effects import TIMES, largest_effects
 from skkan.explanation_displays._names_and_units import NamesAndUnits
+from skkan.explanations._effects import Effects
 from skkan.explanations._effects import effects as effects_of
 
 
@@ -141,10 +143,11 @@ class ImportanceDisplay:
         name = type(self).__name__
         check_row_settings(name, "max_effects", ax, max_effects=max_effects)
         check_matplotlib_support(f"{name}.plot")
+        check_numbers(name, self.effects, Effects)
         from matplotlib.ticker import PercentFormatter
 
         self.shown_ = largest_effects(self.effects, max_effects, 0.0)
-        rows = [(effect_name(effect), effect.share) for effect in self.shown_]
+        rows = [(_name_in_lines(effect), effect.share) for effect in self.shown_]
         everything = [*self.effects.mains, *self.effects.pairs]
         hidden = [effect.share for effect in everything if effect not in self.shown_]
         if hidden:
@@ -169,3 +172,9 @@ class ImportanceDisplay:
         self.ax_.xaxis.set_major_formatter(PercentFormatter(1.0))
         self.ax_.set_xlabel("share of the variance of the model's output")
         return self
+
+
+def _name_in_lines(effect):
+    """Names of the features of an effect, the label of a row."""
+    *first, last = effect.feature_names
+    return in_two_lines(*(name + TIMES.rstrip() for name in first), last)

@@ -1,8 +1,9 @@
 """Which effects a display shows, their names, and what it leaves out."""
 
-from skkan.drawing._labels import LABEL_LETTERS, SMALLEST_PERCENT, percent, shortened
+from skkan.drawing._labels import SMALLEST_PERCENT, percent, shortened
 
-TIMES = "\N{MULTIPLICATION SIGN}"
+TIMES = " \N{MULTIPLICATION SIGN} "
+EFFECT_NAME_LETTERS = 60
 
 
 def largest_effects(effects, max_effects, min_share):
@@ -20,10 +21,8 @@ def largest_effects(effects, max_effects, min_share):
 
 def effect_name(effect):
     """Names of the features of an effect, str."""
-    n_letters = LABEL_LETTERS // len(effect.features)
-    return f" {TIMES} ".join(
-        shortened(name, n_letters) for name in effect.feature_names
-    )
+    n_letters = EFFECT_NAME_LETTERS // len(effect.features) - len(TIMES)
+    return TIMES.join(shortened(name, n_letters) for name in effect.feature_names)
 
 
 def note_on_rest(effects, shown):

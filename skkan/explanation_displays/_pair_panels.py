@@ -4,7 +4,7 @@ import numpy as np
 
 from skkan.drawing._axis_scales import limit_axis, scale_axis
 from skkan.drawing._category_bars import LINE_HEIGHT, name_categories, name_height
-from skkan.drawing._labels import LABEL_LETTERS, shortened, with_remark
+from skkan.drawing._labels import LABEL_LETTERS, shortened, tick_names, with_remark
 from skkan.drawing._panels import points_of
 from skkan.explanation_displays._effect_levels import (
     MAX_BUNDLE,
@@ -196,7 +196,8 @@ def _draw_map(panel, effect, units, output, reach, map_kw):
     # Ticks that depend on the height of the bar would move what is beside them.
     ends = panel.mesh.get_clim()
     ticks = MaxNLocator(MAX_COLOUR_TICKS, steps=[1, 2, 5, 10]).tick_values(*ends)
-    bar.set_ticks(ticks[(ends[0] <= ticks) & (ticks <= ends[1])])
+    ticks = ticks[(ends[0] <= ticks) & (ticks <= ends[1])]
+    bar.set_ticks(ticks, labels=tick_names(ticks))
 
 
 def _draw_rows(ax, places, weights):

@@ -5,7 +5,7 @@ from sklearn.utils._optional_dependencies import check_matplotlib_support
 
 from skkan.data._dataset import subsample_positions
 from skkan.drawing._labels import short_number, wrapped
-from skkan.drawing._panels import check_count, foreground
+from skkan.drawing._panels import check_count, check_numbers, foreground
 from skkan.explanation_displays._explained_rows import (
     N_VALUE_DIGITS,
     explain_rows,
@@ -13,8 +13,14 @@ from skkan.explanation_displays._explained_rows import (
     is_number,
     of_output,
 )
-from skkan.explanation_displays._feature_rows import check_row_settings, row_axes
+from skkan.explanation_displays._feature_rows import (
+    check_place,
+    check_row_settings,
+    in_two_lines,
+    row_axes,
+)
 from skkan.explanation_displays._names_and_units import NamesAndUnits
+from skkan.explanations._shapley import Explanation
 
 N_STRIP_BINS = 60  # across the axes, within which points of a row evade each other
 STRIP_HEIGHT = 0.8  # of a row
@@ -171,11 +177,13 @@ class SummaryDisplay:
         check_row_settings(name, "max_features", ax, max_features=max_features)
         check_matplotlib_support(f"{name}.plot")
         found = self.explanation
+        check_numbers(name, found, Explanation)
+        check_place("output", self.output, len(found.output_names))
         values = of_output(found.values, found, self.output)
         sizes = np.abs(values).mean(axis=0)
         order = np.argsort(-sizes, kind="stable")
         own, others = order[:max_features], order[max_features:]
-        names = [found.feature_names[column] for column in own]
+        names = [in_two_lines(found.feature_names[column]) for column in own]
         self.ax_ = row_axes(ax, names)
         self.figure_ = self.ax_.figure
         span = values[:, own].min(), values[:, own].max()
@@ -204,14 +212,11 @@ class SummaryDisplay:
         bar = self.figure_.colorbar(self.strips_[0], ax=self.ax_, aspect=40)
         bar.set_ticks([0, 1], labels=["low", "high"])
         grey = any(np.isnan(rank).any() for rank in ranks)
-        bar.set_label(
-            "the feature in this row, by rank"
-            + ("\n(grey: a category, or missing)" if grey else "")
-        )
-        self.note_ = ""
+        bar.set_label("rank of the feature")
+        self.note_ = "\nGrey: a category, or missing" if grey else ""
         if len(others):
             s = "s" * (len(others) > 1)
-            self.note_ = (
+            self.note_ += (
                 f"\nNot shown: {len(others)} feature{s} of mean absolute value "
                 f"{short_number(others.max(), N_VALUE_DIGITS)} at most"
             )

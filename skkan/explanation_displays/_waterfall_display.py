@@ -1,12 +1,13 @@
 """WaterfallDisplay: the way from the mean output to that of one row."""
 
-from numbers import Integral
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from skkan.drawing._labels import category_name, short_number, shortened, wrapped
-from skkan.drawing._panels import foreground
+from skkan.drawing._labels import category_name, short_number, tick_names, wrapped
+from skkan.drawing._panels import check_numbers, foreground
+from skkan.drawing._ticks import place_ticks
 from skkan.estimators._base import fitted_model_of
 from skkan.explanation_displays._explained_rows import (
     N_VALUE_DIGITS,
@@ -17,13 +18,20 @@ from skkan.explanation_displays._explained_rows import (
 )
 from skkan.explanation_displays._feature_rows import (
     BAR_HEIGHT,
-    ROW_LETTERS,
+    check_place,
     check_row_settings,
+    in_two_lines,
     leave_sides,
     row_axes,
     write_number,
 )
 from skkan.explanation_displays._names_and_units import NamesAndUnits
+from skkan.explanations._effects import auto_rows
+from skkan.explanations._shapley import Explanation
+
+# Numbers from the first on, or below the second, stand in units of a power of 1,000;
+# the former unless contributions would be too small for that.
+MIN_LARGE, MAX_SMALL = 1e6, 1e-3
 
 
 class WaterfallDisplay:
@@ -89,7 +97,7 @@ class WaterfallDisplay:
         row=0,
         target=None,
         sample_weight=None,
-        max_samples=100,
+        max_samples="auto",
         exact="auto",
         feature_names=None,
         target_names=None,
@@ -109,8 +117,11 @@ class WaterfallDisplay:
         target : str or int, default=None
             Name or number of one of several outputs. None takes the class with the
             largest output, and the first target of regression.
-        sample_weight, max_samples, exact
+        sample_weight, exact
             See `skkan.inspection.explain`.
+        max_samples : int or "auto", default="auto"
+            Rows of the background that are used. "auto" takes those that `effects`
+            takes, so that the mean output is that of `EffectDisplay`.
         feature_names, target_names : sequence of str, default=None
             Names of the inputs and outputs; None takes those that the estimator knows.
         **kwargs
@@ -134,11 +145,18 @@ class WaterfallDisplay:
         check_row_settings(cls.__name__, "max_features", **kwargs)
         names = NamesAndUnits.of(estimator, feature_names, target_names)
         output = names.output_meant(target)
+        if max_samples == "auto":
+            max_samples = auto_rows(len(names.feature_names))
+
+        def chosen(n_rows):
+            check_place("row", row, n_rows)
+            return [row]
+
         found = explain_rows(
             estimator,
             X,
             background,
-            lambda n_rows: [_checked_row(row, n_rows)],
+            chosen,
             names,
             sample_weight=sample_weight,
             max_samples=max_samples,
@@ -177,15 +195,18 @@ class WaterfallDisplay:
         check_row_settings(name, "max_features", ax, max_features=max_features)
         check_matplotlib_support(f"{name}.plot")
         found = self.explanation
+        check_numbers(name, found, Explanation)
+        check_place("row", self.row, len(found.values))
+        check_place("output", self.output, len(found.output_names))
         values = of_output(found.values, found, self.output)[self.row]
         errors = of_output(found.error, found, self.output)[self.row]
         base = float(np.ravel(found.base_values)[self.output])
         order = np.argsort(-np.abs(values), kind="stable")
         own, others = order[:max_features], order[max_features:]
+        cells = [f"= {_cell_text(found.data[self.row][column])}" for column in own]
         labels = [
-            f"{shortened(found.feature_names[column], ROW_LETTERS - 18)} = "
-            f"{_cell_text(found.data[self.row][column])}"
-            for column in own
+            in_two_lines(found.feature_names[column], cell)
+            for column, cell in zip(own, cells, strict=True)
         ]
         steps, deviations = list(values[own]), list(errors[own])
         if len(others):
@@ -207,34 +228,23 @@ class WaterfallDisplay:
             color=foreground(),
             linewidth=0.8,
         )
-        decimals = _decimals(np.abs(steps).max())
-        texts = [
-            _signed(*pair, decimals) for pair in zip(steps, deviations, strict=True)
-        ]
-        base = f"{base:.{decimals}f}"
+        number = _Numbers.of_contributions(steps, ends)
+        texts = [number.signed(*pair) for pair in zip(steps, deviations, strict=True)]
+        base = number.text(base)
         self.texts_ = [write_number(self.ax_, ends[0], 0, base, False)]
         self.texts_ += [
             write_number(self.ax_, end, row, text, step < 0)
             for row, end, text, step in zip(rows, ends[1:], texts, steps, strict=True)
         ]
-        last = f"{ends[-1]:.{decimals}f}"
+        last = number.text(ends[-1])
         row = len(rows) + 1
         self.texts_.append(write_number(self.ax_, ends[-1], row, last, False))
         leave_sides(self.ax_, ends.min(), ends.max(), self.texts_)
-        label = f"{self.response}{found.output_names[self.output]}"
+        number.name_ticks(self.ax_.xaxis)
+        label = f"{self.response}{found.output_names[self.output]}{number.in_units}"
         note = "\n(± one standard error)" if errors.any() else ""
         self.ax_.set_xlabel(wrapped(label, n_line_letters=48) + note, parse_math=False)
         return self
-
-
-def _checked_row(row, n_rows):
-    whole = isinstance(row, Integral) and not isinstance(row, bool)
-    if not (whole and 0 <= row < n_rows):
-        raise ValueError(
-            f"row must be the number of one of the {n_rows} rows of X, from 0 on, got "
-            f"{row!r}."
-        )
-    return row
 
 
 def _outputs_of(explanation):
@@ -250,13 +260,50 @@ def _cell_text(cell):
     return short_number(cell) if is_number(cell) else category_name(cell)
 
 
-def _decimals(largest):
-    """Decimals by which a largest number has three significant digits."""
-    size = np.floor(np.log10(largest)) if largest > 0 else 0
-    return int(max(0, N_VALUE_DIGITS - 1 - size))
+@dataclass(frozen=True)
+class _Numbers:
+    """Numbers beside bars, of as many decimals and in the same unit.
 
+    Attributes
+    ----------
+    unit : float
+        A power of 1,000.
+    decimals : int
+        Of a number in this unit; negative where its last digits are rounded to 0.
+    """
 
-def _signed(step, error, decimals):
-    """A contribution with its sign and, if it was sampled, its standard error."""
-    text = f"{step:+.{decimals}f}"
-    return f"{text} ± {error:.{decimals}f}" if error > 0 else text
+    unit: float
+    decimals: int
+
+    @classmethod
+    def of_contributions(cls, steps, ends):
+        """Numbers of which the largest contribution has three digits."""
+        largest, unit = np.abs(steps).max(), 1.0
+        size = max(largest, np.abs(ends).max())
+        if 0 < size < MAX_SMALL or (size >= MIN_LARGE and largest >= size / 1000):
+            unit = 1000.0 ** np.floor(np.log10(size) / 3)
+        size = np.floor(np.log10(largest / unit)) if largest > 0 else 0
+        return cls(unit, int(N_VALUE_DIGITS - 1 - size))
+
+    @property
+    def in_units(self):
+        """What to write behind the name of what the numbers are."""
+        return "" if self.unit == 1 else f", in units of {short_number(self.unit)}"
+
+    def text(self, value, sign=""):
+        """A number."""
+        rounded = round(value / self.unit, self.decimals)
+        return f"{rounded:{sign}.{max(0, self.decimals)}f}"
+
+    def signed(self, step, error):
+        """A contribution with its sign and, if it was sampled, its standard error."""
+        text = self.text(step, "+")
+        return f"{text} ± {self.text(error)}" if error > 0 else text
+
+    def name_ticks(self, axis):
+        """Name the ticks of an axis in the unit of the numbers."""
+        place_ticks(axis)
+        axis.get_major_formatter().format_ticks = self._tick_names
+
+    def _tick_names(self, ticks):
+        return tick_names(np.asarray(ticks) / self.unit)

@@ -206,7 +206,7 @@ def effects(
         raise ValueError(f"kind must be one of {EFFECT_KINDS}, got {kind!r}.")
     n_features = len(fitted_model_of(model).feature_names)
     if max_samples == "auto":
-        max_samples = int(AUTO_ROWS * min(1.0, (AUTO_FEATURES / n_features) ** 0.5))
+        max_samples = auto_rows(n_features)
     elif not (isinstance(max_samples, Integral) and max_samples >= 2):
         raise ValueError(
             "max_samples must be 'auto' or an integer of at least 2, got "
@@ -237,10 +237,18 @@ def effects(
     )
 
 
+def auto_rows(n_features):
+    """Rows of a background for so many features, int."""
+    return int(AUTO_ROWS * min(1.0, (AUTO_FEATURES / n_features) ** 0.5))
+
+
 def _several(given, parameter="features"):
     """What was given for several features or pairs, a list."""
     if isinstance(given, str) or not hasattr(given, "__iter__"):
-        raise ValueError(f"{parameter} must be a sequence or None, got {given!r}.")
+        raise ValueError(
+            f"{parameter} must be a sequence or None, got {given!r}: for a single one "
+            "pass a list that holds it."
+        )
     return [*given]
 
 
@@ -248,7 +256,10 @@ def _chosen_pairs(pairs, background, columns, kind):
     if pairs is None or (kind == "ale" and isinstance(pairs, str)):
         return []
     if kind == "ale":
-        raise ValueError("pairs must be None with kind='ale', which has no pairs.")
+        raise ValueError(
+            f"pairs must be 'auto' or None with kind='ale', got {pairs!r}: only "
+            "kind='interventional' has pairs."
+        )
     if isinstance(pairs, str):
         if pairs != "auto":
             raise ValueError(
@@ -262,10 +273,16 @@ def _chosen_pairs(pairs, background, columns, kind):
     names, chosen = background.model.feature_names, []
     for pair in _several(pairs, "pairs"):
         if isinstance(pair, str) or not hasattr(pair, "__len__") or len(pair) != 2:
-            raise ValueError(f"Each of pairs must hold two features, got {pair!r}.")
+            raise ValueError(
+                f"Each of pairs must hold two features, got {pair!r}: for a single "
+                "pair pass a list that holds it."
+            )
         one, other = (feature_position(feature, names, "pairs") for feature in pair)
         if one == other:
-            raise ValueError(f"A pair must hold two different features, got {pair!r}.")
+            raise ValueError(
+                f"A pair must hold two different features, got {pair!r}: the effect of "
+                "a single one is in `features`."
+            )
         chosen.append((one, other))
     # The other way round a pair is the same one.
     return list({frozenset(pair): pair for pair in reversed(chosen)}.values())[::-1]

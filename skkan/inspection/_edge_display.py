@@ -15,6 +15,7 @@ from skkan.drawing._category_bars import (
 from skkan.drawing._labels import wrapped
 from skkan.drawing._panels import (
     CURVE_FLOOR,
+    MISSING_FLOOR,
     NOTE_SIZE,
     check_count,
     foreground,
@@ -262,7 +263,7 @@ class EdgeFunctionDisplay:
             numbers = [n for n, bars in enumerate(self.bars_) if bars is None]
             band = self.bands_[min(numbers, default=0)]
             band.set_label("90% band")
-            above_density = (0, CURVE_FLOOR, 1, 1 - CURVE_FLOOR)
+            above_density = (0, MISSING_FLOOR, 1, 1 - MISSING_FLOOR)
             self.axes_[0].legend(
                 handles=[band], fontsize="small", bbox_to_anchor=above_density
             )
@@ -306,7 +307,7 @@ class EdgeFunctionDisplay:
 
     def _set_scales(self, shared_scale):
         """Set the limits of the panels, equal ones for curves into the same node."""
-        alike = {}
+        floor, alike = MISSING_FLOOR if any(self.missing_) else CURVE_FLOOR, {}
         for number, (panel, edge) in enumerate(
             zip(self.axes_, self.edges, strict=True)
         ):
@@ -316,7 +317,7 @@ class EdgeFunctionDisplay:
             # The density and the knots are not on the scale of y.
             drawn = np.array([panel.dataLim.intervaly for panel in panels])
             for panel in panels:
-                leave_floor(panel, drawn[:, 0].min(), drawn[:, 1].max())
+                leave_floor(panel, drawn[:, 0].min(), drawn[:, 1].max(), floor)
 
 
 def _most_important(edges, max_edges):

@@ -3,7 +3,8 @@
 import numpy as np
 
 from skkan.drawing._axis_scales import MIN_BAR_WIDTH
-from skkan.drawing._panels import DENSITY_HEIGHT, draw_strip, foreground, place_ticks
+from skkan.drawing._panels import DENSITY_HEIGHT, draw_strip, foreground
+from skkan.drawing._ticks import place_ticks
 
 KNOT_LEVEL = 0.15  # height of the knots as a share, just above the density
 

@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from models_to_draw import apart
 
 from skkan.drawing._axis_scales import scale_axis
 
@@ -42,3 +43,16 @@ def test_axes_are_not_squeezed_by_tails(rows, scale, remark):
         ticks = ax.transData.transform([[tick, 0] for tick in ax.get_xticks()])[:, 0]
         assert len(ticks) >= 3
         assert np.diff(ticks).min() > 0.19 * np.ptp(places)
+
+
+@pytest.mark.parametrize("top", [1e3, 1e5, 1e9])
+def test_ticks_of_a_log_scale_lie_side_by_side(top):
+    figure, axes = plt.subplots(1, 3, figsize=(10.2, 2.7), layout="constrained")
+    scale_axis(axes[1], "x", np.geomspace(1, top, 300))
+    axes[1].set_xlim(1, top)
+    axes[2].set_ylabel("a label of\nthree\nlines")
+    figure.canvas.draw()
+    labels = [tick.label1 for tick in axes[1].xaxis.get_major_ticks()]
+    extents = [label.get_window_extent() for label in labels]
+    assert len(extents) > 1
+    assert apart([(extent.x0, extent.x1) for extent in extents])

@@ -472,7 +472,7 @@ def test_a_single_axes_without_a_layout_engine_is_divided(additive):
     [
         ({"max_effects": 0}, "max_effects must be an integer of at least 1"),
         ({"n_cols": 1.5}, "n_cols must be an integer of at least 1"),
-        ({"min_share": -1}, "min_share must be at least 0, got -1"),
+        ({"min_share": -1}, "min_share must be a number of at least 0, got -1"),
         (
             {"feature_names": ["a"]},
             "feature_names must hold one name for each of the 4",
@@ -485,8 +485,41 @@ def test_bad_arguments_are_told_before_any_work(settings, match, additive, draw_
         EffectDisplay.from_estimator(additive, PLAIN, **settings)
 
 
+def test_other_numbers_are_told():
+    with pytest.raises(TypeError, match="draws an object of Effects, got dict: make"):
+        EffectDisplay({}).plot()
+
+
+def test_rows_that_pairs_leave_out_are_told(found):
+    """Their shares count rows in which a cell is missing."""
+    told = "shares of pairs count rows in which one is missing, up to 25% of them"
+    pair = of_pair(found, "income", "flag")
+    rows = np.arange(2.0 * len(pair.rows)).reshape(-1, 2)
+    whole = replace(pair, rows=rows.copy())
+    rows[::4, 0] = np.nan
+    for effect, is_told in ((whole, False), (replace(pair, rows=rows), True)):
+        display = EffectDisplay(alone(found, effect)).plot()
+        assert (told in one_line(display.note_)) == is_told
+    # A single feature has a mark of its own for them.
+    (main,) = (e for e in found.mains if e.feature_names == ("income",))
+    assert "missing" not in one_line(EffectDisplay(alone(found, main)).plot().note_)
+
+
+@pytest.mark.parametrize("place", [-3.0, 0.0])
+def test_a_mark_lies_above_the_word_missing(found, place):
+    """The lowest one of all panels, too."""
+    effect = next(e for e in found.mains if e.missing_value is not None)
+    display = EffectDisplay(alone(found, replace(effect, missing_value=place))).plot()
+    display.figure_.canvas.draw()
+    (ax,) = display.axes_
+    (word,) = (text for text in ax.texts if text.get_text() == "missing")
+    ((mark,),) = display.missing_
+    assert word.get_window_extent().y1 < mark.get_window_extent().y0
+
+
 def test_unknown_and_unfit_arguments_are_type_errors(additive, draw_none):
-    with pytest.raises(TypeError, match="max_panels"):
+    told = r"EffectDisplay.plot\(\) got an unexpected keyword argument 'max_panels': it"
+    with pytest.raises(TypeError, match=told):
         EffectDisplay.from_estimator(additive, PLAIN, max_panels=3)
     with pytest.raises(TypeError, match="draws into a single Axes, got str"):
         EffectDisplay.from_estimator(additive, PLAIN, ax="axes")

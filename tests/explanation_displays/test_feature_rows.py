@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import pytest
 from models_to_draw import X as PLAIN
 from models_to_draw import apart
-from rows_to_explain import LONG, QUICK, X, mixed_model, row_labels
+from rows_to_explain import LONG, QUICK, X, by_hand, mixed_model, row_labels
 
 from skkan import KANRegressor
 from skkan.explanation_displays import _explained_rows, _importance_display
@@ -59,11 +59,24 @@ def test_bad_arguments_are_told_before_any_work(display, mixed, monkeypatch):
                 display.from_estimator(mixed, X, target=target)
     if display is WaterfallDisplay:
         for row in (-1, 120, 1.0, True):
-            with pytest.raises(ValueError, match="one of the 120 rows of X, from 0 on"):
+            with pytest.raises(ValueError, match="one of 120 rows, from 0 to 119, got"):
                 display.from_estimator(mixed, X, row=row)
     if display is SummaryDisplay:
         with pytest.raises(ValueError, match="max_rows must be an integer of at least"):
             display.from_estimator(mixed, X, max_rows=0)
+
+
+def test_numbers_of_another_kind_are_told():
+    found = by_hand([[0.5, -2.0]], [[3.0, 1.0]])
+    with pytest.raises(TypeError, match=r"object of Effects, got Explanation: make it"):
+        ImportanceDisplay(found).plot()
+    for display in (WaterfallDisplay, SummaryDisplay):
+        with pytest.raises(TypeError, match="object of Explanation, got ndarray"):
+            display(found.values).plot()
+        with pytest.raises(ValueError, match=r"one of 1 outputs, from 0 to 0, got 1"):
+            display(found, output=1).plot()
+    with pytest.raises(ValueError, match=r"one of 1 rows, from 0 to 0, got -1"):
+        WaterfallDisplay(found, row=-1).plot()
 
 
 @every_display

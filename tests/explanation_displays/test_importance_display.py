@@ -52,3 +52,13 @@ def test_negative_shares_point_to_the_left(mixed):
     assert display.texts_[1].get_text() == "-20%"
     low, high = display.ax_.get_xlim()
     assert low < -0.2 < 1.1 < high
+
+
+def test_a_bar_of_pairs_names_both_features(mixed):
+    """A long name loses its middle, and no pair the sign between its names."""
+    names = ["a_name_of_thirty_letters_in_all", "b" * 30, "cc"]
+    display = ImportanceDisplay.from_estimator(mixed, X, feature_names=names)
+    labels = [label.get_text() for label in display.ax_.get_yticklabels()]
+    (pair,) = (label for label in labels if label.startswith("bbb") and "cc" in label)
+    assert pair == "bbbbbbbbbbbb…bbbbbbbbb \N{MULTIPLICATION SIGN}\ncc"
+    assert "a_name_of_thirty_\nletters_in_all" in labels

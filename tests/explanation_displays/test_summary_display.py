@@ -41,7 +41,7 @@ def test_colours_are_ranks_and_categories_grey(mixed):
     assert_allclose(ranks["inco"], expected)
     assert np.isnan(ranks["colo"]).all()
     bar = display.figure_.axes[-1]
-    assert one_line(bar.yaxis.label).endswith("(grey: a category, or missing)")
+    assert "Grey: a category, or missing" in one_line(display.ax_.xaxis.label)
     assert [label.get_text() for label in bar.get_yticklabels()] == ["low", "high"]
 
 
@@ -58,3 +58,13 @@ def test_rows_are_spread_over_a_large_table(mixed):
     positions = [list(X[LONG]).index(value) for value in display.explanation.data[:, 2]]
     assert np.diff(positions).min() > 0
     assert np.diff(positions).max() <= 24
+
+
+@pytest.mark.parametrize("n_features", [1, 2])
+def test_texts_beside_few_strips_have_room(n_features):
+    found = by_hand(np.eye(n_features), np.eye(n_features))
+    display = SummaryDisplay(found).plot()
+    display.figure_.canvas.draw()
+    label = display.figure_.axes[-1].yaxis.label.get_window_extent()
+    whole = display.figure_.bbox
+    assert whole.y0 <= label.y0 < label.y1 <= whole.y1

@@ -230,7 +230,7 @@ def test_only_the_chosen_features_are_shown(rng):
         ({"pairs": [(0, 0)]}, "two different features"),
         ({"pairs": [(0, 1, 2)]}, "two features"),
         ({"kind": "shap"}, "kind must be one of"),
-        ({"kind": "ale", "pairs": [(0, 1)]}, "no pairs"),
+        ({"kind": "ale", "pairs": [(0, 1)]}, "only kind='interventional' has pairs"),
         ({"max_samples": 1}, "max_samples must be 'auto' or an integer of at least 2"),
         ({"sample_weight": -np.ones(50)}, "[Nn]egative"),
     ],

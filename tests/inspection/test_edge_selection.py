@@ -130,9 +130,9 @@ def test_a_name_of_two_nodes_is_told(additive):
 
 @pytest.mark.parametrize("display", [KANDisplay, EdgeFunctionDisplay])
 def test_names_are_as_many_as_nodes(display, deep):
-    with pytest.raises(ValueError, match=r"feature_names must hold .* 4 nodes, got 2"):
+    with pytest.raises(ValueError, match=r"feature_names .* each of the 4 features, g"):
         display.from_estimator(deep, feature_names=["a", "b"])
-    with pytest.raises(ValueError, match=r"target_names must hold .* 2 nodes, got 1"):
+    with pytest.raises(ValueError, match=r"target_names must hold .* 2 targets, got 1"):
         display.from_estimator(deep, target_names="a")
 
 
