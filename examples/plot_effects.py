@@ -92,5 +92,6 @@ plt.show()
 # large ones. A fifth of the variance is not drawn: smaller effects, and more than two
 # features that act together.
 #
-# The car that is predicted worst has all that makes a car thrifty, and goes farther
-# still. The table does not say which cars are hybrids, and no curve makes up for that.
+# The car that is predicted worst has nearly all that makes a car thrifty, and goes
+# farther still. The table does not say which cars are hybrids, and no curve makes up
+# for that.
