@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 
 from skkan.data._dataset import Dataset
+from skkan.network._edits import with_updated_hidden_grids
 from skkan.numerics._threads import parallel_map
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.selection import _settings
@@ -139,7 +140,9 @@ class RegularizationPath:
             n_steps = len(all_states)
             known = computed[n_steps] if n_steps < len(computed) else []
             others = states[len(known) :]
-            states = known + self._trained(others, relative * alpha, self.fitted, trial)
+            states = known + self._trained(
+                others, relative * alpha, self.fitted, trial, settings.max_iter
+            )
             all_states.append(states)
             was_trained = [*map(or_, was_trained, map(_is_trained, states))]
             trained = [*compress(states, was_trained)]
@@ -161,21 +164,24 @@ class RegularizationPath:
     def on_all_rows(self, point, data):
         """Train the networks on all rows, under an alpha that falls with their number.
 
-        Up to `max_rows_at_once` rows take part from the first step on. More of them
-        join step by step, up to `max_rows`. A network is left out if its last training
-        diverges.
+        It falls as fast as along the path. Up to `max_rows_at_once` rows take part from
+        the first step on. More of them join step by step, up to `max_rows`. A network
+        is left out if its last training diverges.
         """
         settings, n_fitted = _settings.PATH, self.fitted.n_rows
         more_rows = data.n_rows / n_fitted
         more_observations = data.n_observations / self.fitted.n_observations
-        states, n_steps = point.states, settings.n_last_steps
+        n_steps = round(math.log(more_observations) / math.log(settings.alpha_step))
+        states, n_steps = point.states, max(1, n_steps)
         for step in range(1, n_steps + 1):
             self.report(_step_name(states, point.alpha, "all rows, "))
             ratio = more_observations ** (step / n_steps)
             n_rows = round(n_fitted * more_rows ** (step / n_steps))
             n_rows = max(settings.max_rows_at_once, n_rows)
             rows = data.subsample(min(n_rows, settings.max_rows))
-            states = self._trained(states, point.alpha / ratio, rows, point.trial)
+            states = self._trained(
+                states, point.alpha / ratio, rows, point.trial, settings.max_last_iter
+            )
         is_trained = [*map(_is_trained, states)]
         self.n_left_out += is_trained.count(False)
         if not any(is_trained):
@@ -183,23 +189,37 @@ class RegularizationPath:
         point = point._replace(states=states, alpha=point.alpha / ratio)
         return point.weighted([*map(mul, point.weights, is_trained)])
 
-    def _trained(self, states, alpha, data, trial):
+    def _trained(self, states, alpha, data, trial, max_iter):
         """States trained further, side by side where there are threads for that."""
-        train_one = partial(self._trained_further, alpha=alpha, data=data)
+        train_one = partial(
+            self._trained_further, alpha=alpha, data=data, max_iter=max_iter
+        )
         with trial.timed():
             states = parallel_map(train_one, states)
         trial.n_iter += sum(state.n_iter for state in states)
         return states
 
-    def _trained_further(self, state, alpha, data):
-        """A state trained further; if training diverges its network stays as it was."""
-        settings = _settings.PATH
+    def _trained_further(self, state, alpha, data, max_iter):
+        """A state trained further; if training diverges its network stays as it was.
+
+        A network that has been trained goes on in whitened weights, on hidden grids
+        that follow its nodes. They stay during a step, since L-BFGS loses its memory
+        with every update.
+        """
+        settings, network = _settings.PATH, state.network
         n_iter = settings.max_row_iterations // data.n_rows
-        n_iter = max(settings.min_iter, min(settings.max_iter, n_iter))
-        plan = validated_plan(self.plan, state.network, alpha, n_iter)
+        n_iter = max(settings.min_iter, min(max_iter, n_iter))
+        plan = validated_plan(self.plan, network, alpha, n_iter)
+        if state.n_iter > 0:
+            plan = replace(plan, solver=LBFGS(n_unwhitened_iter=0))
+            if plan.n_grid_updates > 0 and len(network.layers) > 1:
+                network = with_updated_hidden_grids(
+                    network, data, plan.grid_eps, plan.hidden_margin
+                )
+        plan = replace(plan, n_grid_updates=0)
         monitor = Monitor(plan.tol, settings.n_iter_no_change)
         try:
-            trained = train([state.network], data, plan, self.generator, monitor)
+            trained = train([network], data, plan, self.generator, monitor)
         except DivergenceError:
             return FitState(state.network, reason=EndReason.DIVERGED)
         if trained.interrupted:
@@ -222,12 +242,12 @@ def validated_plan(plan, network, alpha, max_iter=None):
     alpha : float or Tensor of shape (n_edges, 3)
         See `QuadraticPenalty`.
     max_iter : int, default=None
-        Of each training; None stands for the setting of the path.
+        Of each training; None stands for that of the last steps of a path.
     """
-    max_iter = _settings.PATH.max_iter if max_iter is None else max_iter
+    max_iter = _settings.PATH.max_last_iter if max_iter is None else max_iter
     return replace(
         plan,
-        solver=LBFGS(n_unwhitened_iter=max_iter),  # its end is a penalty
+        solver=LBFGS(),
         penalties=(QuadraticPenalty(alpha),),
         grid_sizes=(network.grid_size,),
         n_grid_updates=min(plan.n_grid_updates, 1),

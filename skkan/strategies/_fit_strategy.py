@@ -83,6 +83,6 @@ class FitStrategy(ABC):
 
     def _with_validation(self, state, noise):
         """The state with the noise of the validation rows; few steps are intended."""
-        is_long = self.problem.settings.max_iter >= _settings.PATH.max_iter
+        is_long = self.problem.settings.max_iter >= _settings.PATH.max_last_iter
         converged = is_long and state.reason is not EndReason.STUCK
         return replace(state, validation_noise=noise, converged=converged)

@@ -32,7 +32,7 @@ def _many(monkeypatch, change_settings):
     change_settings("training", "CONTINUATION", max_rows_for_evidence=300)
     change_settings("selection", "SEARCH_SPACE", max_rows=300)
     change_settings("selection", "SEARCH", n_members=2)
-    change_settings("selection", "PATH", last_alpha=1e-2, n_last_steps=2)
+    change_settings("selection", "PATH", last_alpha=1e-2)
 
 
 @pytest.fixture(autouse=True)

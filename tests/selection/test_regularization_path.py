@@ -1,7 +1,9 @@
-"""The regularisation path, where the training of some networks diverges."""
+"""The regularisation path: its steps, and trainings that diverge."""
 
-from itertools import count
+from dataclasses import replace
+from itertools import count, pairwise
 
+import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
@@ -9,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from skkan import KANNetwork
 from skkan.data._dataset import Dataset
 from skkan.losses._regression import SquaredError
+from skkan.network._edits import with_updated_hidden_grids
 from skkan.selection import _regularization_path, _settings
 from skkan.selection._regularization_path import RegularizationPath
 from skkan.selection._validation_rows import validation_split
@@ -17,8 +20,8 @@ from skkan.training._plan import FitPlan
 
 
 @pytest.fixture
-def best_point(rng, monkeypatch):
-    """Function that trains two networks, of which some diverge at some steps."""
+def problem(rng):
+    """Rows of a product, and two networks to start from."""
     X = torch.from_numpy(rng.uniform(-1, 1, (120, 2)))
     data = Dataset(
         X,
@@ -31,6 +34,13 @@ def best_point(rng, monkeypatch):
         KANNetwork.from_samples((2, 2, 1), X, generator=generator) for _ in range(2)
     ]
     plan = FitPlan(SquaredError(), (), LBFGS(), (5,), 0, 0.2, max_iter=10, tol=1e-4)
+    return data, networks, plan, generator
+
+
+@pytest.fixture
+def best_point(problem, monkeypatch):
+    """Function that trains two networks, of which some diverge at some steps."""
+    data, networks, plan, generator = problem
     rows = validation_split(data, plan.loss, generator)
     train = _regularization_path.train
 
@@ -92,3 +102,50 @@ def test_weights_of_the_networks_that_are_left_add_up_to_one(best_point, monkeyp
     left = best_point.path.on_all_rows(point, best_point.data)
     assert left.weights == [1.0]
     assert left.trial.n_networks == best_point.path.n_left_out == 1
+
+
+@pytest.fixture
+def trainings(problem, monkeypatch):
+    """A path whose grids follow the nodes, and what it has trained."""
+    data, _, plan, generator = problem
+    plan = replace(plan, n_grid_updates=1, hidden_margin=0.1)
+    train = _regularization_path.train
+    rows = validation_split(data, plan.loss, generator)
+    path, seen = RegularizationPath(*rows, plan, generator, lambda step: None), []
+
+    def recorded(networks, rows, plan, *others):
+        state = train(networks, rows, plan, *others)
+        seen.append((networks[0], state.network, rows, plan))
+        return state
+
+    monkeypatch.setattr(_regularization_path, "train", recorded)
+    return path, seen
+
+
+def test_grids_follow_the_nodes_between_the_steps_of_a_path(problem, trainings):
+    """Within a step they stay, as L-BFGS would lose its memory."""
+    (_, networks, _, _), (path, seen) = problem, trainings
+    path.best_point(networks[:1], lambda raw: False)
+    assert len(seen) > 2
+    for start, end, _, plan in seen:
+        assert plan.n_grid_updates == 0
+        assert start.layers[1].basis is end.layers[1].basis
+    for (_, end, _, _), (start, _, rows, plan) in pairwise(seen):
+        moved = with_updated_hidden_grids(end, rows, plan.grid_eps, plan.hidden_margin)
+        assert_array_equal(start.layers[1].basis.grid, moved.layers[1].basis.grid)
+
+
+@pytest.mark.parametrize(("times", "n_steps"), [(2, 1), (40, 2), (500, 3)])
+def test_alpha_falls_with_the_rows_as_fast_as_along_the_path(
+    problem, trainings, times, n_steps
+):
+    """By one decade a step; at last it is in proportion to one over the rows."""
+    (data, networks, _, _), (path, seen) = problem, trainings
+    point, _ = path.best_point(networks[:1], lambda raw: False)
+    seen.clear()
+    weight = data.sample_weight * times * path.fitted.n_rows / data.n_rows
+    last = path.on_all_rows(point, replace(data, sample_weight=weight))
+    alpha = [training[3].penalties[0].alpha for training in seen]
+    expected = point.alpha * times ** (-np.arange(1, n_steps + 1) / n_steps)
+    assert_allclose(alpha, expected, rtol=1e-12)
+    assert last.alpha == alpha[-1]

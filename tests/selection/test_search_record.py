@@ -22,13 +22,13 @@ short = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarnin
 
 @pytest.fixture(scope="module")
 def partly_additive():
-    """Rows of a sum of two curves and a weaker product, and noise.
+    """Rows of a sum of two curves and a product, and noise.
 
     Two features are one pair: the skip is the additive model alone.
     """
     rng = np.random.default_rng(0)
     X = rng.uniform(-1, 1, (150, 2))
-    y = np.sin(6 * X[:, 0]) + X[:, 1] ** 2 + 0.7 * X[:, 0] * X[:, 1]
+    y = np.sin(6 * X[:, 0]) + X[:, 1] ** 2 + X[:, 0] * X[:, 1]
     return X, y + 0.3 * rng.normal(size=150)
 
 
