@@ -12,10 +12,11 @@ from functools import cached_property
 import torch
 
 from skkan.data._dask_dataset import DaskDataset
-from skkan.data._dataset import Dataset
+from skkan.data._dataset import GOLDEN_RATIO, Dataset
 from skkan.inference._settings import EVIDENCE
 from skkan.losses._robust import NORMAL_MEDIAN, weighted_quantile
 from skkan.network._attribution_and_statistics import edge_scores
+from skkan.numerics._floating_point import SMALLEST_DIVISOR
 from skkan.objective._objective import make_objective
 from skkan.training import _settings
 from skkan.training._plan import FitPlan
@@ -47,6 +48,12 @@ class FinishedFit:
     def is_stopped_early(self):
         """Whether validation rows have chosen the network."""
         return self.validation is not None
+
+    @property
+    def is_in_units_of_target(self):
+        """Whether the raw output is a prediction, up to a scale."""
+        loss = self.plan.loss
+        return loss.has_noise and not loss.has_log_link
 
     @cached_property
     def minimises_penalties(self):
@@ -179,11 +186,9 @@ def _has_cancelling_curves(fit):
     By the attribution scores, in which a curve into a hidden node counts by what the
     node means for the output.
     """
-    loss, network = fit.plan.loss, fit.state.network
-    in_units_of_target = loss.has_noise and not loss.has_log_link
-    if not in_units_of_target or _is_no_better_than_constant(fit):
+    if not fit.is_in_units_of_target or _is_no_better_than_constant(fit):
         return None
-    settings = _settings.CLAIMS
+    network, settings = fit.state.network, _settings.CLAIMS
     rows = fit.data.sample(settings.max_rows)
     share = rows.sample_weight / rows.sample_weight.sum()
     _, passes = network.propagate(rows.X)
@@ -200,8 +205,74 @@ def _has_cancelling_curves(fit):
     )
 
 
+@torch.no_grad()
+def _is_wild_elsewhere(fit):
+    """Rows with the values of other rows in each column are predicted far away.
+
+    So are rows beyond all grids, where curves are constant there.
+    """
+    network, settings = fit.state.network, _settings.CLAIMS
+    is_told = _is_no_better_than_constant(fit) or _has_cancelling_curves(fit)
+    if is_told or not fit.is_in_units_of_target:
+        return None
+    X, basis = fit.data.sample(settings.max_rows_elsewhere).X, network.layers[0].basis
+    turns = (GOLDEN_RATIO * len(X) * torch.arange(X.shape[1])).long()
+    index = torch.arange(len(X)).unsqueeze(1) + turns
+    mixed = X.gather(0, index.to(X.device) % len(X))
+    low, high = fit.data.target.amin(0), fit.data.target.amax(0)
+    low, high = low - fit.data.baseline, high - fit.data.baseline
+    beyond = _farthest_beyond(network(mixed), low, high)
+    if basis.extrapolation == "constant":
+        numbers = network.used_features[basis.is_number]
+        mixed[:, numbers] *= settings.far_away
+        beyond = max(beyond, _farthest_beyond(network(mixed), low, high))
+    if not beyond > settings.max_widths_beyond:
+        return None
+    return (
+        f"predicts up to {beyond:.2g} times the range of the target beyond it, where "
+        "features combine otherwise than in the training rows or leave their range. "
+        "Raise alpha, choose a smaller shape, or take such rows for training as well."
+    )
+
+
+def _farthest_beyond(values, low, high):
+    """How far values leave an interval at most, in widths of it."""
+    width = torch.where(high > low, high - low, torch.inf)
+    return float((torch.maximum(low - values, values - high) / width).max())
+
+
+def _follows_a_few_rows(fit):
+    """The squared error of outlying targets outweighs that of all other rows.
+
+    Deviations are those from the median. Where it is the target of most rows, the
+    others are rare events.
+    """
+    settings, n_rows = _settings.CLAIMS, fit.data.n_rows
+    if not fit.plan.loss.is_normal or n_rows < settings.min_rows_of_outliers:
+        return None
+    target, weight = fit.data.target, fit.data.sample_weight
+    squares = (target - weighted_quantile(target, weight, 0.5)).square()
+    is_rare = weighted_quantile(squares, weight, 0.5) == 0
+    squares = weight.unsqueeze(1) * squares
+    n_few = max(settings.n_outliers, math.ceil(settings.share_outliers * n_rows))
+    few = squares.topk(min(n_few, n_rows // settings.min_rows_of_outliers), dim=0)
+    share = few.values.sum(0) / squares.sum(0).clamp(min=SMALLEST_DIVISOR)
+    share = float(torch.where(is_rare, 0.0, share).max())
+    if not share > settings.max_share_of_squares:
+        return None
+    return (
+        f"fits {len(few.values)} of {n_rows} rows only: the squares of their targets' "
+        "distances from the median are all but the whole sum. Other rows hardly count, "
+        "and may be predicted far from their targets. If these targets are errors, "
+        "leave them out or set loss='huber'; otherwise transform the target, for "
+        "instance to its logarithm by TransformedTargetRegressor."
+    )
+
+
 CHECKS = (
+    _follows_a_few_rows,
     _has_cancelling_curves,
+    _is_wild_elsewhere,
     _is_no_better_than_constant,
     _knows_its_rows_by_heart,
     _contradicts_its_noise,

@@ -33,7 +33,7 @@ def improved_prior(model, prior, posterior, share=1.0, ceiling=None):
     Prior
     """
     target = _proposal(model, prior, posterior)
-    target = target.with_bounded_outputs(model.network, model.size_of_curves)
+    target = target.with_bounded_outputs(model.network, model.sizes)
     target = target.at_most(ceiling)
     for _ in range(EVIDENCE.max_halvings):
         trial = prior.towards(target, share)

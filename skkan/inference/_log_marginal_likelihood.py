@@ -12,6 +12,7 @@ from functools import cached_property
 import torch
 
 from skkan.inference._precision_hyperprior import Hyperprior
+from skkan.inference._prior import CurveSizes
 from skkan.inference._settings import EVIDENCE
 from skkan.numerics._cholesky import scaled_factor
 from skkan.penalties._eigen_directions import EdgeKinds
@@ -76,6 +77,9 @@ class LinearisedModel:
         Sum of the sample weights, which count as repetitions.
     loss : Loss
         Says whether there is a noise to learn, and how small it can be.
+    sizes : CurveSizes, default=None
+        Bounds of the priors that are learnt. By default, those of the loss for curves
+        of hidden nodes.
 
     Attributes
     ----------
@@ -94,7 +98,8 @@ class LinearisedModel:
     has_noise : bool
     hyperprior : Hyperprior or None
         Of the precisions, where there is no noise to learn.
-    size_of_curves, min_noise : float
+    sizes : CurveSizes
+    min_noise : float
         Of the loss.
 
     References
@@ -104,7 +109,7 @@ class LinearisedModel:
     Fellner-Schall Method for Smoothing Parameter Optimization, 2017.
     """
 
-    def __init__(self, network, theta, model, n_observations, loss):
+    def __init__(self, network, theta, model, n_observations, loss, sizes=None):
         self.kinds = kinds = EdgeKinds.of(network.all_layers)
         curvature = kinds.along(kinds.along(model.constrained_curvature()).T)
         self.curvature = curvature.mul_(n_observations)
@@ -119,7 +124,8 @@ class LinearisedModel:
         self.exists = torch.cat(masks).unsqueeze(1) > 0
         self.network, self.n_rows = network, n_observations
         self.n_targets = n_observations * network.widths[-1]
-        self.has_noise, self.size_of_curves = loss.has_noise, loss.size_of_curves
+        self.has_noise = loss.has_noise
+        self.sizes = sizes or CurveSizes(loss.size_of_curves, math.inf)
         self.hyperprior = None if loss.has_noise else Hyperprior.of(network, kinds)
         self.min_noise = max(loss.min_shared_noise, EVIDENCE.min_noise)
 
@@ -132,7 +138,8 @@ class LinearisedModel:
         model = objective.gauss_newton_of_loss(theta)
         if not has_gauge:
             model = model.without_gauge_constraints()
-        return cls(network, theta, model, data.n_observations, plan.loss)
+        sizes = CurveSizes.of(plan.loss, data)
+        return cls(network, theta, model, data.n_observations, plan.loss, sizes)
 
     def posterior(self, prior):
         """Posterior and evidence under a prior; None where rounding forbids it.

@@ -1,12 +1,29 @@
 """Gaussian priors of the edges: precisions of size and roughness, and the noise."""
 
+import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
 from skkan.inference._settings import EVIDENCE
 from skkan.penalties._eigen_directions import EdgeKinds
 from skkan.penalties._quadratic import QuadraticPenalty
+
+
+class CurveSizes(NamedTuple):
+    """Largest root mean squares, a priori, of curves into an output."""
+
+    of_nodes: float
+    of_inputs: float
+
+    @classmethod
+    def of(cls, loss, data):
+        """Those for the rows of a Dataset or DaskDataset, in units of its target."""
+        of_inputs = math.inf
+        if loss.has_noise and not loss.has_log_link:
+            of_inputs = float((data.target - data.baseline).abs().max())
+        return cls(loss.size_of_curves, max(loss.size_of_curves, of_inputs))
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,28 +69,31 @@ class Prior:
             parts[index] = parts[index] * factor.unsqueeze(1)
         return Prior(clamped(torch.cat(parts)), self.noise)
 
-    def with_bounded_outputs(self, network, size):
-        """Prior that lets no curve from a hidden node to an output be much larger.
+    def with_bounded_outputs(self, network, sizes):
+        """Prior that lets no curve into an output be much larger than it has to be.
 
         Scale and shift of hidden nodes are not identified. Without a bound, curves may
         be large and cancel: psi(h) - psi(h - f / c), times c, becomes f psi'(h) as c
         grows. On Friedman #1, concrete and bikeshare with 2 and 5 nodes (500 rows)
         output curves had deviations of up to 687 times that of the target; bounded,
-        they have up to 3, and most fits have more evidence. Additive models
-        have no bound. Neither have curves that enter nodes: with a bound of theirs, the
-        error on the law of the KAN paper rises by 40%.
+        they have up to 3, and most fits have more evidence. Curves that enter nodes
+        have no bound: with one, the error on the law of the KAN paper rises by 40%.
+
+        Curves of inputs need not be larger than the target. Otherwise they go anywhere
+        where no rows are, or hardly any weight is.
 
         Parameters
         ----------
         network : KANNetwork
-        size : float
-            Root mean square of the values of such a curve, a priori, at most.
+        sizes : CurveSizes
         """
-        if len(network.layers) == 1:
-            return self
-        counts = [layer.mask.numel() for layer in network.layers]
+        n_inner = len(network.layers) - 1
+        last = sizes.of_nodes if n_inner else sizes.of_inputs
+        of_layers = [math.inf] * n_inner + [last, sizes.of_inputs]
+        counts = [layer.mask.numel() for layer in network.all_layers]
         precision = self.precision.clone()
-        precision[sum(counts[:-1]) : sum(counts), 0].clamp_(min=size**-2)
+        for part, size in zip(precision.split(counts), of_layers, strict=False):
+            part[:, 0].clamp_(min=size**-2)
         return Prior(precision, self.noise)
 
     def at_most(self, ceiling):

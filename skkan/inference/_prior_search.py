@@ -51,6 +51,7 @@ def best_common_prior(model):
         index = int(evidence.argmax())
         strength, noise = float(STRENGTHS[index]), float(noise[index])
         prior = Prior(clamped(parts * (strength / noise)), noise)
+        prior = prior.with_bounded_outputs(model.network, model.sizes)
         outcome = model.posterior(prior)
         if outcome is not None and outcome.log_evidence > most:
             best, most = prior, outcome.log_evidence
@@ -96,6 +97,7 @@ def with_best_edges(model, prior, posterior):
         precision = prior.precision.clone()
         precision[edge] = STRENGTHS[strength] * shapes[shape]
         trial = Prior(clamped(precision), prior.noise)
+        trial = trial.with_bounded_outputs(model.network, model.sizes)
         gain += model.log_hyperprior(trial) - posterior.log_hyperprior
         if gain <= EVIDENCE.min_gain_of_edge:
             continue

@@ -13,7 +13,7 @@ from skkan.inference._evidence_maximization import (
     with_noise_at_point,
 )
 from skkan.inference._log_marginal_likelihood import LinearisedModel
-from skkan.inference._prior import Prior
+from skkan.inference._prior import CurveSizes, Prior
 from skkan.inference._prior_search import best_common_prior, with_best_edges
 from skkan.objective._objective import make_objective
 from skkan.penalties._quadratic import QuadraticPenalty
@@ -40,7 +40,7 @@ def starting_states(networks, data, plan):
         penalties = all_penalties[min(index, len(all_penalties) - 1)]
         alpha = [[weight / data.n_observations for weight in penalties]]
         prior = Prior.of_alpha(network, alpha, noise, data.n_observations)
-        prior = prior.with_bounded_outputs(network, plan.loss.size_of_curves)
+        prior = prior.with_bounded_outputs(network, CurveSizes.of(plan.loss, data))
         # A coarse grid takes for noise what it cannot show. Its edges must not die.
         states.append(FitState(network, prior, max_precision=prior.precision))
     return states

@@ -212,6 +212,20 @@ class ClaimsSettings:
     # penalty, those of learnt priors at most 4.4.
     max_curve_deviation: float = 5.0
     max_rows: int = 10_000
+    # Ranges of the target by which predictions may leave it where features combine
+    # otherwise, and rows by which it is looked for. Fits of three tables with 5 and 10
+    # nodes had 2.1 at most within the ranges of all features, and 3.6 beyond them.
+    max_widths_beyond: float = 3.0
+    max_rows_elsewhere: int = 1000
+    # Factor of scaled inputs that leads beyond all grids.
+    far_away: float = 1e3
+    # Share of the squares of the target that a few rows may have, and how many rows
+    # are few: at least one of twenty, at most three or a thousandth. An outlier of 10
+    # deviations in a thousand normal rows has a tenth.
+    max_share_of_squares: float = 0.99
+    min_rows_of_outliers: int = 20
+    n_outliers: int = 3
+    share_outliers: float = 1e-3
 
 
 SCHEDULE = ScheduleSettings()

@@ -158,6 +158,7 @@ def test_streams_are_given_time(table):
         model.partial_fit(X, y)
 
 
+@pytest.mark.filterwarnings("ignore:KANRegressor predicts up to")  # by hardly a prior
 @pytest.mark.parametrize("factor", [1.0, 1e-3])
 def test_noise_of_a_fit_through_all_rows_is_contradicted(rng, factor):
     """Without a row each prediction misses it by far more than that noise."""
@@ -229,3 +230,39 @@ def test_curves_that_cancel_within_a_hidden_node_are_told(seed):
         model.fit(X, y)
     X[:, 1] = rng.permutation(X[:, 1])
     assert np.abs(model.predict(X)).max() > 5 * np.ptp(y)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-6])
+def test_predictions_far_beyond_the_target_are_told(scale, rng):
+    """A difference of two columns is at most 0.25, until one of them is flipped."""
+    X = rng.uniform(-1, 1, (200, 1)) * [1.0, 1.0]
+    X[:, 1] += rng.uniform(-0.25, 0.25, 200)
+    y = scale * (X[:, 0] - X[:, 1])
+    model = KANRegressor((), grid_size=3)
+    with pytest.warns(ConvergenceWarning, match="times the range of the") as caught:
+        model.fit(X, y)
+    (told,) = re.findall(r"up to (\S+) times", str(caught[0].message))
+    corners = model.predict([[9.0, -9.0], [-9.0, 9.0]])
+    assert (np.abs(corners) > 2 * scale).all()
+    beyond = max(corners.max() - y.max(), y.min() - corners.min())
+    assert_allclose(float(told), beyond / np.ptp(y), rtol=0.02)  # it has two digits
+
+
+@pytest.mark.parametrize("n_rows", [40, 300])
+@pytest.mark.parametrize("value", [1e9, -1e5])
+def test_a_target_that_outweighs_all_others_is_told(n_rows, value, rng):
+    """Least squares follow it; a robust loss and rows without it have no need to."""
+    X = rng.uniform(-1, 1, (n_rows, 2))
+    y = X[:, 0] + 0.1 * rng.normal(size=n_rows)
+    spoilt = np.where(np.arange(n_rows) == 7, value, y)
+    model = KANRegressor(())
+    with pytest.warns(ConvergenceWarning, match=f"fits . of {n_rows} rows only"):
+        model.fit(X, spoilt)
+    for sane in (model.fit(X, y), model.set_params(loss="huber").fit(X, spoilt)):
+        assert np.abs(sane.predict(X) - X[:, 0]).max() < 0.2
+
+
+def test_rare_events_outweigh_no_rows(rng):
+    """The other rows are equal, and their target is the median."""
+    X = rng.uniform(-1, 1, (300, 2))
+    KANRegressor(()).fit(X, 1.0 * (np.arange(300) == 7))

@@ -465,6 +465,18 @@ def test_constant_target_is_predicted(value, n_rows, rng):
     assert_allclose(model.predict(X), value, rtol=1e-2)
 
 
+@pytest.mark.filterwarnings("ignore:KANRegressor stopped at max_iter")
+def test_target_that_varies_by_rounding_is_predicted_as_constant(rng):
+    """Whatever the weights are, and although a solver hardly sees some of the rows."""
+    X = np.column_stack([1e8 * rng.standard_t(1, 40), np.arange(40) == 3])
+    y = 0.01 + 1e-17 * rng.normal(size=40)
+    assert len(np.unique(y)) > 5
+    weight = np.where(np.arange(40) == 7, 1e5, 1.0)
+    model = KANRegressor((3,), penalty=SparsityPenalty(lamb=0.01), **SHORT)
+    model.fit(X, y, sample_weight=weight)
+    assert_allclose(model.predict(X), 0.01, rtol=1e-12)
+
+
 # Curves, early stopping and validation.
 
 

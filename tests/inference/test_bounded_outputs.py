@@ -37,3 +37,17 @@ def test_log_odds_of_separable_classes_do_not_cancel():
     X, y = X[:200, :10], y[:200]
     model = KANClassifier((2,), random_state=0).fit(X, y)
     assert largest_deviation(model) < 30
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "huber"])
+@pytest.mark.parametrize("width", [100.0, 1000.0])
+def test_curves_of_features_stay_near_the_target_in_a_gap(loss, width):
+    """Without a bound the steep ends of both parts lead to 20 to 50 ranges beyond."""
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=40) + width * (np.arange(40) % 2)
+    rank = (x.argsort().argsort() + 0.5) / 20 - 1
+    y = np.exp(rank) + 0.5 * rank**2
+    model = KANRegressor((), loss=loss, random_state=0).fit(x.reshape(-1, 1), y)
+    within = model.predict(np.linspace(x.min(), x.max(), 500).reshape(-1, 1))
+    beyond = max(y.min() - within.min(), within.max() - y.max())
+    assert beyond < 4 * np.ptp(y)

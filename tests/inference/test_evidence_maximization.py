@@ -31,7 +31,7 @@ def test_improved_prior_never_has_less_evidence(seed, loss, share):
     problem = make_problem(rng, [[2, 1], [2, 2, 1]][seed % 2], loss=loss)
     linearised = problem.linearised
     prior = random_prior(rng, problem.n_edges)
-    prior = prior.with_bounded_outputs(problem.network, linearised.size_of_curves)
+    prior = prior.with_bounded_outputs(problem.network, linearised.sizes)
     if not loss.has_noise:
         prior = Prior(prior.precision, 1.0)
     evidence = []
