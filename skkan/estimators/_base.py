@@ -408,8 +408,8 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             yield (
                 f"stopped after {self.n_iter_} iterations, since {STUCK}. A penalty, "
                 "or curves beyond the ends of their grids, may have a kink there: set "
-                "extrapolation='linear', leave the penalty out, or set solver='lm' or "
-                "'adam'."
+                "extrapolation='linear', leave the penalty out, or set another solver, "
+                "'lm' or 'adam'."
             )
         elif result.reason is EndReason.STALLED:
             yield (

@@ -118,9 +118,15 @@ def _minimise_objective(run, prior, max_iter):
         value = run.solve(None, steps, max_iter)
         moved = run.update_hidden_grids() is not None or not run.solver_converged
         moved = moved and run.may_move
-    if run.n_iter < max_iter and not run.stopped:
-        value = run.solve(None, max_iter, max_iter)
-    return replace(run.state(prior), score=-value, converged=run.solver_converged)
+    # A search that moves slowly along a valley ends before it has reached a minimum.
+    is_over = False
+    while run.n_iter < max_iter and not (run.stopped or is_over):
+        before, value = value, run.solve(None, max_iter, max_iter)
+        is_over = run.is_at_minimum() or value == before
+    state = replace(run.state(prior), score=-value, converged=run.solver_converged)
+    if run.stopped or not run.solver_converged or run.is_at_minimum():
+        return state
+    return replace(state, converged=False, reason=EndReason.STUCK)
 
 
 def _maximise_evidence(run, prior, tol, max_iter, min_score):
@@ -306,6 +312,11 @@ class _SecondOrderRun:
                 self.n_iter += 1
             self.stopped = self._monitor.stage_ended
         return values[-1] if values else objective.value(self.theta)
+
+    def is_at_minimum(self):
+        """Whether the gradient of the plan's objective agrees."""
+        promised = self._objective.promised_decrease(self.theta)
+        return promised <= _settings.SCHEDULE.max_promised_decrease
 
     def _move_to(self, theta):
         self.theta = theta

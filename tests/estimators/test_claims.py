@@ -34,6 +34,17 @@ class Lost(Solver):
         return SolverResult(theta, 1, converged=True, message="")
 
 
+@dataclass(frozen=True)
+class Idle(Solver):
+    """Stays where it is, and calls that convergence."""
+
+    second_order = True
+
+    def minimize(self, objective, theta, *, max_iter, monitor, generator, state=None):
+        monitor(theta, objective.value(theta))
+        return SolverResult(theta, 1, converged=True, message="")
+
+
 @pytest.fixture
 def table(rng):
     X = rng.uniform(-1, 1, (80, 3))
@@ -266,3 +277,13 @@ def test_rare_events_outweigh_no_rows(rng):
     """The other rows are equal, and their target is the median."""
     X = rng.uniform(-1, 1, (300, 2))
     KANRegressor(()).fit(X, 1.0 * (np.arange(300) == 7))
+
+
+@pytest.mark.filterwarnings(f"ignore:KANRegressor {USELESS}")
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_second_order_has_converged_where_the_gradient_agrees(shape, table):
+    """As first order has; a search that ends elsewhere says so."""
+    X, y = table
+    model = KANRegressor(shape, alpha=1e-3, grid_size=3, random_state=0)
+    with pytest.warns(ConvergenceWarning, match="no step lowers the objective"):
+        model.set_params(solver=Idle()).fit(X, y)
