@@ -204,7 +204,8 @@ default="squared_error"
     best_validation_score_ : float or None
         Its value for the network that was kept, with `early_stopping`.
     n_iter_ : int
-        Total number of iterations, those that settle grid updates included.
+        Total number of iterations, those that settle grid updates included. Trials of
+        curves at random, which come on top of `max_iter`, are left out.
     stage_ends_ : list of int
         Length of `loss_curve_` at the end of each grid stage; each training after
         pruning is one more.
