@@ -30,6 +30,7 @@ OUTLYING = 4.0  # standard deviations at which the share of a residual in the no
 SIMILAR = 1.25  # ratio of spreads up to which the loss stays as it is
 MAX_REWEIGHTINGS = 100  # for the best constant; they converge linearly
 EXACT_WIDTH = 1e-12  # below the rounding of most targets
+ROUNDING_OF_CONSTANT = 1e-12  # spread of a constant, which is scaled by its size
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ class Pinball(NoisyLoss):
 
     def for_target(self, target, sample_weight, scale):
         # All quantiles of a constant are one, and smoothing does not move a median.
-        varies = (target != target[:1]).any(axis=0)
+        varies = np.ptp(target, axis=0) > ROUNDING_OF_CONSTANT * scale
         quantiles = np.where(varies, self.quantile, 0.5)
         return replace(self, quantile=tuple(quantiles.tolist()))
 
