@@ -86,11 +86,11 @@ right.set_title(f"{len(X_test)} cars that the model has not seen")
 plt.show()
 
 # %%
-# Small engines of few cylinders and without a charger go farthest on a gallon. Diesel
-# and front-wheel drive help, and pick-ups and vans need most. What a transmission does
-# depends on the size of the engine: automated manual ones help small engines and harm
-# large ones. A fifth of the variance is not drawn: smaller effects, and more than two
-# features that act together.
+# Small engines of few cylinders and without a charger go farthest on a gallon.
+# Continuous and automated manual transmissions help, and so does front-wheel drive;
+# pick-ups and vans need most. Pairs add little: large cars with six gears or fewer go
+# farther than class and gears say alone. Less than a fifth of the variance is not
+# drawn: smaller effects, and more than two features that act together.
 #
 # The car that is predicted worst has nearly all that makes a car thrifty, and goes
 # farther still. The table does not say which cars are hybrids, and no curve makes up
