@@ -310,8 +310,9 @@ class ClassTarget(IndicatorTarget):
 
     def probabilities(self, raw):
         """Probabilities of all classes, ndarray of shape (n_samples, n_classes)."""
-        share = self.loss.inverse_link(torch.from_numpy(raw)).numpy()
-        return np.hstack([1 - share, share]) if share.shape[1] == 1 else share
+        if raw.shape[1] == 1:  # one minus the other would be 0 long before either is
+            raw = np.hstack([-raw, raw])
+        return self.loss.inverse_link(torch.from_numpy(raw)).numpy()
 
     def log_probabilities(self, raw):
         raw = torch.from_numpy(raw)
