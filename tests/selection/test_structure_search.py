@@ -64,11 +64,14 @@ def test_a_product_is_fitted_by_a_mean_of_networks(fitted, product):
 
 
 def test_a_pair_among_many_features_is_found():
-    """With less than half the error of nodes that all take all features."""
+    """With less than half the error of nodes that all take all features.
+
+    It is a fifth to two fifths in six draws.
+    """
     rng = np.random.default_rng(0)
     X = rng.uniform(-1, 1, (800, 8))
     law = np.sin(4 * X[:, 2]) * np.cos(3 * X[:, 5]) + X[:, 0] ** 2 + X[:, 1] + X[:, 2]
-    y = law[:400] + 0.5 * rng.normal(size=400)
+    y = law[:400] + 0.3 * rng.normal(size=400)
     model, dense = (
         KANRegressor(interaction_cst=groups, random_state=0).fit(X[:400], y)
         for groups in (None, [range(8)])
