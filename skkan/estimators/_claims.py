@@ -261,11 +261,12 @@ def _follows_a_few_rows(fit):
     if not share > settings.max_share_of_squares:
         return None
     return (
-        f"fits {len(few.values)} of {n_rows} rows only: the squares of their targets' "
-        "distances from the median are all but the whole sum. Other rows hardly count, "
-        "and may be predicted far from their targets. If these targets are errors, "
-        "leave them out or set loss='huber'; otherwise transform the target, for "
-        "instance to its logarithm by TransformedTargetRegressor."
+        f"follows at most {len(few.values)} of {n_rows} rows: the squares of their "
+        "targets' distances from the median, times their weights, are all but the "
+        "whole sum. Other rows hardly count, and may be predicted far from their "
+        "targets. If these weights or targets are errors, correct them or leave the "
+        "rows out; loss='huber' bounds what an outlying target counts, and so does a "
+        "transformation, for instance to its logarithm by TransformedTargetRegressor."
     )
 
 

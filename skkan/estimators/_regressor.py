@@ -302,19 +302,19 @@ default="squared_error"
     of the others one pair each beside an additive skip, as with
     `interaction_cst="pairwise"`. (All of them take what `interaction_cst` says where it
     is set, and all features where these are two or more than 200.) Both kinds have the
-    same weight, unless others predict the rows held out clearly better. If a weighted
-    mean of all and the additive model predicts these clearly better than the latter
-    alone, they are trained on all rows, and what is fitted is that weighted mean: one
-    network of up to 40 nodes, whose skip has the additive model where that has any
-    weight (of 10 nodes, with `early_stopping`).
+    same weight, unless others predict the rows held out clearly better; a kind without
+    weight is left out. If a weighted mean of all and the additive model predicts these
+    rows clearly better than the latter alone, they are trained on all rows, and what is
+    fitted is that weighted mean: one network of up to 40 nodes, whose skip has the
+    additive model where that has any weight (of 10 nodes, with `early_stopping`).
     Of more than 50,000 rows the last of these trainings see ever more, up to 300,000.
     "lm" goes to its end on 50,000, and takes a few steps on more and on all of them.
 
     Where a tenth of the variance or less is left, a single network of 5 nodes by "lm"
-    is tried as well, and taken if it is better beyond doubt. `loss_curve_` has the last
-    of these trainings only, of a weighted mean its objective. `warm_start` and pruning
-    go on under the same penalties, and `partial_fit`, which sees one batch at a time,
-    begins with (5,).
+    is tried as well, and taken if its t statistic is above 2. `loss_curve_` has the
+    last of these trainings only, of a weighted mean its objective. `warm_start` and
+    pruning go on under the same penalties, and `partial_fit`, which sees one batch at a
+    time, begins with (5,).
 
     Where `solver` or a float `alpha` is set, the additive model and from 60 rows on a
     network (5,), on grids of 5 intervals, are trained as they say on the rows not held

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import torch
 
 from skkan.data._dataset import Dataset
-from skkan.network._edits import with_updated_hidden_grids
 from skkan.numerics._threads import parallel_map
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.selection import _settings
@@ -200,26 +199,14 @@ class RegularizationPath:
         return states
 
     def _trained_further(self, state, alpha, data, max_iter):
-        """A state trained further; if training diverges its network stays as it was.
-
-        A network that has been trained goes on in whitened weights, on hidden grids
-        that follow its nodes. They stay during a step, since L-BFGS loses its memory
-        with every update.
-        """
-        settings, network = _settings.PATH, state.network
+        """A state trained further; if training diverges its network stays as it was."""
+        settings = _settings.PATH
         n_iter = settings.max_row_iterations // data.n_rows
         n_iter = max(settings.min_iter, min(max_iter, n_iter))
-        plan = validated_plan(self.plan, network, alpha, n_iter)
-        if state.n_iter > 0:
-            plan = replace(plan, solver=LBFGS(n_unwhitened_iter=0))
-            if plan.n_grid_updates > 0 and len(network.layers) > 1:
-                network = with_updated_hidden_grids(
-                    network, data, plan.grid_eps, plan.hidden_margin
-                )
-        plan = replace(plan, n_grid_updates=0)
+        plan = validated_plan(self.plan, state.network, alpha, n_iter)
         monitor = Monitor(plan.tol, settings.n_iter_no_change)
         try:
-            trained = train([network], data, plan, self.generator, monitor)
+            trained = train([state.network], data, plan, self.generator, monitor)
         except DivergenceError:
             return FitState(state.network, reason=EndReason.DIVERGED)
         if trained.interrupted:

@@ -1,7 +1,7 @@
 """The regularisation path: its steps, and trainings that diverge."""
 
 from dataclasses import replace
-from itertools import count, pairwise
+from itertools import count
 
 import numpy as np
 import pytest
@@ -11,7 +11,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from skkan import KANNetwork
 from skkan.data._dataset import Dataset
 from skkan.losses._regression import SquaredError
-from skkan.network._edits import with_updated_hidden_grids
 from skkan.selection import _regularization_path, _settings
 from skkan.selection._regularization_path import RegularizationPath
 from skkan.selection._validation_rows import validation_split
@@ -106,33 +105,18 @@ def test_weights_of_the_networks_that_are_left_add_up_to_one(best_point, monkeyp
 
 @pytest.fixture
 def trainings(problem, monkeypatch):
-    """A path whose grids follow the nodes, and what it has trained."""
+    """A path, and the plans by which it has trained."""
     data, _, plan, generator = problem
-    plan = replace(plan, n_grid_updates=1, hidden_margin=0.1)
     train = _regularization_path.train
     rows = validation_split(data, plan.loss, generator)
     path, seen = RegularizationPath(*rows, plan, generator, lambda step: None), []
 
     def recorded(networks, rows, plan, *others):
-        state = train(networks, rows, plan, *others)
-        seen.append((networks[0], state.network, rows, plan))
-        return state
+        seen.append(plan)
+        return train(networks, rows, plan, *others)
 
     monkeypatch.setattr(_regularization_path, "train", recorded)
     return path, seen
-
-
-def test_grids_follow_the_nodes_between_the_steps_of_a_path(problem, trainings):
-    """Within a step they stay, as L-BFGS would lose its memory."""
-    (_, networks, _, _), (path, seen) = problem, trainings
-    path.best_point(networks[:1], lambda raw: False)
-    assert len(seen) > 2
-    for start, end, _, plan in seen:
-        assert plan.n_grid_updates == 0
-        assert start.layers[1].basis is end.layers[1].basis
-    for (_, end, _, _), (start, _, rows, plan) in pairwise(seen):
-        moved = with_updated_hidden_grids(end, rows, plan.grid_eps, plan.hidden_margin)
-        assert_array_equal(start.layers[1].basis.grid, moved.layers[1].basis.grid)
 
 
 @pytest.mark.parametrize(("times", "n_steps"), [(2, 1), (40, 3), (500, 5)])
@@ -145,7 +129,7 @@ def test_alpha_falls_with_the_rows_as_fast_as_along_the_path(
     seen.clear()
     weight = data.sample_weight * times * path.fitted.n_rows / data.n_rows
     last = path.on_all_rows(point, replace(data, sample_weight=weight))
-    alpha = [training[3].penalties[0].alpha for training in seen]
+    alpha = [plan.penalties[0].alpha for plan in seen]
     expected = point.alpha * times ** (-np.arange(1, n_steps + 1) / n_steps)
     assert_allclose(alpha, expected, rtol=1e-12)
     assert last.alpha == alpha[-1]

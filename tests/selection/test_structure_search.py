@@ -84,6 +84,16 @@ def test_a_pair_among_many_features_is_found():
     assert_array_equal(mask[mask.sum(1) == 2].argsort(1)[0, -2:].sort()[0], [2, 5])
 
 
+def test_a_wave_along_a_direction_is_learnt():
+    """Its features act together only, and hidden grids have to follow the nodes."""
+    rng = np.random.default_rng(30)
+    X = rng.uniform(size=(1300, 6))
+    law = np.sin(5 * X.sum(1))
+    y = law[:300] + 0.1 * rng.normal(size=300)
+    model = KANRegressor(random_state=0).fit(X[:300], y)
+    assert model.score(X[300:], law[300:]) > 0.8
+
+
 def test_a_law_with_hardly_any_noise_is_fitted_by_one_second_order_network(product):
     """It has evidence, and an error of which a mean of networks has several times."""
     X, X_test = product[0][:150], product[2]
