@@ -1,4 +1,4 @@
-"""Formulas of fitted networks are exact where laws are, and hold what is asked for."""
+"""Formulas of fitted networks are exact where laws are, and hold what is requested."""
 
 import pickle
 
@@ -375,15 +375,15 @@ def test_splines_reproduce_a_regressor(table):
 
 
 @pytest.mark.parametrize("with_target", [True, False])
-@pytest.mark.parametrize("asked", ["spline", "x", "exp"])
-def test_fixed_edges_are_never_left_out(asked, with_target, sums):
+@pytest.mark.parametrize("requested", ["spline", "x", "exp"])
+def test_fixed_edges_are_never_left_out(requested, with_target, sums):
     """Not even that of an input which is irrelevant."""
     network, X, y = sums
-    fixed = {("x2", "y"): asked}
+    fixed = {("x2", "y"): requested}
     model = fit_symbolic(
         network, X, y if with_target else None, fixed=fixed, primitives=FEW
     )
-    assert model.choices_["x2", "y"] == asked
+    assert model.choices_["x2", "y"] == requested
     assert model.edges_[2].c != 0
     assert feature_symbols(model)[2] in to_sympy(model).free_symbols
     assert consistent(model, X)
