@@ -241,32 +241,42 @@ def _farthest_beyond(values, low, high):
     return float((torch.maximum(low - values, values - high) / width).max())
 
 
+@torch.no_grad()
 def _follows_a_few_rows(fit):
-    """The squared error of outlying targets outweighs that of all other rows.
+    """All rows but a few outlying ones are predicted far worse than by their mean.
 
-    Deviations are those from the median. Where it is the target of most rows, the
-    others are rare events.
+    The outlying ones are those whose targets are farthest from the median, weights
+    included. Where the median is the target of most rows, the others are rare events.
     """
-    settings, n_rows = _settings.CLAIMS, fit.data.n_rows
-    if not fit.plan.loss.is_normal or n_rows < settings.min_rows_of_outliers:
+    settings = _settings.CLAIMS
+    rows = fit.data.sample(settings.max_rows)
+    n_few = math.ceil(settings.share_outliers * rows.n_rows)
+    is_too_small = rows.n_rows < settings.min_rows_of_outliers
+    if not fit.plan.loss.is_normal or is_too_small or _is_no_better_than_constant(fit):
         return None
-    target, weight = fit.data.target, fit.data.sample_weight
-    squares = (target - weighted_quantile(target, weight, 0.5)).square()
-    is_rare = weighted_quantile(squares, weight, 0.5) == 0
-    squares = weight.unsqueeze(1) * squares
-    n_few = max(settings.n_outliers, math.ceil(settings.share_outliers * n_rows))
-    few = squares.topk(min(n_few, n_rows // settings.min_rows_of_outliers), dim=0)
-    share = few.values.sum(0) / squares.sum(0).clamp(min=SMALLEST_DIVISOR)
-    share = float(torch.where(is_rare, 0.0, share).max())
-    if not share > settings.max_share_of_squares:
+    weight = rows.sample_weight.unsqueeze(1)
+    median = weighted_quantile(rows.target, rows.sample_weight, 0.5)
+    distances = (rows.target - median).square()
+    is_rare = weighted_quantile(distances, rows.sample_weight, 0.5) == 0
+    few = (weight * distances).topk(n_few, dim=0).indices
+    weight = weight.expand(rows.target.shape).scatter(0, few, 0.0)
+    mean = (weight * rows.target).sum(0) / weight.sum(0)
+    errors = rows.baseline + fit.state.network(rows.X) - rows.target
+    error, of_mean = (
+        (weight * each.square()).sum(0) for each in (errors, rows.target - mean)
+    )
+    ratio = error / of_mean.clamp(min=SMALLEST_DIVISOR)
+    ratio, output = torch.where(is_rare, 0.0, ratio).max(dim=0)
+    if not ratio > settings.max_ratio_to_mean:
         return None
+    target = f"target {int(output)}" if len(rows.baseline) > 1 else "the target"
     return (
-        f"follows at most {len(few.values)} of {n_rows} rows: the squares of their "
-        "targets' distances from the median, times their weights, are all but the "
-        "whole sum. Other rows hardly count, and may be predicted far from their "
-        "targets. If these weights or targets are errors, correct them or leave the "
-        "rows out; loss='huber' bounds what an outlying target counts, and so does a "
-        "transformation, for instance to its logarithm by TransformedTargetRegressor."
+        f"follows a few rows: without the {settings.share_outliers:.0%} of them where "
+        f"{target} is farthest from its median, weights included, its squared error is "
+        f"{float(ratio):.2g} times that of the mean of the others. If these targets or "
+        "weights are errors, correct them or leave the rows out; loss='huber' bounds "
+        "what an outlying target counts, and so does a transformation, for instance to "
+        "its logarithm by TransformedTargetRegressor."
     )
 
 
