@@ -300,7 +300,7 @@ class _EffectFinder:
 
     def __init__(self, background):
         self._background, self._model = background, background.model
-        self._mains = {}
+        self._singles = {}  # column: its values, and the outputs there
         self._mean = background.share @ background.output
         posterior = self._model.posterior
         self._has_band = posterior is not None and posterior.factor is not None
@@ -316,8 +316,8 @@ class _EffectFinder:
         """Effect of setting a feature."""
         points, is_level = self._points(column)
         own = self._background.rows[:, column]
-        values = self._values([column], np.r_[points, own][:, None])
-        missing = self._values([column], np.full((1, 1), np.nan))[0]
+        values = self._values_of_single(column, np.r_[points, own])
+        missing = self._values_of_single(column, [np.nan])[0]
         return self._effect(
             [column],
             [points],
@@ -339,7 +339,7 @@ class _EffectFinder:
         both = np.concatenate([points, background.rows[:, columns]])
         values = self._values(columns, both)
         for index, column in enumerate(columns):
-            values -= self._values([column], both[:, [index]])
+            values -= self._values_of_single(column, both[:, index])
         deviations = self._deviations(columns, points)
         shape = *mesh.shape[:2], -1
         return self._effect(
@@ -397,6 +397,16 @@ class _EffectFinder:
         quantiles = np.quantile(own, np.linspace(0, 1, N_GRID_POINTS))
         steps = np.linspace(own.min(), own.max(), N_GRID_POINTS)
         return np.union1d(quantiles, steps), False
+
+    def _values_of_single(self, column, points):
+        """`_values` for some of a column's grids and rows, all of which it computes."""
+        if column not in self._singles:
+            grids = [self._points(column, is_pair=each)[0] for each in (False, True)]
+            own = self._background.rows[:, column]
+            known = np.unique(np.concatenate([*grids, own, [np.nan]]))
+            self._singles[column] = known, self._values([column], known[:, None])
+        known, values = self._singles[column]
+        return values[np.searchsorted(known, points)]
 
     def _values(self, columns, points):
         """Mean output where columns are set, less its mean; (n_points, n_outputs)."""
