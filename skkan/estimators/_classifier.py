@@ -77,8 +77,8 @@ default=None
         node takes two features, of pairs that explain most of what curves of one
         feature leave; the model is then a sum of curves and surfaces. With
         "no_interactions" it is additive. Without hidden nodes it has no effect. A
-        constraint makes a model easier to read, and
-        costs accuracy where more features act together.
+        constraint makes a model easier to read, and costs accuracy where more features
+        act together.
     loss : {"log_loss"}, default="log_loss"
         Negative log-likelihood of a row, summed over the labels.
     solver : {"auto", "lm", "lbfgs", "adam"} or Solver, default="auto"

@@ -87,8 +87,8 @@ default=None
         node takes two features, of pairs that explain most of what curves of one
         feature leave; the model is then a sum of curves and surfaces. With
         "no_interactions" it is additive. Without hidden nodes it has no effect. A
-        constraint makes a model easier to read, and
-        costs accuracy where more features act together.
+        constraint makes a model easier to read, and costs accuracy where more features
+        act together.
     loss : {"squared_error", "poisson", "gamma", "tweedie", "huber", "quantile"}, \
 default="squared_error"
         Loss of a row, summed over the outputs. "poisson", for counts and rates of at

@@ -56,14 +56,13 @@ def pruned(state, data, plan, threshold, generator, monitor):
         )
         state = replace(state, converged=state.converged and has_converged)
         return _marked(state, is_finished=search.is_finished), plan
-    for _ in range(settings.max_rounds):  # training moves the scores of what is left
+    while True:  # training moves the scores of what is left
         n_edges = state.network.n_edges
         keep = _needed(state.network, data, max(threshold, settings.min_score))
         left, edges = with_edges(state, keep, data)
         state, plan = _trained_on(state, left, edges, data, plan, generator, monitor)
         if state.interrupted or state.network.n_edges == n_edges:
             return state, plan
-    return _marked(state, is_finished=False), plan
 
 
 def _needed(network, data, threshold):

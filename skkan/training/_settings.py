@@ -166,8 +166,6 @@ class PruningSettings:
     min_score: float = 1e-16
     # Rows from which means of edges are computed.
     max_rows: int = 100_000
-    # Rounds of removal by scores and training. Two or three are usual.
-    max_rounds: int = 10
     # Fall of the log evidence by all removals together, which training counts as
     # nothing, and by a single edge to be removed with others.
     max_evidence_fall: float = 1.0
