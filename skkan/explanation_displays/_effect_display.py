@@ -22,14 +22,19 @@ from skkan.drawing._panels import (
 from skkan.explanation_displays._effect_panels import OutputUnits, draw_main
 from skkan.explanation_displays._largest_effects import (
     EFFECT_NAME_LETTERS,
+    TIMES,
     effect_name,
     largest_effects,
     note_on_rest,
 )
-from skkan.explanation_displays._names_and_units import NamesAndUnits
+from skkan.explanation_displays._names_and_units import (
+    RESPONSES_OF_CLASSES,
+    NamesAndUnits,
+)
 from skkan.explanation_displays._pair_panels import (
     axis_of_bundle,
     draw_pair,
+    has_curve_without_rows,
     map_reach,
 )
 from skkan.explanations._effects import Effects
@@ -292,11 +297,7 @@ class EffectDisplay:
         before = None
         for panel, effect in zip(drawn, self.shown_, strict=True):
             panel.ax.set_title(
-                wrapped(
-                    f"{effect_name(effect)}: {percent(effect.share)}",
-                    EFFECT_NAME_LETTERS + 10,
-                    PANEL_TITLE_LINE,
-                ),
+                _title(effect),
                 fontsize="medium",
                 parse_math=False,
                 pad=TITLE_PAD + LEGEND_PAD * panel.lines_of_legend,
@@ -329,21 +330,25 @@ class EffectDisplay:
 
     def _signs(self):
         """What zero, bands, strips, points, hatches, dots and shares stand for."""
-        text = "0 is the mean output"
+        text = f"0 is the mean output over {self.effects.n_rows} rows"
         if len(self.effects.output_names) == 1:
             text += f", {short_number(self.effects.base_value)}"
+        has_bands = any(effect.lower is not None for effect in self.shown_)
+        if has_bands and self.response in RESPONSES_OF_CLASSES:
+            text += " before predict_proba moderates it"
         pairs = [effect for effect in self.shown_ if len(effect.features) == 2]
         bundles = [effect for effect in pairs if axis_of_bundle(effect) is not None]
         is_map, is_bundle = len(bundles) < len(pairs), len(bundles) > 0
-        if any(effect.lower is not None for effect in self.shown_) and (
-            is_bundle or len(pairs) < len(self.shown_)
-        ):
-            text += "; bands hold 90%"
+        if has_bands and (is_bundle or len(pairs) < len(self.shown_)):
+            text += "; bands hold 90% of the posterior"
         if is_bundle or len(pairs) < len(self.shown_):
             text += "; grey strips show where the rows are"
         if is_map:
-            text += "; dots are rows, and hatched cells have none in or beside them"
-        if is_bundle:
+            text += (
+                "; dots are rows, larger where they are several, and hatched cells "
+                "have none in or beside them"
+            )
+        if any(has_curve_without_rows(effect) for effect in bundles):
             text += "; dotted curves have no rows"
         gaps = [e.sample_weight @ np.isnan(e.rows).any(axis=1) for e in pairs]
         if max(gaps, default=0.0) > 0:
@@ -388,6 +393,18 @@ class EffectDisplay:
             alpha=0.8,
             parse_math=False,
         )
+
+
+def _title(effect):
+    """Names and share of an effect; those of a pair break between the names."""
+    share = f": {percent(effect.share)}"
+    title = effect_name(effect) + share
+    if len(title) <= PANEL_TITLE_LINE or len(effect.features) == 1:
+        return wrapped(title, EFFECT_NAME_LETTERS + len(share), PANEL_TITLE_LINE)
+    times = TIMES.rstrip()
+    one, other = effect.feature_names
+    one = shortened(one, PANEL_TITLE_LINE - len(times))
+    return f"{one}{times}\n{shortened(other, PANEL_TITLE_LINE - len(share))}{share}"
 
 
 def _check_settings(

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from skkan.drawing._labels import percent
+from skkan.drawing._labels import SMALLEST_PERCENT, percent
 from skkan.drawing._panels import check_numbers, foreground
 from skkan.explanation_displays._feature_rows import (
     BAR_HEIGHT,
@@ -13,7 +13,11 @@ from skkan.explanation_displays._feature_rows import (
     row_axes,
     write_number,
 )
-from skkan.explanation_displays._largest_effects import TIMES, largest_effects
+from skkan.explanation_displays._largest_effects import (
+    NEGATIVE_SHARE,
+    TIMES,
+    largest_effects,
+)
 from skkan.explanation_displays._names_and_units import NamesAndUnits
 from skkan.explanations._effects import Effects
 from skkan.explanations._effects import effects as effects_of
@@ -55,7 +59,7 @@ class ImportanceDisplay:
     >>> model = KANRegressor((), random_state=0).fit(X, y)
     >>> display = ImportanceDisplay.from_estimator(model, X, max_effects=2)
     >>> [label.get_text() for label in display.ax_.get_yticklabels()]
-    ['s5', 'bmi', '8 others']
+    ['s5', 'bmi', '8 other effects']
     """
 
     __module__ = "skkan.inspection"
@@ -151,7 +155,7 @@ class ImportanceDisplay:
         everything = [*self.effects.mains, *self.effects.pairs]
         hidden = [effect.share for effect in everything if effect not in self.shown_]
         if hidden:
-            rows.append((f"{len(hidden)} others", sum(hidden)))
+            rows.append((f"{len(hidden)} other effects", sum(hidden)))
         if percent(self.effects.rest_share) != "0%":
             rows.append(("everything else", self.effects.rest_share))
         labels, shares = zip(*rows, strict=True)
@@ -170,7 +174,10 @@ class ImportanceDisplay:
         if min(shares) >= 0:
             self.ax_.set_xlim(left=0)
         self.ax_.xaxis.set_major_formatter(PercentFormatter(1.0))
-        self.ax_.set_xlabel("share of the variance of the model's output")
+        label = "share of the variance of the model's output"
+        if min(shares) <= -SMALLEST_PERCENT:
+            label += f",\n{NEGATIVE_SHARE}"
+        self.ax_.set_xlabel(label)
         return self
 
 

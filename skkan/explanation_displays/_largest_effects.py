@@ -4,6 +4,9 @@ from skkan.drawing._labels import SMALLEST_PERCENT, percent, shortened
 
 TIMES = " \N{MULTIPLICATION SIGN} "
 EFFECT_NAME_LETTERS = 60
+NEGATIVE_SHARE = "negative where an effect opposes correlated ones"
+# Features that a note names, and letters of a name; more of them are counted.
+MAX_NAMED_FEATURES, NAMED_FEATURE_LETTERS = 8, 20
 
 
 def largest_effects(effects, max_effects, min_share):
@@ -33,15 +36,24 @@ def note_on_rest(effects, shown):
     rest = effects.rest_share
     hidden = [effect for effect in everything if effect not in shown]
     further = sum(effect.share for effect in hidden)
-    parts = []
-    for n_features, word in ((1, "feature"), (2, "pair")):
-        count = sum(len(effect.features) == n_features for effect in hidden)
-        if count:
-            parts.append(f"{count} {word}{'s' * (count > 1)}")
+    singles = [effect for effect in hidden if len(effect.features) == 1]
+    n_pairs, parts = len(hidden) - len(singles), []
+    if len(singles) > MAX_NAMED_FEATURES:
+        parts.append(f"{len(singles)} features")
+    elif singles:
+        names = (effect.feature_names[0] for effect in singles)
+        parts.append(
+            ", ".join(shortened(name, NAMED_FEATURE_LETTERS) for name in names)
+        )
+    if n_pairs:
+        parts.append(f"{n_pairs} pair{'s' * (n_pairs > 1)}")
     text = f"Not shown: {percent(further + rest)} of the variance of the model's output"
     if parts:
-        text += f" ({' and '.join(parts)} {percent(further)}, others {percent(rest)})"
+        text += (
+            f": {percent(further)} of {' and '.join(parts)}, {percent(rest)} of "
+            "everything else"
+        )
     drawn = [effect.share for effect in shown]
     if min(further + rest, further, rest, *drawn) <= -SMALLEST_PERCENT:
-        text += "; a negative share works against the others"
+        text += f". A share is {NEGATIVE_SHARE}"
     return f"{text}."

@@ -8,6 +8,8 @@ import numpy as np
 from skkan.drawing._labels import checked_names
 from skkan.estimators._base import fitted_model_of
 
+RESPONSES_OF_CLASSES = "log odds of ", "logit of "  # the latter of exclusive ones
+
 
 @dataclass(frozen=True)
 class NamesAndUnits:
@@ -102,4 +104,4 @@ def response_of(target):
     if target.classes is None:
         return "log mean of " if target.has_log_link else ""
     # Raw outputs of exclusive classes are defined up to a common summand.
-    return "logit of " if target.has_exclusive_classes else "log odds of "
+    return RESPONSES_OF_CLASSES[target.has_exclusive_classes]

@@ -29,6 +29,7 @@ ROW_SIZE, MAX_ROW_SIZE = 4.0, 80.0  # square points: of the mark of a row, and o
 MAP_ROOM = 0.65  # of the width, beside a bar of colours
 ENTRY_POINTS = 22, 4.2  # of an entry without letters, and of a letter
 HATCH = "////"
+MAP_STEPS = 8  # between two points of a heat map, whose colours then hardly differ
 
 
 def draw_pair(ax, effect, units, reach, *, line_kw, band_kw, density_kw, map_kw):
@@ -63,6 +64,23 @@ def axis_of_bundle(effect):
     return None
 
 
+def has_curve_without_rows(effect):
+    """Whether a curve of a bundle goes beyond the rows of its value."""
+    return not _inside_rows(effect, axis_of_bundle(effect)).all()
+
+
+def _inside_rows(effect, across):
+    """Where the curves of a bundle are within the rows, bool (n_points, n_curves)."""
+    x, n_curves = effect.grid[across], len(effect.grid[1 - across])
+    own, level = effect.rows[:, across], level_of_rows(effect, 1 - across)
+    inside = np.zeros((len(x), n_curves), dtype=bool)
+    for curve in range(n_curves):
+        rows = own[~np.isnan(own) & (level == curve)]
+        inside[:, curve] = x >= rows.min(initial=np.inf)
+        inside[:, curve] &= x <= rows.max(initial=-np.inf)
+    return inside
+
+
 def map_reach(effect, units):
     """Largest absolute value of a pair in cells with rows."""
     values = units.columns(effect.values)[..., units.largest(effect)]
@@ -79,6 +97,7 @@ def _draw_bundle(panel, effect, units, output, across, line_kw, band_kw, density
     is_number = not effect.has_levels[across]
     own, level = effect.rows[:, across], level_of_rows(effect, 1 - across)
     known, remark = ~np.isnan(own) & (level >= 0), ""
+    within = _inside_rows(effect, across)
     places = x if is_number else np.arange(len(x))
     if is_number:
         remark = scale_axis(ax, "x", own[~np.isnan(own)])
@@ -87,8 +106,7 @@ def _draw_bundle(panel, effect, units, output, across, line_kw, band_kw, density
         ax.set_xlim(-0.5, len(x) - 0.5)
     names = names_of_levels(effect, 1 - across)
     for curve, name in enumerate(names):
-        rows = own[known & (level == curve)]
-        inside = (x >= rows.min(initial=np.inf)) & (x <= rows.max(initial=-np.inf))
+        inside = within[:, curve]
         style = {"marker": "" if is_number else "o", "markersize": 3}
         style |= {**line_style(curve), "label": name, **line_kw}
         drawn = np.where(inside, values[:, curve], np.nan)
@@ -175,7 +193,12 @@ def _draw_map(panel, effect, units, output, reach, map_kw):
         panel.mesh = ax.pcolormesh(*bounds, values.T, **{**style, **map_kw})
     else:  # linear between the points of the grid, as curves are
         style["shading"] = "gouraud"
-        panel.mesh = ax.pcolormesh(*effect.grid, values.T, **{**style, **map_kw})
+        # Colours are mixed between points, so that these must be near.
+        fine = [_finer(np.arange(len(grid))) for grid in effect.grid]
+        grids = map(_finer, effect.grid)
+        panel.mesh = ax.pcolormesh(
+            *grids, _bilinear(values, *fine).T, **{**style, **map_kw}
+        )
     cells = [
         [(x, y) for x, y in ((a, c), (b, c), (b, d), (a, d))]
         for (i, j) in np.argwhere(~with_rows)
@@ -224,6 +247,22 @@ def _name_map(ax, effect, shown, remarks):
     labels = map(with_remark, effect.feature_names, remarks)
     for write, label in zip((ax.set_xlabel, ax.set_ylabel), labels, strict=True):
         write(label, parse_math=False)
+
+
+def _finer(points):
+    """Points, and others in equal steps between each two of them."""
+    places = np.linspace(0, len(points) - 1, MAP_STEPS * (len(points) - 1) + 1)
+    return np.interp(places, np.arange(len(points)), points)
+
+
+def _bilinear(values, rows, columns):
+    """Values of a grid between its points, at every pair of two positions."""
+    for position in (rows, columns):
+        low = np.floor(position).astype(int)
+        high = np.minimum(low + 1, len(values) - 1)
+        share = (position - low)[:, None]
+        values = ((1 - share) * values[low] + share * values[high]).T
+    return values
 
 
 def _bounds(points):

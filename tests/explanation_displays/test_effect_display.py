@@ -10,9 +10,10 @@ import pytest
 from models_to_draw import X as PLAIN
 from models_to_draw import one_line
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.interpolate import RegularGridInterpolator
 
 from skkan import KANClassifier, KANRegressor
-from skkan.drawing._labels import percent
+from skkan.drawing._labels import percent, shortened
 from skkan.explanation_displays import _effect_display as module
 from skkan.inspection import EffectDisplay, effects
 
@@ -96,8 +97,9 @@ def test_curves_and_bands_are_the_effects(additive):
         assert_array_equal(lower, effect.lower)
         assert_array_equal(upper, effect.upper)
     note = one_line(display.note_)
-    assert "bands hold 90%; grey strips show where the rows are." in note
-    assert f"0 is the mean output, {expected.base_value:.4g};" in note
+    assert "bands hold 90% of the posterior; grey strips show where the rows" in note
+    base = f"{expected.base_value:.4g}"
+    assert f"0 is the mean output over {expected.n_rows} rows, {base};" in note
 
 
 def test_panels_stand_in_the_order_of_shares_and_tell_them(found):
@@ -116,12 +118,14 @@ def test_the_note_tells_how_much_is_not_shown(found):
     display = EffectDisplay(found).plot(max_effects=2)
     shown = sum(effect.share for effect in display.shown_)
     hidden = [e for e in [*found.mains, *found.pairs] if e not in display.shown_]
-    n_mains = sum(len(effect.features) == 1 for effect in hidden)
+    mains = [effect for effect in hidden if len(effect.features) == 1]
+    names = [shortened(effect.feature_names[0], 20) for effect in mains]
     note = one_line(display.note_)
     assert note.startswith(
-        f"Not shown: {percent(1 - shown)} of the variance of the model's output "
-        f"({n_mains} features and {len(hidden) - n_mains} pairs "
-        f"{percent(sum(e.share for e in hidden))}, others {percent(found.rest_share)})"
+        f"Not shown: {percent(1 - shown)} of the variance of the model's output: "
+        f"{percent(sum(e.share for e in hidden))} of {', '.join(names)} and "
+        f"{len(hidden) - len(names)} pairs, {percent(found.rest_share)} of everything "
+        "else."
     )
 
 
@@ -129,8 +133,8 @@ def test_negative_shares_and_constant_outputs_are_explained(found):
     main = replace(found.mains[0], share=1.1)
     display = EffectDisplay(replace(alone(found, main), rest_share=-0.1)).plot()
     assert one_line(display.note_).startswith(
-        "Not shown: -10% of the variance of the model's output; a negative share works "
-        "against the others."
+        "Not shown: -10% of the variance of the model's output. A share is negative "
+        "where an effect opposes correlated ones."
     )
     main = replace(found.mains[0], share=0.0)
     display = EffectDisplay(replace(alone(found, main), rest_share=0.0)).plot()
@@ -284,6 +288,17 @@ def test_densities_are_weighted_and_follow_the_axis(mixed):
 # Pairs.
 
 
+def assert_map_shows(mesh, effect, values):
+    """Numbers are linear between the points; colours are mixed within an eighth."""
+    if any(effect.has_levels):
+        assert_array_equal(mesh.get_array(), values.T)
+        return
+    places = mesh.get_coordinates()
+    expected = RegularGridInterpolator(effect.grid, values)(places)
+    assert_allclose(mesh.get_array(), expected, atol=1e-12 * np.ptp(values))
+    assert places.shape[:2] == tuple(8 * n - 7 for n in values.T.shape)
+
+
 def test_a_map_is_the_effect_and_its_colours_compare(mixed):
     pairs = [("income", LONG), ("hour", LONG)]
     found = effects(mixed, X, features=[], pairs=pairs)
@@ -293,7 +308,7 @@ def test_a_map_is_the_effect_and_its_colours_compare(mixed):
     for effect, mesh, ax in zip(
         display.shown_, display.meshes_, display.axes_, strict=True
     ):
-        assert_array_equal(mesh.get_array(), effect.values.T)
+        assert_map_shows(mesh, effect, effect.values)
         labels = one_line(ax.xaxis.label), one_line(ax.yaxis.label)
         for label, name in zip(labels, effect.feature_names, strict=True):
             assert label[:4] == name[:4]
@@ -370,7 +385,7 @@ def test_pairs_of_several_outputs_name_the_one_that_they_show(ten_classes):
         largest = int(spread.argmax())
         label = ax.yaxis.label
         if mesh is not None:
-            assert_array_equal(mesh.get_array(), effect.values[..., largest].T)
+            assert_map_shows(mesh, effect, effect.values[..., largest])
             bars = [a for a in display.figure_.axes if a.get_label() == "<colorbar>"]
             label = bars[0].yaxis.label
         assert one_line(label) == f"effect on logit of {names[largest]}"

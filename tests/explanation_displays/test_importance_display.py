@@ -28,7 +28,7 @@ def test_bars_are_shares_and_sum_to_the_variance(mixed):
     assert_allclose(widths[3], sum(effect.share for effect in everything[3:]))
     assert_allclose(sum(widths), 1)
     labels = row_labels(display)
-    assert labels[3:] == [f"{len(everything) - 3} others", "everything else"]
+    assert labels[3:] == [f"{len(everything) - 3} other effects", "everything else"]
     names = [" \N{MULTIPLICATION SIGN} ".join(e.feature_names) for e in everything]
     assert [label[:5] for label in labels[:3]] == [name[:5] for name in names[:3]]
     assert [text.get_text() for text in display.texts_] == list(map(percent, widths))
