@@ -301,12 +301,14 @@ default="squared_error"
     predicts the rows held out better. The nodes of two of them take all features, those
     of the others one pair each beside an additive skip, as with
     `interaction_cst="pairwise"`. (All of them take what `interaction_cst` says where it
-    is set, and all features where these are two or more than 200.) Both kinds have the
-    same weight, unless others predict the rows held out clearly better; a kind without
-    weight is left out. If a weighted mean of all and the additive model predicts these
-    rows clearly better than the latter alone, they are trained on all rows, and what is
-    fitted is that weighted mean: one network of up to 40 nodes, whose skip has the
-    additive model where that has any weight (of 10 nodes, with `early_stopping`).
+    is set, and all features where these are two or more than 200.) One of each kind
+    comes first: where one predicts the rows held out better than the mean of both, with
+    a t statistic above 2, all are of its kind. Otherwise both have the same weight,
+    unless others predict these rows clearly better; a kind without weight is left out.
+    If a weighted mean of all and the additive model predicts them clearly better than
+    the latter alone, they are trained on all rows, and what is fitted is that weighted
+    mean: one network of up to 40 nodes, whose skip has the additive model where that
+    has any weight (of 10 nodes, with `early_stopping`).
     Of more than 50,000 rows the last of these trainings see ever more, up to 300,000.
     "lm" goes to its end on 50,000, and takes a few steps on more and on all of them.
 

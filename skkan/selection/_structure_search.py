@@ -69,10 +69,11 @@ def search_structure(
     Networks with hidden nodes are trained on the others, under the penalty weight with
     which their mean predicts the validation rows best. The nodes of every second one
     take one pair of features each: a sum of surfaces errs otherwise than nodes that
-    take all features do. A weighted mean of them and the additive model replaces the
-    latter if it predicts these rows better. Where hardly any noise is left, a single
-    second-order network is more precise than the ensemble; it is tried as soon as that
-    shows. With many rows the search sees a subsample.
+    take all features do. Where one kind is far better, all are of it. A weighted mean
+    of them and the additive model replaces the latter if it predicts these rows better.
+    Where hardly any noise is left, a single second-order network is more precise than
+    the ensemble; it is tried as soon as that shows. With many rows the search sees a
+    subsample.
 
     Parameters
     ----------
@@ -260,7 +261,8 @@ class _StructureSearch:
         """Networks that take structures in turn, and the weight of their mean.
 
         One network of each structure is trained first. Others join them where the mean
-        of these is promising beside `additive`.
+        of these is promising beside `additive`. If one of the first is far better than
+        this mean, the others are like it, and those of the other kind go.
 
         Returns
         -------
@@ -272,17 +274,23 @@ class _StructureSearch:
         if additive.plan.learns_alpha:
             self._refit(additive)
         basis = additive.state.network.layers[0].basis
-        starts = (
-            _on_knots_of(basis, self._make_network(structure))
-            for structure in cycle(structures)
-        )
+
+        def starts(n_networks):
+            for structure in islice(cycle(structures), n_networks):
+                yield _on_knots_of(basis, self._make_network(structure))
+
         settings, may_average = _settings.SEARCH, n_members > 1
-        networks = [*islice(starts, min(n_members, len(structures)))]
+        networks = [*starts(min(n_members, len(structures)))]
         point, computed = self.path.best_point(networks, self._is_outdone)
+        kept = self._of_better_kind(point) if point else []
         mean, weight, raw, t = self._beside_additive(point, may_average)
         if may_average and t > settings.promising_t:
             mean.trial.reason = f"promising, t = {t:.3g}: averaged with others"
-            networks += islice(starts, n_members - len(networks))
+            if len(kept) == len(networks):
+                structures = [*compress(structures, kept)]
+                networks = [*compress(networks, kept)]
+                computed = [[*compress(states, kept)] for states in computed]
+            networks += starts(n_members - len(networks))
             point, _ = self.path.best_point(
                 networks, self._is_outdone, computed=computed
             )
@@ -352,16 +360,43 @@ class _StructureSearch:
         t = self.path.validation.paired_t(raw, self._reference)
         return point, weight, raw, t
 
+    def _kinds(self, point):
+        """The networks of all features, and those of pairs.
+
+        Returns
+        -------
+        list of (list of bool, Tensor)
+            For each of the two kinds which networks it has, and their mean raw output;
+            empty if there is only one kind.
+        """
+        takes_all = [bool(each.layers[0].mask.all()) for each in point.networks]
+        if len(set(takes_all)) < 2:
+            return []
+        return [
+            (those, self.path.validation.raw([*compress(point.networks, those)]))
+            for those in (takes_all, [*map(not_, takes_all)])
+        ]
+
+    def _of_better_kind(self, point):
+        """Which networks are of a kind that is far better than the mean; all if none.
+
+        Returns
+        -------
+        list of bool
+        """
+        for those, raw in self._kinds(point):
+            t = self.path.validation.paired_t(raw, point.trial.raw)
+            if t > _settings.SEARCH.min_t_of_one_kind:
+                return those
+        return [True] * len(point.networks)
+
     def _of_two_kinds(self, point):
         """Weights of networks of all features and of pairs, if clearly not the same."""
-        takes_all = [bool(each.layers[0].mask.all()) for each in point.networks]
-        n_all, n_pairs = takes_all.count(True), takes_all.count(False)
-        if not (n_all and n_pairs):
+        kinds = self._kinds(point)
+        if not kinds:
             return point
-        raw_of_all, raw_of_pairs = (
-            self.path.validation.raw([*compress(point.networks, those)])
-            for those in (takes_all, map(not_, takes_all))
-        )
+        (takes_all, raw_of_all), (takes_pair, raw_of_pairs) = kinds
+        n_all, n_pairs = sum(takes_all), sum(takes_pair)
         weight = self.path.validation.best_weight(raw_of_all, raw_of_pairs)
         raw = torch.lerp(raw_of_all, raw_of_pairs, weight)
         t = self.path.validation.paired_t(raw, point.trial.raw)

@@ -92,6 +92,8 @@ def test_a_wave_along_a_direction_is_learnt():
     y = law[:300] + 0.1 * rng.normal(size=300)
     model = KANRegressor(random_state=0).fit(X[:300], y)
     assert model.score(X[300:], law[300:]) > 0.8
+    assert model.network_.layers[0].mask.all()  # networks of pairs are of no use
+    assert model.network_.members.bincount().tolist() == [10] * 4
 
 
 def test_a_law_with_hardly_any_noise_is_fitted_by_one_second_order_network(product):
