@@ -1,10 +1,11 @@
-"""Functions of autograd that give the values of a basis, differentiable once.
+"""Functions of autograd that give the values of a basis and their derivatives.
 
 torch has two forms of such functions. The form for `torch.func` and for forward mode
 takes 40 us more for every call. Only these use it.
 """
 
 import torch
+from torch.autograd import forward_ad
 
 
 def evaluated(x, basis):
@@ -21,7 +22,7 @@ def evaluated(x, basis):
     """
     checked_samples(x, basis.n_inputs)
     values = applied(_Evaluation, x, basis)
-    return _Transformed.apply(x, basis.knots, basis)[0] if values is None else values
+    return _Derivatives.apply(x, basis.knots, basis, 0)[0] if values is None else values
 
 
 def checked_samples(x, n_inputs):
@@ -40,8 +41,9 @@ def checked_samples(x, n_inputs):
 
 def values_and_slopes(x, basis):
     """Values and derivatives by operations that `torch.func` can transform."""
-    values, slopes = _Transformed.apply(x, basis.knots, basis)
-    return values, _Once.apply(slopes, x)
+    knots = basis.knots
+    values, slopes = _Derivatives.apply(x, knots, basis, 0)
+    return values, _Known.apply(slopes, x, knots, basis, 1)
 
 
 def applied(step, *args):
@@ -72,6 +74,15 @@ def through_functions(grad, slopes):
     return torch.bmm(rows, columns).view(shape)
 
 
+def _along(direction, ctx, slopes):
+    """Derivatives along a direction, which other directions differentiate again."""
+    # Here torch has switched forward mode off, also that of transforms around this one,
+    # whose derivatives would be zero.
+    with forward_ad._set_fwd_grad_enabled(True):
+        x = forward_ad.unpack_dual(ctx.saved_tensors[0]).primal
+        return direction.unsqueeze(2) * slopes(ctx, x)
+
+
 class _Evaluation(torch.autograd.Function):
     """Basis values whose backward pass uses the derivatives computed beside them."""
 
@@ -80,6 +91,7 @@ class _Evaluation(torch.autograd.Function):
         needed = ctx.needs_input_grad[0]
         values, slopes = basis.values_and_derivatives(x, with_derivatives=needed)
         if needed:
+            ctx.basis = basis
             ctx.save_for_backward(x, slopes)
         return values
 
@@ -87,43 +99,56 @@ class _Evaluation(torch.autograd.Function):
     def backward(ctx, grad):
         x, slopes = ctx.saved_tensors
         if torch.is_grad_enabled():  # a graph is made, in which they are not constant
-            slopes = _Once.apply(slopes, x)
+            slopes = _Known.apply(slopes, x, ctx.basis.knots, ctx.basis, 1)
         return through_functions(grad, slopes), None
 
 
-class _Transformed(torch.autograd.Function):
-    """Basis values in the form for `torch.func`, and derivatives as a second output."""
+class _Derivatives(torch.autograd.Function):
+    """Derivatives of two successive orders in the form for `torch.func`.
+
+    Only those of the lower order are differentiable, by those of the higher.
+    """
 
     @staticmethod
-    def forward(x, knots, basis):
-        return basis.values_and_derivatives(x)
+    def forward(x, knots, basis, order):
+        if order == 0:
+            return basis.values_and_derivatives(x)
+        return tuple(basis.higher_derivatives(x, order))
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        x, slopes = inputs[0], output[1]
+        x, knots, ctx.basis, ctx.order = inputs
+        slopes = output[1]
         ctx.mark_non_differentiable(slopes)
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(x, slopes)
-        ctx.save_for_forward(x, slopes)
+        ctx.save_for_backward(x, knots, slopes)
+        ctx.save_for_forward(x, knots, slopes)
 
     @staticmethod
     def backward(ctx, grad, _):
-        _Transformed._check_knots(constant=not ctx.needs_input_grad[1])
-        x, slopes = ctx.saved_tensors
-        return through_functions(grad, _Once.apply(slopes, x)), None, None
+        _Derivatives._check_knots(constant=not ctx.needs_input_grad[1])
+        of_x = None
+        if grad is not None:
+            slopes = _Derivatives._slopes(ctx, ctx.saved_tensors[0])
+            of_x = through_functions(grad, slopes)
+        return of_x, None, None, None
 
     @staticmethod
-    def jvp(ctx, direction, of_knots, _):
-        _Transformed._check_knots(constant=of_knots is None)
-        x, slopes = ctx.saved_tensors
-        return direction.unsqueeze(2) * _Once.apply(slopes, x), None
+    def jvp(ctx, direction, of_knots, *_):
+        _Derivatives._check_knots(constant=of_knots is None)
+        return _along(direction, ctx, _Derivatives._slopes), None
 
     @staticmethod
-    def vmap(info, in_dims, x, knots, basis):
-        _Transformed._check_knots(constant=in_dims[1] is None)
+    def vmap(info, in_dims, x, knots, basis, order):
+        _Derivatives._check_knots(constant=in_dims[1] is None)
         x = x.movedim(in_dims[0], 0)
-        both = _Transformed.apply(x.flatten(0, 1), knots, basis)
+        both = _Derivatives.apply(x.flatten(0, 1), knots, basis, order)
         return tuple(part.unflatten(0, x.shape[:2]) for part in both), (0, 0)
+
+    @staticmethod
+    def _slopes(ctx, x):
+        _, knots, slopes = ctx.saved_tensors
+        return _Known.apply(slopes, x, knots, ctx.basis, ctx.order + 1)
 
     @staticmethod
     def _check_knots(*, constant):
@@ -135,31 +160,34 @@ class _Transformed(torch.autograd.Function):
             )
 
 
-class _Once(torch.autograd.Function):
-    """Derivatives at some samples that have none themselves with respect to these."""
+class _Known(torch.autograd.Function):
+    """Derivatives of one order that are known at some samples, as functions of these.
+
+    The next order is computed when it is needed.
+    """
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(slopes, x):
-        return slopes.clone()
+    def forward(values, x, knots, basis, order):
+        return values.clone()
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        pass
+        _, x, knots, ctx.basis, ctx.order = inputs
+        ctx.save_for_backward(x, knots)
+        ctx.save_for_forward(x, knots)
 
     @staticmethod
     def backward(ctx, grad):
-        _Once._refuse()
+        slopes = _Known._slopes(ctx, ctx.saved_tensors[0])
+        return None, through_functions(grad, slopes), None, None, None
 
     @staticmethod
-    def jvp(ctx, *directions):
-        _Once._refuse()
+    def jvp(ctx, _, direction, *__):
+        return _along(direction, ctx, _Known._slopes)
 
     @staticmethod
-    def _refuse():
-        raise RuntimeError(
-            "Layers are differentiable once with respect to their inputs, got a "
-            "request for second derivatives: differences of first derivatives "
-            "approximate them."
-        )
+    def _slopes(ctx, x):
+        knots = ctx.saved_tensors[1]
+        return _Derivatives.apply(x, knots, ctx.basis, ctx.order + 1)[0]

@@ -82,7 +82,7 @@ class Basis(nn.Module, ABC):
         )
 
     def forward(self, x):
-        """Values of all functions, differentiable once with respect to `x`.
+        """Values of all functions, differentiable any number of times.
 
         Parameters
         ----------
@@ -108,6 +108,22 @@ class Basis(nn.Module, ABC):
         -------
         values : Tensor of shape (n_samples, n_inputs, n_functions)
         derivatives : Tensor of the same shape, or None
+        """
+
+    @abstractmethod
+    def higher_derivatives(self, x, order):
+        """Derivatives of two successive orders of all functions.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_inputs)
+        order : int
+            The lower of the two, at least 2.
+
+        Returns
+        -------
+        lower, higher : Tensor of shape (n_samples, n_inputs, n_functions)
+            Of order `order` and `order` + 1.
         """
 
     @abstractmethod

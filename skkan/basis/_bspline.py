@@ -12,7 +12,8 @@ from skkan.basis._base import Basis
 from skkan.basis._base_functions import BASE_ACTIVATIONS
 from skkan.basis._grids import extend_grid, grid_from_samples
 from skkan.basis._spline_evaluator import FAST_DTYPES, SplineEvaluator
-from skkan.basis._spline_pieces import FARTHEST, spline_polynomials
+from skkan.basis._spline_pieces import spline_polynomials
+from skkan.basis._torch_evaluation import derivatives_by_torch
 
 # Roundings of its length, by which an equidistant grid may be off.
 MAX_UNIFORM_ROUNDINGS = 4
@@ -178,61 +179,30 @@ class BSplineBasis(Basis):
 
     def values_and_derivatives(self, x, *, with_derivatives=True):
         x = x.detach()
-        knots = self.knots
-        is_fast = x.is_cpu and knots.is_cpu and x.dtype == knots.dtype
-        if is_fast and x.dtype in FAST_DTYPES and x.numel():
+        if self._is_fast(x):
             values, slopes = self.evaluator.features(x.numpy(), with_derivatives)
             values = torch.from_numpy(values)
             return values, slopes if slopes is None else torch.from_numpy(slopes)
-        return self._by_torch(x, with_derivatives)
+        if with_derivatives:
+            return tuple(self._by_torch(x, 0, 1))
+        return *self._by_torch(x, 0), None
 
-    def _by_torch(self, x, with_slopes):
-        """Values and derivatives by operations that torch has for every device.
+    def higher_derivatives(self, x, order):
+        x = x.detach()
+        if not self._is_fast(x):
+            return tuple(self._by_torch(x, order, order + 1))
+        pair = self.evaluator.higher_derivatives(x.numpy(), order)
+        return tuple(map(torch.from_numpy, pair))
 
-        They serve graphics cards, and dtypes that numpy has not or has slowly. They
-        evaluate the polynomials that `SplineEvaluator` evaluates on the CPU.
-        """
-        if not x.numel():
-            values = x.new_zeros(*x.shape, self.n_functions)
-            return values, values if with_slopes else None
-        grid = self.grid.contiguous()
-        inside = x.clamp(grid[:, 0], grid[:, -1])
-        interval = torch.searchsorted(grid, inside.T.contiguous(), right=True).T - 1
-        interval.clamp_(0, self.grid_size - 1)
-        first = torch.arange(self.n_inputs, device=x.device) * self.grid_size
-        piece = (interval + first).flatten()
-        inverse_width = (1 / grid.diff(dim=1)).flatten()[piece]
-        position = inside.flatten() - grid[:, :-1].flatten()[piece]
-        position *= inverse_width
-        values = slopes = inside.new_zeros(self.spline_order + 1, x.numel())
-        for coefficients in self._polynomials.flip(0):
-            slopes = torch.addcmul(values, slopes, position)
-            values = torch.addcmul(coefficients[:, piece], values, position)
-        slopes = slopes * inverse_width
-        if self.base_activation is not None:
-            base = BASE_ACTIVATIONS[self.base_activation](inside.flatten(), True)
-            values = torch.cat([values, base[0].unsqueeze(0)])
-            slopes = torch.cat([slopes, base[1].unsqueeze(0)])
-        beyond = (x - inside).flatten()
-        if self.extrapolation == "linear":
-            farthest = min(FARTHEST, torch.finfo(inside.dtype).max)
-            beyond = beyond.clamp(-farthest, farthest)
-            values = torch.addcmul(values, slopes, beyond)
-        else:
-            slopes = slopes * (beyond == 0)
-        # Column (sample s, input i, function f) stands at (s n_inputs + i) width + f.
-        sample = torch.arange(x.numel(), device=x.device)
-        column = torch.arange(len(values), device=x.device).unsqueeze(1)
-        column = interval.flatten() + column
-        column[self.spline_order + 1 :] = self.n_splines
-        index = (sample * self.n_functions + column).flatten()
+    def _is_fast(self, x):
+        """Whether the evaluator by numpy takes these samples."""
+        knots = self.knots
+        is_fast = x.is_cpu and knots.is_cpu and x.dtype == knots.dtype
+        return is_fast and x.dtype in FAST_DTYPES and x.numel() > 0
 
-        def dense(local):
-            block = local.new_zeros(x.numel() * self.n_functions)
-            block.scatter_(0, index, local.flatten())
-            return block.view(*x.shape, self.n_functions)
-
-        return dense(values), dense(slopes) if with_slopes else None
+    def _by_torch(self, x, *orders):
+        """See `derivatives_by_torch`."""
+        return derivatives_by_torch(self, self._polynomials, x, *orders)
 
     def transfer_matrix(self, new, *, scale=1.0, shift=0.0):
         """Coefficients on a new grid of every function of this basis.

@@ -124,6 +124,13 @@ class MixedBasis(Basis):
             values[rows, inputs, self.sizes[inputs] - 1] = 1.0
         return values, slopes
 
+    def higher_derivatives(self, x, order):
+        missing = x.isnan()
+        known = torch.where(missing, 0.0, x)[:, self._numbers]
+        found = self.splines.higher_derivatives(known, order)
+        missing = missing.unsqueeze(2)
+        return [self._filled_up(part).masked_fill(missing, 0.0) for part in found]
+
     def _filled_up(self, values):
         """Values of numbers in a block with a column for every function."""
         if values is None or values.shape[1:] == self.means.shape:

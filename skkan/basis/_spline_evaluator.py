@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.special import perm
 
-from skkan.basis._base_functions import BASE_ACTIVATIONS
+from skkan.basis._base_functions import BASE_ACTIVATIONS, base_derivatives
 from skkan.basis._spline_pieces import (
     FARTHEST,
     LookupTable,
@@ -65,6 +66,7 @@ class SplineEvaluator:
         self.n_inputs, self.grid_size = basis.n_inputs, basis.grid_size
         self.n_functions = basis.n_functions
         self.is_uniform = basis.is_uniform
+        self._base_activation = basis.base_activation
         self._base = BASE_ACTIVATIONS.get(basis.base_activation)
         self.has_base = self._base is not None
         self._is_linear = basis.extrapolation == "linear"
@@ -105,29 +107,102 @@ class SplineEvaluator:
         shape = *x.shape, self.n_functions
         values = np.zeros(shape, x.dtype)
         slopes = np.zeros(shape, x.dtype) if with_slopes else None
-        # Small blocks stay in the cache, and have the same values with slopes.
-        n_rows = MAX_NUMPY_PRODUCT // (2 * (self.spline_order + 1) ** 2 * self.n_inputs)
-        n_rows = max(n_rows, 1)
-        for start in range(0, len(x), n_rows):
-            rows = slice(start, start + n_rows)
+        for rows in self._blocks_of_rows(x):
             self._fill(x[rows], values[rows], slopes[rows] if with_slopes else None)
         return values, slopes
 
+    @IGNORE_FLOAT_WARNINGS
+    def higher_derivatives(self, x, order):
+        """Derivatives of two successive orders of all functions.
+
+        Parameters
+        ----------
+        x : ndarray of shape (n_rows, n_inputs)
+        order : int
+            The lower of the two, at least 2.
+
+        Returns
+        -------
+        ndarray of shape (2, n_rows, n_inputs, n_functions)
+        """
+        pair = np.zeros((2, *x.shape, self.n_functions), x.dtype)
+        for rows in self._blocks_of_rows(x):
+            self._fill_higher(x[rows], order, pair[:, rows])
+        return pair
+
+    def _blocks_of_rows(self, x):
+        """Slices of rows so few that they stay in the cache.
+
+        They do not depend on the orders of derivatives, nor do rounding errors.
+        """
+        n_rows = MAX_NUMPY_PRODUCT // (2 * (self.spline_order + 1) ** 2 * self.n_inputs)
+        n_rows = max(n_rows, 1)
+        return [slice(start, start + n_rows) for start in range(0, len(x), n_rows)]
+
     def _fill(self, x, values, slopes):
         """Write the values, and the slopes where there are some, over zeros."""
-        with_slopes, width = slopes is not None, self.n_functions
+        with_slopes = slopes is not None
         found = self.locate(x, rows_first=True, with_slopes=with_slopes)
         local, local_slopes = self.splines(found, with_slopes=with_slopes)
         if not self._is_linear:
             np.maximum(local, 0, out=local)  # of rounding
-        sample = np.arange(len(found.piece)).reshape(x.shape) * width
-        index = (sample - np.arange(x.shape[1]) * self.grid_size).reshape(-1)
-        index += found.piece
         parts = [(values, local, found.base)]
         if with_slopes:
             local_slopes = local_slopes.reshape(-1, *x.shape) * found.inverse_width
             local_slopes = local_slopes.reshape(local.shape)
             parts.append((slopes, local_slopes, found.base_slopes))
+        self._write(found, parts)
+
+    def _fill_higher(self, x, order, pair):
+        """Write derivatives of two successive orders of at least 2 over zeros."""
+        low, high, *_ = self._ranges_of_columns
+        inside = np.clip(x, low, high)
+        is_inside, orders = inside == x, (order, order + 1)
+        found = self.locate(inside, rows_first=True, with_slopes=False)
+        base, parts = [None] * (order + 2), []
+        if self.has_base:
+            base = base_derivatives(self._base_activation, inside, order + 1)
+        for block, each in zip(pair, orders, strict=True):
+            scale = found.inverse_width**each * is_inside
+            local = self._derivatives(found, each).reshape(-1, *x.shape) * scale
+            of_base = None if base[each] is None else base[each] * is_inside
+            parts.append((block, local.reshape(len(local), -1), of_base))
+        self._write(found, parts)
+
+    def _derivatives(self, found, order):
+        """Derivatives of the k + 1 splines that are not zero, within the grid.
+
+        Returns
+        -------
+        ndarray of shape (k + 1, n_samples)
+            With respect to the position.
+        """
+        n_powers = self.spline_order + 1 - order
+        if n_powers <= 0:
+            return np.zeros((self.spline_order + 1, len(found.piece)))
+        factors = perm(np.arange(order, self.spline_order + 1), order).astype(
+            self.dtype
+        )
+        if self.is_uniform:
+            polynomials = self._values[:, order:] * factors
+            return product(polynomials, _powers(found.position, n_powers - 1))
+        polynomials = self._polynomials[order:] * factors[:, None, None]
+        return self.curves(found, polynomials, with_slopes=False)[0]
+
+    def _write(self, found, parts):
+        """Write local functions into columns of all functions, block by block.
+
+        Parameters
+        ----------
+        found : SamplePositions
+        parts : list of (block, of_splines, of_base)
+            Zeros of shape (n_rows, n_inputs, n_functions), splines of shape
+            (k + 1, n_samples), and base functions of shape (n_rows, n_inputs) or None.
+        """
+        n_rows, n_inputs, width = parts[0][0].shape
+        index = np.arange(n_rows * n_inputs).reshape(n_rows, n_inputs) * width
+        index = (index - np.arange(n_inputs) * self.grid_size).reshape(-1)
+        index += found.piece
         for block, of_splines, of_base in parts:
             flat = block.reshape(-1)
             for row, of_row in enumerate(of_splines):

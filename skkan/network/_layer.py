@@ -109,8 +109,10 @@ class KANLayer(nn.Module):
     def forward(self, x):
         """Node values.
 
-        They are differentiable once with respect to `x`, also by `torch.func` and in
-        forward mode, and any number of times with respect to the weight.
+        They are differentiable any number of times, with respect to `x` and to the
+        weight, also by `torch.func` and in forward mode. Splines of degree k have
+        piecewise constant derivatives of order k by `x`, and none of higher orders:
+        the residual of an equation of second order needs k = 3 or more.
 
         Parameters
         ----------

@@ -53,7 +53,7 @@ def supports(basis, x, weight):
 
 
 def layer_output(x, weight, mask, basis):
-    """Node values of a layer, differentiable once.
+    """Node values of a layer, differentiable any number of times.
 
     Parameters
     ----------

@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.interpolate import BSpline
 
 from skkan import BSplineBasis, extend_grid, grid_from_samples
+from skkan.basis._base_functions import base_derivatives
 from skkan.basis._spline_pieces import cardinal_polynomials, spline_polynomials
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -72,6 +73,41 @@ def test_values_and_derivatives_equal_scipy(grid, spline_order, rng):
     assert_allclose(values, scipy_splines(basis, x), rtol=0, atol=1e-12)
     # Slopes are of the order of 1 / 0.1, the smallest interval.
     assert_allclose(derivatives, scipy_splines(basis, x, nu=1), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("order", [2, 3])
+@pytest.mark.parametrize("spline_order", DEGREES)
+def test_higher_derivatives_equal_scipy(grid, spline_order, order, rng):
+    """Within intervals; those of order k jump at the knots."""
+    basis = BSplineBasis(grid, spline_order)
+    x = samples_inside(grid, rng)[:200]
+    pair = basis.higher_derivatives(x, order)
+    by_torch = basis._by_torch(x, order, order + 1)
+    for nu, values, others in zip((order, order + 1), pair, by_torch, strict=True):
+        expected = scipy_splines(basis, x, nu=nu)
+        scale = np.abs(expected).max() + 1e-300
+        assert_allclose(values / scale, expected / scale, rtol=0, atol=1e-12)
+        assert_allclose(others / scale, expected / scale, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("extrapolation", ["constant", "linear"])
+@pytest.mark.parametrize("base_activation", ["silu", "identity", None])
+def test_continuations_have_no_higher_derivatives(
+    grid, base_activation, extrapolation, rng
+):
+    """Neither constants nor tangents are bent; within, the base function may be."""
+    kind = {"base_activation": base_activation, "extrapolation": extrapolation}
+    basis = BSplineBasis(grid, **kind)
+    inside, width = samples_inside(grid, rng), grid[:, -1] - grid[:, 0]
+    beyond = torch.cat([inside - width - 0.1, inside + width + 0.1])
+    for part in basis.higher_derivatives(beyond, 2):
+        assert_array_equal(part, torch.zeros_like(part))
+    for part in basis._by_torch(beyond, 2, 3):
+        assert_array_equal(part, torch.zeros_like(part))
+    if base_activation is not None:
+        columns = [part[..., -1] for part in basis.higher_derivatives(inside, 2)]
+        expected = base_derivatives(base_activation, inside, 3)[2:]
+        assert_allclose(columns, torch.stack(expected), rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize("spline_order", DEGREES)
@@ -239,10 +275,10 @@ def test_other_devices_have_the_same_values(
     basis = BSplineBasis(grid, spline_order, **settings)
     x = torch.cat([2 * samples_inside(grid, rng), grid.T])
     expected = basis.values_and_derivatives(x)
-    values, slopes = basis._by_torch(x, True)
+    values, slopes = basis._by_torch(x, 0, 1)
     assert_allclose(values, expected[0], rtol=0, atol=1e-12)
     assert_allclose(slopes, expected[1], rtol=1e-11, atol=1e-11)
-    assert_array_equal(basis._by_torch(x, False)[0], values)
+    assert_array_equal(basis._by_torch(x, 0)[0], values)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -135,6 +135,12 @@ def test_derivatives_are_those_of_the_splines_and_zero(basis, x):
     assert_allclose(slopes[present, 0, :9], expected[present, 0])
     assert not slopes[~present].any(dim=0)[0].any()
     assert not slopes[:, [1, 3]].any()
+    expected = basis.splines.higher_derivatives(known[:, [0, 2]], 2)
+    for part, of_splines in zip(basis.higher_derivatives(x, 2), expected, strict=True):
+        assert_allclose(part[present, 0, :9], of_splines[present, 0])
+        assert_allclose(part[:, 2, :9], of_splines[:, 1])
+        assert not part[~present, 0].any()
+        assert not part[:, [1, 3]].any()
     x = x.clone().requires_grad_()
     basis(x).sum().backward()
     assert_allclose(x.grad, slopes.sum(2))

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -273,20 +274,26 @@ def test_only_the_gradients_that_are_needed(of_weight, of_x, shape, rng):
             assert_array_equal(leaf.grad, expected)
 
 
+@pytest.mark.parametrize("is_uniform", [True, False])
 @pytest.mark.parametrize("shape", [(2, 2, 4), (2, 1, 30)])
-def test_second_derivatives_are_refused(shape, rng):
-    """Loudly, instead of being zero, also where a slope is only a part of the loss."""
-    layer = make_layer(rng, shape, is_uniform=True)
-    x = make_samples(rng, layer).requires_grad_()
-    output = layer(x)
-    (slope,) = torch.autograd.grad(output.sum(), x, create_graph=True)
-    expected = torch.autograd.grad(by_basis_values(layer, x).sum(), x)[0]
-    assert_allclose(slope.detach(), expected, rtol=0, atol=1e-11)
-    with pytest.raises(RuntimeError, match="differentiable once"):
-        (output.sum() + slope.square().sum()).backward()
-    (of_square,) = torch.autograd.grad(layer(x).square().sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="differentiable once"):
-        of_square.sum().backward()
+def test_higher_derivatives_are_those_of_the_recurrence(shape, is_uniform, rng):
+    """Also in sums with values and slopes; the recurrence is differentiable as it is.
+
+    The penalty has third derivatives by the samples.
+    """
+    layer = make_layer(rng, shape, is_uniform=is_uniform)
+    x = make_samples(rng, layer, reach=0.99).requires_grad_()
+    pairs = []
+    for function in (layer, partial(by_recurrence, layer)):
+        output = function(x)
+        (slope,) = torch.autograd.grad(output.square().sum(), x, create_graph=True)
+        (bend,) = torch.autograd.grad(slope.sum(), x, create_graph=True)
+        total = output.sum() + (slope * bend).square().sum()
+        pairs.append((slope, bend, *torch.autograd.grad(total, (x, layer.weight))))
+    for mine, theirs in zip(*pairs, strict=True):
+        scale = theirs.detach().abs().max()
+        found, expected = mine.detach() / scale, theirs.detach() / scale
+        assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
