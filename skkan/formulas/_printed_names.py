@@ -15,6 +15,7 @@ RESERVED |= {"sin", "cos", "tan", "tanh", "arcsin", "arccos", "arctan", "arctanh
 RESERVED |= {"asin", "acos", "atan", "atanh", "less_equal", "greater_equal", "array"}
 RESERVED |= {"logical_and", "logical_or", "inf", "minimum", "maximum", "where"}
 RESERVED |= {"zeros", "__debug__"}
+CURVE_NAMES = re.compile("(d[0-9]*)?phi_[0-9]+")  # and those of their derivatives
 # Names that LaTeX typesets as a letter with an index. The names e and pi are set
 # upright, since they would read as numbers.
 GREEK_LETTERS = (
@@ -29,12 +30,13 @@ ESCAPES |= {"\\": r"\backslash ", "^": r"{\wedge}", "~": r"{\sim}"}
 UPRIGHT = re.compile(r"[a-zA-Z0-9()/.]+")  # \mathrm sets these as text does
 
 
-def distinct_identifiers(names, reserved):
-    """Identifiers that resemble names, all different and none of them reserved.
+def distinct_identifiers(names):
+    """Identifiers that resemble names, all different and none that sources use.
 
     They are in Unicode's normal form KC, in which Python compares identifiers.
     """
-    clean = map(_identifier, names)
+    clean = [_identifier(name) for name in names]
+    reserved = RESERVED | set(filter(CURVE_NAMES.fullmatch, clean))
     return _distinct(clean, lambda name, number: f"{name}_{number}", reserved)
 
 

@@ -8,11 +8,12 @@ network that they come from, nor its evaluator, which takes a basis of torch.
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 
 import numpy as np
 from scipy.interpolate import PPoly
 
-from skkan.basis._base_functions import BASE_ACTIVATIONS
+from skkan.basis._base_functions import base_derivatives
 from skkan.formulas._primitives import Primitive
 from skkan.numerics._matrix_products import IGNORE_FLOAT_WARNINGS
 
@@ -26,11 +27,58 @@ class NamedCurve(ABC):
     def __call__(self, x):
         """Values, ndarray of the shape of `x`."""
 
+    @abstractmethod
+    def derivative(self, x, order=1):
+        """Derivative of an order of at least 1, ndarray of the shape of `x`."""
+
     def expression(self, x):
         """The named function at a sympy expression; lambdify evaluates it."""
+        return self.function()(x)
+
+    def function(self):
+        """The named function of sympy, whose derivatives are named functions, too."""
         from sympy.utilities.lambdify import implemented_function
 
-        return implemented_function(self.name, self)(x)
+        named = implemented_function(self.name, self)
+        slope = cache(self.slope_function)  # sympy takes each new one for another
+        named.fdiff = lambda call, argindex=1: slope()(call.args[0])
+        return named
+
+    def slope_function(self):
+        """The function of sympy that is the derivative."""
+        return CurveDerivative(self, 1).function()
+
+
+@dataclass(frozen=True, eq=False)
+class CurveDerivative(NamedCurve):
+    """A derivative of a curve, which formulas show as a function of its own.
+
+    Attributes
+    ----------
+    curve : SplineCurve
+    order : int
+    name : str
+        "dphi_0" for the first derivative of "phi_0", then "d2phi_0" and so on.
+    """
+
+    __module__ = "skkan.symbolic"
+
+    curve: NamedCurve
+    order: int
+
+    @property
+    def name(self):
+        return f"d{self.order if self.order > 1 else ''}{self.curve.name}"
+
+    def __call__(self, x):
+        """Values, ndarray of the shape of `x`."""
+        return self.curve.derivative(x, self.order)
+
+    def derivative(self, x, order=1):
+        return self.curve.derivative(x, self.order + order)
+
+    def slope_function(self):
+        return CurveDerivative(self.curve, self.order + 1).function()
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,30 +143,25 @@ class SplineCurve(NamedCurve):
         """Values, ndarray of the shape of `x`."""
         x = np.asarray(x, dtype=np.float64)
         inside = np.clip(x, self.knots[0], self.knots[-1])
-        values = self._polynomial(inside) + self.base_weight * self._base(inside)[0]
+        values = self._within(inside, 0)
         if self.linear:
-            values = values + self._inner_slope(inside) * (x - inside)
+            values = values + self._within(inside, 1) * (x - inside)
         return values
 
-    def derivative(self, x):
-        """First derivative, ndarray of the shape of `x`."""
+    def derivative(self, x, order=1):
+        """Derivative of an order of at least 1, ndarray of the shape of `x`."""
         x = np.asarray(x, dtype=np.float64)
         inside = np.clip(x, self.knots[0], self.knots[-1])
-        slope = self._inner_slope(inside)
-        return slope if self.linear else slope * (x == inside)
-
-    def _polynomial(self, x, order=0):
-        return PPoly(self.coefficients, self.knots)(x, nu=order)
+        values = self._within(inside, order)
+        return values if self.linear and order == 1 else values * (x == inside)
 
     @IGNORE_FLOAT_WARNINGS
-    def _base(self, x):
-        """Base function and its slope with respect to its argument."""
-        argument = (x - self.centre) / self.scale
-        return BASE_ACTIVATIONS[self.base_activation](argument, True)
-
-    def _inner_slope(self, x):
-        slope = self._base(x)[1]
-        return self._polynomial(x, order=1) + self.base_weight / self.scale * slope
+    def _within(self, x, order):
+        """Derivative of any order, 0 for the values, within the knots."""
+        z = (x - self.centre) / self.scale
+        base = base_derivatives(self.base_activation, z, max(order, 1))[order]
+        spline = PPoly(self.coefficients, self.knots)(x, nu=order)
+        return spline + self.base_weight / self.scale**order * base
 
     def piecewise(self, x):
         """The curve as a sympy Piecewise at a sympy expression."""
@@ -186,9 +229,14 @@ class CategoryCurve(NamedCurve):
         index = np.where(known, x, 0).astype(int)
         return np.where(np.isnan(x), np.nan, np.where(known, self.values[index], 0.0))
 
-    def derivative(self, x):
+    def derivative(self, x, order=1):
         """Zero, ndarray of the shape of `x`."""
         return np.zeros_like(np.asarray(x, dtype=np.float64))
+
+    def slope_function(self):
+        import sympy
+
+        return sympy.Lambda(sympy.Symbol("code"), 0)
 
     def piecewise(self, x):
         """The values as a sympy Piecewise of equalities with the codes."""

@@ -12,7 +12,7 @@ from skkan.estimators._base import fitted_model_of
 from skkan.estimators._parameter_checks import is_count
 from skkan.formulas._formula import Formula, Term
 from skkan.formulas._numpy_source import module_source
-from skkan.formulas._printed_names import RESERVED, distinct_identifiers, latex_names
+from skkan.formulas._printed_names import distinct_identifiers, latex_names
 from skkan.formulas._spline_curves import (
     NamedCurve,
     curve_of_edge,
@@ -37,9 +37,10 @@ KANClassifier
         Whether to write splines as `sympy.Piecewise`. Behind a hidden layer these are
         nested and long, and only ``lambdify(..., "math")`` evaluates the conditions
         that sympy puts into them, row by row. Otherwise splines are named functions,
-        which `sympy.lambdify` evaluates as usual; see `named_splines`. Edges of
-        categories are functions of the codes 0, 1, ... of `categories_`, and zero for
-        any other number.
+        which `sympy.lambdify` evaluates as usual; see `named_splines`. Their
+        derivatives, which ``diff`` takes, are named functions, too: dphi_0, d2phi_0 and
+        so on. Edges of categories are functions of the codes 0, 1, ... of
+        `categories_`, and zero for any other number.
 
     Returns
     -------
@@ -169,10 +170,7 @@ def feature_symbols(model):
     """
     import sympy
 
-    levels = _names_of_nodes(model)
-    n_edges = sum(len(a) * len(b) for a in levels for b in levels)
-    reserved = RESERVED | {f"phi_{number}" for number in range(n_edges)}
-    identifiers = distinct_identifiers(levels[0], reserved)
+    identifiers = distinct_identifiers(_names_of_nodes(model)[0])
     return [sympy.Symbol(name) for name in identifiers]
 
 
@@ -182,11 +180,13 @@ def named_splines(expression):
     Parameters
     ----------
     expression : sympy.Expr
+        Or a derivative of one.
 
     Returns
     -------
-    dict of str to SplineCurve or CategoryCurve
-        Each has its knots and coefficients, or its categories and values.
+    dict of str to SplineCurve, CategoryCurve or CurveDerivative
+        Each has its knots and coefficients, or its categories and values, or the curve
+        that it is a derivative of and its order.
     """
     from sympy.core.function import AppliedUndef
 

@@ -7,7 +7,7 @@ description length, the beam search. Does not hold formulas themselves, see
 
 from skkan.formulas._formula import Formula, Term
 from skkan.formulas._primitives import LIBRARY, Primitive
-from skkan.formulas._spline_curves import CategoryCurve, SplineCurve
+from skkan.formulas._spline_curves import CategoryCurve, CurveDerivative, SplineCurve
 from skkan.formulas._sympy_and_latex import (
     feature_symbols,
     named_splines,
@@ -25,6 +25,7 @@ __all__ = [
     "LIBRARY",
     "Candidate",
     "CategoryCurve",
+    "CurveDerivative",
     "Formula",
     "Primitive",
     "SplineCurve",

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 from sklearn.exceptions import NotFittedError
 
 from skkan import KANClassifier, KANRegressor
-from skkan.inspection import edge_functions
+from skkan.inspection import edge_functions, gradient
 from skkan.symbolic import (
     LIBRARY,
     Formula,
@@ -171,6 +171,71 @@ def test_named_splines_hold_knots_and_derivatives_of_the_edges(table):
 
 
 @pytest.mark.parametrize("extrapolation", ["constant", "linear"])
+@pytest.mark.parametrize(
+    ("spline_order", "base_activation"), [(0, "silu"), (2, "identity"), (3, "silu")]
+)
+def test_derivatives_of_named_splines_are_those_of_their_pieces(
+    spline_order, base_activation, extrapolation, table
+):
+    """sympy differentiates the pieces itself; of the named functions it cannot know."""
+    X, y, wide = table
+    X, wide = X[:, :1], wide[:, :1]
+    kind = {"base_activation": base_activation, "extrapolation": extrapolation}
+    model = KANRegressor(
+        (), grid_size=2, spline_order=spline_order, **kind, **QUICK
+    ).fit(X, y)
+    laws = to_sympy(model), to_sympy(model, piecewise=True)
+    (symbol,) = feature_symbols(model)
+    for _ in range(3):
+        laws = [law.diff(symbol) for law in laws]
+        found, expected = (
+            np.broadcast_to(sympy.lambdify(symbol, law)(wide[:, 0]), len(wide))
+            for law in laws
+        )
+        scale = np.abs(expected).max() + 1e-300
+        assert_allclose(found / scale, expected / scale, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("hidden_layer_sizes", [(2,), (2, 1)])
+def test_derivatives_behind_hidden_nodes_are_those_of_the_network(
+    hidden_layer_sizes, table
+):
+    """Under a log link, with a skip; a category has none, unlike a number."""
+    X, y, wide = table
+    code = np.arange(len(wide)) % 3
+    X, wide = np.column_stack([X, code[: len(X)]]), np.column_stack([wide, code])
+    model = KANRegressor(
+        hidden_layer_sizes,
+        additive_skip=True,
+        categorical_features=[2],
+        loss="poisson",
+        **QUICK,
+    ).fit(X, np.abs(y) + X[:, 2])
+    law, symbols = sympy.log(to_sympy(model)), feature_symbols(model)
+    law = sympy.expand_log(law, force=True)
+
+    def values(expression, rows):
+        return sympy.lambdify(symbols, expression)(*rows.T)
+
+    slopes = [law.diff(symbol) for symbol in symbols]
+    assert slopes.pop() == 0
+    found = np.column_stack([values(slope, wide) for slope in slopes])
+    expected = gradient(model, wide)[:, :2]
+    assert_allclose(found, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
+    step = 1e-6 * np.eye(3)[1]
+    ahead, behind = gradient(model, wide + step), gradient(model, wide - step)
+    mixed, expected = law.diff(*symbols[:2]), (ahead - behind)[:, 0] / 2e-6
+    # Rounding of slopes over the step, and curvatures that change within it.
+    scale = np.abs(expected).max()
+    assert_allclose(values(mixed, wide) / scale, expected / scale, rtol=0, atol=1e-7)
+    assert law.diff(symbols[1]).diff(symbols[0]) == mixed
+    orders = {name: getattr(c, "order", 0) for name, c in named_splines(mixed).items()}
+    assert {("phi", "dphi", "d2phi")[n] for n in orders.values()} == {
+        name.partition("_")[0] for name in orders
+    }
+
+
+@pytest.mark.parametrize("extrapolation", ["constant", "linear"])
 @pytest.mark.parametrize("base_activation", ["silu", "identity"])
 def test_numpy_source_equals_predict(base_activation, extrapolation, table, tmp_path):
     """It is a module that imports nothing but numpy."""
@@ -189,12 +254,13 @@ def test_names_become_distinct_identifiers():
     """Whatever the columns of a table are called."""
     import pandas as pd
 
-    names = ["a b", "a-b", "1st", "lambda", "numpy", "phi_0", "ü"]
+    names = ["a b", "a-b", "1st", "lambda", "numpy", "phi_0", "d2phi_1", "ü"]
     rng = np.random.default_rng(0)
     X = pd.DataFrame(rng.uniform(size=(50, len(names))), columns=names)
     model = KANRegressor((), **QUICK).fit(X, X["a b"] + X["ü"])
     symbols = [symbol.name for symbol in feature_symbols(model)]
-    assert symbols == ["a_b", "a_b_2", "x_1st", "lambda_", "numpy_2", "phi_0_2", "ü"]
+    expected = ["a_b", "a_b_2", "x_1st", "lambda_", "numpy_2", "phi_0_2", "d2phi_1_2"]
+    assert symbols == [*expected, "ü"]
     assert_allclose(evaluated(model, X.to_numpy())[:, 0], model.predict(X), rtol=1e-9)
     compile(to_numpy_source(model), "law", "exec")  # is Python
 
