@@ -21,8 +21,20 @@ def evaluated(x, basis):
     Tensor of shape (n_samples, n_inputs, n_functions)
     """
     checked_samples(x, basis.n_inputs)
+    if is_recorded():
+        return basis.recorded_values(x)
     values = applied(_Evaluation, x, basis)
     return _Derivatives.apply(x, basis.knots, basis, 0)[0] if values is None else values
+
+
+def is_recorded():
+    """Whether `torch.export` records the operations for a graph without Python."""
+    if torch.jit.is_tracing():
+        raise RuntimeError(
+            "torch.jit.trace would take the values of splines for constants: use "
+            "torch.export.export, or to_onnx of skkan.export for a fitted estimator."
+        )
+    return torch.compiler.is_exporting()
 
 
 def checked_samples(x, n_inputs):

@@ -127,6 +127,21 @@ class Basis(nn.Module, ABC):
         """
 
     @abstractmethod
+    def recorded_values(self, x):
+        """Values of all functions, by operations that `torch.export` can record.
+
+        Their derivatives and their number of rows may be left open.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_samples, n_inputs)
+
+        Returns
+        -------
+        Tensor of shape (n_samples, n_inputs, n_functions)
+        """
+
+    @abstractmethod
     def coefficients(self, weight):
         """Coefficients of splines and categories, without those of base functions.
 

@@ -131,11 +131,25 @@ class MixedBasis(Basis):
         missing = missing.unsqueeze(2)
         return [self._filled_up(part).masked_fill(missing, 0.0) for part in found]
 
+    def recorded_values(self, x):
+        missing = x.isnan()
+        known = torch.where(missing, 0.0, x)
+        values = self._filled_up(self.splines.recorded_values(known[:, self._numbers]))
+        function = torch.arange(self.n_functions, device=x.device)
+        is_category = function < self.n_categories.unsqueeze(1)
+        is_code = (known.long().unsqueeze(2) == function) & is_category
+        is_own = self.has_missing.unsqueeze(1) & (
+            function == self.sizes.unsqueeze(1) - 1
+        )
+        at_missing = torch.where(is_own, 1.0, self.means)
+        values = torch.where(is_code, 1.0, values)
+        return torch.where(missing.unsqueeze(2), at_missing, values)
+
     def _filled_up(self, values):
         """Values of numbers in a block with a column for every function."""
         if values is None or values.shape[1:] == self.means.shape:
             return values
-        block = values.new_zeros(len(values), *self.means.shape)
+        block = values.new_zeros(values.shape[0], *self.means.shape)
         if len(self._numbers):
             block[:, self._numbers, : values.shape[2]] = values
         return block

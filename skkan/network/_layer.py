@@ -112,7 +112,8 @@ class KANLayer(nn.Module):
         They are differentiable any number of times, with respect to `x` and to the
         weight, also by `torch.func` and in forward mode. Splines of degree k have
         piecewise constant derivatives of order k by `x`, and none of higher orders:
-        the residual of an equation of second order needs k = 3 or more.
+        the residual of an equation of second order needs k = 3 or more. `torch.export`
+        records them.
 
         Parameters
         ----------

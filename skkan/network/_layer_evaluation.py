@@ -13,7 +13,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from skkan.basis._autograd import applied, through_functions, values_and_slopes
+from skkan.basis._autograd import (
+    applied,
+    is_recorded,
+    through_functions,
+    values_and_slopes,
+)
 from skkan.basis._spline_evaluator import FAST_DTYPES
 from skkan.numerics._matrix_products import IGNORE_FLOAT_WARNINGS, product, sum_with
 
@@ -43,6 +48,7 @@ def supports(basis, x, weight):
     """Whether `layer_output` takes these; others go through the values of the basis."""
     return (
         has_evaluation(basis, weight)
+        and not is_recorded()
         and isinstance(x, torch.Tensor)
         and x.is_cpu
         and x.dtype == weight.dtype

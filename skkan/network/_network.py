@@ -79,6 +79,7 @@ class KANNetwork(nn.Module):
 
     def __init__(self, layers, skip=None, used=None, members=None):
         super().__init__()
+        _check_layers(layers)
         self.layers = nn.ModuleList(layers)
         self.skip = skip
         self.register_buffer("used", used)
@@ -231,7 +232,9 @@ class KANNetwork(nn.Module):
         """The used columns of x, Tensor of shape (n_samples, n_inputs)."""
         if self.used is None:
             return x
-        return checked_samples(x, len(self.used))[:, self.used]
+        x = checked_samples(x, len(self.used))
+        # Their number is known, which `torch.export` cannot see in a mask.
+        return x[:, torch.nonzero_static(self.used, size=self.widths[0]).flatten()]
 
     def propagate(self, x, weights=None, features=None):
         """Output, and inputs and basis values of every layer.
@@ -419,6 +422,21 @@ class KANNetwork(nn.Module):
             for found in (arrays["used"], arrays.get("members"))
         ]
         return cls(layers, skip, *of_nodes)
+
+
+def _check_layers(layers):
+    """Refuse what is no sequence of layers, such as the widths of a network."""
+    try:
+        wrong = [layer for layer in layers if not isinstance(layer, KANLayer)]
+        is_right = not wrong and len(layers) > 0
+    except TypeError:
+        is_right = False
+    if not is_right:
+        raise TypeError(
+            f"layers must be a sequence of one or more KANLayer, got {layers!r}: for a "
+            "network of given widths call KANNetwork.from_samples(widths, x), which "
+            "lays its grids through the samples x."
+        )
 
 
 def _array(tensor):

@@ -240,6 +240,24 @@ def test_torch_finds_no_fault(case):
     )
 
 
+def test_exported_graphs_have_the_same_values(case):
+    """By torch's exporter, for any number of rows, missing cells and codes included."""
+    module, x = case
+    rows = ({0: torch.export.Dim("n_rows")},)
+    exported = torch.export.export(module, (x,), dynamic_shapes=rows).module()
+    more = torch.cat([x, 0.9 * x.flip(0)])
+    for samples in (x, more):
+        assert_same(exported(samples), module(samples))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace:DeprecationWarning")
+def test_tracing_is_refused(rng):
+    """It would write down the values of the splines as constants."""
+    layer = plain_layer(rng)
+    with pytest.raises(RuntimeError, match=r"constants: use torch\.export\.export, or"):
+        torch.jit.trace(layer, torch.zeros(2, 3, dtype=torch.float64))
+
+
 def test_other_errors_of_a_layer_are_its_own(rng, monkeypatch):
     """They do not lead to another way to evaluate it."""
 

@@ -36,6 +36,16 @@ def test_network_is_the_composition_of_its_layers(rng):
     assert_array_equal(output(network, x), expected.detach())
 
 
+@pytest.mark.parametrize("widths", [[2, 5, 1], 2, [], torch.tensor([2, 1]), ["a"]])
+def test_widths_are_told_where_they_belong(widths):
+    """Other packages of such networks begin with them."""
+    message = (
+        r"sequence of one or more KANLayer, got .*KANNetwork\.from_samples\(widths"
+    )
+    with pytest.raises(TypeError, match=message):
+        KANNetwork(widths)
+
+
 @pytest.mark.parametrize("additive_skip", [False, True])
 def test_activations_sum_to_the_output(additive_skip, rng):
     """The last layer's edges and the skip's are all there is at an output."""
