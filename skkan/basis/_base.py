@@ -130,7 +130,7 @@ class Basis(nn.Module, ABC):
     def recorded_values(self, x):
         """Values of all functions, by operations that `torch.export` can record.
 
-        Their derivatives and their number of rows may be left open.
+        The graph serves any number of rows.
 
         Parameters
         ----------
