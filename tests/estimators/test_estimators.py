@@ -297,34 +297,6 @@ def test_grid_schedule_ends_on_its_last_grid(table):
     assert model.n_iter_ == len(model.loss_curve_) == 45
 
 
-def test_warm_start_on_a_finer_grid_continues_the_schedule(rng):
-    """Extension between two fits is the extension inside of one."""
-    X = rng.uniform(-1, 1, size=(200, 2))
-    y = np.exp(np.sin(np.pi * X[:, 0]) + X[:, 1] ** 2)
-    settings = {**SHORT, "solver": "lbfgs", "alpha": 0.0, "n_grid_updates": 0}
-    schedule = KANRegressor((1,), grid_schedule=(10,), **settings).fit(X, y)
-    warm = KANRegressor((1,), warm_start=True, **settings).fit(X, y)
-    warm.set_params(grid_size=10).fit(X, y)
-    assert warm.loss_curve_ == schedule.loss_curve_[15:]
-
-
-def test_warm_start_of_an_additive_model_needs_no_skip(table):
-    """The data may have chosen one although a skip was asked for."""
-    X = table[0][:40]
-    model = KANRegressor(warm_start=True, additive_skip=True, random_state=0)
-    model.fit(X, X[:, 0])
-    assert model.hidden_layer_sizes_ == ()
-    assert_allclose(model.fit(X, X[:, 0]).predict(X), X[:, 0], atol=0.01)
-
-
-def test_warm_start_goes_on_where_the_fit_stopped(table):
-    X, y = table
-    model = KANRegressor(warm_start=True, n_grid_updates=0, **SHORT).fit(X, y)
-    first = model.loss_
-    model.fit(X, y)
-    assert max(model.loss_curve_) <= first
-
-
 def test_recovers_the_law_of_the_paper(rng):
     """exp(sin(pi x1) + x2^2) on a [2, 1, 1] network; the source has 6.4e-3 at G = 5."""
     X = rng.uniform(-1, 1, size=(1000, 2))
@@ -426,24 +398,6 @@ def test_column_that_begins_to_vary_is_learnt_then(rng):
     for _ in range(200):
         stream.partial_fit(X, y)
     assert stream.score(X, y) > 0.9
-
-
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("hidden_layer_sizes", [(), "auto"])
-def test_warm_start_learns_a_column_that_begins_to_vary(hidden_layer_sizes, seed):
-    """Although it had been of no use."""
-    X = np.random.default_rng(seed).normal(size=(400, 2))
-    y, still = X[:, 0] + X[:, 1], X * [0, 1]
-    model = KANRegressor(hidden_layer_sizes, warm_start=True, random_state=0)
-    assert model.fit(still, y).fit(X, y).score(X, y) > 0.9
-
-
-def test_constant_target_does_not_spoil_what_follows(rng):
-    """The unit of a constant is its size, in which other targets are of order one."""
-    X = rng.normal(size=(80, 3))
-    y = X[:, 0] + X[:, 1] ** 2 + 5
-    warm = KANRegressor((), warm_start=True, random_state=0, max_iter=200, alpha=1e-4)
-    assert warm.fit(X, np.full(80, 5.0)).fit(X, y).score(X, y) > 0.99
 
 
 def test_tangents_do_not_overflow(table):

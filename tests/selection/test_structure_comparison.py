@@ -1,60 +1,19 @@
 """Structures chosen by the data under a solver or an alpha that the user has set."""
 
-import numpy as np
-import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 
 from skkan import KANClassifier, KANRegressor
 from skkan.selection import _structure_comparison
-from skkan.solvers import LBFGS, Adam, DivergenceError
+from skkan.solvers import DivergenceError
 from skkan.training._state import FitState
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-ADDITIVE = {"hidden_layer_sizes": (), "grid_size": 20, "grid_eps": 0.2}
-HIDDEN = {"hidden_layer_sizes": (5,)}
-every_setting = pytest.mark.parametrize(
-    "settings",
-    [
-        {"solver": "lm"},
-        {"solver": "lbfgs"},
-        {"solver": LBFGS(history_size=5), "alpha": 0.001},
-        {"solver": Adam(batch_size=20)},
-        {"alpha": 0.01},
-        {"alpha": 0.01, "loss": "huber"},
-    ],
-    ids=str,
-)
 
 
 @pytest.fixture
 def rows(rng):
     return rng.uniform(-1, 1, (160, 2))
-
-
-@every_setting
-def test_what_is_chosen_is_what_would_be_fitted_if_it_were_given(settings, rows, rng):
-    """The additive model for a sum, hidden nodes for a product; to the bit."""
-    X = rows
-    noise = 0.5 * rng.normal(size=len(X))
-    settings = {"max_iter": 25, "random_state": 0, **settings}
-    for y, structure in [
-        (X[:, 0] - X[:, 1] + noise, ADDITIVE),
-        (3 * np.sin(3 * X[:, 0]) * X[:, 1] + noise, HIDDEN),
-    ]:
-        model = KANRegressor(**settings).fit(X, y)
-        same = KANRegressor(**structure, **settings).fit(X, y)
-        assert model.hidden_layer_sizes_ == structure["hidden_layer_sizes"]
-        assert_array_equal(model.predict(X), same.predict(X))
-        results = pd.DataFrame(model.search_results_)
-        assert results["param_hidden_layer_sizes"].tolist() == [(), (5,)]
-        assert results["weight"].tolist() == [
-            structure is ADDITIVE,
-            structure is HIDDEN,
-        ]
-        assert results["n_iter"].sum() == model.n_iter_ - same.n_iter_
-        (learnt,) = {*results["param_alpha"].isna()}
-        assert learnt == hasattr(model, "noise_std_")
 
 
 @pytest.mark.parametrize("grid_size", ["auto", 4])

@@ -3,22 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from fit_strategies import strategy_of
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skkan import KANRegressor
-from skkan.estimators._problem_from_rows import make_fit_problem
-from skkan.estimators._row_validation import validated_rows
 from skkan.numerics._threads import single_thread
 from skkan.solvers import DivergenceError
 from skkan.strategies._random_starts import random_starts
-from skkan.strategies._strategy_choice import choose_strategy
 from skkan.training import _continuation
-
-
-def strategy_of(model, X, y):
-    rows = validated_rows(model, X, y, None)
-    target = model._make_target(rows[1], None)
-    return choose_strategy(make_fit_problem(model, rows, target, None))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from unittest.mock import Mock, patch
 
 import numpy as np
 import pytest
+from fit_strategies import strategy_of
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris, make_friedman1
@@ -12,12 +13,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 
 from skkan import KANClassifier, KANRegressor, SparsityPenalty
-from skkan.estimators._problem_from_rows import make_fit_problem
-from skkan.estimators._row_validation import validated_rows
 from skkan.inference._prior import Prior
 from skkan.numerics._threads import single_thread
 from skkan.solvers import LevenbergMarquardt
-from skkan.strategies._strategy_choice import choose_strategy
 from skkan.training import _continuation
 from skkan.training._continuation import on_grids
 from skkan.training._second_order import (
@@ -278,9 +276,7 @@ def make_start(**settings):
     """What a fit of a small table begins with: networks, data and plan."""
     X, y = make_friedman1(300, noise=1.0, random_state=0)
     model = KANRegressor((3,), random_state=0, **settings)
-    rows = validated_rows(model, X, y, None)
-    target = model._make_target(rows[1], None)
-    strategy = choose_strategy(make_fit_problem(model, rows, target, None))
+    strategy = strategy_of(model, X, y)
     return SimpleNamespace(
         networks=strategy.networks, data=strategy.problem.data, plan=strategy.plan
     )
