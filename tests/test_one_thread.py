@@ -167,6 +167,7 @@ def calls():
         "EdgeFunction": (edges[0], x),
         "SplineCurve": (spline, x),
         "CategoryCurve": (category, symbol),
+        "CurveDerivative": (symbolic.CurveDerivative(spline, 1), x),
         "Formula": (found, X),
         "Primitive": (softplus, x),
         "Term": (term, x),

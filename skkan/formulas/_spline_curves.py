@@ -33,20 +33,20 @@ class NamedCurve(ABC):
 
     def expression(self, x):
         """The named function at a sympy expression; lambdify evaluates it."""
-        return self.function()(x)
+        return self._function()(x)
 
-    def function(self):
+    def _function(self):
         """The named function of sympy, whose derivatives are named functions, too."""
         from sympy.utilities.lambdify import implemented_function
 
         named = implemented_function(self.name, self)
-        slope = cache(self.slope_function)  # sympy takes each new one for another
+        slope = cache(self._slope_function)  # sympy takes each new one for another
         named.fdiff = lambda call, argindex=1: slope()(call.args[0])
         return named
 
-    def slope_function(self):
+    def _slope_function(self):
         """The function of sympy that is the derivative."""
-        return CurveDerivative(self, 1).function()
+        return CurveDerivative(self, 1)._function()
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +77,8 @@ class CurveDerivative(NamedCurve):
     def derivative(self, x, order=1):
         return self.curve.derivative(x, self.order + order)
 
-    def slope_function(self):
-        return CurveDerivative(self.curve, self.order + 1).function()
+    def _slope_function(self):
+        return CurveDerivative(self.curve, self.order + 1)._function()
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,7 +233,7 @@ class CategoryCurve(NamedCurve):
         """Zero, ndarray of the shape of `x`."""
         return np.zeros_like(np.asarray(x, dtype=np.float64))
 
-    def slope_function(self):
+    def _slope_function(self):
         import sympy
 
         return sympy.Lambda(sympy.Symbol("code"), 0)
