@@ -33,9 +33,9 @@ class NamedCurve(ABC):
 
     def expression(self, x):
         """The named function at a sympy expression; lambdify evaluates it."""
-        return self._function()(x)
+        return self.function()(x)
 
-    def _function(self):
+    def function(self):
         """The named function of sympy, whose derivatives are named functions, too."""
         from sympy.utilities.lambdify import implemented_function
 
@@ -46,7 +46,7 @@ class NamedCurve(ABC):
 
     def _slope_function(self):
         """The function of sympy that is the derivative."""
-        return CurveDerivative(self, 1)._function()
+        return CurveDerivative(self, 1).function()
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ class CurveDerivative(NamedCurve):
         return self.curve.derivative(x, self.order + order)
 
     def _slope_function(self):
-        return CurveDerivative(self.curve, self.order + 1)._function()
+        return CurveDerivative(self.curve, self.order + 1).function()
 
 
 @dataclass(frozen=True, eq=False)
