@@ -1,13 +1,15 @@
 """Limited-memory BFGS on all rows, for small and medium data."""
 
 import math
+from collections import deque
 from dataclasses import dataclass
 from numbers import Integral
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
+from scipy.linalg.blas import daxpy
 from sklearn.utils._param_validation import Interval
 
 from skkan._parameter_ranges import check_fields
@@ -27,7 +29,18 @@ PROBE = 1e-8  # distance for the curvature along the gradient, in whitened weigh
 # curvature of a log loss falls as classes are told apart; of some tables and iterations
 # from 10 to 30 this number saves the most, up to half of all iterations.
 FIRST_WHITENED_ITER = 30
-BUDGET_STATUS = 1  # of scipy's result
+# Strong Wolfe conditions: the share of the decrease that the slope promises, and of the
+# slope that may be left. Loose ones take the first trial point most of the time; the
+# numbers are those of L-BFGS-B.
+SUFFICIENT_DECREASE, SLOPE_LEFT = 1e-3, 0.9
+# A bracket of step lengths is narrow at this share of its far end. Trial points keep
+# this share of it from its ends. Without a bracket they are so many times as far as the
+# last one, at least and at most.
+NARROW_BRACKET, MIN_STRETCH, MAX_STRETCH = 0.1, 2.0, 4.0
+LEAST_DECREASE = 1e-16  # of the value, that steps must promise: half its rounding
+# Least product of step and change of the gradient that goes into the memory, as a share
+# of the squared change of the gradient.
+LEAST_CURVATURE = 2.2e-16
 
 
 class _NonFiniteValueError(Exception):
@@ -71,9 +84,8 @@ class LBFGS(Solver):
 
     References
     ----------
-    R. Byrd, P. Lu, J. Nocedal and C. Zhu, A Limited Memory Algorithm for Bound
-    Constrained Optimization, 1995; J. Moré and D. Thuente, Line Search Algorithms with
-    Guaranteed Sufficient Decrease, 1994, as implemented by scipy.
+    J. Nocedal and S. Wright, Numerical Optimization, 2006, algorithms 7.4 (two-loop
+    recursion), 3.5 and 3.6 (line search).
 
     Examples
     --------
@@ -102,19 +114,16 @@ class LBFGS(Solver):
         )
 
     def minimize(self, objective, theta, *, max_iter, monitor, generator, state=None):
-        search = _Search(objective, theta, monitor)
-        status = self._run(search, min(self.n_unwhitened_iter, max_iter))
+        search = _Search(objective, theta, monitor, self)
+        spent = self._run(search, min(self.n_unwhitened_iter, max_iter))
         search.whitens, n_iter = True, FIRST_WHITENED_ITER
-        while not search.stopped and search.n_iter < max_iter:
-            before = search.n_iter
-            status = self._run(search, min(n_iter, max_iter - before))
-            if status != BUDGET_STATUS or search.n_iter == before:
-                break  # no trial point was any better
+        while spent and not search.stopped and search.n_iter < max_iter:
+            spent = self._run(search, min(n_iter, max_iter - search.n_iter))
             n_iter *= 2
         is_stuck = False
         if search.stopped:
             converged, message = True, "stopped by the monitor"
-        elif status == BUDGET_STATUS and search.n_iter >= max_iter:
+        elif spent:
             converged, message = False, BUDGET_SPENT
         elif search.is_at_minimum():
             converged, message = True, "no step lowers the objective"
@@ -129,16 +138,17 @@ class LBFGS(Solver):
 
         Returns
         -------
-        int
-            Why it ended, as scipy says.
+        bool
+            Whether the budget is spent. Otherwise no trial point was any better, or the
+            monitor has ended the search.
         """
         if n_iter == 0:
-            return BUDGET_STATUS
+            return True
         end, step_size = search.n_iter + n_iter, 1.0
         for _ in range(self.max_backoff + 1):
             try:
                 search.restart(step_size)
-                return self._minimize(search, end - search.n_iter).status
+                return search.descend(end)
             except _NonFiniteValueError:
                 step_size *= BACKOFF
         raise DivergenceError(
@@ -146,100 +156,198 @@ class LBFGS(Solver):
             f"away from the best point (after {search.n_iter} iterations)"
         )
 
-    def _minimize(self, search, n_iter):
-        return minimize(
-            search.value_and_grad,
-            np.zeros(len(search.theta)),
-            jac=True,
-            method="L-BFGS-B",
-            callback=search.end_iteration,
-            options={
-                "maxiter": n_iter,
-                "maxfun": self.max_line_search * n_iter,
-                "maxls": self.max_line_search,
-                "maxcor": self.history_size,
-                "ftol": 0.0,
-                "gtol": GRADIENT_TOLERANCE * search.scale * search.unit,
-            },
-        )
+
+class _Point(NamedTuple):
+    """A trial point of a line search."""
+
+    length: float  # of the step, in lengths of the direction
+    value: float
+    slope: float  # of the value, along the direction
+    theta: torch.Tensor
+    gradient: torch.Tensor  # with respect to theta
 
 
 class _Search:
-    """Adapter from scipy's functions of arrays to an objective of tensors."""
+    """The best point so far, and the descent from it."""
 
-    def __init__(self, objective, theta, monitor):
-        self.objective = objective
-        self.monitor = monitor
+    def __init__(self, objective, theta, monitor, settings):
+        self.objective, self.monitor, self._settings = objective, monitor, settings
         self.whitens = False
         self.theta = theta.detach().clone()  # the last iterate, which is the best one
         self.n_iter = 0
         self.stopped = False
+        self._gradient = None  # with respect to theta
 
     def restart(self, step_size):
-        """Go on from the best point, with a first step of some size.
+        """Go on from the best point with an empty memory.
 
-        scipy's variables are steps from the best point in units of some length: the
-        step size or, in whitened weights, this times the gradient, which is about a
-        Newton step. The objective is scaled there so that the gradient has length one,
-        since scipy's first step has this length at most.
+        The first step is a share of one of length one or, in whitened weights, of the
+        gradient, which is about a Newton step.
         """
-        self.origin = self.theta
-        self.value, start = self._finite_value_and_grad(self.origin)
-        self.unit, self.scale = 1.0, 1.0
+        if self._gradient is None:
+            self.value, self._gradient = self._finite_value_and_grad(self.theta)
         self._whitening = UNCHANGED
         if self.whitens:
-            self._whitening = self.objective.whitening(self.origin)
-            length = float(np.linalg.norm(self._in_steps(start)))
-            if length > GRADIENT_TOLERANCE:
-                self.unit, self.scale = length, 1 / length**2
-        self.unit *= step_size
-        self._start = self.scale * self.value, self._in_steps(start)
+            self._whitening = self.objective.whitening(self.theta)
+        self._slope = self._whitened(self._gradient)
+        self._step_size = step_size
+        self._memory = deque(maxlen=self._settings.history_size)
 
     def _finite_value_and_grad(self, theta):
-        value, grad = self.objective.value_and_grad(theta)
-        if not (math.isfinite(value) and torch.isfinite(grad).all()):
+        value, gradient = self.objective.value_and_grad(theta)
+        # The sum of squares is finite unless an entry is not, or an entry is so large
+        # that no step can be made of it.
+        if not (math.isfinite(value) and math.isfinite(gradient @ gradient)):
             raise _NonFiniteValueError
-        return value, grad
+        return value, gradient
 
-    def _point(self, step):
-        step = self.unit * torch.from_numpy(step).to(self.origin)
-        return self.origin + self._whitening.weights(step)
+    def _whitened(self, gradient):
+        own = self._whitening.gradient(gradient)
+        return own.to("cpu", torch.float64).numpy()
 
-    def _in_steps(self, gradient):
-        """The gradient of scipy's function with respect to its variables."""
-        own = self._whitening.gradient(gradient).cpu().numpy()
-        return self.scale * self.unit * own
+    def _in_weights(self, step):
+        return self._whitening.weights(torch.from_numpy(step).to(self.theta))
 
-    def value_and_grad(self, step):
-        if not step.any():  # where the search has been
-            return self._start
-        self._trial = self._point(step)
-        self.value, grad = self._finite_value_and_grad(self._trial)
-        return self.scale * self.value, self._in_steps(grad)
+    def descend(self, end):
+        """Iterations until there are `end` of them; whether the budget is spent."""
+        while self.n_iter < end:
+            if np.abs(self._slope).max() <= GRADIENT_TOLERANCE:
+                return False
+            direction, before = self._direction(), self.value
+            point = self._line_search(direction)
+            if point is None and self._memory:  # which may mislead
+                self._memory.clear()
+                continue
+            if point is None:
+                return False
+            self._move_to(point, direction)
+            self.n_iter += 1
+            if self.monitor(self.theta, self.value):
+                self.stopped = True
+                return False
+            if point.value == before:
+                return False
+        return True
+
+    def _direction(self):
+        """Minus the gradient, times the inverse of the curvature in memory."""
+        direction, shares = -self._slope, []
+        for step, change, product in reversed(self._memory):
+            shares.append(step @ direction / product)
+            daxpy(change, direction, a=-shares[-1])
+        if self._memory:
+            _, change, product = self._memory[-1]
+            direction *= product / (change @ change)
+        for (step, change, product), share in zip(
+            self._memory, reversed(shares), strict=True
+        ):
+            daxpy(step, direction, a=share - change @ direction / product)
+        return direction
+
+    def _line_search(self, direction):
+        """A point that meets the strong Wolfe conditions; None if none is lower.
+
+        Where no trial point meets both, the lowest that meets the first one is taken.
+        """
+        along = self._in_weights(direction)
+        start = _Point(0.0, self.value, float(direction @ self._slope), None, None)
+        low = before = start
+        high, length = None, 1.0
+        if not self._memory:
+            length = self._step_size
+            if not self.whitens:
+                length /= np.linalg.norm(direction)
+        for _ in range(self._settings.max_line_search):
+            try:
+                here = self._trial(along, length)
+            except _NonFiniteValueError:
+                if low is start:
+                    raise
+                break  # beyond a wall
+            limit = start.value + SUFFICIENT_DECREASE * length * start.slope
+            if here.value > limit or (here.value >= low.value and low is not start):
+                high = here
+            elif abs(here.slope) <= -SLOPE_LEFT * start.slope:
+                return here
+            else:
+                side = 1.0 if high is None else high.length - low.length
+                if here.slope * side > 0:
+                    high = low
+                before, low = low, here
+            length = _next_length(low, high, before, start)
+            if length is None:
+                break
+        return None if low is start else low
+
+    def _trial(self, along, length):
+        theta = torch.add(self.theta, along, alpha=length)
+        value, gradient = self._finite_value_and_grad(theta)
+        return _Point(length, value, float(gradient @ along), theta, gradient)
+
+    def _move_to(self, point, direction):
+        self.theta, self.value = point.theta, point.value
+        self._gradient = point.gradient
+        before, self._slope = self._slope, self._whitened(point.gradient)
+        step, change = point.length * direction, self._slope - before
+        product = float(step @ change)
+        if product > LEAST_CURVATURE * float(change @ change):
+            self._memory.append((step, change, product))
 
     def is_at_minimum(self):
         """Whether a step along the gradient changes the objective by rounding only.
 
-        scipy's search ends where its steps do not lower the objective. That may be a
-        kink, such as where hidden nodes reach the ends of their grids.
+        A search ends where its steps do not lower the objective. That may be a kink,
+        such as where hidden nodes reach the ends of their grids.
         """
         self.restart(1.0)
-        value, gradient = self.value, self._start[1]
-        to_slope = self.scale * self.unit
-        if np.abs(gradient).max() <= GRADIENT_TOLERANCE * to_slope:
+        if np.abs(self._slope).max() <= GRADIENT_TOLERANCE:
             return True
-        slope = float(np.linalg.norm(gradient)) / to_slope
-        direction = gradient / np.linalg.norm(gradient)
-        _, gradient_there = self.value_and_grad(-PROBE / self.unit * direction)
-        curvature = (slope - float(direction @ gradient_there) / to_slope) / PROBE
+        slope = float(np.linalg.norm(self._slope))
+        there = self._trial(self._in_weights(-self._slope / slope), PROBE)
+        curvature = (slope + there.slope) / PROBE
         # The minimum of the parabola along the direction.
         return curvature > 0 and slope**2 / (2 * curvature) <= RELATIVE_ROUNDING * abs(
-            value
+            self.value
         )
 
-    def end_iteration(self, _):
-        self.theta = self._trial  # a line search ends at its last trial point
-        self.n_iter += 1
-        if self.monitor(self.theta, self.value):
-            self.stopped = True
-            raise StopIteration
+
+def _next_length(low, high, before, start):
+    """The next length to try; None if there is no use in another one.
+
+    Parameters
+    ----------
+    low : _Point
+        The lowest so far that lowers the objective enough, or the start.
+    high : _Point or None
+        The minimum lies between low and high; None if it lies anywhere beyond low.
+    before : _Point
+        What low was before, where high is None.
+    start : _Point
+    """
+    if high is None:
+        minimum, least = _cubic_minimum(before, low), MIN_STRETCH * low.length
+        most = MAX_STRETCH * low.length
+        return min(max(minimum, least), most) if minimum > low.length else most
+    near, far = sorted((low.length, high.length))
+    width = far - near
+    is_rounding = -start.slope * far <= LEAST_DECREASE * abs(start.value)
+    if width <= NARROW_BRACKET * far or is_rounding:
+        return None
+    minimum, margin = _cubic_minimum(low, high), NARROW_BRACKET * width
+    if math.isnan(minimum):
+        return 0.5 * (near + far)
+    return min(max(minimum, near + margin), far - margin)
+
+
+def _cubic_minimum(one, other):
+    """Where the cubic through two points has its minimum; NaN if it has none."""
+    gap = other.length - one.length
+    mean = one.slope + other.slope - 3 * (other.value - one.value) / gap
+    square = mean**2 - one.slope * other.slope
+    if not 0 <= square < math.inf:
+        return math.nan
+    root = math.copysign(math.sqrt(square), gap)
+    width = other.slope - one.slope + 2 * root
+    if width == 0:
+        return math.nan
+    return other.length - gap * (other.slope + root - mean) / width

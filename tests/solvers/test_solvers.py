@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.optimize import approx_fprime
+from scipy.optimize import minimize
 from sklearn.base import clone
 from torch.autograd.functional import hessian, jacobian
 
@@ -19,7 +19,6 @@ from skkan import KANRegressor, solvers
 from skkan.objective._gauss_newton import QuadraticModel
 from skkan.solvers import LBFGS, Adam, LevenbergMarquardt, Solver, SolverResult
 from skkan.solvers._base import STUCK, DivergenceError
-from skkan.solvers._lbfgs import _Search
 from skkan.solvers._levenberg_marquardt import damped_step
 
 
@@ -396,25 +395,95 @@ def test_lbfgs_never_rises():
 
 
 @pytest.mark.parametrize("whitens", [False, True])
-def test_lbfgs_shortens_steps_by_a_change_of_units(whitens):
-    """After backing off scipy sees another function, with the gradient of that one."""
-    objective, _ = rosenbrock()
-    search = _Search(objective, objective.start, monitor=None)
-    # Of the length of the gradient, which is that of a Newton step in whitened weights.
-    length = float(objective.value_and_grad(objective.start)[1].norm())
-    search.whitens, unit = whitens, 0.01 * (length if whitens else 1.0)
-    search.restart(0.01)
-    step = np.array([3.0, -7.0])
-    value, gradient = search.value_and_grad(step)
-    # The first step of scipy has this length, if it is at most one.
-    first = np.linalg.norm(search.value_and_grad(0 * step)[1])
-    assert_allclose(first, 0.01 * (1.0 if whitens else length), rtol=1e-14)
-    there = objective.start + unit * torch.from_numpy(step)
-    scale = 1 / length**2 if whitens else 1.0
-    assert_allclose(value, scale * objective.value_and_grad(there)[0], rtol=1e-14)
-    expected = approx_fprime(step, lambda s: search.value_and_grad(s)[0], 1e-7)
-    # One-sided differences: curvature times the step.
-    assert_allclose(gradient, expected, rtol=1e-5)
+def test_lbfgs_shortens_its_first_step(whitens):
+    """Ten times each time, from length one or, in whitened weights, the gradient's."""
+    tried = []
+
+    def walled_bowl(theta, rows):
+        tried.append(theta.detach())
+        distance = (theta - start).square().sum()
+        return 5 * theta.square().sum() + (np.inf if distance > 0.01 else 0.0)
+
+    start = torch.tensor([3.0, 4.0], dtype=torch.float64)
+    objective = Function(walled_bowl, [3.0, 4.0])
+    run(LBFGS(n_unwhitened_iter=0 if whitens else 10), objective, max_iter=1)
+    lengths = [float((theta - start).norm()) for theta in tried]
+    first = 50.0 if whitens else 1.0
+    expected = [0.0, *(first / 10**n for n in range(4 if whitens else 3))]
+    assert_allclose(lengths[: len(expected)], expected, atol=1e-14)
+
+
+def log_loss():
+    """Of two classes, with a ridge penalty: convex, and no parabola."""
+    rng = np.random.default_rng(0)
+    design = torch.from_numpy(rng.standard_normal((200, 30)))
+    target = torch.from_numpy(np.sign(rng.standard_normal(200) + design[:, 0].numpy()))
+
+    def function(theta, rows):
+        margin = -target * (design @ theta)
+        return torch.nn.functional.softplus(margin).mean() + 5e-3 * theta @ theta
+
+    return Function(function, [0.0] * 30)
+
+
+def stretched_bowl():
+    """A quartic with curvatures from 1 to 1,000 at its minimum."""
+    scale = torch.logspace(0, 3, 20, dtype=torch.float64)
+    centre = torch.linspace(-1, 1, 20, dtype=torch.float64)
+
+    def function(theta, rows):
+        along = theta - centre
+        return 0.5 * (scale * along.square()).sum() + along.square().sum().square()
+
+    return Function(function, [0.0] * 20)
+
+
+def by_scipy(objective, **options):
+    """Result of scipy's L-BFGS-B, and its iterates."""
+    iterates = []
+    result = minimize(
+        lambda theta: objective.value_and_grad(torch.from_numpy(theta)),
+        objective.start.numpy(),
+        jac=True,
+        method="L-BFGS-B",
+        callback=lambda theta: iterates.append(theta.copy()),
+        options={"maxcor": 20, "ftol": 0.0, "gtol": 1e-7, **options},
+    )
+    return result, iterates
+
+
+def test_lbfgs_takes_the_steps_of_scipys():
+    """As long as both take their first trial points."""
+    objective, iterates = log_loss(), []
+    result, expected = by_scipy(objective, maxiter=7)
+    assert result.nfev == 1 + result.nit
+    objective.n_evaluations = 0
+    run(
+        LBFGS(),
+        objective,
+        max_iter=7,
+        monitor=lambda theta, value: iterates.append(theta.numpy()),
+    )
+    assert objective.n_evaluations == 1 + 7
+    assert_allclose(iterates, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("problem", [log_loss, stretched_bowl])
+def test_lbfgs_is_as_good_as_scipys(problem):
+    """On convex functions it reaches the same minimum by no more evaluations."""
+    objective = problem()
+    result, _ = by_scipy(objective)
+    assert result.success
+    gap, objective.n_evaluations = 1e-12 * abs(result.fun), 0
+    outcome = run(
+        LBFGS(n_unwhitened_iter=500),
+        objective,
+        max_iter=500,
+        monitor=lambda theta, value: value <= result.fun + gap,
+    )
+    assert outcome.message == "stopped by the monitor"
+    assert objective.n_evaluations <= 1.05 * result.nfev
+    assert_allclose(outcome.theta, result.x, atol=1e-6)
 
 
 def test_lbfgs_takes_the_newton_step_in_whitened_weights():
@@ -442,8 +511,7 @@ def test_lbfgs_reports_the_value_of_its_iterate():
     seen = []
     run(LBFGS(), objective, monitor=lambda theta, value: seen.append((theta, value)))
     for theta, value in seen:
-        # scipy works with steps from the start, which round differently.
-        assert_allclose(objective.value_and_grad(theta)[0], value, rtol=1e-12)
+        assert objective.value_and_grad(theta)[0] == value
 
 
 def kinked_valley():

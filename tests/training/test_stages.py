@@ -443,7 +443,7 @@ def overfitting(rng):
     return data, held_out, validation, plan
 
 
-@pytest.mark.parametrize("interrupt_after", [None, 50])
+@pytest.mark.parametrize("interrupt_after", [None, 55])
 def test_early_stopping_restores_the_best_network(interrupt_after, rng):
     """Lowest validation loss of all stages, interrupted or not."""
     data, held_out, validation, plan = overfitting(rng)
