@@ -5,6 +5,7 @@ samples stand input by input. Its basis values stand in a dense block of one row
 each function, which is multiplied by the weight in one matrix product. Where outputs
 are few and grids fine, coefficients are looked up instead. The backward pass needs the
 tiles again. They are kept if they are not too large, and else computed a second time.
+All arrays stand column by column in memory, so that operations run along the rows.
 """
 
 import math
@@ -88,7 +89,7 @@ class _LayerOutput(torch.autograd.Function):
         ctx.masked = (weight * ctx.mask).reshape(len(weight), -1)
         needed = ctx.needs_input_grad[:2]
         ctx.evaluation = layer_evaluation(basis, len(ctx.x), len(weight), *needed)
-        return torch.from_numpy(ctx.evaluation.output(ctx.x, ctx.masked))
+        return _by_rows(ctx.evaluation.output(ctx.x, ctx.masked))
 
     @staticmethod
     def backward(ctx, grad):
@@ -102,7 +103,7 @@ class _LayerOutput(torch.autograd.Function):
             return *_LayerOutput._by_torch(ctx, grad, x, weight, mask), None, None
         of_x, columns = ctx.evaluation.gradients(ctx.x, ctx.masked, slope)
         if of_x is not None:
-            of_x = torch.from_numpy(of_x)
+            of_x = _by_rows(of_x)
         if columns is None:
             return of_x, None, None, None
         of_weight = columns.T.reshape(weight.shape)
@@ -119,6 +120,11 @@ class _LayerOutput(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             of_weight = (grad.T @ values.flatten(1)).view(weight.shape) * mask
         return of_x, of_weight
+
+
+def _by_rows(values):
+    """Tensor whose rows are contiguous, as others expect."""
+    return torch.from_numpy(np.ascontiguousarray(values))
 
 
 def layer_evaluation(basis, n_rows, n_outputs, of_x, of_weight):
@@ -196,7 +202,7 @@ class DenseEvaluation:
         -------
         ndarray of shape (n_rows, n_outputs)
         """
-        nodes = np.empty((len(x), len(weight)), x.dtype)
+        nodes = np.empty((len(weight), len(x)), x.dtype)
         keeps = self._kept is not None
         room = None if keeps else self._room(x)
         if keeps:
@@ -209,8 +215,8 @@ class DenseEvaluation:
                 total = sum_with(total, weight[:, self._columns(inputs)], block)
                 if keeps:
                     self._kept.append((tile, block))
-            nodes[rows] = total.T
-        return nodes
+            nodes[:, rows] = total
+        return nodes.T
 
     @IGNORE_FLOAT_WARNINGS
     def gradients(self, x, weight, grad):
@@ -227,7 +233,7 @@ class DenseEvaluation:
         of_x : ndarray of shape (n_rows, n_inputs), or None
         of_weight : ndarray of shape (n_inputs * n_functions, n_outputs), or None
         """
-        of_x = np.empty(x.shape, x.dtype) if self._of_x else None
+        of_x = np.empty(x.shape[::-1], x.dtype) if self._of_x else None
         kept, room = iter(self._kept or ()), None
         if len(self._rows) * len(self._inputs) > 1:
             room = self._room(x)
@@ -243,7 +249,9 @@ class DenseEvaluation:
                     sums[each] = sum_with(sums[each], block, slope)
                 if self._of_x:
                     part = weight[:, self._columns(inputs)]
-                    of_x[rows, inputs] = self._input_slopes(tile, part, slope, room).T
+                    of_x[inputs, rows] = self._input_slopes(tile, part, slope, room)
+        if self._of_x:
+            of_x = of_x.T
         if not self._of_weight:
             return of_x, None
         return of_x, sums[0] if len(sums) == 1 else np.concatenate(sums)
@@ -322,7 +330,7 @@ class LookupEvaluation:
     def output(self, x, weight):
         """Node values; see `DenseEvaluation.output`."""
         pieces, of_base = self._parts(weight)
-        nodes = np.empty((len(x), len(weight)), x.dtype)
+        nodes = np.empty((len(weight), len(x)), x.dtype)
         for rows in self._rows:
             with_slopes = self._of_x and self._keeps
             found, values, slopes = self._curves(x[rows].T, pieces, with_slopes)
@@ -331,14 +339,14 @@ class LookupEvaluation:
             total = values.reshape(len(weight), *x[rows].T.shape).sum(1)
             if of_base is not None:
                 total += np.einsum("oi,in->on", of_base, found.base)
-            nodes[rows] = total.T
-        return nodes
+            nodes[:, rows] = total
+        return nodes.T
 
     @IGNORE_FLOAT_WARNINGS
     def gradients(self, x, weight, grad):
         """Gradients; see `DenseEvaluation.gradients`."""
         grad = np.ascontiguousarray(grad.T)
-        of_x = np.empty(x.shape, x.dtype) if self._of_x else None
+        of_x = np.empty(x.shape[::-1], x.dtype) if self._of_x else None
         pieces, of_base = self._parts(weight, with_pieces=not self._keeps)
         moments, base = 0.0, 0.0
         for rows in self._rows:
@@ -348,11 +356,13 @@ class LookupEvaluation:
             else:
                 found, _, slopes = self._curves(x[rows].T, pieces, self._of_x)
             if self._of_x:
-                of_x[rows] = self._input_slopes(found, slopes, of_base, slope).T
+                of_x[:, rows] = self._input_slopes(found, slopes, of_base, slope)
             if self._of_weight:
                 moments = moments + self._evaluator.moments(found, slope)
                 if of_base is not None:
                     base = base + np.einsum("on,in->oi", slope, found.base)
+        if self._of_x:
+            of_x = of_x.T
         return of_x, self._of_columns(moments, base) if self._of_weight else None
 
     def _of_columns(self, moments, base):

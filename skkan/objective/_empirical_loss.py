@@ -99,13 +99,14 @@ class EmpiricalLoss:
         """Loss, float, and its gradient, removed edges included; see `Objective`."""
         if self._parts and rows is None:
             return unpacked(self._sum_of_parts(EmpiricalLoss.packed, theta))
-        gradient, value = 0.0, 0.0
+        gradient, value = None, 0.0
         for block in self._blocks(self._batch(rows)):
             run = self._pass_through(block)
             raw = block.baseline + run.output(theta)
             weight = block.sample_weight
             slope = weight.unsqueeze(1) * self.loss.gradient(raw, block.target)
-            gradient = gradient + run.gradient(slope)
+            of_block = run.gradient(slope)
+            gradient = of_block if gradient is None else gradient.add_(of_block)
             value += float(weight @ self.loss.value(raw, block.target))
         return value, gradient
 

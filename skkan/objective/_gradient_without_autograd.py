@@ -144,8 +144,8 @@ class _FirstLayerPass:
         self._product = torch.mm if isinstance(values, torch.Tensor) else product
 
     def output(self, nodes, theta):
-        """Node values; `nodes` is not used."""
-        return self._product(self._values, self._weights.weight(theta).T)
+        """Node values, column by column in memory; `nodes` is not used."""
+        return self._product(self._weights.weight(theta), self._values.T).T
 
     def gradients(self, slope):
         """None in place of the gradient of the inputs, and that of the weights."""

@@ -128,7 +128,7 @@ class Objective:
         """Penalties over all rows, float."""
         if self._depends_on_rows:
             return float(self._mean_loss.with_penalties(theta, self._penalties)[1])
-        return float(sum(form.value(theta) for form in self._forms))
+        return sum(form.value_and_grad(theta)[0] for form in self._forms)
 
     def raw(self, theta):
         """Raw output, baseline included, Tensor of shape (n_samples, n_outputs)."""
@@ -168,7 +168,7 @@ class Objective:
         gradient *= self._weight_mask
         for form in self._forms:
             penalty, slope = form.value_and_grad(theta)
-            value += float(penalty)
+            value += penalty
             gradient += slope
         return value, gradient
 
@@ -214,8 +214,8 @@ class Objective:
         gradient, curvature = model.gradient, model.curvature.clone()
         value = model.value
         for form in self._forms:
-            value += float(form.value(theta))
-            gradient = gradient + form.gradient(theta)
+            penalty, slope = form.value_and_grad(theta)
+            value, gradient = value + penalty, gradient + slope
             form.add_to(curvature)
         return QuadraticModel(value, gradient, curvature, model.gauge_constraints)
 

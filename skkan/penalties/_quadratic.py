@@ -1,7 +1,6 @@
 """The quadratic penalty on the coefficients of the edges, the estimators' `alpha`."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -76,36 +75,64 @@ class QuadraticPenalty(Penalty):
         return torch.as_tensor(alpha, dtype=torch.float64)
 
 
-class QuadraticForm(NamedTuple):
-    """1/2 sum over the edges of w^T S w, diagonal along the directions of each kind."""
+class QuadraticForm:
+    """1/2 sum over the edges of w^T S w, diagonal along the directions of each kind.
 
-    kinds: list  # of EdgeKind
-    curvatures: list  # of each kind along its directions, (n_edges, n_functions)
-    masks: list  # of each kind, (n_edges, 1)
+    Parameters
+    ----------
+    kinds : list of EdgeKind
+    curvatures : list of Tensor of shape (n_edges, n_functions)
+        Of each kind along its directions.
+    masks : list of Tensor of shape (n_edges, 1)
+        Of each kind.
+    """
+
+    def __init__(self, kinds, curvatures, masks):
+        self.curvatures, self._kinds, self._masks = curvatures, kinds, masks
+        # Arrays are all numpy's, whose calls are the shortest, or all torch's.
+        self._uses_numpy = curvatures[0].is_cpu
+        self._parts = [
+            (
+                None if len(kinds) == 1 else self._array(kind.members),
+                self._array(kind.vectors),
+                self._array(curvature),
+                None if mask.all() else self._array(mask),
+            )
+            for kind, curvature, mask in zip(kinds, curvatures, masks, strict=True)
+        ]
+
+    def _array(self, tensor):
+        return tensor.numpy() if self._uses_numpy else tensor
 
     def value(self, theta):
-        """The form at weights in one vector."""
-        return sum(
-            0.5 * (curvature * along.square()).sum()
-            for _, curvature, along in self._along(theta)
-        )
-
-    def gradient(self, theta):
-        """Its derivative, of the shape of the weights."""
-        return self.value_and_grad(theta)[1]
+        """The form at weights in one vector, a Tensor with a graph."""
+        value = 0.0
+        for kind, curvature, mask in zip(
+            self._kinds, self.curvatures, self._masks, strict=True
+        ):
+            along = (theta[kind.members] * mask) @ kind.vectors
+            value = value + 0.5 * (curvature * along.square()).sum()
+        return value
 
     def value_and_grad(self, theta):
-        """Value and derivative."""
-        value, slopes = 0.0, []
-        for kind, curvature, along in self._along(theta):
+        """Value, float, and derivative."""
+        value, gradient = 0.0, torch.zeros_like(theta)
+        weights, result = self._array(theta), self._array(gradient)
+        for members, vectors, curvature, mask in self._parts:
+            # Without members the weights stand edge by edge.
+            if members is None:
+                own = weights.reshape(curvature.shape)
+            else:
+                own = weights[members]
+            if mask is not None:
+                own = own * mask
+            along = own @ vectors
             slope = curvature * along
-            value = value + 0.5 * (slope * along).sum()
-            slopes.append(slope @ kind.vectors.T)
-        if len(slopes) == 1:  # the weights stand edge by edge
-            return value, slopes[0].flatten()
-        gradient = torch.zeros_like(theta)
-        for kind, slope in zip(self.kinds, slopes, strict=True):
-            gradient[kind.members] = slope
+            value += 0.5 * float((slope * along).sum())
+            if members is None:
+                result[:] = (slope @ vectors.T).reshape(-1)
+            else:
+                result[members] = slope @ vectors.T
         return value, gradient
 
     def add_to(self, matrix):
@@ -114,10 +141,10 @@ class QuadraticForm(NamedTuple):
         It may be the matrix of the first weights alone, those of whole edges.
         """
         for (vectors, _, _, members), curvature in zip(
-            self.kinds, self.curvatures, strict=True
+            self._kinds, self.curvatures, strict=True
         ):
             blocks = (vectors * curvature.unsqueeze(1)) @ vectors.T
-            if len(self.kinds) == 1:  # the blocks along the diagonal
+            if len(self._kinds) == 1:  # the blocks along the diagonal
                 edges = (-1, len(vectors))
                 diagonal = matrix.unflatten(1, edges).unflatten(0, edges)
                 diagonal = diagonal.diagonal(dim1=0, dim2=2)
@@ -126,14 +153,6 @@ class QuadraticForm(NamedTuple):
             within = members[:, -1] < len(matrix)
             members = members[within]
             matrix[members.unsqueeze(2), members.unsqueeze(1)] += blocks[within]
-
-    def _along(self, theta):
-        """Each kind, its curvature, and its weights along its directions."""
-        is_uniform = len(self.kinds) == 1
-        for kind, curvature, mask in zip(*self, strict=True):
-            members = kind.members
-            weights = theta.view(members.shape) if is_uniform else theta[members]
-            yield kind, curvature, (weights * mask) @ kind.vectors
 
 
 def quadratic_form(grid_size, spline_order, has_base):
