@@ -62,8 +62,13 @@ def with_updated_hidden_grids(network, data, grid_eps, margin=0.0):
     -------
     KANNetwork
     """
+    if not data.in_chunks and data.features is not None:
+        layer = network.layers[0]
+        nodes = layer.combine(data.features, layer.weight.detach())
+    else:
+        nodes = data.map_rows(partial(_first_layer, network))
     return network.with_hidden_grids_from_nodes(
-        data.map_rows(partial(_first_layer, network)),
+        nodes,
         grid_eps=grid_eps,
         margin=margin,
         sample_weight=data.sample_weight,

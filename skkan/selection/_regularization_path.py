@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import compress
+from itertools import chain, compress
 from operator import mul, or_
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ import torch
 
 from skkan.data._dataset import Dataset
 from skkan.numerics._threads import parallel_map
+from skkan.objective._empirical_loss import with_features
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.selection import _settings
 from skkan.selection._search_record import (
@@ -22,9 +23,10 @@ from skkan.selection._search_record import (
 )
 from skkan.selection._validation_rows import ValidationRows
 from skkan.solvers import LBFGS, DivergenceError
+from skkan.solvers._base import alone
+from skkan.training._first_order import first_order_steps, together
 from skkan.training._monitor_and_early_stopping import Monitor
 from skkan.training._plan import FitPlan
-from skkan.training._stages import train
 from skkan.training._state import EndReason, FitState
 
 
@@ -140,7 +142,7 @@ class RegularizationPath:
             known = computed[n_steps] if n_steps < len(computed) else []
             others = states[len(known) :]
             states = known + self._trained(
-                others, relative * alpha, self.fitted, trial, settings.max_iter
+                others, relative * alpha, self.fitted, trial, self._trained_to_compare
             )
             all_states.append(states)
             was_trained = [*map(or_, was_trained, map(_is_trained, states))]
@@ -179,7 +181,7 @@ class RegularizationPath:
             n_rows = max(settings.max_rows_at_once, n_rows)
             rows = data.subsample(min(n_rows, settings.max_rows))
             states = self._trained(
-                states, point.alpha / ratio, rows, point.trial, settings.max_last_iter
+                states, point.alpha / ratio, rows, point.trial, self._trained_to_keep
             )
         is_trained = [*map(_is_trained, states)]
         self.n_left_out += is_trained.count(False)
@@ -188,30 +190,62 @@ class RegularizationPath:
         point = point._replace(states=states, alpha=point.alpha / ratio)
         return point.weighted([*map(mul, point.weights, is_trained)])
 
-    def _trained(self, states, alpha, data, trial, max_iter):
-        """States trained further, side by side where there are threads for that."""
-        train_one = partial(
-            self._trained_further, alpha=alpha, data=data, max_iter=max_iter
-        )
+    def _trained(self, states, alpha, data, trial, train_group):
+        """States trained further, side by side.
+
+        Few rows take so little time that calls take most of it, which groups of
+        networks share. Of more rows, each network is a group, for a thread of its own.
+        """
+        size = len(states) if data.n_rows <= _settings.PATH.max_rows_together else 1
+        groups = [states[at : at + size] for at in range(0, len(states), size)]
+        bases = {state.network.layers[0].basis for state in states}
+        if len(bases) == 1:
+            data = with_features(states[0].network, data)
+        train = partial(train_group, alpha=alpha, data=data)
         with trial.timed():
-            states = parallel_map(train_one, states)
+            states = [*chain.from_iterable(parallel_map(train, groups))]
         trial.n_iter += sum(state.n_iter for state in states)
         return states
 
-    def _trained_further(self, state, alpha, data, max_iter):
-        """A state trained further; if training diverges its network stays as it was."""
+    def _trained_to_compare(self, states, alpha, data):
+        """States trained further together, on tables of their hidden curves."""
+        max_iter = _settings.PATH.max_iter
+        results = together(
+            [self._steps(state, alpha, data, max_iter) for state in states]
+        )
+        return [
+            _diverged(state) if isinstance(result, DivergenceError) else result
+            for state, result in zip(states, results, strict=True)
+        ]
+
+    def _trained_to_keep(self, states, alpha, data):
+        """States trained further, one after the other."""
+        results, max_iter = [], _settings.PATH.max_last_iter
+        for state in states:
+            try:
+                results.append(alone(self._steps(state, alpha, data, max_iter)))
+            except DivergenceError:
+                results.append(_diverged(state))
+        return results
+
+    def _steps(self, state, alpha, data, max_iter):
+        """Generator of the evaluations of a training; see `first_order_steps`."""
         settings = _settings.PATH
         n_iter = settings.max_row_iterations // data.n_rows
         n_iter = max(settings.min_iter, min(max_iter, n_iter))
         plan = validated_plan(self.plan, state.network, alpha, n_iter)
         monitor = Monitor(plan.tol, settings.n_iter_no_change)
-        try:
-            trained = train([state.network], data, plan, self.generator, monitor)
-        except DivergenceError:
-            return FitState(state.network, reason=EndReason.DIVERGED)
-        if trained.interrupted:
-            raise KeyboardInterrupt
-        return trained
+        monitor.begin_stage(state.network.grid_size)
+        start = FitState(state.network, converged=True)
+        trained = yield from first_order_steps(
+            start, data, plan, monitor, self.generator
+        )
+        return replace(trained, n_iter=monitor.n_iter)
+
+
+def _diverged(state):
+    """The network as it was, where a training has diverged."""
+    return FitState(state.network, reason=EndReason.DIVERGED)
 
 
 def _is_trained(state):

@@ -20,6 +20,7 @@ from skkan.solvers._base import (
     DivergenceError,
     Solver,
     SolverResult,
+    alone,
 )
 
 GRADIENT_TOLERANCE = 1e-12  # largest entry; below it, steps drown in rounding
@@ -114,23 +115,32 @@ class LBFGS(Solver):
         )
 
     def minimize(self, objective, theta, *, max_iter, monitor, generator, state=None):
+        return alone(self.steps(objective, theta, max_iter=max_iter, monitor=monitor))
+
+    def steps(self, objective, theta, *, max_iter, monitor, generator=None):
         search = _Search(objective, theta, monitor, self)
-        spent = self._run(search, min(self.n_unwhitened_iter, max_iter))
+        spent = yield from self._run(search, min(self.n_unwhitened_iter, max_iter))
         search.whitens, n_iter = True, FIRST_WHITENED_ITER
         while spent and not search.stopped and search.n_iter < max_iter:
-            spent = self._run(search, min(n_iter, max_iter - search.n_iter))
+            allowed = min(n_iter, max_iter - search.n_iter)
+            spent = yield from self._run(search, allowed)
             n_iter *= 2
         is_stuck = False
         if search.stopped:
             converged, message = True, "stopped by the monitor"
         elif spent:
             converged, message = False, BUDGET_SPENT
-        elif search.is_at_minimum():
+        elif (yield from search.is_at_minimum()):
             converged, message = True, "no step lowers the objective"
         else:
             converged, message, is_stuck = False, STUCK, True
         return SolverResult(
-            search.theta, search.n_iter, converged, message, is_stuck=is_stuck
+            search.theta,
+            search.n_iter,
+            converged,
+            message,
+            is_stuck=is_stuck,
+            value=search.value,
         )
 
     def _run(self, search, n_iter):
@@ -147,8 +157,8 @@ class LBFGS(Solver):
         end, step_size = search.n_iter + n_iter, 1.0
         for _ in range(self.max_backoff + 1):
             try:
-                search.restart(step_size)
-                return search.descend(end)
+                yield from search.restart(step_size)
+                return (yield from search.descend(end))
             except _NonFiniteValueError:
                 step_size *= BACKOFF
         raise DivergenceError(
@@ -168,7 +178,7 @@ class _Point(NamedTuple):
 
 
 class _Search:
-    """The best point so far, and the descent from it."""
+    """The best point so far, and the descent from it, by `Solver.steps`."""
 
     def __init__(self, objective, theta, monitor, settings):
         self.objective, self.monitor, self._settings = objective, monitor, settings
@@ -176,7 +186,7 @@ class _Search:
         self.theta = theta.detach().clone()  # the last iterate, which is the best one
         self.n_iter = 0
         self.stopped = False
-        self._gradient = None  # with respect to theta
+        self.value = self._gradient = None  # there, with respect to theta
 
     def restart(self, step_size):
         """Go on from the best point with an empty memory.
@@ -185,7 +195,7 @@ class _Search:
         gradient, which is about a Newton step.
         """
         if self._gradient is None:
-            self.value, self._gradient = self._finite_value_and_grad(self.theta)
+            self.value, self._gradient = yield from self._finite(self.theta)
         self._whitening = UNCHANGED
         if self.whitens:
             self._whitening = self.objective.whitening(self.theta)
@@ -193,8 +203,9 @@ class _Search:
         self._step_size = step_size
         self._memory = deque(maxlen=self._settings.history_size)
 
-    def _finite_value_and_grad(self, theta):
-        value, gradient = self.objective.value_and_grad(theta)
+    def _finite(self, theta):
+        """Value and gradient at a point, if they are finite."""
+        value, gradient = yield self.objective, theta
         # The sum of squares is finite unless an entry is not, or an entry is so large
         # that no step can be made of it.
         if not (math.isfinite(value) and math.isfinite(gradient @ gradient)):
@@ -214,7 +225,7 @@ class _Search:
             if np.abs(self._slope).max() <= GRADIENT_TOLERANCE:
                 return False
             direction, before = self._direction(), self.value
-            point = self._line_search(direction)
+            point = yield from self._line_search(direction)
             if point is None and self._memory:  # which may mislead
                 self._memory.clear()
                 continue
@@ -259,7 +270,7 @@ class _Search:
                 length /= np.linalg.norm(direction)
         for _ in range(self._settings.max_line_search):
             try:
-                here = self._trial(along, length)
+                here = yield from self._trial(along, length)
             except _NonFiniteValueError:
                 if low is start:
                     raise
@@ -281,7 +292,7 @@ class _Search:
 
     def _trial(self, along, length):
         theta = torch.add(self.theta, along, alpha=length)
-        value, gradient = self._finite_value_and_grad(theta)
+        value, gradient = yield from self._finite(theta)
         return _Point(length, value, float(gradient @ along), theta, gradient)
 
     def _move_to(self, point, direction):
@@ -299,11 +310,12 @@ class _Search:
         A search ends where its steps do not lower the objective. That may be a kink,
         such as where hidden nodes reach the ends of their grids.
         """
-        self.restart(1.0)
+        yield from self.restart(1.0)
         if np.abs(self._slope).max() <= GRADIENT_TOLERANCE:
             return True
         slope = float(np.linalg.norm(self._slope))
-        there = self._trial(self._in_weights(-self._slope / slope), PROBE)
+        along = self._in_weights(-self._slope / slope)
+        there = yield from self._trial(along, PROBE)
         curvature = (slope + there.slope) / PROBE
         # The minimum of the parabola along the direction.
         return curvature > 0 and slope**2 / (2 * curvature) <= RELATIVE_ROUNDING * abs(

@@ -41,7 +41,7 @@ def best_point(problem, monkeypatch):
     """Function that trains two networks, of which some diverge at some steps."""
     data, networks, plan, generator = problem
     rows = validation_split(data, plan.loss, generator)
-    train = _regularization_path.train
+    steps = _regularization_path.first_order_steps
 
     def best_point(members, diverges, **settings):
         starts = [networks[member] for member in members]
@@ -49,12 +49,12 @@ def best_point(problem, monkeypatch):
             *rows, plan, generator, lambda step: None
         )
 
-        def train_or_diverge(networks, *others):
-            if diverges(*networks):
+        def steps_or_diverge(state, *others):
+            if diverges(state.network):
                 raise DivergenceError("on purpose")
-            return train(networks, *others)
+            return (yield from steps(state, *others))
 
-        monkeypatch.setattr(_regularization_path, "train", train_or_diverge)
+        monkeypatch.setattr(_regularization_path, "first_order_steps", steps_or_diverge)
         return path.best_point(starts, lambda raw: False, **settings)[0], rows[1]
 
     best_point.networks, best_point.data = networks, data
@@ -88,14 +88,14 @@ def test_weights_of_the_networks_that_are_left_add_up_to_one(best_point, monkeyp
     point = point.weighted([0.5, 0.0, 1.5])
     assert point.weights == [0.25, 0.75]
     assert point.trial.n_networks == 2
-    n_calls, train = count(), _regularization_path.train
+    n_calls, steps = count(), _regularization_path.first_order_steps
 
-    def train_or_diverge(*settings):
+    def steps_or_diverge(*settings):
         if next(n_calls) % 2 == 0:
             raise DivergenceError("on purpose")
-        return train(*settings)
+        return (yield from steps(*settings))
 
-    monkeypatch.setattr(_regularization_path, "train", train_or_diverge)
+    monkeypatch.setattr(_regularization_path, "first_order_steps", steps_or_diverge)
     side_by_side = "parallel_map"
     monkeypatch.setattr(_regularization_path, side_by_side, lambda f, x: [*map(f, x)])
     left = best_point.path.on_all_rows(point, best_point.data)
@@ -107,15 +107,15 @@ def test_weights_of_the_networks_that_are_left_add_up_to_one(best_point, monkeyp
 def trainings(problem, monkeypatch):
     """A path, and the plans by which it has trained."""
     data, _, plan, generator = problem
-    train = _regularization_path.train
+    steps = _regularization_path.first_order_steps
     rows = validation_split(data, plan.loss, generator)
     path, seen = RegularizationPath(*rows, plan, generator, lambda step: None), []
 
-    def recorded(networks, rows, plan, *others):
+    def recorded(state, rows, plan, *others):
         seen.append(plan)
-        return train(networks, rows, plan, *others)
+        return (yield from steps(state, rows, plan, *others))
 
-    monkeypatch.setattr(_regularization_path, "train", recorded)
+    monkeypatch.setattr(_regularization_path, "first_order_steps", recorded)
     return path, seen
 
 
