@@ -23,7 +23,6 @@ from skkan.selection._search_record import (
 )
 from skkan.selection._validation_rows import ValidationRows
 from skkan.solvers import LBFGS, DivergenceError
-from skkan.solvers._base import alone
 from skkan.training._first_order import first_order_steps, together
 from skkan.training._monitor_and_early_stopping import Monitor
 from skkan.training._plan import FitPlan
@@ -142,7 +141,7 @@ class RegularizationPath:
             known = computed[n_steps] if n_steps < len(computed) else []
             others = states[len(known) :]
             states = known + self._trained(
-                others, relative * alpha, self.fitted, trial, self._trained_to_compare
+                others, relative * alpha, self.fitted, trial, settings.max_iter
             )
             all_states.append(states)
             was_trained = [*map(or_, was_trained, map(_is_trained, states))]
@@ -181,7 +180,7 @@ class RegularizationPath:
             n_rows = max(settings.max_rows_at_once, n_rows)
             rows = data.subsample(min(n_rows, settings.max_rows))
             states = self._trained(
-                states, point.alpha / ratio, rows, point.trial, self._trained_to_keep
+                states, point.alpha / ratio, rows, point.trial, settings.max_last_iter
             )
         is_trained = [*map(_is_trained, states)]
         self.n_left_out += is_trained.count(False)
@@ -190,43 +189,35 @@ class RegularizationPath:
         point = point._replace(states=states, alpha=point.alpha / ratio)
         return point.weighted([*map(mul, point.weights, is_trained)])
 
-    def _trained(self, states, alpha, data, trial, train_group):
+    def _trained(self, states, alpha, data, trial, max_iter):
         """States trained further, side by side.
 
-        Few rows take so little time that calls take most of it, which groups of
-        networks share. Of more rows, each network is a group, for a thread of its own.
+        Few rows take so little time that calls take most of it, which all networks
+        share. Of more rows, each network has a thread of its own where there is one.
         """
         size = len(states) if data.n_rows <= _settings.PATH.max_rows_together else 1
         groups = [states[at : at + size] for at in range(0, len(states), size)]
-        bases = {state.network.layers[0].basis for state in states}
-        if len(bases) == 1:
+        if len({state.network.layers[0].basis for state in states}) == 1:
             data = with_features(states[0].network, data)
-        train = partial(train_group, alpha=alpha, data=data)
+        train = partial(
+            self._trained_together, alpha=alpha, data=data, max_iter=max_iter
+        )
         with trial.timed():
             states = [*chain.from_iterable(parallel_map(train, groups))]
         trial.n_iter += sum(state.n_iter for state in states)
         return states
 
-    def _trained_to_compare(self, states, alpha, data):
-        """States trained further together, on tables of their hidden curves."""
-        max_iter = _settings.PATH.max_iter
+    def _trained_together(self, states, alpha, data, max_iter):
+        """States trained further; a network whose training diverges stays as it was."""
         results = together(
             [self._steps(state, alpha, data, max_iter) for state in states]
         )
         return [
-            _diverged(state) if isinstance(result, DivergenceError) else result
+            FitState(state.network, reason=EndReason.DIVERGED)
+            if isinstance(result, DivergenceError)
+            else result
             for state, result in zip(states, results, strict=True)
         ]
-
-    def _trained_to_keep(self, states, alpha, data):
-        """States trained further, one after the other."""
-        results, max_iter = [], _settings.PATH.max_last_iter
-        for state in states:
-            try:
-                results.append(alone(self._steps(state, alpha, data, max_iter)))
-            except DivergenceError:
-                results.append(_diverged(state))
-        return results
 
     def _steps(self, state, alpha, data, max_iter):
         """Generator of the evaluations of a training; see `first_order_steps`."""
@@ -241,11 +232,6 @@ class RegularizationPath:
             start, data, plan, monitor, self.generator
         )
         return replace(trained, n_iter=monitor.n_iter)
-
-
-def _diverged(state):
-    """The network as it was, where a training has diverged."""
-    return FitState(state.network, reason=EndReason.DIVERGED)
 
 
 def _is_trained(state):

@@ -39,6 +39,9 @@ class SolverResult:
         Whether no step lowers the objective although its gradient is not zero.
     value : float or None
         Of the objective at `theta`, where the solver knows it.
+    step_size : float or None
+        Of a step against the gradient, as a share of it, where the solver has learnt
+        one.
     """
 
     __module__ = "skkan.solvers"
@@ -50,6 +53,7 @@ class SolverResult:
     state: Any = None
     is_stuck: bool = False
     value: float | None = None
+    step_size: float | None = None
 
 
 class Solver(ABC):
@@ -97,7 +101,7 @@ class Solver(ABC):
             If the objective is not finite and backing off does not help.
         """
 
-    def steps(self, objective, theta, **settings):
+    def steps(self, objective, theta, *, step_size=None, **settings):
         """`minimize` as a generator that asks for the evaluations it needs.
 
         Whoever runs several generators can make the evaluations of all at once. Those
@@ -107,6 +111,8 @@ class Solver(ABC):
         ----------
         objective, theta, **settings
             As for `minimize`.
+        step_size : float, default=None
+            That of a search on nearly the same objective, to begin with.
 
         Yields
         ------

@@ -117,8 +117,10 @@ class LBFGS(Solver):
     def minimize(self, objective, theta, *, max_iter, monitor, generator, state=None):
         return alone(self.steps(objective, theta, max_iter=max_iter, monitor=monitor))
 
-    def steps(self, objective, theta, *, max_iter, monitor, generator=None):
-        search = _Search(objective, theta, monitor, self)
+    def steps(
+        self, objective, theta, *, max_iter, monitor, generator=None, step_size=None
+    ):
+        search = _Search(objective, theta, monitor, self, step_size)
         spent = yield from self._run(search, min(self.n_unwhitened_iter, max_iter))
         search.whitens, n_iter = True, FIRST_WHITENED_ITER
         while spent and not search.stopped and search.n_iter < max_iter:
@@ -141,6 +143,7 @@ class LBFGS(Solver):
             message,
             is_stuck=is_stuck,
             value=search.value,
+            step_size=search.step_size,
         )
 
     def _run(self, search, n_iter):
@@ -154,15 +157,15 @@ class LBFGS(Solver):
         """
         if n_iter == 0:
             return True
-        end, step_size = search.n_iter + n_iter, 1.0
+        end, share = search.n_iter + n_iter, 1.0
         for _ in range(self.max_backoff + 1):
             try:
-                yield from search.restart(step_size)
+                yield from search.restart(share)
                 return (yield from search.descend(end))
             except _NonFiniteValueError:
-                step_size *= BACKOFF
+                share *= BACKOFF
         raise DivergenceError(
-            f"the objective is not finite, even {step_size / BACKOFF:.0e} of a step "
+            f"the objective is not finite, even {share / BACKOFF:.0e} of a step "
             f"away from the best point (after {search.n_iter} iterations)"
         )
 
@@ -180,19 +183,20 @@ class _Point(NamedTuple):
 class _Search:
     """The best point so far, and the descent from it, by `Solver.steps`."""
 
-    def __init__(self, objective, theta, monitor, settings):
+    def __init__(self, objective, theta, monitor, settings, step_size):
         self.objective, self.monitor, self._settings = objective, monitor, settings
+        self.step_size = step_size  # as a share of the gradient, in the weights
         self.whitens = False
         self.theta = theta.detach().clone()  # the last iterate, which is the best one
         self.n_iter = 0
         self.stopped = False
         self.value = self._gradient = None  # there, with respect to theta
 
-    def restart(self, step_size):
+    def restart(self, share):
         """Go on from the best point with an empty memory.
 
-        The first step is a share of one of length one or, in whitened weights, of the
-        gradient, which is about a Newton step.
+        The first step is a share of one of the known size, or else of length one. In
+        whitened weights it is a share of the gradient, which is about a Newton step.
         """
         if self._gradient is None:
             self.value, self._gradient = yield from self._finite(self.theta)
@@ -200,7 +204,7 @@ class _Search:
         if self.whitens:
             self._whitening = self.objective.whitening(self.theta)
         self._slope = self._whitened(self._gradient)
-        self._step_size = step_size
+        self._share = share
         self._memory = deque(maxlen=self._settings.history_size)
 
     def _finite(self, theta):
@@ -248,7 +252,10 @@ class _Search:
             daxpy(change, direction, a=-shares[-1])
         if self._memory:
             _, change, product = self._memory[-1]
-            direction *= product / (change @ change)
+            scale = product / (change @ change)
+            direction *= scale
+            if not self.whitens:
+                self.step_size = float(scale)
         for (step, change, product), share in zip(
             self._memory, reversed(shares), strict=True
         ):
@@ -265,9 +272,9 @@ class _Search:
         low = before = start
         high, length = None, 1.0
         if not self._memory:
-            length = self._step_size
+            length = self._share
             if not self.whitens:
-                length /= np.linalg.norm(direction)
+                length *= self.step_size or 1 / np.linalg.norm(direction)
         for _ in range(self._settings.max_line_search):
             try:
                 here = yield from self._trial(along, length)

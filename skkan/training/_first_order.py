@@ -41,6 +41,7 @@ def first_order_steps(state, data, plan, monitor, generator):
     """
     network, budget = state.network, plan.max_iter
     segments, refit_iter = segment_lengths(plan, network)
+    step_size = None
     while True:
         objective = make_objective(network, data, plan)
         monitor.begin_search(objective)
@@ -51,7 +52,9 @@ def first_order_steps(state, data, plan, monitor, generator):
             max_iter=allowed,
             monitor=monitor,
             generator=generator,
+            step_size=step_size,
         )
+        step_size = outcome.step_size
         if not monitor.loss_curve:  # the start cannot be improved
             monitor(outcome.theta, objective.value(outcome.theta))
         budget -= outcome.n_iter

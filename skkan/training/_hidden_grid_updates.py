@@ -72,6 +72,7 @@ def try_update(objective, before, data, plan, generator, max_iter):
             max_iter=max_iter,
             monitor=lambda theta, value: False,
             generator=generator,
+            step_size=before.step_size,
         )
     except DivergenceError:
         return None, 0
