@@ -66,6 +66,10 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             "array-like",
             Interval(Integral, 1, None, closed="left"),
         ],
+        "n_multiplications": [
+            "array-like",
+            Interval(Integral, 0, None, closed="left"),
+        ],
         "interaction_cst": [
             list,
             tuple,
@@ -317,9 +321,12 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _continuation(self, plan, problem, solver_state=None):
         """Continuation for a later fit; the sizes are those before any pruning."""
-        sizes = checked_layer_sizes(self.hidden_layer_sizes)
+        sizes, n_multiplications = checked_layer_sizes(
+            self.hidden_layer_sizes, self.n_multiplications
+        )
         if problem.previous is not None:
             sizes = problem.previous.continuation.hidden_layer_sizes
+            n_multiplications = problem.previous.continuation.n_multiplications
         return Continuation(
             sizes,
             plan.grid_eps,
@@ -329,6 +336,7 @@ class BaseKAN(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             problem.remembered,
             problem.alpha_before if problem.streaming else None,
             plain_interactions(self.interaction_cst),
+            n_multiplications,
         )
 
     def _callbacks(self, given, problem, strategy):

@@ -35,6 +35,13 @@ class KANClassifier(ClassifierMixin, BaseKAN):
         Notes: where `solver` or a float `alpha` is set, between () and (5,) only. With
         `penalty`, `prune_threshold`, `grid_schedule` or an array `alpha` it is (5,). A
         search over these compares like with like if it fixes `hidden_layer_sizes`.
+    n_multiplications : int or array-like of int, default=0
+        Number of nodes of each hidden layer, in addition to `hidden_layer_sizes`, that
+        multiply two sums of curves, as in the KAN 2.0 paper. A layer of products alone
+        is (0,). One such node is (f(x0) + c) (g(x1) + d), for which sums of curves take
+        four that cancel. It costs the edges of two nodes. Set it where quantities act
+        by their product or ratio, above all in laws and formulas. Needs
+        `hidden_layer_sizes` that are set.
     grid_size : "auto" or int, default="auto"
         Number of grid intervals of every edge. "auto" is 5, unless the structure is
         chosen by the data.
@@ -206,7 +213,9 @@ default=None
         Number of grid intervals of the fitted network, those included that new ranges
         have added to the first one.
     hidden_layer_sizes_ : tuple of int
-        Number of nodes of each hidden layer of the fitted network.
+        Number of nodes of each hidden layer of the fitted network, without products.
+    n_multiplications_ : tuple of int
+        Number of products of each hidden layer.
     n_outputs_ : int
         Number of outputs of the network.
     classes_ : ndarray of shape (n_classes,)
@@ -312,6 +321,7 @@ default=None
         self,
         hidden_layer_sizes="auto",
         *,
+        n_multiplications=0,
         grid_size="auto",
         spline_order=3,
         grid_eps="auto",
@@ -339,6 +349,7 @@ default=None
         device="cpu",
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
+        self.n_multiplications = n_multiplications
         self.grid_size = grid_size
         self.spline_order = spline_order
         self.grid_eps = grid_eps

@@ -44,7 +44,10 @@ def describe(estimator, network, problem, *, continuation, posterior=None):
     )
     estimator.feature_importances_ = importances.copy()
     estimator.grid_size_ = network.grid_size
-    estimator.hidden_layer_sizes_ = tuple(network.widths[1:-1])
+    products = network.n_multiplications
+    pairs = zip(network.widths[1:-1], products, strict=True)
+    estimator.hidden_layer_sizes_ = tuple(width - count for width, count in pairs)
+    estimator.n_multiplications_ = tuple(products)
     estimator.n_outputs_ = network.widths[-1]
     if target.classes is not None:
         estimator.classes_ = target.classes.copy()

@@ -20,18 +20,61 @@ def checked_continuation(requested):
             )
 
 
-def checked_layer_sizes(hidden_layer_sizes):
-    """Tuple of positive ints, of which a single one counts as one layer, or a text."""
-    if isinstance(hidden_layer_sizes, str):
-        return hidden_layer_sizes
-    sizes = np.atleast_1d(np.asarray(hidden_layer_sizes, dtype=object)).tolist()
-    if not all(is_count(size) for size in sizes):
+def checked_layer_sizes(hidden_layer_sizes, n_multiplications):
+    """Numbers of sums and of products of each hidden layer.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : array-like of int, int or str
+    n_multiplications : array-like of int or int
+
+    Returns
+    -------
+    hidden_layer_sizes : tuple of int or str
+    n_multiplications : tuple of int
+        Empty where there are none.
+    """
+    counts = np.atleast_1d(np.asarray(n_multiplications, dtype=object)).tolist()
+    if not all(count == 0 or is_count(count) for count in counts):
         raise ValueError(
-            "hidden_layer_sizes must hold integers of at least 1, got "
+            "n_multiplications must hold integers of at least 0, got "
+            f"{n_multiplications!r}: give the number of products of all hidden layers, "
+            "or of each, such as (2, 0)."
+        )
+    if isinstance(hidden_layer_sizes, str):
+        if any(counts):
+            raise ValueError(
+                "n_multiplications needs hidden_layer_sizes that are set, got "
+                f"n_multiplications={n_multiplications!r} and hidden_layer_sizes="
+                f"{hidden_layer_sizes!r}, which chooses among sums alone: set "
+                "hidden_layer_sizes, such as (5,), or (0,) for products alone."
+            )
+        return hidden_layer_sizes, ()
+    sizes = np.atleast_1d(np.asarray(hidden_layer_sizes, dtype=object)).tolist()
+    if np.ndim(n_multiplications) == 0:
+        if any(counts) and not sizes:
+            raise ValueError(
+                "n_multiplications needs a hidden layer, got "
+                f"n_multiplications={n_multiplications!r} and hidden_layer_sizes=(): "
+                "set hidden_layer_sizes=(0,) for products alone."
+            )
+        counts = counts * len(sizes)
+    elif len(counts) != len(sizes):
+        raise ValueError(
+            "n_multiplications must be an integer or hold one for each hidden layer, "
+            f"got {n_multiplications!r} and hidden_layer_sizes="
+            f"{hidden_layer_sizes!r}: give {len(sizes)} integers."
+        )
+    pairs = zip(sizes, counts, strict=True)
+    if not all(is_count(size) or (size == 0 and count) for size, count in pairs):
+        raise ValueError(
+            "hidden_layer_sizes must hold integers of at least 1, or 0 where "
+            "n_multiplications adds products, got "
             f"{hidden_layer_sizes!r}: for an additive model without hidden layers "
             "pass ()."
         )
-    return tuple(int(size) for size in sizes)
+    counts = tuple(map(int, counts)) if any(counts) else ()
+    return tuple(map(int, sizes)), counts
 
 
 def plain_interactions(interaction_cst):

@@ -130,7 +130,7 @@ def make_fit_problem(
 
 def requested_structure(estimator):
     """The structure that the parameters ask for, with None for "auto"."""
-    sizes = checked_layer_sizes(estimator.hidden_layer_sizes)
+    sizes, n_multiplications = _layer_sizes(estimator)
     is_open = isinstance(sizes, str)
     # Where nodes may not take all features, each feature has a curve of its own.
     is_free = estimator.interaction_cst is None
@@ -146,6 +146,13 @@ def requested_structure(estimator):
         grid_size=grid_size,
         grid_eps=grid_eps,
         additive_skip=skip or None if is_open else skip and len(sizes) > 0,
+        n_multiplications=n_multiplications,
+    )
+
+
+def _layer_sizes(estimator):
+    return checked_layer_sizes(
+        estimator.hidden_layer_sizes, estimator.n_multiplications
     )
 
 
@@ -163,7 +170,7 @@ def requested_interactions(estimator, structure):
     if names is None:
         names = [f"x{index}" for index in range(estimator.n_features_in_)]
     found = checked_interactions(estimator.interaction_cst, [*map(str, names)])
-    n_nodes = min(structure.hidden_layer_sizes or (), default=None)
+    n_nodes = min(structure.n_nodes, default=None)
     if isinstance(found, list) and n_nodes is not None and len(found) > n_nodes:
         raise ValueError(
             f"interaction_cst has {len(found)} groups of two or more features, and a "
@@ -182,10 +189,12 @@ def _check_continues(estimator, previous, network, rows, *, streaming):
         skip = has_skip
     requested = {"n_outputs": (rows[1].shape[1], network.widths[-1])}
     if not streaming:
+        sizes, n_multiplications = _layer_sizes(estimator)
         requested |= {
-            "hidden_layer_sizes": (
-                checked_layer_sizes(estimator.hidden_layer_sizes),
-                previous.continuation.hidden_layer_sizes,
+            "hidden_layer_sizes": (sizes, previous.continuation.hidden_layer_sizes),
+            "n_multiplications": (
+                n_multiplications,
+                previous.continuation.n_multiplications,
             ),
             "spline_order": (estimator.spline_order, basis.spline_order),
             "base_activation": (estimator.base_activation, basis.base_activation),

@@ -42,6 +42,13 @@ class KANRegressor(RegressorMixin, BaseKAN):
         With "lm", training of small networks also tries up to 18 starting points at
         random where the usual two leave more noise than a hundredth of y's deviation.
         They are taken if the evidence clearly gains.
+    n_multiplications : int or array-like of int, default=0
+        Number of nodes of each hidden layer, in addition to `hidden_layer_sizes`, that
+        multiply two sums of curves, as in the KAN 2.0 paper. A layer of products alone
+        is (0,). One such node is (f(x0) + c) (g(x1) + d), for which sums of curves take
+        four that cancel. It costs the edges of two nodes. Set it where quantities act
+        by their product or ratio, above all in laws and formulas. Needs
+        `hidden_layer_sizes` that are set.
     grid_size : "auto" or int, default="auto"
         Number of grid intervals of every edge. "auto" begins with 5, unless the data
         choose the structure. Where "lm" learns `alpha`, without `early_stopping` and
@@ -244,7 +251,9 @@ default="squared_error"
         Number of grid intervals of the fitted network, those included that new ranges
         have added to the first one.
     hidden_layer_sizes_ : tuple of int
-        Number of nodes of each hidden layer of the fitted network.
+        Number of nodes of each hidden layer of the fitted network, without products.
+    n_multiplications_ : tuple of int
+        Number of products of each hidden layer.
     n_outputs_ : int
         Number of outputs of the network.
     n_features_in_ : int
@@ -371,6 +380,7 @@ default="squared_error"
         self,
         hidden_layer_sizes="auto",
         *,
+        n_multiplications=0,
         grid_size="auto",
         spline_order=3,
         grid_eps="auto",
@@ -399,6 +409,7 @@ default="squared_error"
         device="cpu",
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
+        self.n_multiplications = n_multiplications
         self.grid_size = grid_size
         self.spline_order = spline_order
         self.grid_eps = grid_eps

@@ -5,6 +5,7 @@ column costs a sum and the layers behind.
 """
 
 from functools import cached_property
+from operator import or_
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from skkan.data._dataset import subsample_positions
 from skkan.data._merged_rows import dense
 from skkan.estimators._base import fitted_model_of
 from skkan.estimators._row_validation import validated_features
+from skkan.network._products import nodes_of
 from skkan.numerics._threads import parallel_map
 
 # Numbers of the sums of the first layer that are held at a time, 2 MB.
@@ -150,8 +152,9 @@ class Background:
         count as one.
         """
         layers = self.model.network().layers
-        n_nodes = len(layers[0].mask) if len(layers) > 1 else 0
-        enters = np.ptp(self.summands_of_rows[:, :, :n_nodes], axis=1) > 0
+        n_sums = len(layers[0].mask) if len(layers) > 1 else 0
+        enters = np.ptp(self.summands_of_rows[:, :, :n_sums], axis=1) > 0
+        enters = nodes_of(enters, layers[0].n_multiplications, or_)
         return enters if len(layers) <= 2 else enters.any(axis=1, keepdims=True)
 
     def summands(self, column, values):

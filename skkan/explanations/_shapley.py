@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from itertools import combinations
 from math import comb
 from numbers import Integral
+from operator import or_
 
 import numpy as np
 
 from skkan.data._merged_rows import dense
 from skkan.explanations._background import Background, background_of, coded_rows
+from skkan.network._products import nodes_of
 from skkan.numerics._threads import single_thread
 
 MAX_EXACT_FEATURES = 10  # that act together; 1,024 sets of them
@@ -182,9 +184,10 @@ def _groups(model, rows, others):
     if len(network.layers) == 1:
         return []
     used = network.used_features.numpy()
-    first = others[0, used]
-    varies = (_differ(rows[:, used], first) | _differ(others[:, used], first)).tolist()
-    meets = network.layers[0].mask.numpy() > 0
+    row = others[0, used]
+    varies = (_differ(rows[:, used], row) | _differ(others[:, used], row)).tolist()
+    first = network.layers[0]
+    meets = nodes_of(first.mask.numpy().T > 0, first.n_multiplications, or_).T
     if len(network.layers) > 2:  # deeper layers mix all nodes
         meets = meets.any(axis=0, keepdims=True)
     groups = []

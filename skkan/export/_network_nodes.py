@@ -5,6 +5,7 @@ import numpy as np
 from skkan.export._curves import Curves, flattened
 from skkan.export._first_layer import FirstLayerNodes
 from skkan.network._jacobian import outer_weight_positions
+from skkan.network._products import owners, partners
 
 
 class NetworkNodes:
@@ -25,6 +26,8 @@ class NetworkNodes:
         Of shape (n_outputs, n_samples).
     places : list of FirstLayerNodes and Curves
         Inputs of each layer.
+    sums : list of str
+        Sums of each layer, of shape (n_sums, n_samples).
     weights : list of Tensor
         Weights of each of `network.all_layers`, zero where edges are removed.
     """
@@ -37,13 +40,50 @@ class NetworkNodes:
         ]
         first, *others = network.layers
         self.places = [FirstLayerNodes(graph, first.basis, units, X)]
-        self.output = self.places[0].sums(self.weights[0])
+        self.sums, below = [self.places[0].sums(self.weights[0])], first
         for layer, weight in zip(others, self.weights[1:], strict=False):
-            self.places.append(Curves(graph, layer.basis, self.output))
-            self.output = self.places[-1].sums(weight)
+            nodes = _nodes_of(graph, self.sums[-1], below)
+            self.places.append(Curves(graph, layer.basis, nodes))
+            self.sums.append(self.places[-1].sums(weight))
+            below = layer
+        self.output = self.sums[-1]
         if network.skip is not None:
             direct = self.places[0].sums(self.weights[-1])
             self.output = graph.node("Add", self.output, direct)
+
+
+def _nodes_of(graph, sums, layer):
+    """Sums of a layer, then the products of its factors."""
+    if not layer.n_multiplications:
+        return sums
+    n_sums = len(layer.mask)
+    first = n_sums - 2 * layer.n_multiplications
+    pairs = (np.arange(start, n_sums, 2) for start in (first, first + 1))
+    products = graph.node("Mul", *(graph.node("Gather", sums, each) for each in pairs))
+    if first == 0:
+        return products
+    return graph.node(
+        "Concat", graph.node("Gather", sums, np.arange(first)), products, axis=0
+    )
+
+
+def _by_sums(graph, sensitivity, sums, layer):
+    """Sensitivities to the sums of a layer, from those to its nodes."""
+    n_products = layer.n_multiplications
+    if not n_products:
+        return sensitivity
+    owner = np.array(owners(layer.n_nodes, n_products))
+    partner = np.array(partners(len(layer.mask), n_products))
+    first = len(owner) - len(partner)
+    of_factors = graph.node(
+        "Mul",
+        graph.node("Gather", sensitivity, owner[first:]),
+        graph.node("Gather", sums, partner),
+    )
+    if first == 0:
+        return of_factors
+    plain = graph.node("Gather", sensitivity, owner[:first])
+    return graph.node("Concat", plain, of_factors, axis=0)
 
 
 class VarianceNodes:
@@ -120,9 +160,12 @@ class VarianceNodes:
             Derivative with respect to the nodes of the last hidden layer, of shape
             (n_nodes, n_samples).
         """
-        terms, places = [], self._passed.places
+        terms, passed = [], self._passed
+        places = passed.places
         for index in reversed(range(len(self._inner))):
-            matrix = self._inner[index]
+            matrix, layer = self._inner[index], passed.network.layers[index]
+            sums = passed.sums[index]
+            sensitivity = _by_sums(self._graph, sensitivity, sums, layer)
             terms.append(self._product(matrix, sensitivity, places[index]))
             if index:
                 slopes = places[index].slopes(self._passed.weights[index])

@@ -50,6 +50,8 @@ class Continuation:
         What an earlier fit has learnt, where a stream goes on from it.
     interaction_cst : str, list of lists or None
         As requested.
+    n_multiplications : tuple of int
+        As requested; empty if all are 0.
     """
 
     hidden_layer_sizes: tuple | str
@@ -60,6 +62,7 @@ class Continuation:
     rows: tuple | None = None
     alpha: np.ndarray | None = None
     interaction_cst: str | list | None = None
+    n_multiplications: tuple = ()
 
 
 @dataclass(frozen=True, eq=False)

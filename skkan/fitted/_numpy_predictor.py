@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array
 
+from skkan.network._products import nodes_of
 from skkan.numerics._matrix_products import IGNORE_FLOAT_WARNINGS
 
 # Outputs, above which one sparse product is cheaper than the curves one by one.
@@ -51,10 +52,11 @@ class Predictor:
     def __init__(self, network):
         self._used = None if network.used is None else network.used.numpy()
         weights = [layer.masked(layer.weight) for layer in network.all_layers]
-        self._n_nodes = len(weights[0])
+        self._n_sums = len(weights[0])
         if network.skip is not None:  # as further nodes of the first layer
             weights[0] = torch.cat([weights[0], weights.pop()])
         first, *others = network.layers
+        self._n_products = network.n_multiplications
         self._first = _Inputs(first.basis, weights[0])
         self._others = [
             LayerCurves(layer.basis, weight)
@@ -81,7 +83,7 @@ class Predictor:
 
     @IGNORE_FLOAT_WARNINGS
     def summands(self, x):
-        """Curves that enter the first hidden nodes and, by the skip, the outputs.
+        """Curves that enter the first hidden layer and, by the skip, the outputs.
 
         Parameters
         ----------
@@ -104,10 +106,10 @@ class Predictor:
     @IGNORE_FLOAT_WARNINGS
     def from_sums(self, nodes):
         """Raw output from the sums of `summands`, an array of (n_samples, n_sums)."""
-        direct = nodes[:, self._n_nodes :]
-        nodes = nodes[:, : self._n_nodes]
-        for layer in self._others:
-            nodes = layer(nodes)
+        direct = nodes[:, self._n_sums :]
+        nodes = nodes[:, : self._n_sums]
+        for layer, n_products in zip(self._others, self._n_products, strict=True):
+            nodes = layer(nodes_of(nodes, n_products))
         return nodes + direct if direct.shape[1] else nodes
 
 

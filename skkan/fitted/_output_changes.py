@@ -11,6 +11,7 @@ import torch
 
 from skkan.fitted._numpy_predictor import LayerCurves
 from skkan.network._attribution_and_statistics import CONSTANT_OUTPUT_STD
+from skkan.network._products import nodes_of, partners
 from skkan.numerics._matrix_products import IGNORE_FLOAT_WARNINGS
 
 # Pairs of a row and the row that lends it a value. The standard error of an importance
@@ -53,6 +54,9 @@ class OutputChanges:
         self._features = passes[0].features.cpu().numpy()
         self._skip = n_layers if network.skip is not None else None
         self._inputs = [step.inputs.cpu().numpy() for step in passes[1:n_layers]]
+        self._n_products, self._sums = network.n_multiplications, self._inputs
+        if any(self._n_products):  # of products the factors, which edges enter
+            self._sums = [step.sums().cpu().numpy() for step in passes[: n_layers - 1]]
         self._curves = [
             LayerCurves(step.layer.basis.cpu(), weight)
             for step, weight in zip(
@@ -91,7 +95,7 @@ class OutputChanges:
                 if self._enters_output(layer):
                     score[:, index] = self._share @ np.square(edges)
                 else:
-                    score[:, index] = self._of_nodes_moved_alone(layer + 1, -edges)
+                    score[:, index] = self._of_sums_moved_alone(layer + 1, -edges)
             changes.append(score / self._variance)
         return changes
 
@@ -101,18 +105,24 @@ class OutputChanges:
 
         Returns
         -------
-        list of ndarray of shape (n_outputs,), one per layer of `network.all_layers`
-            Of the nodes that the layer enters. An output loses all of its own variance.
+        list of ndarray of shape (n_nodes,), one per layer of `network.all_layers`
+            Of the nodes that the layer enters, then of the factors of products, which
+            their means replace. An output loses all of its own variance.
         """
         own = self._share @ np.square(self._centred(self._output))
         changes = []
-        for layer, weight in enumerate(self._weights):
+        for layer in range(len(self._weights)):
             score = own
             if not self._enters_output(layer):
                 score = [
                     self._of_moved(layer + 2, -self._leaving(layer + 1, node))
-                    for node in range(len(weight))
+                    for node in range(self._inputs[layer].shape[1])
                 ]
+                sums, n_products = self._sums[layer], self._n_products[layer]
+                for factor in range(sums.shape[1] - 2 * n_products, sums.shape[1]):
+                    moved = np.zeros_like(sums)
+                    moved[:, factor] = -self._centred(sums[:, factor])
+                    score.append(self._of_moved(layer + 1, moved))
             changes.append(np.array(score) / self._variance)
         return changes
 
@@ -170,10 +180,11 @@ class OutputChanges:
         float
         """
         moved = self._lost_by_inputs(0, keep[0])
-        layers = zip(self._curves, self._inputs, self._edges, keep[1:], strict=False)
-        for curves, inputs, edges, kept in layers:
+        layers = zip(self._curves, self._edges, keep[1:], strict=False)
+        for level, (curves, edges, kept) in enumerate(layers, start=1):
             mean = np.einsum("n,onj->oj", self._share, edges)[:, None]
-            others = np.where(kept[:, None], curves.summands(inputs + moved), mean)
+            inputs = self._moved_inputs(level, moved)
+            others = np.where(kept[:, None], curves.summands(inputs), mean)
             moved = (others - edges).sum(2).T
         if self._skip is not None:
             moved = moved + self._lost_by_inputs(self._skip, keep[self._skip])
@@ -247,36 +258,57 @@ class OutputChanges:
         features = self._features.reshape(len(self._features), -1)
         return -self._centred(features @ weight.reshape(len(weight), -1).T)
 
+    def _moved_inputs(self, level, moves):
+        """Inputs of a layer when the sums before it are moved."""
+        sums = self._sums[level - 1] + moves
+        return nodes_of(sums, self._n_products[level - 1])
+
     def _of_moved(self, level, nodes, direct=0.0, weight=None):
-        """Mean square if nodes are moved together, and outputs `direct`ly.
+        """Mean square if sums are moved together, and outputs `direct`ly.
 
         Parameters
         ----------
         level : int
-            Of the layer that the nodes enter; that behind the last one of the outputs.
-        nodes : ndarray of shape (n_samples, n_nodes)
+            Of the layer that they enter; that behind the last one of the outputs.
+        nodes : ndarray of shape (n_samples, n_sums)
         direct : float or ndarray of shape (n_samples, n_outputs), default=0.0
         weight : ndarray of shape (n_samples,), default=None
             Of the rows; None takes their shares.
         """
         if level <= len(self._curves) and nodes.any():
-            moved = self._inputs[level - 1] + nodes
-            for curves in self._curves[level - 1 :]:
-                moved = curves(moved)
+            moved = self._moved_inputs(level, nodes)
+            moved = self._curves[level - 1](moved)
+            layers = zip(self._curves[level:], self._n_products[level:], strict=True)
+            for curves, n_products in layers:
+                moved = curves(nodes_of(moved, n_products))
             nodes = moved - self._edges[-1].sum(2).T
         elif level <= len(self._curves):
             nodes = np.zeros_like(self._output)
         return self._mean_square(nodes + direct, weight)
 
-    def _of_nodes_moved_alone(self, level, moves):
-        """Mean square if each node of a level is moved alone, ndarray of (n_nodes,).
+    def _of_sums_moved_alone(self, level, moves):
+        """Mean square if each sum before a layer is moved alone, ndarray of (n_sums,).
 
         Parameters
         ----------
         level : int
-            Of the layer that the nodes enter.
-        moves : ndarray of shape (n_samples, n_nodes)
+            Of the layer.
+        moves : ndarray of shape (n_samples, n_sums)
         """
+        n_products = self._n_products[level - 1]
+        if n_products == 0:
+            return self._of_nodes_moved_alone(level, moves)
+        first, sums = moves.shape[1] - 2 * n_products, self._sums[level - 1]
+        moves, score = moves.copy(), np.empty(moves.shape[1])
+        moves[:, first:] *= sums[:, partners(len(score), n_products)]
+        for start in (first, first + 1):
+            of_nodes = np.concatenate([moves[:, :first], moves[:, start::2]], axis=1)
+            found = self._of_nodes_moved_alone(level, of_nodes)
+            score[:first], score[start::2] = found[:first], found[first:]
+        return score
+
+    def _of_nodes_moved_alone(self, level, moves):
+        """The same of nodes, whose moves have the shape (n_samples, n_nodes)."""
         curves, inputs = self._curves[level - 1], self._inputs[level - 1]
         changes = curves.summands(inputs + moves) - self._edges[level - 1]
         if self._enters_output(level):

@@ -90,6 +90,9 @@ class Formula:
     intercepts : ndarray of shape (n_outputs,)
     held : frozenset of int
         Outputs whose intercept keeps its value when constants are fitted.
+    products : tuple of (node, factors), default=()
+        Nodes that are products, each with a tuple of other nodes of its level. Nodes
+        are pairs (level, position), as of terms.
     """
 
     __module__ = "skkan.symbolic"
@@ -98,6 +101,7 @@ class Formula:
     terms: tuple
     intercepts: np.ndarray
     held: frozenset = field(default_factory=frozenset)
+    products: tuple = ()
 
     @classmethod
     def of_terms(cls, widths, terms, intercepts, edge_stds):
@@ -133,6 +137,15 @@ class Formula:
             done += _with_unit_factors(leaving, scales, edge_stds, last)
         intercepts = np.array([constants[last, o] for o in range(widths[-1])])
         return cls(tuple(widths), tuple(done), intercepts)
+
+    @property
+    def steps(self):
+        """Terms and products in the order in which they are evaluated."""
+
+        def order(step):
+            return step.source[0] if isinstance(step, Term) else step[0][0] - 0.5
+
+        return sorted((*self.terms, *self.products), key=order)
 
     def nodes(self, X):
         """Values of all nodes, or None if an argument leaves a function's domain.
@@ -171,7 +184,12 @@ class Formula:
         nodes = [X, *(np.zeros((len(X), width)) for width in self.widths[1:])]
         nodes[-1] += self.intercepts
         terms = []
-        for term in self.terms:
+        for term in self.steps:
+            if not isinstance(term, Term):
+                (level, position), factors = term
+                columns = [column for _, column in factors]
+                nodes[level][:, position] = nodes[level][:, columns].prod(axis=1)
+                continue
             x = nodes[term.source[0]][:, term.source[1]]
             z = term.argument(x)
             if instead is not None and not term.primitive.admits(z):
@@ -262,7 +280,15 @@ class Formula:
             columns[index] = unit[output]
         # Derivatives of the outputs with respect to the nodes, from the last level on.
         above = {(len(nodes) - 1, o): row for o, row in enumerate(unit)}
-        for term in reversed(self.terms):
+        for term in reversed(self.steps):
+            if not isinstance(term, Term):
+                product, factors = term
+                for factor in factors:
+                    others = [column for _, column in factors if column != factor[1]]
+                    rest = nodes[factor[0]][:, others].prod(axis=1)[:, None]
+                    chain = rest * above.get(product, 0.0)
+                    above[factor] = above.get(factor, 0.0) + chain
+                continue
             x = nodes[term.source[0]][:, term.source[1]]
             z = term.argument(x)
             chain = above.get(term.target, 0.0)

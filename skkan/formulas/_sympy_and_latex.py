@@ -19,7 +19,12 @@ from skkan.formulas._spline_curves import (
     exact_number,
     spline_primitive,
 )
-from skkan.inspection._edge_functions import edge_functions, intercepts, node_names
+from skkan.inspection._edge_functions import (
+    edge_functions,
+    intercepts,
+    node_names,
+    node_products,
+)
 
 
 def to_sympy(model, *, round_to=None, piecewise=False):
@@ -233,7 +238,8 @@ def _formula_of(model):
             primitive = spline_primitive(curve, of_input=edge.source[0] == 0)
             terms.append(Term(edge.source, edge.target, primitive))
     widths = tuple(map(len, node_names(model)))
-    return Formula(widths, tuple(terms), intercepts(model))
+    products = node_products(model)
+    return Formula(widths, tuple(terms), intercepts(model), products=products)
 
 
 def _expressions(formula, symbols, piecewise):
@@ -245,7 +251,12 @@ def _expressions(formula, symbols, piecewise):
         for level, width in enumerate(formula.widths)
     ]
     nodes[-1] = [_number_of(value) for value in formula.intercepts]
-    for term in sorted(formula.terms, key=lambda term: term.source[0]):
+    for term in formula.steps:
+        if not isinstance(term, Term):
+            (level, position), factors = term
+            values = [nodes[level][column] for _, column in factors]
+            nodes[level][position] = sympy.Mul(*values)
+            continue
         x = nodes[term.source[0]][term.source[1]]
         z = _number_of(term.a) * x + _number_of(term.b)
         curve = term.primitive.function

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 
 from skkan.inference._settings import EVIDENCE
+from skkan.numerics._floating_point import SMALLEST_DIVISOR
 from skkan.penalties._eigen_directions import EdgeKinds
 from skkan.penalties._quadratic import QuadraticPenalty
 
@@ -60,7 +61,8 @@ class Prior:
         Parameters
         ----------
         network : KANNetwork
-        scales : list of Tensor of shape (n_nodes,), one per hidden layer
+        scales : list of Tensor of shape (n_sums,), one per hidden layer
+            Those of products are of their factors.
         """
         counts = [layer.mask.numel() for layer in network.all_layers]
         parts = [*self.precision.split(counts)]
@@ -122,15 +124,21 @@ class Prior:
         change = torch.where(change > 0, change, share * curvature)
         return Prior(clamped(torch.stack([size, curvature, change], dim=1)), self.noise)
 
-    def of_edges(self, edges):
+    def of_edges(self, edges, multipliers=None):
         """Prior of a network that has some of the edges only.
 
         Parameters
         ----------
         edges : Tensor of int
             Positions of its edges; see `without_edges`.
+        multipliers : Tensor of shape (n_edges,), default=None
+            By which the curves of these edges were multiplied.
         """
-        return Prior(self.precision[edges], self.noise)
+        precision = self.precision[edges]
+        if multipliers is not None and (multipliers != 1).any():
+            size = multipliers.abs().clamp(min=SMALLEST_DIVISOR)
+            precision = clamped(precision / size.square().unsqueeze(1))
+        return Prior(precision, self.noise)
 
     def towards(self, other, share):
         """Prior at a share of the way to another one, in logarithms."""

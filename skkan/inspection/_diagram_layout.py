@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 BOX_WIDTH = 0.36  # of the distance between levels
+# Of factors before their product; between them and the boxes as much is left.
+FACTOR_DISTANCE = 0.16
 OTHERS = sys.maxsize  # position of the node that stands for those without a place
 # Root of the share of the variance that edges below the threshold may carry together.
 MAX_NEGLIGIBLE = 0.1
@@ -64,7 +66,7 @@ class DiagramContent:
         shown = shown_edges(edges, max_edges=max_edges, threshold=threshold)
         rest = _edges_without_curve(edges, shown, threshold)
         last = max(edge.target[0] for edge in edges)
-        places = {e.source for e in shown} | {e.target for e in shown}
+        places = {node for e in shown for node in (e.source, e.target, e.enters)}
         outputs = {edge.target for edge in edges if edge.target[0] == last}
         idle = outputs - {e.target for e in [*shown, *rest]}
         places |= outputs
@@ -77,14 +79,11 @@ class DiagramContent:
         for level in range(last):
             places |= _placed(level, rest, places, n_rows)
         others = {}
-        for node in {e.source for e in rest} | {e.target for e in rest}:
+        for node in {e.source for e in rest} | {e.enters for e in rest}:
             if node not in places:
                 others.setdefault((node[0], OTHERS), set()).add(node)
         lines = Counter(
-            tuple(
-                node if node in places else (node[0], OTHERS)
-                for node in (edge.source, edge.target)
-            )
+            (_place([edge.source], places), _place([edge.target, edge.enters], places))
             for edge in rest
         )
         others = {node: len(found) for node, found in others.items()}
@@ -94,6 +93,12 @@ class DiagramContent:
     def nodes(self):
         """Nodes with a place beside those of `shown`, set of (level, position)."""
         return self.idle | {node for line in self.lines for node in line}
+
+
+def _place(nodes, places):
+    """The first of some nodes that has a place; the shared place of the level."""
+    shared = nodes[-1][0], OTHERS
+    return next((node for node in nodes if node in places), shared)
 
 
 def _edges_without_curve(edges, shown, threshold):
@@ -110,7 +115,7 @@ def _placed(level, rest, places, n_rows):
     """Nodes of a level without a curve that get a place of their own."""
     importance = {}
     for edge in rest:
-        for node in (edge.source, edge.target):
+        for node in (edge.source, edge.enters):
             if node[0] == level and node not in places:
                 importance[node] = importance.get(node, 0.0) + edge.importance
     ranked = sorted(importance, key=lambda node: (-importance[node], node))
@@ -147,7 +152,7 @@ def shown_edges(edges, *, max_edges, threshold):
         for level in range(last if is_deep else 1, 0, -1):
             n_free = max(1, (max_edges - len(shown)) // level)
             # Without hidden nodes all edges enter the outputs.
-            into = [edge for edge in ranked if edge.target in nodes]
+            into = [edge for edge in ranked if edge.enters in nodes]
             shown += _first_and_best_of_each(into, n_free)
             nodes = {edge.source for edge in shown if edge.source[0] == level - 1}
         shown.sort(key=lambda edge: -edge.importance)
@@ -168,15 +173,19 @@ def _first_and_best_of_each(ranked, count):
 
 def _missing_links(shown, present):
     """Edges that link shown hidden nodes to the side on which they have no edge."""
-    enters, leaves = {e.target for e in shown}, {e.source for e in shown}
+    enters, leaves = {e.enters for e in shown}, {e.source for e in shown}
     last = max((edge.target[0] for edge in present), default=0)
     links = []
     for node in sorted(enters ^ leaves):
         if 0 < node[0] < last:
-            side = "target" if node in leaves else "source"
+            side = "enters" if node in leaves else "source"
             touching = [edge for edge in present if getattr(edge, side) == node]
             links += sorted(touching, key=lambda edge: -edge.importance)[:1]
-    return links
+    if links:
+        return links
+    entered = {e.target for e in shown}  # a product needs both of its factors
+    lacking = [e for e in present if e.product in enters and e.target not in entered]
+    return sorted(lacking, key=lambda edge: (edge.target, -edge.importance))[:1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,6 +198,8 @@ class DiagramLayout:
     narrowest : float
         Smallest distance of two nodes of a level, in rows.
     nodes : dict of (level, position) to (x, y)
+    product_of : dict of (level, position) to (level, position)
+        The product of each factor that has a place.
     boxes : list of (x, y)
         Centre of the box of each edge.
     paths : list of (ndarray, ndarray)
@@ -201,6 +212,7 @@ class DiagramLayout:
     n_rows: int
     narrowest: float
     nodes: dict
+    product_of: dict
     boxes: list
     paths: list
     lines: list
@@ -218,10 +230,14 @@ class DiagramLayout:
         nodes : set of (level, position)
         lines : iterable of (source, target)
         """
-        nodes = nodes | {e.source for e in edges} | {e.target for e in edges}
+        nodes = nodes | {node for e in edges for node in (e.source, e.target)}
+        product_of = {e.target: e.product for e in edges if e.product is not None}
+        products = set(product_of.values())
         last = max(level for level, _ in nodes)
+        # Factors have rows, and their product stands between them.
         levels = [
-            [n for n in sorted(nodes) if n[0] == level] for level in range(last + 1)
+            [n for n in sorted(nodes - products) if n[0] == level]
+            for level in range(last + 1)
         ]
         skips = [e for e in edges if _is_skip(e.source, e.target)]
         gaps = [
@@ -241,8 +257,11 @@ class DiagramLayout:
         for level, gap in enumerate(gaps, start=1):
             ordered = levels[level]
             if level < last:
-                ordered = sorted(ordered, key=lambda node: _mean_row(node, gap, at))
+                own = {node: product_of.get(node, node) for node in ordered}
+                rows = {node: _mean_row(node, gap, at) for node in own.values()}
+                ordered = sorted(own, key=lambda node: (rows[own[node]], own[node]))
             at |= _spread(ordered, heights[level], level)
+            at |= _products_between_factors(ordered, product_of, at)
             gap = sorted(
                 gap, key=lambda e: (at[e.source][1] + at[e.target][1], e.source)
             )
@@ -263,7 +282,7 @@ class DiagramLayout:
                 x, y = _path(at[source], (0.5, n_rows - 0.5), at[target])
                 x, y = x[~np.isnan(x)], y[~np.isnan(x)]
             plain.append((x, y))
-        return cls(last + 1, n_rows, narrowest, at, boxes, paths, plain)
+        return cls(last + 1, n_rows, narrowest, at, product_of, boxes, paths, plain)
 
 
 def _is_skip(source, target):
@@ -276,9 +295,23 @@ def _spread(things, height, x):
     return {thing: (x, (row + 0.5) * step) for row, thing in enumerate(things)}
 
 
+def _products_between_factors(nodes, product_of, at):
+    """Places of the products of a level, and of their factors before them."""
+    rows, places = {}, {}
+    for node in nodes:
+        if node in product_of:
+            x, y = at[node]
+            places[node] = x - FACTOR_DISTANCE, y
+            rows.setdefault(product_of[node], []).append(y)
+    return places | {
+        product: (product[0], np.mean(of_factors))
+        for product, of_factors in rows.items()
+    }
+
+
 def _mean_row(node, gap, at):
     """Mean row of a node's neighbours on the left, weighted by importance."""
-    edges = [edge for edge in gap if edge.target == node]
+    edges = [edge for edge in gap if edge.enters == node]
     if not edges:
         return np.inf
     weight = [edge.importance + 1e-12 for edge in edges]  # not all zero

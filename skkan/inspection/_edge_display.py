@@ -25,7 +25,7 @@ from skkan.drawing._panels import (
 from skkan.estimators._base import fitted_model_of
 from skkan.explanation_displays._names_and_units import response_of
 from skkan.explanations._effects import NORMAL_90
-from skkan.inspection._edge_functions import NEGLIGIBLE, node_names
+from skkan.inspection._edge_functions import NEGLIGIBLE
 from skkan.inspection._edge_selection import (
     named_edges,
     present_edges,
@@ -175,11 +175,10 @@ class EdgeFunctionDisplay:
             else curve
             for curve in curves
         ]
-        _, *hidden, _ = node_names(estimator)
         display = cls(
             curves,
             with_posterior=with_posterior,
-            n_hidden_nodes=sum(map(len, hidden)),
+            n_hidden_nodes=sum(fitted_model_of(estimator).network().widths[1:-1]),
         )
         return display.plot(**kwargs)
 

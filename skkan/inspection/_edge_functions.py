@@ -36,8 +36,11 @@ class EdgeFunction:
     ----------
     source, target : tuple of (int, int)
         Level and position of the node that the edge leaves and of the node that it
-        enters. Level 0 holds the inputs, the last level the outputs.
+        enters. Level 0 holds the inputs, the last level the outputs. The factors of
+        products stand behind all nodes of their level.
     source_name, target_name : str
+    product : tuple of (int, int) or None
+        Level and position of the product, if the target is one of its two factors.
     importance : float
         Share of the variance of the output that is lost if the mean of the edge
         replaces it; see `edge_table`.
@@ -63,6 +66,7 @@ class EdgeFunction:
     target: tuple
     source_name: str
     target_name: str
+    product: tuple | None
     importance: float
     std: float
     mean: float
@@ -118,6 +122,14 @@ class EdgeFunction:
         if centred:
             features = features - self._mean_features
         return np.linalg.norm(features @ self._root.T, axis=-1)
+
+    @property
+    def enters(self):
+        """Level and position of the node that the edge enters, of a factor its product.
+
+        It is the node that edges leave.
+        """
+        return self.target if self.product is None else self.product
 
     @property
     def category_values(self):
@@ -279,6 +291,11 @@ def edge_functions(estimator, *, with_posterior=False):
             )
         roots = _posterior_roots(model.posterior, network)
     names = node_names(estimator)
+    product_of = {
+        factor: product
+        for product, factors in node_products(estimator)
+        for factor in factors
+    }
     last = len(network.widths) - 1
     edges = []
     features = network.used_features.numpy()
@@ -296,9 +313,11 @@ def edge_functions(estimator, *, with_posterior=False):
             for i in range(layer.basis.n_inputs)
         ]
         weight = layer.masked(layer.weight).detach().numpy()
+        n_sums = len(layer.mask) - 2 * layer.n_multiplications
         for o, i in np.ndindex(*layer.mask.shape):
             own = slice(bases[i].n_functions)
             of_edge = weight[o, i, own] * unit[o]
+            target = end, o if o < n_sums else o + layer.n_multiplications
             source = features[i] if start == 0 else i
             mean_features = statistics.mean_features[i, own]
             low = float(centre[i] + unscale[i] * statistics.low[i])
@@ -311,9 +330,10 @@ def edge_functions(estimator, *, with_posterior=False):
             edges.append(
                 EdgeFunction(
                     source=(start, int(source)),
-                    target=(end, o),
+                    target=target,
                     source_name=names[start][source],
-                    target_name=names[end][o],
+                    target_name=names[end][target[1]],
+                    product=product_of.get(target),
                     importance=float(statistics.score[o, i]),
                     std=float(statistics.std[o, i] * unit[o]),
                     mean=float(mean_features @ of_edge),
@@ -338,19 +358,38 @@ def node_names(estimator):
     """Names of all nodes of a fitted estimator, level by level.
 
     Inputs have the names of the features, or x0, x1, .... Nodes of the first hidden
-    layer are h1_0, h1_1, .... Outputs are y (y0, y1, ... for several targets), or have
-    the names of classes.
+    layer are h1_0, h1_1, ..., sums first, then products. Behind them stand the factors,
+    h1_1a and h1_1b of the product h1_1. Outputs are y (y0, y1, ... for several
+    targets), or have the names of classes.
 
     Returns
     -------
     list of list of str
     """
     model = fitted_model_of(estimator)
-    hidden = [
-        [f"h{level}_{node}" for node in range(width)]
-        for level, width in enumerate(model.network().widths[1:-1], start=1)
-    ]
+    hidden = []
+    for level, layer in enumerate(model.network().layers[:-1], start=1):
+        names = [f"h{level}_{node}" for node in range(layer.n_nodes)]
+        products = names[layer.n_nodes - layer.n_multiplications :]
+        hidden.append([*names, *(f"{name}{end}" for name in products for end in "ab")])
     return [model.feature_names, *hidden, model.output_names]
+
+
+def node_products(estimator):
+    """Products of a fitted estimator and their factors, as (level, position).
+
+    Returns
+    -------
+    tuple of (product, (factor, factor))
+    """
+    network, found = fitted_model_of(estimator).network(), []
+    for level, layer in enumerate(network.layers, start=1):
+        n_nodes, n_products = layer.n_nodes, layer.n_multiplications
+        for index in range(n_products):
+            product = level, n_nodes - n_products + index
+            first = n_nodes + 2 * index
+            found.append((product, ((level, first), (level, first + 1))))
+    return tuple(found)
 
 
 def intercepts(estimator):

@@ -48,7 +48,8 @@ class KANDisplay:
     An edge has a box with its curve over the training range, or with bars for the
     values of categories. The opacity of an edge grows with its importance; see
     `edge_table` for the score. Nodes with a sum sign add the edges that enter them.
-    Edges of an additive skip run below the hidden nodes.
+    Nodes with a multiplication sign are the product of the two sums before them. Edges
+    of an additive skip run below the hidden nodes.
 
     Of a large network the most important edges have curves. The others are thin lines,
     so that every node shows all of its inputs. Nodes without a place share one, whose
@@ -84,8 +85,10 @@ class KANDisplay:
     plain_lines_ : dict of (source, target) to Line2D
         Lines of edges without a curve.
     nodes_ : dict of (level, position) to Line2D
+    factor_lines_ : dict of (level, position) to Line2D
+        From each factor to its product.
     sums_ : dict of (level, position) to Text
-        The sum signs; for nodes that share a place, their number.
+        The signs of sums and products; for nodes that share a place, their number.
     names_ : dict of (level, position) to Text
         Names of hidden nodes are invisible in axes too small for them.
     note_ : Text or None
@@ -230,6 +233,7 @@ class KANDisplay:
         self.figure_ = self.ax_.figure
         opacities = _opacities(self.shown_)
         self._draw_plain_lines(content, layout)
+        self._draw_factor_lines(layout)
         self._draw_edges(layout, opacities, line_kw or {}, box_kw or {})
         self._draw_curves(layout, opacities, shared_scale, curve_kw or {})
         self._draw_nodes(layout, content)
@@ -263,6 +267,13 @@ class KANDisplay:
                 linestyle="--" if is_bundle else "-",
                 **style,
             )
+
+    def _draw_factor_lines(self, layout):
+        self.factor_lines_ = {}
+        for factor, product in layout.product_of.items():
+            x, y = zip(layout.nodes[factor], layout.nodes[product], strict=True)
+            style = {"color": foreground(), "linewidth": LINE_WIDTH, "zorder": 1}
+            (self.factor_lines_[factor],) = self.ax_.plot(x, y, **style)
 
     def _draw_edges(self, layout, opacities, line_kw, box_kw):
         from matplotlib.patches import Rectangle
@@ -310,6 +321,7 @@ class KANDisplay:
 
     def _draw_nodes(self, layout, content):
         color, background = foreground(), _background(self.figure_)
+        products = {edge.product for edge in self.edges}
         self.nodes_, self.sums_ = {}, {}
         for node, (x, y) in layout.nodes.items():
             style = {"markeredgecolor": color, "alpha": _fade(node in content.idle)}
@@ -319,8 +331,9 @@ class KANDisplay:
                 style |= {"markersize": 2 * NODE_RADIUS, "markerfacecolor": background}
                 n_others = content.others.get(node)
                 size = SUM_SIZE if n_others is None else COUNT_SIZE
+                sign = r"$\times$" if node in products else r"$\Sigma$"
                 self.sums_[node] = self.ax_.annotate(
-                    r"$\Sigma$" if n_others is None else f"+{n_others}",
+                    sign if n_others is None else f"+{n_others}",
                     (x, y),
                     ha="center",
                     va="center",
@@ -334,6 +347,8 @@ class KANDisplay:
         pitch = layout.narrowest * unit_inches(self.ax_)[1]
         self.names_ = {}
         for node, at in layout.nodes.items():
+            if node in layout.product_of:  # the product has the name
+                continue
             if node[0] == 0:
                 place = {"xytext": (-NODE_RADIUS, 0), "ha": "right", "va": "center"}
             elif node[0] == layout.n_levels - 1:
@@ -343,6 +358,8 @@ class KANDisplay:
                 ground = {"facecolor": background, "pad": 0.5, "linewidth": 0}
                 place = {"xytext": (0, NODE_RADIUS + 3), "ha": "center", "bbox": ground}
                 place["visible"] = pitch >= NODE_HEIGHT
+                if node in layout.product_of.values():  # beside the upper line
+                    place["ha"] = "left"
             style = {
                 "textcoords": "offset points",
                 "alpha": _fade(node in idle),
@@ -416,7 +433,7 @@ def _of_member(model, edges, member):
         which = f"one of {known}" if known else "None, since the fit is no ensemble"
         raise ValueError(f"member must be {which}, got {member!r}.")
     nodes = {(1, int(node)) for node in np.flatnonzero(of_nodes == member)}
-    chosen = [edge for edge in edges if nodes & {edge.source, edge.target}]
+    chosen = [edge for edge in edges if nodes & {edge.source, edge.enters}]
     return chosen, (int(member), len(known))
 
 

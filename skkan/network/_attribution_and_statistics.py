@@ -118,7 +118,8 @@ def edge_scores(network, output, passes, sample_share):
     Every output node starts with the same score. The score of an edge is that of the
     node that it enters, in proportion to the standard deviation of the edge,
     edge_ij = std(phi_ij) node_i / (std(node_i) + 1e-4).
-    The score of a hidden node is the sum over the edges that leave it.
+    The score of a hidden node is the sum over the edges that leave it. Each factor of a
+    product has the score of the product.
 
     Parameters
     ----------
@@ -152,11 +153,14 @@ def edge_scores(network, output, passes, sample_share):
     node = node / (output_std + NODE_STD_FLOOR)
     through_skip = [] if network.skip is None else [stds.pop() * node.unsqueeze(1)]
     scores = []
-    for step, std in reversed(list(zip(passes, stds, strict=False))):
+    below = [None, *passes]
+    for before, step, std in reversed(list(zip(below, passes, stds, strict=False))):
         scores.insert(0, std * node.unsqueeze(1))
         node = scores[0].sum(0)
         if step.layer is not network.layers[0]:
-            node = node / (_node_std(step.inputs, sample_share) + NODE_STD_FLOOR)
+            sums = before.sums() if before.layer.n_multiplications else step.inputs
+            node = before.layer.at_sums(node)
+            node = node / (_node_std(sums, sample_share) + NODE_STD_FLOOR)
     return scores + through_skip
 
 

@@ -8,7 +8,6 @@ from functools import partial
 import torch
 
 from skkan.basis._categories_and_missing import MixedBasis
-from skkan.network._layer import KANLayer
 
 # A node has outgrown its grid when less than this part of the margin is left.
 MIN_MARGIN_LEFT = 1 / 3
@@ -88,7 +87,8 @@ def with_standardised_nodes(network, x, *, grid_eps, margin, sample_weight):
     half of it, is shifted and scaled to mean zero and deviation one, and gets a grid
     from its samples. The curves before it take up shift and scale exactly; those behind
     it are projected onto the new grid. Nodes that hardly vary are left alone, since
-    rounding would be blown up.
+    rounding would be blown up. A product is not shifted: its factors are scaled to mean
+    squares of one.
 
     Parameters
     ----------
@@ -100,31 +100,37 @@ def with_standardised_nodes(network, x, *, grid_eps, margin, sample_weight):
     Returns
     -------
     network : KANNetwork
-    scales : list of Tensor of shape (n_nodes,), one per hidden layer
-        The nodes were divided by them; None if no node had to change.
+    scales : list of Tensor of shape (n_sums,), one per hidden layer
+        The nodes, or the factors of products, were divided by them; None if no node had
+        to change.
     """
     layers, scales = [network.layers[0]], []
-    nodes = network.layers[0](network.inputs(x))
+    sums = network.layers[0].sums_at(network.inputs(x))
     share = sample_weight / sample_weight.sum()
     for layer in network.layers[1:]:
+        below = layers[-1]
+        nodes = below.nodes_of(sums)
         moved = _misfits(layer.basis.grid, nodes, margin)
-        mean = share @ nodes
-        shift = torch.where(moved, mean, 0.0)
-        std = (share @ (nodes - mean).square()).sqrt()
-        scale = torch.where(moved, std, 1.0)
+        mean = share @ sums
+        mean[sums.shape[1] - 2 * below.n_multiplications :] = 0.0  # of factors
+        of_sums = below.at_sums(moved)
+        shift = torch.where(of_sums, mean, 0.0)
+        std = (share @ (sums - mean).square()).sqrt()
+        scale = torch.where(of_sums, std, 1.0)
         scales.append(scale)
         if moved.any():
-            layers[-1] = layers[-1].with_scaled_outputs(scale, shift)
-            nodes = (nodes - shift) / scale
+            layers[-1] = below.with_scaled_outputs(scale, shift)
+            nodes = below.nodes_of((sums - shift) / scale)
             basis = layer.basis.with_grids_of(
                 nodes, grid_eps=grid_eps, margin=margin, sample_weight=sample_weight
             )
             grid = torch.where(moved.unsqueeze(1), basis.grid, layer.basis.grid)
             basis = basis.with_grid(grid)
+            scale, shift = below.nodes_of(scale), below.nodes_of(shift)
             layer = layer.with_basis(basis, scale=scale, shift=shift)
         layers.append(layer)
         if len(layers) < len(network.layers):
-            nodes = layer(nodes)
+            sums = layer.sums_at(nodes)
     if all((scale == 1).all() for scale in scales):
         return network, None
     return network.with_layers([*layers, *network.all_layers[len(layers) :]]), scales
@@ -251,9 +257,7 @@ def with_values_at_missing(network, means):
     basis = MixedBasis.around(first, means)
     return network.with_layers(
         [
-            KANLayer(basis, layer.weight.detach(), layer.mask)
-            if layer.basis is first
-            else layer
+            layer.like(basis) if layer.basis is first else layer
             for layer in network.all_layers
         ]
     )

@@ -23,15 +23,15 @@ class Linearisation(NamedTuple):
     output: torch.Tensor  # (n_samples, n_outputs)
     outer: torch.Tensor  # (n_samples, n_outer_weights of one output)
     # Per hidden layer:
-    features: list  # basis values, (n_samples, n_weights of one node)
-    nodes: list  # (n_samples, n_nodes)
-    sensitivities: list  # of the outputs to the nodes, (n_samples, n_outputs, n_nodes)
+    features: list  # basis values, (n_samples, n_weights of one sum)
+    sums: list  # nodes and, of products, their factors, (n_samples, n_sums)
+    sensitivities: list  # of the outputs to the sums, (n_samples, n_outputs, n_sums)
 
     @property
     def n_inner(self):
         """Number of inner weights."""
-        pairs = zip(self.nodes, self.features, strict=True)
-        return sum(nodes.shape[1] * features.shape[1] for nodes, features in pairs)
+        pairs = zip(self.sums, self.features, strict=True)
+        return sum(sums.shape[1] * features.shape[1] for sums, features in pairs)
 
     def inner_gradient(self, slope):
         """Derivative of sum(slope * output) with respect to the inner weights.
@@ -47,8 +47,8 @@ class Linearisation(NamedTuple):
         parts = [slope.new_zeros(0)]
         pairs = zip(self.sensitivities, self.features, strict=True)
         for sensitivity, features in pairs:
-            of_nodes = torch.einsum("no,noj->jn", slope, sensitivity)
-            parts.append((of_nodes @ features).flatten())
+            of_sums = torch.einsum("no,noj->jn", slope, sensitivity)
+            parts.append((of_sums @ features).flatten())
         return torch.cat(parts)
 
     def inner(self, root=None, *, out=None):
@@ -88,10 +88,10 @@ class Linearisation(NamedTuple):
 def linearise(network, weights, x, features=None):
     """Linearisation of a network, made layer by layer.
 
-    With the sensitivities d_oj of output o to node j of a layer, the derivative with
+    With the sensitivities d_oj of output o to sum j of a layer, the derivative with
     respect to the weight of its basis function f on the edge from input i is
     d_oj B_if; the sensitivities of the layer below follow by the chain rule,
-    d_oi = sum_j d_oj phi'_ji.
+    d_oi = sum_j d_oj phi'_ji. Those of a factor are times the other factor.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ def linearise(network, weights, x, features=None):
     -------
     Linearisation
     """
-    all_features, slopes, nodes, inputs = [], [], [], network.inputs(x)
+    all_features, slopes, all_sums, inputs = [], [], [], network.inputs(x)
     for layer, weight in zip(network.layers, weights, strict=False):
         slope = None
         if features is None:
@@ -117,8 +117,8 @@ def linearise(network, weights, x, features=None):
         slopes.append(slope)
         if network.skip is not None and layer is network.layers[0]:
             by_skip = network.skip.combine(features, weights[-1])
-        inputs, features = layer.combine(features, weight), None
-        nodes.append(inputs)
+        all_sums.append(layer.combine(features, weight))
+        inputs, features = layer.nodes_of(all_sums[-1]), None
     output, outer = inputs, all_features[-1]
     if network.skip is not None:
         output = output + by_skip
@@ -127,8 +127,10 @@ def linearise(network, weights, x, features=None):
     for index in range(len(network.layers) - 1, 0, -1):
         weight = network.layers[index].masked(weights[index])
         slope = torch.einsum("nif,oif->noi", slopes[index], weight)
-        sensitivities.insert(0, sensitivities[0] @ slope if sensitivities else slope)
-    return Linearisation(output, outer, all_features[:-1], nodes[:-1], sensitivities)
+        slope = sensitivities[0] @ slope if sensitivities else slope
+        below, sums = network.layers[index - 1], all_sums[index - 1].unsqueeze(1)
+        sensitivities.insert(0, below.by_sums(slope, sums))
+    return Linearisation(output, outer, all_features[:-1], all_sums[:-1], sensitivities)
 
 
 @torch.no_grad()

@@ -25,6 +25,10 @@ class LayerPass(NamedTuple):
     inputs: torch.Tensor  # (n_samples, n_inputs)
     features: torch.Tensor  # (n_samples, n_inputs, n_functions)
 
+    def sums(self):
+        """Sums of the edges, Tensor of shape (n_samples, n_outputs)."""
+        return self.layer.combine(self.features, self.weight)
+
 
 class KANNetwork(nn.Module):
     """Composition of KAN layers, plus `skip(x)` when there is a skip layer.
@@ -49,6 +53,8 @@ class KANNetwork(nn.Module):
         The layers in order, then the skip layer if there is one.
     widths : list of int
         Number of used inputs, of nodes of each hidden layer, of outputs.
+    n_multiplications : list of int
+        How many of the nodes of each hidden layer are products.
     n_features : int
         Number of columns of x, unused ones included.
     grid_size : int
@@ -85,7 +91,8 @@ class KANNetwork(nn.Module):
         self.register_buffer("used", used)
         self.register_buffer("members", members)
         self.all_layers = [*layers] if skip is None else [*layers, skip]
-        self.widths = [self.layers[0].basis.n_inputs, *(len(a.mask) for a in layers)]
+        self.widths = [self.layers[0].basis.n_inputs, *(a.n_nodes for a in layers)]
+        self.n_multiplications = [a.n_multiplications for a in layers[:-1]]
         self.n_features = self.widths[0] if used is None else len(used)
         self.grid_size = self.layers[0].basis.grid_size
         self.layer_sizes = [len(a.mask) * a.n_weights for a in self.all_layers]
@@ -107,13 +114,14 @@ class KANNetwork(nn.Module):
         sample_weight=None,
         generator=None,
         inputs=None,
+        n_multiplications=0,
     ):
         """Network to start training from, whose grids fit the samples.
 
         Parameters
         ----------
         widths : sequence of int
-            Number of inputs, nodes of each hidden layer, number of outputs.
+            Number of inputs, sums of each hidden layer, number of outputs.
         x : Tensor of shape (n_samples, n_inputs)
         grid_size, spline_order, base_activation, extrapolation
             As for `BSplineBasis`.
@@ -125,13 +133,20 @@ class KANNetwork(nn.Module):
             Source of the base weights, on the CPU.
         inputs : Basis, default=None
             Basis of the first layer; None makes splines on grids that fit the samples.
+        n_multiplications : int or sequence of int, default=0
+            Number of nodes of each hidden layer, in addition, that are products of two
+            further sums.
 
         Returns
         -------
         KANNetwork
         """
         layers, nodes = [], x
-        for n_outputs in widths[1:]:
+        if isinstance(n_multiplications, int):
+            n_multiplications = [n_multiplications] * (len(widths) - 2)
+        for n_outputs, n_products in zip(
+            widths[1:], [*n_multiplications, 0], strict=True
+        ):
             basis = inputs
             if layers or inputs is None:
                 basis = BSplineBasis(
@@ -146,7 +161,11 @@ class KANNetwork(nn.Module):
                     base_activation=base_activation,
                     extrapolation=extrapolation,
                 )
-            layers.append(KANLayer.at_random(basis, n_outputs, generator))
+            layers.append(
+                KANLayer.at_random(
+                    basis, n_outputs + 2 * n_products, generator, n_products
+                )
+            )
             with torch.no_grad():
                 nodes = layers[-1](nodes)
         skip = None
@@ -212,6 +231,22 @@ class KANNetwork(nn.Module):
             leaving[0] = torch.cat([leaving[0], leaving.pop()], dim=1)
         return leaving
 
+    @property
+    def factor_edges(self):
+        """Positions of the edges that enter each factor of a product.
+
+        Returns
+        -------
+        list of Tensor of int of shape (n_inputs,), one per factor
+        """
+        found, n_before = [], 0
+        for layer in self.layers:
+            positions = torch.arange(layer.mask.numel()).view(layer.mask.shape)
+            n_factors = 2 * layer.n_multiplications
+            found += [*(n_before + positions[len(positions) - n_factors :])]
+            n_before += layer.mask.numel()
+        return found
+
     def forward(self, x):
         """Network output.
 
@@ -259,7 +294,7 @@ class KANNetwork(nn.Module):
             if features is None:
                 features = layer.basis(inputs)
             passes.append(LayerPass(layer, weight, inputs, features))
-            inputs, features = layer.combine(features, weight), None
+            inputs, features = layer.nodes_of(layer.combine(features, weight)), None
         output = inputs
         if self.skip is not None:
             features = passes[0].features
@@ -417,7 +452,7 @@ class KANNetwork(nn.Module):
         skip = None
         if arrays["skip"] is not None:
             skip = KANLayer.from_arrays(arrays["skip"], device)
-            skip = KANLayer(layers[0].basis, skip.weight.detach(), skip.mask)
+            skip = skip.like(layers[0].basis)
         of_nodes = [
             None if found is None else torch.tensor(found, device=device)
             for found in (arrays["used"], arrays.get("members"))

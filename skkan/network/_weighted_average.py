@@ -37,19 +37,31 @@ def weighted_average(networks, weights):
     if not deep:
         return KANNetwork([skip], None, networks[0].used)
     firsts, seconds = zip(*(network.layers for network, _ in deep), strict=True)
+    counts = [layer.n_multiplications for layer in firsts]
+
+    def joined(of_networks, n_last):
+        """Parts of all networks: sums first, then the last ones, of products."""
+        sizes = zip(of_networks, n_last, strict=True)
+        parts = [part.split([len(part) - size, size]) for part, size in sizes]
+        return torch.cat([part for pair in zip(*parts, strict=True) for part in pair])
+
+    factors = [2 * count for count in counts]
     inner = KANLayer(
         networks[0].layers[0].basis,
-        torch.cat([layer.weight.detach() for layer in firsts]),
-        torch.cat([layer.mask for layer in firsts]),
+        joined([layer.weight.detach() for layer in firsts], factors),
+        joined([layer.mask for layer in firsts], factors),
+        sum(counts),
     )
     basis = seconds[0].basis
+    of_inputs = [n.layers[1].weight.detach().transpose(0, 1) * w for n, w in deep]
     outer = KANLayer(
-        basis.with_grid(torch.cat([layer.basis.grid for layer in seconds])),
-        torch.cat([n.layers[1].weight.detach() * weight for n, weight in deep], 1),
-        torch.cat([layer.mask for layer in seconds], dim=1),
+        basis.with_grid(joined([layer.basis.grid for layer in seconds], counts)),
+        joined(of_inputs, counts).transpose(0, 1).contiguous(),
+        joined([layer.mask.T for layer in seconds], counts).T.contiguous(),
     )
-    counts = torch.tensor([network.widths[1] for network, _ in deep])
-    members = torch.repeat_interleave(counts).to(inner.mask.device)
+    numbers = enumerate(network.widths[1] for network, _ in deep)
+    numbers = [torch.full((width,), number) for number, width in numbers]
+    members = joined(numbers, counts).to(inner.mask.device)
     if len(deep) == 1:
         members = None
     return KANNetwork([inner, outer], skip, networks[0].used, members)

@@ -40,7 +40,8 @@ class QuadraticModel(NamedTuple):
     """value + gradient^T d + d^T curvature d / 2, with a step d from a point.
 
     Shift and scale of a hidden node are not identified: the curves behind it can make
-    up for both. The gauge constraints fix them softly.
+    up for both, and a factor of a product for the scale of the other. The gauge
+    constraints fix them softly.
     """
 
     value: float
@@ -171,11 +172,12 @@ def _node_moments(line, weight):
     -------
     Tensor of shape (n_sums,)
         For each hidden layer the means of the basis values that enter one node, then
-        for each of its nodes the means of their products with the node.
+        for each of its nodes, or factors of products, the means of their products with
+        it.
     """
     sums = [weight.new_zeros(0)]
-    for features, nodes in zip(line.features, line.nodes, strict=True):
-        products = (weight.unsqueeze(1) * nodes).T @ features
+    for features, of_layer in zip(line.features, line.sums, strict=True):
+        products = (weight.unsqueeze(1) * of_layer).T @ features
         sums += [weight @ features, products.flatten()]
     return torch.cat(sums)
 
@@ -185,7 +187,9 @@ def _gauge_constraints(network, theta, exists, moments, curvature):
 
     Shift and scale of a hidden node are not identified, so that the loss hardly changes
     with them. But nodes that wander leave their grids or fill too little of them. The
-    gauge constraints keep steps from changing the first two moments.
+    gauge constraints keep steps from changing the first two moments. Of the factors of
+    a product only the scales are not identified, and the constraints keep their mean
+    squares.
 
     Parameters
     ----------
@@ -201,7 +205,8 @@ def _gauge_constraints(network, theta, exists, moments, curvature):
 
     Returns
     -------
-    Tensor of shape (2 * n_nodes, n_parameters)
+    Tensor of shape (n_constraints, n_parameters)
+        Two for each sum, one for each factor.
     """
     rows, start = [], 0
     for layer in list(network.layers)[:-1]:
@@ -212,10 +217,15 @@ def _gauge_constraints(network, theta, exists, moments, curvature):
         mean, products = sums[:size], sums[size:].view(-1, size)
         node_mean = theta[of_layer].view(-1, size) @ mean
         of_variances = products - node_mean.unsqueeze(1) * mean
-        for of_variance in of_variances:
+        n_plain = len(products) - 2 * layer.n_multiplications
+        for index, of_variance in enumerate(of_variances):
             own = slice(start, start + size)
             stiffness = (GAUGE_STIFFNESS * curvature[own].max()).sqrt()
-            for direction in (exists[own] * mean, exists[own] * of_variance):
+            directions = mean, of_variance
+            if index >= n_plain:
+                directions = (products[index],)
+            for direction in directions:
+                direction = exists[own] * direction
                 length = direction.norm().clamp(min=SMALLEST_DIVISOR)
                 row = torch.zeros_like(curvature)
                 row[own] = direction / length * stiffness

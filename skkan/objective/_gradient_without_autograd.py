@@ -51,6 +51,7 @@ class ForwardBackwardPass:
                 self._passes.append(_KernelPass(weights, kernel))
             else:
                 self._passes.append(_BasisPass(weights, layer.basis, with_gradient))
+        self._layers = [*network.layers]
         has_skip = network.skip is not None
         self._skip = _FirstLayerPass(maps[-1], values) if has_skip else None
         ends = pairwise([0, *accumulate(network.layer_sizes)])
@@ -72,8 +73,11 @@ class ForwardBackwardPass:
         Tensor of shape (n_samples, n_outputs)
         """
         theta, nodes = self._array(theta), None
-        for of_layer, part in zip(self._passes, self._parts, strict=False):
-            nodes = of_layer.output(nodes, theta[part])
+        self._sums = []
+        layers = zip(self._passes, self._parts, self._layers, strict=False)
+        for of_layer, part, layer in layers:
+            self._sums.append(of_layer.output(nodes, theta[part]))
+            nodes = layer.nodes_of(self._sums[-1])
         if self._skip is not None:
             nodes = nodes + self._skip.output(None, theta[self._parts[-1]])
         return torch.from_numpy(nodes) if self._uses_numpy else nodes
@@ -93,8 +97,9 @@ class ForwardBackwardPass:
         slope = self._array(slope)
         last = [] if self._skip is None else [self._skip.gradients(slope)[1]]
         parts = []
-        for of_layer in reversed(self._passes):
-            slope, of_weight = of_layer.gradients(slope)
+        layers = [*zip(self._passes, self._sums, self._layers, strict=True)]
+        for of_layer, sums, layer in reversed(layers):
+            slope, of_weight = of_layer.gradients(layer.by_sums(slope, sums))
             parts.insert(0, of_weight)
         parts = [part.reshape(-1) for part in parts + last]
         if self._uses_numpy:

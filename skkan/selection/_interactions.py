@@ -1,8 +1,8 @@
 """Which features hidden nodes may take together.
 
 Nodes are divided among groups of features. A node takes the features of its group
-alone, and the nodes of further layers take those of their own group. An additive skip
-takes every feature by itself.
+alone, both factors of a product those of the same group, and the nodes of further
+layers take those of their own group. An additive skip takes every feature by itself.
 """
 
 from itertools import combinations
@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from skkan.data._column_checks import feature_position
-from skkan.network._layer import KANLayer
 from skkan.selection import _settings
 
 PAIRWISE = "pairwise"
@@ -75,8 +74,9 @@ def with_groups(network, groups):
     """
     layers, before = [], None
     for layer in network.layers[:-1]:
-        n_nodes, n_inputs = layer.mask.shape
-        own = np.arange(n_nodes) % len(groups)
+        n_inputs = layer.mask.shape[1]
+        of_nodes = np.arange(layer.n_nodes) % len(groups)
+        own = layer.at_sums(of_nodes)
         if before is None:
             may_take = np.zeros((len(groups), n_inputs))
             for row, group in zip(may_take, groups, strict=True):
@@ -86,8 +86,8 @@ def with_groups(network, groups):
             may_take = (own[:, None] == before).astype(float)
         mask = layer.mask * torch.from_numpy(may_take).to(layer.mask)
         weight = layer.weight.detach() * mask.unsqueeze(2)
-        layers.append(KANLayer(layer.basis, weight, mask))
-        before = own
+        layers.append(layer.like(weight=weight, mask=mask))
+        before = of_nodes
     return network.with_layers([*layers, *network.all_layers[len(layers) :]])
 
 

@@ -17,6 +17,18 @@ class Structure:
     additive_skip: bool | None
     # Whether each hidden node takes one of the pairs of features that are screened.
     is_pairwise: bool | None = None
+    n_multiplications: tuple | None = None  # one for each hidden layer
+
+    @property
+    def n_products(self):
+        """Number of products of each hidden layer, tuple of int."""
+        return self.n_multiplications or (0,) * len(self.hidden_layer_sizes or ())
+
+    @property
+    def n_nodes(self):
+        """Number of nodes of each hidden layer, products included, tuple of int."""
+        pairs = zip(self.hidden_layer_sizes or (), self.n_products, strict=True)
+        return tuple(n_sums + n_products for n_sums, n_products in pairs)
 
     def or_else(self, other):
         """The structure with its open fields taken from another one."""
@@ -27,9 +39,11 @@ class Structure:
         """Number of weights of a network between such inputs and outputs."""
         n_functions = self.grid_size + inputs.n_others
         of_first = inputs.n_numbers * n_functions + inputs.n_categories
-        widths = [*self.hidden_layer_sizes, n_outputs]
-        total = of_first * widths[0]
-        total += sum(a * b for a, b in pairwise(widths)) * n_functions
+        widths = [*self.n_nodes, n_outputs]
+        n_products = [*self.n_products, 0]
+        total = of_first * (widths[0] + n_products[0])
+        layers = zip(pairwise(widths), n_products[1:], strict=True)
+        total += sum(a * (b + more) for (a, b), more in layers) * n_functions
         if self.additive_skip and self.hidden_layer_sizes:
             total += of_first * n_outputs
         return total

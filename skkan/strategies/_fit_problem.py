@@ -159,6 +159,7 @@ class FitProblem:
             within,
             additive_skip=structure.additive_skip and structure.hidden_layer_sizes,
             generator=self.generator,
+            n_multiplications=structure.n_products,
             inputs=mixed_basis_from_samples(
                 sample.X,
                 within,
@@ -171,7 +172,7 @@ class FitProblem:
         )
         groups = self.groups(structure) if structure.hidden_layer_sizes else None
         if groups:
-            n_groups = min(len(groups), *structure.hidden_layer_sizes)
+            n_groups = min(len(groups), *structure.n_nodes)
             network = with_groups(network, groups[:n_groups])
         # A target that does not vary is known already. From another start the steps of
         # a solver would only come near it.

@@ -6,7 +6,6 @@ Training tries them, and chooses one by a few steps of each.
 import torch
 
 from skkan.network._edits import with_outputs_at_zero
-from skkan.network._layer import KANLayer
 from skkan.penalties._eigen_directions import EdgeKinds
 from skkan.training import _settings
 
@@ -59,13 +58,13 @@ def _with_random_curves(network, data, plan, generator):
                 margin=plan.hidden_margin,
                 sample_weight=sample.sample_weight,
             )
-        layer = _drawn(KANLayer(basis, layer.weight.detach(), layer.mask), generator)
-        nodes = layer(nodes)
+        layer = _drawn(layer.like(basis), generator)
+        nodes = layer.sums_at(nodes)
         share = sample.sample_weight / sample.sample_weight.sum()
         scale = (share @ (nodes - share @ nodes).square()).sqrt()
         scale = torch.where(scale > 0, scale, 1.0)
         layers.append(layer.with_weight(layer.weight / scale.view(-1, 1, 1)))
-        nodes = nodes / scale
+        nodes = layer.nodes_of(nodes / scale)
     known = (network.layers[-1].weight == 0).flatten(1).all(1)
     network = network.with_layers([*layers, *network.all_layers[len(layers) :]])
     return with_outputs_at_zero(network, known)

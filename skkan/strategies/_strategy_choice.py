@@ -18,7 +18,12 @@ def choose_strategy(problem):
     structure = problem.structure.or_else(WITHOUT_SEARCH)
     settings, space = problem.settings, _search_space_of(problem)
     if problem.is_additive:
-        structure = replace(structure, hidden_layer_sizes=(), additive_skip=False)
+        structure = replace(
+            structure,
+            hidden_layer_sizes=(),
+            n_multiplications=(),
+            additive_skip=False,
+        )
         space = space._replace(hidden=(), second_order=None)
     elif problem.structure.hidden_layer_sizes is None:
         structure = problem.with_node_for_each_group(structure)

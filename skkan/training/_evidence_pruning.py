@@ -26,8 +26,9 @@ class EvidencePruning:
     more than 1 below the highest one so far, the half of them with the higher
     attribution scores is kept, and so on. What is left of an exact law may also be as
     exact: its evidence only tells how far a training has come. Where no edge can be
-    removed alone, whole inputs and hidden nodes are tried, whose edges may cancel each
-    other. This is repeated until nothing can be removed.
+    removed alone, factors of products are replaced by their means, and whole inputs and
+    hidden nodes are tried, whose edges may cancel each other. This is repeated until
+    nothing can be removed.
 
     Attributes
     ----------
@@ -57,7 +58,9 @@ class EvidencePruning:
     def run(self):
         while self._posterior is not None:
             # It ends, since what is removed holds an edge that has been there.
-            if not (self._remove_edges() or self._remove_a_node()):
+            if not (
+                self._remove_edges() or self._remove_a_factor() or self._remove_a_node()
+            ):
                 break
             self._linearise(self.best)
         return self
@@ -71,6 +74,22 @@ class EvidencePruning:
                 return True
             harmless = harmless[: len(harmless) // 2]
         return False
+
+    def _remove_a_factor(self):
+        """Whether the mean of a factor has replaced it, the most even one first."""
+        network, groups = self.best.network, self.best.network.factor_edges
+        if not groups:
+            return False
+        sample = self._data.sample(_settings.PRUNING.max_rows)
+        share = sample.sample_weight / sample.sample_weight.sum()
+        evenness = []
+        for step in network.propagate(sample.X)[1][: len(network.layers)]:
+            sums, n_factors = step.sums().detach(), 2 * step.layer.n_multiplications
+            factors = sums[:, sums.shape[1] - n_factors :]
+            evenness.append((share @ factors).square() / (share @ factors.square()))
+        order = torch.cat(evenness).argsort(descending=True, stable=True)
+        order = order[: _settings.PRUNING.max_failed_nodes].tolist()
+        return any(self._remove(groups[index]) for index in order)
 
     def _remove_a_node(self):
         """Whether an input or a hidden node was removed, with the edges leaving it."""
@@ -148,13 +167,21 @@ class EvidencePruning:
         ]
 
     def _without(self, edges):
-        """The best state without some edges, and the positions of what is left."""
-        theta = weights_without(self._linearised, self._posterior, edges)
+        """The best state without some edges, and the positions of what is left.
+
+        A factor that loses all of its edges has its mean from the weights before. The
+        linear model has none for it: it takes a product without it for zero.
+        """
         network = self.best.network
-        network = network.with_weights(network.unpacked(theta))
-        masks = [layer.mask for layer in network.all_layers]
         keep = _existing(network)
         keep[edges] = False
+        at_mean = torch.zeros_like(keep)
+        for factor in network.factor_edges:
+            at_mean[factor] = not keep[factor].any()
+        edges = edges[~at_mean[edges].cpu()]
+        theta = weights_without(self._linearised, self._posterior, edges)
+        network = network.with_weights(network.unpacked(theta))
+        masks = [layer.mask for layer in network.all_layers]
         parts = keep.split([mask.numel() for mask in masks])
         keep = [part.view_as(mask) for part, mask in zip(parts, masks, strict=True)]
         return with_edges(replace(self.best, network=network), keep, self._data)
@@ -183,8 +210,8 @@ def with_edges(state, keep, data):
     """
     sample = data.sample(_settings.PRUNING.max_rows)
     weight = sample.sample_weight / sample.sample_weight.sum()
-    network, edges = without_edges(state.network, keep, sample.X, weight)
-    prior = state.prior and state.prior.of_edges(edges)
+    network, edges, multipliers = without_edges(state.network, keep, sample.X, weight)
+    prior = state.prior and state.prior.of_edges(edges, multipliers)
     return FitState(network, prior, converged=state.converged), edges
 
 

@@ -325,7 +325,7 @@ def test_removed_edges_hand_their_mean_on_to_numbers(x, weight, rng, inputs):
     keep = torch.ones(1, n_inputs, dtype=torch.bool)
     keep[0, 1] = False
     share = weight / weight.sum()
-    smaller, edges = without_edges(network, [keep], x, share)
+    smaller, edges, _ = without_edges(network, [keep], x, share)
     assert edges.tolist() == [i for i in range(n_inputs) if i != 1]
     gap = (network(x) - smaller(x)).detach()
     assert_allclose(share @ gap, 0, atol=1e-12)

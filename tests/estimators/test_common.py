@@ -32,6 +32,8 @@ SECOND_ORDER = {"solver": "lm", "grid_size": 3, "max_iter": 8}
 FACTORS = [
     {
         **SECOND_ORDER,
+        "hidden_layer_sizes": (2,),
+        "n_multiplications": 1,
         "base_activation": "identity",
         "extrapolation": "linear",
         "spline_order": 2,
@@ -48,7 +50,12 @@ FACTORS = [
         "spline_order": 5,
         "penalty": SparsityPenalty(lamb=1e-3),
     },
-    {"hidden_layer_sizes": (2, 2), "max_iter": 20, "additive_skip": True},
+    {
+        "hidden_layer_sizes": (2, 1),
+        "n_multiplications": (0, 1),
+        "max_iter": 20,
+        "additive_skip": True,
+    },
     # This grid_eps is what "auto" is here: the base itself.
     {"grid_schedule": (8,), "max_iter": 5, "grid_eps": 1.0},
     {"early_stopping": True, "prune_threshold": 0.03, "hidden_layer_sizes": (2,)},

@@ -104,8 +104,8 @@ def regressor(hidden_layer_sizes=(2,), max_iter=4, **settings):
 REGRESSORS = {
     "additive": regressor(()),
     "hidden": regressor(max_iter=12),
-    "fixed alpha": regressor(solver="lm", alpha=1e-3),
-    "lbfgs": regressor(solver="lbfgs", max_iter=20),
+    "fixed alpha": regressor(solver="lm", alpha=1e-3, n_multiplications=1),
+    "lbfgs": regressor((1,), solver="lbfgs", n_multiplications=1, max_iter=20),
     "default": regressor("auto", max_iter=3),
     "huber": regressor(loss="huber", max_iter=8),
     "pruned": regressor(prune_threshold=0.1),

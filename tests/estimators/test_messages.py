@@ -269,8 +269,30 @@ def test_impossible_layers(make, sizes, table):
 
 @both
 @pytest.mark.parametrize(
+    ("sizes", "n_multiplications", "message"),
+    [
+        ((2,), (1.5,), "n_multiplications must hold integers of at least 0"),
+        ((2,), (-1,), "n_multiplications must hold integers of at least 0"),
+        ((2,), (True,), "n_multiplications must hold integers of at least 0"),
+        ("auto", 1, "n_multiplications needs hidden_layer_sizes that are set"),
+        ("additive", (2,), "n_multiplications needs hidden_layer_sizes that are set"),
+        ((), 1, r"needs a hidden layer, got .*set hidden_layer_sizes=\(0,\)"),
+        ((2, 2), (1,), "one for each hidden layer, got .*give 2 integers"),
+        ((0, 2), (0, 1), "or 0 where n_multiplications adds products"),
+    ],
+)
+def test_impossible_products(make, sizes, n_multiplications, message, table):
+    model = make(hidden_layer_sizes=sizes, n_multiplications=n_multiplications)
+    with pytest.raises(ValueError, match=message):
+        model.fit(*table)
+
+
+@both
+@pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
+        ("n_multiplications", -1, "array-like or an int in the range"),
+        ("n_multiplications", None, "array-like or an int in the range"),
         ("hidden_layer_sizes", 0, "array-like or an int in the range"),
         ("hidden_layer_sizes", None, "array-like or an int in the range"),
         ("grid_size", 0, r"an int in the range \[1, inf\)"),

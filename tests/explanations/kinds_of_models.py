@@ -33,7 +33,7 @@ MODELS = {
     "deep with skip": lambda: KANRegressor((3, 2), additive_skip=True, **SHORT).fit(
         TABLE, LAW
     ),
-    "two targets": lambda: KANRegressor((2,), **SHORT).fit(
+    "two targets": lambda: KANRegressor((1,), n_multiplications=1, **SHORT).fit(
         TABLE, _columns(LAW, 100 * LAW**2)
     ),
     "log link": lambda: KANRegressor((2,), loss="poisson", **SHORT).fit(

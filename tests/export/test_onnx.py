@@ -499,3 +499,23 @@ def test_classes_of_no_type_of_onnx(table):
     model = KANClassifier((), **SHORT).fit(X, days[(y > 0).astype(int)])
     with pytest.raises(ValueError, match="Classes must be numbers, strings or truth"):
         to_onnx(model)
+
+
+# Products.
+
+
+@pytest.mark.parametrize("sizes", [(0,), (1, 0)], ids=str)
+def test_products(sizes, table, rng):
+    """Alone or behind each other, with missing cells."""
+    X, y = table
+    model = KANRegressor(sizes, n_multiplications=1, additive_skip=True, **SHORT)
+    model.fit(with_gaps(X, rng), y)
+    assert_equal_predictions(model, with_gaps(X, rng), dtype=np.float64)
+
+
+def test_moderated_products():
+    """Deviations of logits take the slopes of both factors."""
+    X, y = load_iris(return_X_y=True)
+    sizes = {"hidden_layer_sizes": (1, 1), "n_multiplications": (1, 2)}
+    model = KANClassifier(solver="lm", grid_size=3, **sizes, **SHORT).fit(X, y)
+    assert_equal_predictions(model, X, dtype=np.float64)

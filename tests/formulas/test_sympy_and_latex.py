@@ -83,7 +83,12 @@ def table():
     [
         {"hidden_layer_sizes": ()},
         {"hidden_layer_sizes": (2,), "additive_skip": True},
-        {"hidden_layer_sizes": (2, 1), "spline_order": 2, "grid_eps": 0.2},
+        {
+            "hidden_layer_sizes": (2, 0),
+            "n_multiplications": (0, 1),
+            "spline_order": 2,
+            "grid_eps": 0.2,
+        },
         {"hidden_layer_sizes": (), "spline_order": 0},
     ],
     ids=["additive", "skip", "deep", "steps"],
@@ -125,6 +130,20 @@ def test_nested_piecewise_equals_predict(table):
     values = sympy.lambdify(feature_symbols(model), law, "math")
     found = [values(*row) for row in wide[:30].tolist()]
     assert_allclose(found, model.predict(wide[:30]), rtol=1e-9, atol=1e-9 * np.ptp(y))
+
+
+def test_products_are_printed_as_products(table, tmp_path):
+    """Of both factors, behind which stands one more curve."""
+    X, y, wide = table
+    model = KANRegressor((0,), n_multiplications=1, **QUICK).fit(X, y)
+    expected = (
+        r"y = \phi_{4}{\left(\left(\phi_{0}{\left(x_{0} \right)} + "
+        r"\phi_{1}{\left(x_{1} \right)}\right) \left(\phi_{2}{\left(x_{0} \right)} + "
+        r"\phi_{3}{\left(x_{1} \right)}\right) \right)}"
+    )
+    assert to_latex(model, round_to=1).startswith(expected)
+    module = imported(to_numpy_source(model), tmp_path)
+    assert_allclose(module.formula(*wide.T), model.predict(wide), rtol=1e-10)
 
 
 def test_several_outputs_are_a_list(table):

@@ -445,6 +445,14 @@ CASES = {
         _regressor((2,), additive_skip=True, extrapolation="linear", **LM, **SHORT),
         ("onnx", "expressions"),
     ),
+    "products-lm": Case(
+        product,
+        _regressor((1,), n_multiplications=1, additive_skip=True, **LM, **SHORT),
+        (*DRAWN, "expressions"),
+    ),
+    "products-classes": Case(
+        iris, _classifier((0, 1), n_multiplications=(1, 1), **LM, **SHORT)
+    ),
     "identity-order-1": Case(
         product, _regressor((2,), base_activation="identity", spline_order=1, **BFGS)
     ),

@@ -39,10 +39,11 @@ EVERY = slice(None, None, 8)  # of the points of a drawn curve, for smaller file
 
 def attributes(estimator, case):
     """Public fitted attributes, by their names."""
+    objects = "network_", "fitted_model_"
     names = [
         name
         for name in dir(estimator)
-        if name.endswith("_") and not name.startswith("_") and name != "network_"
+        if name.endswith("_") and not name.startswith("_") and name not in objects
     ]
     return {name: getattr(estimator, name) for name in names}
 

@@ -32,7 +32,7 @@ def test_removed_edges_count_for_nothing(widths, has_noise, rng):
         for layer, mask in zip(network.all_layers, masks, strict=True)
     ]
     masked = KANNetwork(layers[:-1], layers[-1])
-    smaller, edges = without_edges(
+    smaller, edges, _ = without_edges(
         masked, [mask > 0 for mask in masks], data.X, torch.full((60,), 1 / 60).double()
     )
     precision = torch.from_numpy(rng.uniform(1, 9, (sum(m.numel() for m in masks), 3)))

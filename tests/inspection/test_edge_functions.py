@@ -13,7 +13,13 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 
 from skkan import KANClassifier, KANRegressor
-from skkan.inspection._edge_functions import edge_functions, intercepts, node_names
+from skkan.inspection import node_importances
+from skkan.inspection._edge_functions import (
+    edge_functions,
+    intercepts,
+    node_names,
+    node_products,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 SHORT = {"max_iter": 5, "random_state": 0}
@@ -22,7 +28,8 @@ SETTINGS = {
     "additive": {**ADDITIVE},
     "hidden": {"hidden_layer_sizes": (3,), "solver": "lbfgs"},
     "deep with skip, linear": {
-        "hidden_layer_sizes": (2, 2),
+        "hidden_layer_sizes": (2, 1),
+        "n_multiplications": (1, 1),
         "additive_skip": True,
         "extrapolation": "linear",
         "base_activation": "identity",
@@ -73,7 +80,11 @@ def node_values(estimator, rows):
     edges = edge_functions(estimator)
     last = max(edge.target[0] for edge in edges)
     nodes = {(0, i): rows[:, i] for i in range(rows.shape[1])}
+    factors_of = dict(node_products(estimator))
     for edge in edges:
+        if edge.source in factors_of:
+            first, second = factors_of[edge.source]
+            nodes[edge.source] = nodes[first] * nodes[second]
         if edge.target not in nodes:
             nodes[edge.target] = np.zeros(len(rows))
         nodes[edge.target] = nodes[edge.target] + edge(nodes[edge.source])
@@ -286,3 +297,18 @@ def test_without_a_posterior_there_is_no_deviation():
         edge_functions(model, with_posterior=True)
     with pytest.raises(ValueError, match=r"deviation needs the posterior .*'lm'"):
         edge_functions(model)[0].deviation([0.0])
+
+
+def test_factors_are_named_by_their_product():
+    """They stand behind all nodes of their level; no edge leaves them."""
+    model = KANRegressor((1,), n_multiplications=1, solver="lbfgs", **SHORT)
+    model.fit(X, SIGNAL)
+    _, hidden, _ = node_names(model)
+    assert hidden == ["h1_0", "h1_1", "h1_1a", "h1_1b"]
+    assert node_products(model) == (((1, 1), ((1, 2), (1, 3))),)
+    edges = edge_functions(model)
+    of_factors = [(edge.target_name, edge.product) for edge in edges[3:9]]
+    assert of_factors == [("h1_1a", (1, 1))] * 3 + [("h1_1b", (1, 1))] * 3
+    assert [edge.enters for edge in edges[::3]] == [(1, 0), (1, 1), (1, 1), (2, 0)]
+    assert [edge.source_name for edge in edges[9:]] == ["h1_0", "h1_1"]
+    assert [len(level) for level in node_importances(model)] == [3, 4, 1]

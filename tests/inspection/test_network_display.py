@@ -273,6 +273,29 @@ def test_sums_stand_where_curves_meet(deep):
     assert set(display.sums_) == {node for node in display.nodes_ if node[0] > 0}
 
 
+def test_a_product_stands_behind_its_factors():
+    """As in the KAN 2.0 paper: a multiplication sign, joined to two sums."""
+    model = KANRegressor((1,), n_multiplications=1, max_iter=5, random_state=0)
+    display = KANDisplay.from_estimator(model.fit(X, Y), max_edges=1)
+    product, factors = (1, 1), [(1, 2), (1, 3)]
+    assert display.sums_[product].get_text() == r"$\times$"
+    assert {display.sums_[each].get_text() for each in factors} == {r"$\Sigma$"}
+    assert list(display.factor_lines_) == factors
+    (end,) = np.transpose(display.nodes_[product].get_data())
+    places = []
+    for factor, line in display.factor_lines_.items():
+        start, stop = np.transpose(line.get_data())
+        assert_allclose(start, np.ravel(display.nodes_[factor].get_data()))
+        assert_allclose(stop, end)
+        places.append(start)
+    assert_allclose(np.mean(places, axis=0)[1], end[1])
+    assert np.max(places, axis=0)[0] < end[0]
+    # However few curves are asked for, each factor has one, and the product a name.
+    assert {edge.target for edge in display.shown_} >= set(factors)
+    assert set(factors).isdisjoint(display.names_)
+    assert display.names_[product].get_text() == "h1_1"
+
+
 def test_small_axes_get_fewer_edges(deep):
     _, ax = plt.subplots(figsize=(5, 2))
     small, own = (KANDisplay.from_estimator(deep, ax=where) for where in (ax, None))

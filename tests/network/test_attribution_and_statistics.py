@@ -105,7 +105,7 @@ def test_attribution_of_unused_inputs_is_zero(rng):
     network = make_network(rng, x)
     keep = [layer.mask > 0 for layer in network.all_layers]
     keep[0][:, 1] = keep[-1][:, 1] = False
-    pruned, _ = without_edges(network, keep, x, share)
+    pruned, *_ = without_edges(network, keep, x, share)
     alone = KANNetwork(pruned.layers, pruned.skip)
     score = pruned.attribution(x, share)
     assert score[1] == 0

@@ -25,7 +25,7 @@ def test_pruning_zero_edges_keeps_the_function(additive_skip, rng):
     network = network.with_weights(
         [w * k.unsqueeze(-1) for w, k in zip(network.weights, keep, strict=True)]
     )
-    pruned, edges = without_edges(network, keep, x, share)
+    pruned, edges, _ = without_edges(network, keep, x, share)
     assert pruned.widths == [2, 2, 3, 2]
     assert_array_equal(pruned.used_features, [1, 2])
     assert_allclose(output(pruned, x), output(network, x), rtol=0, atol=1e-12)
@@ -50,7 +50,7 @@ def test_nodes_keep_the_members_that_they_come_from(rng):
     network = KANNetwork(plain.layers, plain.skip, None, members)
     keep = [layer.mask > 0 for layer in network.all_layers]
     keep[0][1] = False
-    pruned, _ = without_edges(network, keep, x, share)
+    pruned, *_ = without_edges(network, keep, x, share)
     assert KANNetwork.from_arrays(pruned.to_arrays()).members.tolist() == [0, 1, 1]
 
 
@@ -60,7 +60,7 @@ def test_a_removed_edge_leaves_its_mean(rng):
     share = torch.from_numpy(rng.dirichlet(np.ones(60)))
     network = make_network(rng, x, additive_skip=False, widths=[3, 2])
     keep = [torch.tensor([[True, False, True], [True, True, True]])]
-    pruned, _ = without_edges(network, keep, x, share)
+    pruned, *_ = without_edges(network, keep, x, share)
     edge = network.activations(x)[0][:, 0, 1].detach()
     expected = output(network, x)
     expected[:, 0] += share @ edge - edge
@@ -76,7 +76,7 @@ def test_means_pass_between_the_last_layer_and_the_skip(rng):
     for index, gone in ((1, 1), (-1, -1)):
         keep = [flags.clone() for flags in everything]
         keep[gone][0] = False
-        pruned, _ = without_edges(network, keep, x, share)
+        pruned, *_ = without_edges(network, keep, x, share)
         lost = network.activations(x)[index][:, 0].sum(1).detach()
         expected = output(network, x)
         expected[:, 0] += share @ lost - lost
@@ -90,7 +90,7 @@ def test_without_a_path_the_output_is_zero(additive_skip, rng):
     network = make_network(rng, x, additive_skip=additive_skip)
     keep = [layer.mask > 0 for layer in network.all_layers]
     keep[0][:] = keep[-1][:] = False
-    pruned, edges = without_edges(network, keep, x, share)
+    pruned, edges, _ = without_edges(network, keep, x, share)
     assert pruned.widths == [1, 1, 2]
     assert pruned.n_edges == 0
     assert len(edges) == 3 + 2 * additive_skip

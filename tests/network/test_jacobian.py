@@ -88,6 +88,18 @@ def test_derivative_is_autograds(widths, additive_skip, removed, rng):
     assert_allclose(line.output, network(x).detach(), rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("additive_skip", [False, True], ids=["plain", "skip"])
+def test_derivative_of_products_is_autograds(additive_skip, rng):
+    """The slope of a factor is the other factor."""
+    x = make_samples(rng)
+    options = {"additive_skip": additive_skip, "n_multiplications": (2, 1)}
+    network = make_network(rng, x, [3, 1, 0, 2], removed=True, **options)
+    line = linearise(network, network.weights, x)
+    expected = dense_jacobian(network, network.weights, x)
+    assert_allclose(assembled(network, line), expected, rtol=0, atol=1e-10)
+    assert_allclose(line.output, network(x).detach(), rtol=0, atol=1e-13)
+
+
 @pytest.mark.parametrize("widths", WIDTHS, ids=str)
 def test_products_with_the_derivative_need_not_hold_it(widths, rng):
     """J^T slope, and root J, written where the caller wants it."""
@@ -156,7 +168,7 @@ def test_hidden_nodes_are_what_passes_through(rng):
     x = make_samples(rng)
     network = make_network(rng, x, [3, 4, 3, 2], additive_skip=True)
     line = linearise(network, network.weights, x)
-    hidden = list(zip(line.features, line.nodes, strict=True))
+    hidden = list(zip(line.features, line.sums, strict=True))
     passes = network.propagate(x, network.weights)[1]
     assert len(hidden) == 2
     for (features, nodes), before, after in zip(
@@ -174,5 +186,5 @@ def test_network_without_hidden_layers_is_its_own_linearisation(rng):
     theta = torch.cat([weight.flatten() for weight in network.weights])
     product = assembled(network, line) @ theta
     assert_allclose(product, line.output, rtol=0, atol=1e-13)
-    assert line.features == line.nodes == line.sensitivities == []
+    assert line.features == line.sums == line.sensitivities == []
     assert np.prod(line.inner().shape) == 0

@@ -255,6 +255,33 @@ def test_gauge_constraints_are_the_gradients_of_mean_and_variance(hidden, rng):
     assert_allclose(directions, expected, rtol=0, atol=1e-10)
 
 
+def test_gauge_constraints_keep_the_mean_squares_of_factors(rng):
+    """Nothing else is not identified: a shift of one factor moves the product."""
+    x = torch.from_numpy(rng.uniform(-1, 1, (12, 3)))
+    network = KANNetwork.from_samples([3, 1, 1], x, n_multiplications=1, grid_size=4)
+    drawn = [torch.from_numpy(rng.standard_normal(w.shape)) for w in network.weights]
+    network = network.with_weights(drawn)
+    weight = torch.from_numpy(rng.uniform(1, 2, 12))
+    rows = Dataset(x, torch.zeros_like(x[:, :1]), weight / weight.sum(), x.new_zeros(1))
+    model = normal_equations(network, SquaredError(), network.theta, rows)
+
+    def of_factors(weight):
+        sums = network.layers[0].combine(network.layers[0].basis(x), weight)
+        return rows.sample_weight @ sums[:, 1:].square()
+
+    expected = jacobian(of_factors, network.weights[0]).flatten(1)
+    found = model.gauge_constraints[2:, : expected.shape[1]]
+    assert len(model.gauge_constraints) == 2 + 2
+    assert_array_equal(model.gauge_constraints[2:, expected.shape[1] :], 0)
+    for mine, theirs in zip(found, expected, strict=True):
+        assert_allclose(mine / mine.norm(), theirs / theirs.norm(), atol=1e-12)
+    # One factor may grow as the other shrinks.
+    step = torch.zeros_like(network.weights[0])
+    step[1:] = network.weights[0][1:] * x.new_tensor([1.0, -1.0]).view(-1, 1, 1)
+    step = torch.cat([step.flatten(), x.new_zeros(network.layer_sizes[1])])
+    assert_allclose(model.curvature @ step, 0, atol=1e-12)
+
+
 def test_gauge_constraints_outweigh_the_curvature_of_their_weights(rng):
     """By the same factor, whatever the units of the loss."""
     network, rows = make_problem(rng, SquaredError(), 1, [2])

@@ -18,9 +18,20 @@ def kind(request, monkeypatch):
 @pytest.mark.usefixtures("kind")
 @pytest.mark.parametrize("extrapolation", ["constant", "linear"])
 @pytest.mark.parametrize("additive_skip", [False, True])
-@pytest.mark.parametrize("widths", [[3, 1], [3, 4, 2], [2, 3, 2, 1], [2, 8, 7]])
-def test_pass_equals_autograd(widths, additive_skip, extrapolation, rng):
-    """With few and many outputs, beyond the grids, with edges removed."""
+@pytest.mark.parametrize(
+    ("widths", "n_multiplications"),
+    [
+        ([3, 1], ()),
+        ([3, 4, 2], 0),
+        ([2, 3, 2, 1], 0),
+        ([2, 8, 7], 0),
+        ([3, 2, 0, 2], (2, 1)),
+    ],
+)
+def test_pass_equals_autograd(
+    widths, n_multiplications, additive_skip, extrapolation, rng
+):
+    """With few and many outputs, products, beyond the grids, with edges removed."""
     x = torch.from_numpy(rng.normal(size=(50, widths[0])))
     network = KANNetwork.from_samples(
         widths,
@@ -28,6 +39,7 @@ def test_pass_equals_autograd(widths, additive_skip, extrapolation, rng):
         grid_eps=0.3,
         extrapolation=extrapolation,
         additive_skip=additive_skip and len(widths) > 2,
+        n_multiplications=n_multiplications,
         generator=torch.Generator().manual_seed(0),
     )
     network.layers[0].mask[0, 1] = 0.0
