@@ -30,7 +30,11 @@ from skkan.estimators._base import fitted_model_of
 from skkan.estimators._error_context import earlier_fit_kept
 from skkan.estimators._row_validation import validated_features
 from skkan.formulas._primitives import ZERO
-from skkan.inspection._edge_functions import edge_functions, node_names
+from skkan.inspection._edge_functions import (
+    edge_functions,
+    node_names,
+    node_products,
+)
 from skkan.numerics._threads import single_thread
 from skkan.symbolic._argument_checks import (
     SPLINE,
@@ -148,6 +152,12 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         n_candidates = checked_count("n_candidates", self.n_candidates)
         max_refits = checked_count("max_refits", self.max_refits)
         _check_all_numbers(model.feature_names, estimator.is_categorical_)
+        if node_products(estimator):
+            raise ValueError(
+                "Functions can be named in networks of sums alone, got "
+                f"n_multiplications_={estimator.n_multiplications_}: fit with "
+                "n_multiplications=0, or write the curves by to_sympy(estimator)."
+            )
         validated_features(estimator, X)
         with earlier_fit_kept(self), adding_remedies():
             X = validate_data(

@@ -293,6 +293,16 @@ def test_other_estimators_are_told_so(sums):
         fit_symbolic(network, X, y, primitives=["x"])
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_networks_with_products_are_refused(rng):
+    """Their splines can be written, but not named."""
+    X = rng.uniform(1, 2, (30, 2))
+    network = KANRegressor((0,), n_multiplications=1, solver="lbfgs", max_iter=1)
+    network.fit(X, X[:, 0])
+    with pytest.raises(ValueError, match=r"sums alone, got n_multiplications_=\(1,\)"):
+        fit_symbolic(network, X, X[:, 0])
+
+
 def test_networks_without_edges_are_constants(rng):
     """All of them are pruned away, and nothing is left to choose."""
     X = rng.uniform(-1, 1, (60, 2))
