@@ -36,6 +36,7 @@ ROOMS = [
     "explanation_displays",
     "inspection",
     "formulas",
+    "structures",
     "symbolic",
     "export",
     "",  # skkan itself

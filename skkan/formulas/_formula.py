@@ -1,8 +1,9 @@
 """A network whose edges are functions c f(a x + b): values and derivatives.
 
-A `Term` is one edge that is not zero. A `Formula` sums and composes terms. Of the
-constants d of the functions c f(a x + b) + d that enter a node only the sum matters.
-Functions behind a hidden node absorb it, so that only the outputs have an intercept.
+A `Term` is one edge that is not zero. A `Formula` sums, multiplies and composes terms.
+Of the constants d of the functions c f(a x + b) + d that enter a node only the sum
+matters. Functions behind a hidden node absorb it. Outputs keep it as an intercept, and
+factors of products as a term of the function 1.
 """
 
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from skkan.formulas._primitives import CONSTANTS, Primitive
+from skkan.formulas._primitives import CONSTANTS, ONE, Primitive
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +82,8 @@ class Term:
 class Formula:
     """Outputs as sums of terms, whose arguments are sums of terms, level by level.
 
+    A term leads from one level to any later one.
+
     Attributes
     ----------
     widths : tuple of int
@@ -104,12 +107,13 @@ class Formula:
     products: tuple = ()
 
     @classmethod
-    def of_terms(cls, widths, terms, intercepts, edge_stds):
+    def of_terms(cls, widths, terms, intercepts, edge_stds, products=()):
         """Formula in normal form, without constants that other constants express.
 
-        Terms that lie on no path from an input to an output are left out. Hidden nodes
-        have no constant. The term of largest standard deviation into a hidden node has
-        the factor 1 or -1, which is held.
+        Terms that lie on no path from an input to an output are left out, and so are
+        products of which a factor is. Hidden nodes have no constant, but for factors of
+        products. The term of largest standard deviation into a hidden node has the
+        factor 1 or -1, which is held.
 
         Parameters
         ----------
@@ -119,13 +123,22 @@ class Formula:
         intercepts : ndarray of shape (n_outputs,)
         edge_stds : dict
             Standard deviation of each edge, by (source, target).
+        products : tuple of (node, factors), default=()
         """
         last = len(widths) - 1
-        terms = _connected(terms, last)
+        terms, products = _connected(terms, products, last)
         constants = {(last, o): value for o, value in enumerate(intercepts)}
         scales, done = {}, []
+        for term in terms:
+            if term.primitive == ONE:
+                constants[term.target] = constants.get(term.target, 0.0) + term.c
+        terms = [term for term in terms if term.primitive != ONE]
         for level in range(last):
             leaving = []
+            for product, factors in products:
+                if product[0] == level:
+                    scales[product] = np.prod([scales.get(f, 1.0) for f in factors])
+                    done += _factor_constants(factors, done, constants, scales)
             for term in terms:
                 if term.source[0] == level:
                     scale = scales.get(term.source, 1.0)
@@ -136,7 +149,17 @@ class Formula:
                     leaving.append(replace(moved, d=0.0))
             done += _with_unit_factors(leaving, scales, edge_stds, last)
         intercepts = np.array([constants[last, o] for o in range(widths[-1])])
-        return cls(tuple(widths), tuple(done), intercepts)
+        done = sorted(done, key=lambda term: term.source[0])
+        return cls(tuple(widths), tuple(done), intercepts, products=products)
+
+    @property
+    def steps(self):
+        """Terms and products in the order in which they are evaluated."""
+
+        def order(step):
+            return step.source[0] if isinstance(step, Term) else step[0][0] - 0.5
+
+        return sorted((*self.terms, *self.products), key=order)
 
     @property
     def steps(self):
@@ -248,11 +271,11 @@ class Formula:
     def _without(self, left_out):
         """Copy without one term; the formula itself if a required term would go."""
         terms = [term for term in self.terms if term is not left_out]
-        terms = _connected(terms, len(self.widths) - 1)
+        terms, products = _connected(terms, self.products, len(self.widths) - 1)
         n_required = sum(term.required for term in self.terms)
         if sum(term.required for term in terms) < n_required:
             return self
-        return replace(self, terms=tuple(terms))
+        return replace(self, terms=tuple(terms), products=products)
 
     @property
     def _free_outputs(self):
@@ -306,39 +329,70 @@ class Formula:
         return np.moveaxis(columns, 0, -1)
 
 
-def _connected(terms, last):
-    """Terms on a path from an input to an output."""
+def _connected(terms, products, last):
+    """Terms and products on a path from an input to an output.
+
+    A product needs a term into each of its factors, other than a constant.
+    """
     while True:
-        targets = {term.target for term in terms}
+        targets = {term.target for term in terms if term.primitive != ONE}
+        whole = tuple(p for p in products if targets.issuperset(p[1]))
+        targets |= {product for product, _ in whole}
         sources = {term.source for term in terms}
+        whole = tuple(p for p in whole if p[0] in sources)
+        sources |= {factor for _, factors in whole for factor in factors}
         kept = [
             term
             for term in terms
             if (term.source[0] == 0 or term.source in targets)
             and (term.target[0] == last or term.target in sources)
         ]
-        if len(kept) == len(terms):
-            return kept
-        terms = kept
+        if len(kept) == len(terms) and len(whole) == len(products):
+            return kept, whole
+        terms, products = kept, whole
+
+
+def _factor_constants(factors, terms, constants, scales):
+    """Terms of the function 1 for the constants of the factors of a product."""
+    sources = {term.target: term.source for term in terms}
+    return [
+        Term(sources[factor], factor, ONE, c=constants[factor] / scales[factor])
+        for factor in factors
+        if constants.get(factor, 0.0) != 0
+    ]
 
 
 def _with_unit_factors(leaving, scales, edge_stds, last):
     """Terms of one level, scaled so that one term into each hidden node has |c| = 1.
 
-    It is the term of largest standard deviation. The function enters into `scales` the
-    factors by which it divides the nodes.
+    It is the term of largest standard deviation among those of the first level that
+    leads into the node. The function enters into `scales` the factors by which it
+    divides the nodes.
     """
     leaders = {}
     for term in sorted(leaving, key=lambda term: edge_stds[term.source, term.target]):
-        if term.target[0] != last:
+        if term.target[0] != last and term.target not in scales:
             leaders[term.target] = term  # the largest comes last
     done = []
     for target, leader in leaders.items():
-        scales[target] = leader.c if "c" in leader.primitive.constants else 1.0
+        scales[target] = _unit_factor(leader)
     for term in leaving:
         moved = replace(term, c=term.c / scales.get(term.target, 1.0)).normalised()
         if term is leaders.get(term.target):
             name = "c" if "c" in term.primitive.constants else "b"
-            moved = replace(moved, held=moved.held | {name})
+            value = getattr(moved, name)
+            if abs(value) < 2:  # 0, 1 or -1 but for rounding errors
+                value = float(round(value))
+            moved = replace(moved, held=moved.held | {name}, **{name: value})
         done.append(moved)
     return done
+
+
+def _unit_factor(term):
+    """Factor by which a term has to be divided so that c = 1, or b = 0 without c."""
+    if "c" in term.primitive.constants:
+        return term.c
+    with np.errstate(all="ignore"):  # exp(a x + b) = exp(b) exp(a x)
+        shifted, at_zero = term.primitive.function(np.array([term.b, 0.0]))
+        factor = term.c * shifted / at_zero
+    return factor if np.isfinite(factor) and factor != 0 else term.c

@@ -18,9 +18,12 @@ from skkan.formulas._array_functions import TensorFunction, on_arrays, trial_poi
 
 # Step of central differences, near the cube root of the machine epsilon.
 DIFFERENCE_STEP = 1e-6
+# Points of an interval at which a function without known turning points is evaluated.
+N_BOUND_POINTS = 65
 CONSTANTS = ("a", "b", "c")
 ROLES = ("function", "expression", "derivative", "normal_form")  # of callables
 SCANS = ("", "a", "b", "ab")
+SILU_MINIMUM = -1.2784645427610738  # where 1 + x sigmoid(-x) = 0
 EVERYWHERE = (-np.inf, np.inf)
 POSITIVE = (0.0, np.inf)
 
@@ -53,6 +56,12 @@ class Primitive:
         (and -1) and b = 0.
     normal_form : callable, default=None
         Maps (a, b, c, d) to equivalent constants.
+    turning_points : tuple of float, default=None
+        Arguments at which the function has a maximum or a minimum; () if it is
+        monotone. Formulas are bounded by them. None bounds them by values at many
+        points.
+    period : float, default=None
+        Distance at which the turning points repeat.
 
     Raises
     ------
@@ -90,6 +99,8 @@ class Primitive:
     constants: str = "abc"
     scan: str = "ab"
     normal_form: Callable | None = field(default=None, repr=False)
+    turning_points: tuple | None = field(default=None, repr=False)
+    period: float | None = field(default=None, repr=False)
 
     def __post_init__(self):
         self._check_settings()
@@ -177,6 +188,34 @@ class Primitive:
         """Whether all of `z` lies in the domain."""
         low, high = self.domain
         return bool(low < z.min() and z.max() < high) if z.size else True
+
+    def bounds(self, low, high):
+        """Bounds of the function on intervals within its closed domain.
+
+        Parameters
+        ----------
+        low, high : ndarray of shape (n_intervals,)
+
+        Returns
+        -------
+        low, high : ndarrays of shape (n_intervals,)
+            Infinite where the function is not bounded.
+        """
+        if self.turning_points is None:
+            inner = np.linspace(low, high, N_BOUND_POINTS)
+            values = self.function(inner)
+            slack = np.abs(np.diff(values, axis=0)).max(axis=0)
+        else:
+            ends = [low, high]
+            for point in self.turning_points:
+                if self.period is not None:
+                    turns = np.ceil((low - point) / self.period)
+                    point = point + self.period * turns
+                ends.append(np.clip(point, low, high))
+            values, slack = self.function(np.array(ends)), 0.0
+        unknown = np.isnan(values).any(axis=0)
+        least = np.where(unknown, -np.inf, values.min(axis=0) - slack)
+        return least, np.where(unknown, np.inf, values.max(axis=0) + slack)
 
     def normalised(self, a, b, c, d):
         """(a, b, c, d) in the normal form, as floats."""
@@ -276,6 +315,10 @@ def _zero(x):
     return 0 * x
 
 
+def _one(x):
+    return 0 * x + 1
+
+
 def _inverse_root(x):
     return 1 / np.sqrt(x)
 
@@ -363,12 +406,13 @@ def _silu_expression(x):
 
 
 # Families of primitives. Both signs of an argument cover both sides of a pole.
-_factor_only = partial(Primitive, constants="c", scan="")
-_shifted = partial(Primitive, constants="bc", scan="b")
+_monotone = partial(Primitive, turning_points=())
+_factor_only = partial(_monotone, constants="c", scan="")
+_shifted = partial(_monotone, constants="bc", scan="b")
 _on_positive = partial(_shifted, domain=POSITIVE)
 _simple_on_positive = partial(_on_positive, complexity=2.0)
-_wave = partial(Primitive, complexity=2.0)
-_odd = partial(Primitive, normal_form=_odd_form)
+_wave = partial(Primitive, complexity=2.0, period=2 * math.pi)
+_odd = partial(_monotone, normal_form=_odd_form)
 _odd_within_one = partial(_odd, domain=(-1.0, 1.0), complexity=4.0)
 
 
@@ -377,7 +421,13 @@ def _power_primitive(degree):
     slope = partial(_power_slope, degree=degree)
     form = partial(_power_form, degree=degree)
     return _shifted(
-        f"x^{degree}", power, power, slope, complexity=degree, normal_form=form
+        f"x^{degree}",
+        power,
+        power,
+        slope,
+        complexity=degree,
+        normal_form=form,
+        turning_points=() if degree % 2 else (0.0,),
     )
 
 
@@ -391,7 +441,9 @@ def _inverse_power_primitive(degree):
     )
 
 
-ZERO = Primitive("0", _zero, _zero, _zero, complexity=0.0, constants="", scan="")
+ZERO = _monotone("0", _zero, _zero, _zero, complexity=0.0, constants="", scan="")
+# The constant of a factor; no candidate of an edge.
+ONE = _factor_only("1", _one, _one, _zero, complexity=0.0)
 LINEAR = _factor_only(
     "x", _same, _same, np.ones_like, complexity=1.0, normal_form=_linear_form
 )
@@ -412,7 +464,7 @@ LIBRARY = (
         partial(_power_slope, degree=-0.5),
         normal_form=partial(_homogeneous_form, degree=-0.5),
     ),
-    Primitive(
+    _monotone(
         "exp",
         np.exp,
         _sympy("exp"),
@@ -425,10 +477,31 @@ LIBRARY = (
     _simple_on_positive(
         "log", np.log, _sympy("log"), np.reciprocal, normal_form=_log_form
     ),
-    _shifted("abs", np.abs, _sympy("Abs"), np.sign, normal_form=_absolute_form),
-    _wave("sin", np.sin, _sympy("sin"), np.cos, normal_form=_sine_form),
-    _wave("cos", np.cos, _sympy("cos"), _minus_sin, normal_form=_cosine_form),
-    Primitive(
+    _shifted(
+        "abs",
+        np.abs,
+        _sympy("Abs"),
+        np.sign,
+        normal_form=_absolute_form,
+        turning_points=(0.0,),
+    ),
+    _wave(
+        "sin",
+        np.sin,
+        _sympy("sin"),
+        np.cos,
+        normal_form=_sine_form,
+        turning_points=(-math.pi / 2, math.pi / 2),
+    ),
+    _wave(
+        "cos",
+        np.cos,
+        _sympy("cos"),
+        _minus_sin,
+        normal_form=_cosine_form,
+        turning_points=(0.0, math.pi),
+    ),
+    _monotone(
         "tan",
         np.tan,
         _sympy("tan"),
@@ -436,8 +509,17 @@ LIBRARY = (
         domain=(-math.pi / 2, math.pi / 2),
         normal_form=_tan_form,
     ),
+    Primitive(
+        "cosh",
+        np.cosh,
+        _sympy("cosh"),
+        np.sinh,
+        normal_form=_even_form,
+        turning_points=(0.0,),
+    ),
+    _odd("sinh", np.sinh, _sympy("sinh"), np.cosh),
     _odd("tanh", np.tanh, _sympy("tanh"), _tanh_slope),
-    Primitive("sigmoid", expit, _sigmoid_expression, _sigmoid_slope),
+    _monotone("sigmoid", expit, _sigmoid_expression, _sigmoid_slope),
     _odd_within_one("arcsin", np.arcsin, _sympy("asin"), _arcsin_slope),
     _odd_within_one(
         "arccos", np.arccos, _sympy("acos"), _arccos_slope, normal_form=_arccos_form
@@ -453,13 +535,16 @@ LIBRARY = (
         _gaussian_expression,
         _gaussian_slope,
         normal_form=_even_form,
+        turning_points=(0.0,),
     ),
-    Primitive("silu", _silu, _silu_expression, _silu_slope),
+    Primitive(
+        "silu", _silu, _silu_expression, _silu_slope, turning_points=(SILU_MINIMUM,)
+    ),
 )
 
 
 def _of_library(name):
-    for primitive in LIBRARY:
+    for primitive in (*LIBRARY, ONE):
         if primitive.name == name:
             return primitive
     raise ValueError(
@@ -470,5 +555,5 @@ def _of_library(name):
 
 def _name_in_library(role, value):
     """Name of the first primitive of the library with a callable, or None."""
-    having = (p.name for p in LIBRARY if getattr(p, role) is value)
+    having = (p.name for p in (*LIBRARY, ONE) if getattr(p, role) is value)
     return next(having, None)

@@ -213,7 +213,7 @@ def _predictions(model, round_to, piecewise=False):
             f"got {round_to!r}: pass an integer such as 3."
         )
     formula = _formula_of(model)
-    expressions = _expressions(formula, feature_symbols(model), piecewise)
+    expressions = expressions_of(formula, feature_symbols(model), piecewise)
     if fitted_model_of(getattr(model, "estimator_", model)).target.has_log_link:
         expressions = [sympy.exp(expression) for expression in expressions]
     if round_to is None:
@@ -242,7 +242,7 @@ def _formula_of(model):
     return Formula(widths, tuple(terms), intercepts(model), products=products)
 
 
-def _expressions(formula, symbols, piecewise):
+def expressions_of(formula, symbols, piecewise=False):
     """One expression for each output."""
     import sympy
 

@@ -18,6 +18,7 @@ from skkan.formulas._sympy_and_latex import (
 from skkan.symbolic._candidates import Candidate, rank_candidates
 from skkan.symbolic._classifier import SymbolicKANClassifier
 from skkan.symbolic._fit_symbolic import fit_symbolic
+from skkan.symbolic._front import FrontFormula
 from skkan.symbolic._proposals import SymbolicEdge
 from skkan.symbolic._regressor import SymbolicKANRegressor
 
@@ -27,6 +28,7 @@ __all__ = [
     "CategoryCurve",
     "CurveDerivative",
     "Formula",
+    "FrontFormula",
     "Primitive",
     "SplineCurve",
     "SymbolicEdge",

@@ -3,6 +3,7 @@
 from skkan.estimators._parameter_checks import is_count
 from skkan.formulas._primitives import LIBRARY, ZERO, Primitive
 
+MAX_NAMED_EDGES = 40  # to be named: a beam search tries tens of functions for each
 SPLINE = "spline"  # stands for an edge that keeps its spline
 
 
@@ -17,12 +18,23 @@ def checked_count(name, value):
 
 
 def checked_primitives(primitives):
-    """Tuple of primitives with distinct names; None takes `LIBRARY`."""
+    """Tuple of primitives with distinct names; None takes `LIBRARY`.
+
+    Those of the library may go by their names.
+    """
+    library = {primitive.name: primitive for primitive in LIBRARY}
     primitives = LIBRARY if primitives is None else tuple(primitives)
+    unknown = [p for p in primitives if isinstance(p, str) and p not in library]
+    if unknown:
+        raise ValueError(
+            f"primitives must name functions of skkan.symbolic.LIBRARY, got {unknown}: "
+            f"choose from {list(library)}, or make one with skkan.symbolic.Primitive."
+        )
+    primitives = tuple(library[p] if isinstance(p, str) else p for p in primitives)
     for primitive in primitives:
         if not isinstance(primitive, Primitive):
             raise TypeError(
-                "primitives must hold Primitive objects, got "
+                "primitives must hold Primitive objects or names, got "
                 f"{type(primitive).__name__}: choose from skkan.symbolic.LIBRARY, or "
                 "make one with skkan.symbolic.Primitive."
             )
@@ -48,6 +60,24 @@ def _check_reserved(primitive, where):
             f"{where} holds a function of one's own named {primitive.name!r}, which "
             "stands for an edge that stays a spline ('spline') or is left out ('0'): "
             "rename it."
+        )
+
+
+def check_size(curves, fixed):
+    """Raise if a network has more edges than a search can name.
+
+    Edges that are left out, or whose function is fixed, do not count.
+    """
+    n_edges = sum(
+        not curve.removed and number not in fixed for number, curve in enumerate(curves)
+    )
+    if n_edges > MAX_NAMED_EDGES:
+        raise ValueError(
+            f"A formula is read off a network of at most {MAX_NAMED_EDGES} edges, got "
+            f"{n_edges}: fit a smaller one, such as one with hidden_layer_sizes=() or "
+            "(1,), leave edges out by estimator.prune or by fewer features, fix the "
+            "functions of some by `fixed`, or pass no estimator, so that "
+            "SymbolicKANRegressor finds a structure of its own."
         )
 
 

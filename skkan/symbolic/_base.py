@@ -3,11 +3,13 @@
 They turn a fitted KAN into a `Formula`. They prepare rows and loss of its search.
 """
 
+import copy
 from abc import ABC, abstractmethod
 from numbers import Integral
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context, clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.validation import (
     check_array,
@@ -15,6 +17,7 @@ from sklearn.utils.validation import (
     check_is_fitted,
     validate_data,
 )
+from tqdm import tqdm
 
 from skkan.data._categories import categorical_columns
 from skkan.data._column_checks import (
@@ -29,24 +32,41 @@ from skkan.data._observations import effective_weights, observation_counts
 from skkan.estimators._base import fitted_model_of
 from skkan.estimators._error_context import earlier_fit_kept
 from skkan.estimators._row_validation import validated_features
+from skkan.formulas._intervals import Box
 from skkan.formulas._primitives import ZERO
+from skkan.formulas._sympy_and_latex import feature_symbols
 from skkan.inspection._edge_functions import (
     edge_functions,
     node_names,
     node_products,
 )
 from skkan.numerics._threads import single_thread
+from skkan.numerics._user_warnings import warn_user
 from skkan.symbolic._argument_checks import (
+    MAX_NAMED_EDGES,
     SPLINE,
+    check_size,
     checked_count,
     checked_fixed,
     checked_primitives,
     checked_target,
 )
 from skkan.symbolic._beam_search import FormulaSearch
-from skkan.symbolic._description_length import FormulaFit
+from skkan.symbolic._description_length import FormulaFit, RefitBudget
+from skkan.symbolic._formula_losses import FormulaSquaredError
+from skkan.symbolic._front import FrontMaker, picked_index
+from skkan.symbolic._law_search import law_formulas
 from skkan.symbolic._proposals import Proposer, symbolic_edges
 
+# Share of the fits that a search may make; the others validate and polish its front.
+RESERVED_SHARE = 0.95
+# Ratio of errors up to which a formula explains what a network does.
+MAX_EXCESS = 1.1
+UNSAFE = (
+    "No formula was found that is bounded on the ranges of the training rows, widened "
+    "by 2%: it may be undefined or very large for rows between these. Fit with more "
+    "max_refits, other primitives, or a smaller network."
+)
 MAX_COMPARED_ROWS = 2000  # rows of the fits by which choices are compared
 INDICATORS = "columns of 0 and 1, as OneHotEncoder makes them."
 
@@ -56,6 +76,9 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
 
     _parameter_constraints: dict = {
         "estimator": [HasMethods(["fit", "predict"]), None],
+        "complexity": [Interval(Integral, 1, None, closed="left"), None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
         "primitives": ["array-like", None],
         "fixed": [dict, None],
         "n_candidates": [Interval(Integral, 1, None, closed="left")],
@@ -69,13 +92,21 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         primitives=None,
         fixed=None,
         n_candidates=8,
-        max_refits=300,
+        max_refits=500,
+        complexity=None,
+        random_state=None,
+        verbose=0,
     ):
         self.estimator = estimator
         self.primitives = primitives
         self.fixed = fixed
         self.n_candidates = n_candidates
         self.max_refits = max_refits
+        self.complexity = complexity
+        self.random_state = random_state
+        self.verbose = verbose
+
+    _has_structures = False  # whether laws are looked for if no estimator is given
 
     @property
     @abstractmethod
@@ -119,7 +150,7 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         """
         estimator, kind = self.estimator, self._network
         if estimator is None:
-            estimator = kind((5,))
+            estimator = self._own_network(X, y)
         if not isinstance(estimator, kind):
             raise TypeError(
                 f"estimator of {type(self).__name__} must be a {kind.__name__}, got "
@@ -143,6 +174,20 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         estimator = clone(estimator).fit(X, y, sample_weight=sample_weight)
         return self._write_down(estimator, X, y, sample_weight)
 
+    def _finds_structure(self, y):
+        """Whether the search looks for a structure other than that of a network."""
+        n_outputs = np.shape(y)[1] if np.ndim(y) == 2 else 1
+        is_free = self.estimator is None and not self.fixed
+        return self._has_structures and is_free and n_outputs == 1
+
+    def _own_network(self, X, y):
+        """Network to start from if none is given."""
+        if self._finds_structure(y):
+            return self._network(random_state=self.random_state)
+        n_features = np.shape(X)[1] if np.ndim(X) == 2 else 1
+        is_small = 5 * (n_features + 1) <= MAX_NAMED_EDGES
+        return self._network((5,) if is_small else (), random_state=self.random_state)
+
     @single_thread
     def _write_down(self, estimator, X, y, sample_weight):
         """Find the formula of a fitted network, and set the fitted attributes."""
@@ -150,7 +195,9 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         primitives = checked_primitives(self.primitives)
         fixed = checked_fixed(self.fixed, curves, primitives)
         n_candidates = checked_count("n_candidates", self.n_candidates)
-        max_refits = checked_count("max_refits", self.max_refits)
+        is_free = self._finds_structure(y)
+        if not is_free:
+            check_size(curves, fixed)
         _check_all_numbers(model.feature_names, estimator.is_categorical_)
         if node_products(estimator):
             raise ValueError(
@@ -163,38 +210,67 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
             X = validate_data(
                 self, X, accept_sparse="csr", dtype=np.float64, ensure_min_samples=2
             )
-            X, loss = self._rows(model, X, y, sample_weight)
-            n_names, n_rows = len(primitives) + 1, loss.n_observations
-            proposer = Proposer(primitives, fixed, n_candidates, n_rows)
-            choices = proposer.choices(curves)
-            n_compared = min(len(X), MAX_COMPARED_ROWS)
-            some = np.linspace(0, len(X) - 1, n_compared).astype(int)
-            outcome = FormulaSearch(
-                widths=tuple(map(len, node_names(estimator))),
-                edges=choices,
-                intercepts=model.intercepts,
-                refit=FormulaFit(X[some], loss.of_rows(some), n_names),
-                last_refit=FormulaFit(X, loss, n_names),
-                max_refits=max_refits,
-            ).best()
-            if outcome is None:
+            search = _SearchOfFit(
+                self, estimator, *self._rows(model, X, y, sample_weight)
+            )
+            found = search.found(fixed, n_candidates, is_free=is_free)
+            if not found:
                 raise ValueError(
                     "fixed leaves no combination of functions that is defined on all "
                     "rows of X and in which all requested edges lead to an output, got "
                     f"{self.fixed}: free some of these edges."
                 )
+            front, weight = search.front(found)
+            index = picked_index(front, weight, self.complexity)
         if model.target.classes is not None:
             self.classes_ = model.target.classes
         self.estimator_ = estimator
-        self.formula_ = outcome.formula
-        self.edges_ = symbolic_edges(curves, choices, outcome.formula)
-        self.intercept_ = outcome.formula.intercepts
-        self.cost_ = outcome.cost
-        self.n_refits_ = outcome.n_refits
+        self.formulas_ = [entry for entry, _ in front]
+        self.n_refits_ = search.budget.used
+        vars(self).update(self._chosen(index))
+        if not self.formulas_[index].is_safe:
+            warn_user(UNSAFE, ConvergenceWarning)
         return self
 
+    def _chosen(self, index):
+        """Fitted attributes of the formula at a position of the front, a dict."""
+        chosen = self.formulas_[index]
+        return {
+            "formula_": chosen.formula,
+            "edges_": list(chosen.edges),
+            "intercept_": chosen.formula.intercepts,
+            "cost_": chosen.cost,
+            "index_": index,
+        }
+
+    def picked(self, index):
+        """Copy with another formula of the front.
+
+        Parameters
+        ----------
+        index : int
+            Position in `formulas_`.
+
+        Returns
+        -------
+        SymbolicKANRegressor or SymbolicKANClassifier
+            Fitted; its predictions and expressions are those of the formula.
+        """
+        check_is_fitted(self)
+        if not -len(self.formulas_) <= index < len(self.formulas_):
+            raise IndexError(
+                f"index must be one of the {len(self.formulas_)} positions in "
+                f"formulas_, got {index}: choose from 0 to {len(self.formulas_) - 1}."
+            )
+        other = copy.copy(self)
+        vars(other).update(self._chosen(range(len(self.formulas_))[index]))
+        return other
+
     def _rows(self, model, X, y, sample_weight):
-        """Merged rows, so that weights equal repetitions, and their FormulaLoss."""
+        """Rows, raw output of the network and FormulaLoss.
+
+        Equal rows are merged, so that weights equal repetitions.
+        """
         weight = checked_weights(sample_weight, X, min_samples=2)
         target = np.empty((X.shape[0], 0))
         if y is not None:
@@ -203,7 +279,7 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         X, target, weight = canonical_rows(dense(X), target, weight)
         weight = effective_weights(weight, observation_counts(X, weight))
         raw = model.raw_output(X)
-        return X, self._loss(model, raw, None if y is None else target, weight)
+        return X, raw, self._loss(model, raw, None if y is None else target, weight)
 
     def proposals(self):
         """Table of all candidates for all edges.
@@ -302,6 +378,75 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
                 "set to 'spline' or to other functions for the edges in question."
             )
         return raw
+
+
+class _SearchOfFit:
+    """The search of one fit: rows, budget, and the front of what is found."""
+
+    def __init__(self, symbolic, estimator, X, raw, loss):
+        self._model = fitted_model_of(estimator)
+        self._curves = edge_functions(estimator)
+        self._widths = tuple(map(len, node_names(estimator)))
+        self._primitives = checked_primitives(symbolic.primitives)
+        line = tqdm(desc="formula", unit="refit") if symbolic.verbose else None
+        self.budget = RefitBudget(
+            checked_count("max_refits", symbolic.max_refits), line
+        )
+        self._output = self._model.output_scaling.inverse_transform(raw)
+        in_units = isinstance(loss, FormulaSquaredError)
+        self.box = Box.of_rows(X, loss.target if in_units else self._output)
+        n_names = len(self._primitives) + 1
+        self._fit = FormulaFit(X, loss, n_names, self.box, self.budget)
+        n_compared = min(len(X), MAX_COMPARED_ROWS)
+        some = np.linspace(0, len(X) - 1, n_compared).astype(int)
+        self._comparison = self._fit.of_rows(some)
+        self._maker = FrontMaker(
+            self._fit,
+            tuple(symbol.name for symbol in feature_symbols(estimator)),
+            self._model.target.has_log_link,
+            self._edges_of,
+            self._output,
+        )
+
+    def _edges_of(self, found):
+        names = self._model.feature_names, self._model.output_names
+        return symbolic_edges(found.edges, found.formula, *names)
+
+    def found(self, fixed, n_candidates, *, is_free):
+        """All formulas, a list of FoundFormula."""
+        loss, budget = self._fit.loss, self.budget
+        proposer = Proposer(self._primitives, fixed, n_candidates, loss.n_observations)
+        limit = int(RESERVED_SHARE * budget.limit)
+        found = []
+        if is_free:
+            found = law_formulas(
+                self._fit.X, proposer, self._comparison, self._fit, limit
+            )
+            losses = [self._mean(each.formula(self._fit.X)) for each in found[:1]]
+            goal = MAX_EXCESS**2 * self._mean(self._output)
+            n_edges = sum(not curve.removed for curve in self._curves)
+            if found and (losses[0] <= goal or n_edges > MAX_NAMED_EDGES):
+                return found
+        search = FormulaSearch(
+            widths=self._widths,
+            edges=proposer.choices(self._curves),
+            intercepts=self._model.intercepts,
+            refit=self._comparison,
+            last_refit=self._fit,
+            max_refits=limit - budget.used,
+        )
+        return [*found, *search.found()]
+
+    def _mean(self, output):
+        loss = self._fit.loss
+        return np.average(loss.of_each_row(output), weights=loss.weight)
+
+    def front(self, found):
+        """Front with the losses of validation rows, and the weights of these."""
+        front = self._maker.front(found)
+        if self.budget.line is not None:
+            self.budget.line.close()
+        return front, self._maker.validation.weight
 
 
 def _check_all_numbers(names, is_categorical):

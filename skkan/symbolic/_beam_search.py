@@ -13,7 +13,12 @@ import numpy as np
 
 from skkan.formulas._formula import Formula
 from skkan.formulas._primitives import LINEAR, ZERO
-from skkan.symbolic._description_length import POLISH_TOL, FormulaFit, n_coefficients
+from skkan.symbolic._description_length import (
+    POLISH_TOL,
+    UNSAFE_NATS,
+    FormulaFit,
+    n_coefficients,
+)
 
 # Errors of an edge in standard deviations of the output. Each is
 # the tolerance of one starting choice, whose edges have the simplest functions within.
@@ -21,9 +26,12 @@ TOLERANCES = (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0)
 ONE_SIDED_TOLERANCE = 0.1  # for starting choices with straight edges on one side
 MAX_SIDED_NODES = 3  # hidden nodes; their 8 combinations of sides are all tried
 SLACK = 3.0  # nats that round constants may save beyond what a fit has shown
+SEARCH_SHARE = 0.6  # of the fits; the others polish constants and round them
+# Nats by which the rows must be told better by the next larger formula of a front.
+MIN_FRONT_NATS = 3.0
 BEAM_WIDTH = 3  # choices whose neighbours are tried, with and without splines
-N_FINISHED = 4  # cheapest choices that are rounded and compared at the end
-N_SIMPLE = 4  # simplest choices, among the nearly as cheap, that are compared as well
+N_FINISHED = 3  # cheapest choices that are rounded and compared at the end
+N_SIMPLE = 2  # simplest choices, among the nearly as cheap, that are compared as well
 NEARLY_AS_CHEAP = 12.0  # nats; round constants can save a simple formula as much
 MAX_POLISH_VALUES = 200  # evaluations of the loss in a final fit
 
@@ -53,16 +61,16 @@ class EdgeChoices:
 
 @dataclass(frozen=True, eq=False)
 class FoundFormula:
-    """Result of a search: formula, cost and number of choices fitted."""
+    """Result of a search: a formula, its cost, and the edges it was chosen for."""
 
     formula: Formula
     cost: float
-    n_refits: int
+    edges: list
 
 
 @dataclass(eq=False)
 class FormulaSearch:
-    """Beam search over choices, run by `best`.
+    """Beam search over choices, run by `found`.
 
     Attributes
     ----------
@@ -74,7 +82,9 @@ class FormulaSearch:
     last_refit : FormulaFit
         Fit to all rows, for the few best choices.
     max_refits : int
-        Largest number of choices to fit.
+        Number of fits that the search may make, as far as the budget of `refit` lasts.
+    products : tuple of (node, factors), default=()
+        Nodes that are products, as of a `Formula`.
     """
 
     widths: tuple
@@ -83,15 +93,19 @@ class FormulaSearch:
     refit: FormulaFit
     last_refit: FormulaFit
     max_refits: int
+    products: tuple = ()
     _tried: dict = field(default_factory=dict)  # choice: (cost, formula)
     _least_cost: float = math.inf
+    _last_try: int = 0
 
-    def best(self):
-        """FoundFormula of least cost; None if all formulas are undefined."""
+    def found(self):
+        """List of FoundFormula, the cheapest first; empty if all are undefined."""
+        start = self.refit.budget.used
+        self._last_try = start + max(int(SEARCH_SHARE * self.max_refits), 1)
         for choice in dict.fromkeys(self._starts()):
             self._try(choice)
         expanded = set()
-        while len(self._tried) < self.max_refits:
+        while self._may_try():
             # A choice with splines costs little from the start. Choices of functions
             # alone cost less only when all are right, so they get their own beam.
             leading = [
@@ -103,7 +117,10 @@ class FormulaSearch:
                 break
             expanded.add(leading[0])
             self._expand(leading[0])
-        return self._finished()
+        return self._finished(start + self.max_refits)
+
+    def _may_try(self):
+        return self.refit.budget.used < self._last_try
 
     def _starts(self):
         """Starting choices, from crude to exact, and the best function of each edge."""
@@ -136,12 +153,12 @@ class FormulaSearch:
         order = np.argsort([-edge.importance for edge in self.edges], kind="stable")
         for index in order:
             for other in range(len(self.edges[index].candidates)):
-                if len(self._tried) >= self.max_refits:
+                if not self._may_try():
                     return
                 self._try((*choice[:index], other, *choice[index + 1 :]))
 
     def _try(self, choice):
-        if choice in self._tried:
+        if choice in self._tried or not self._may_try():
             return
         formula = self._formula(choice)
         if not self._has_required(formula):
@@ -154,6 +171,7 @@ class FormulaSearch:
         cost = math.inf if formula is None else self.refit.cost(formula)
         self._tried[choice] = cost, formula
         self._least_cost = min(cost, self._least_cost)
+        self.refit.budget.tell(self._least_cost)
 
     def _formula(self, choice):
         terms, intercepts = [], self.intercepts.copy()
@@ -161,13 +179,18 @@ class FormulaSearch:
             term = edge.candidates[index].term
             if term.primitive != ZERO:
                 terms.append(replace(term, required=edge.required))
+                inner = edge.candidates[index].inner
+                terms += [] if inner is None else [inner]
             elif edge.target[0] == len(self.widths) - 1:
                 intercepts[edge.target[1]] += term.d
         return self._in_normal_form(terms, intercepts)
 
     def _in_normal_form(self, terms, intercepts):
-        edge_stds = {(edge.source, edge.target): edge.std for edge in self.edges}
-        return Formula.of_terms(self.widths, terms, intercepts, edge_stds)
+        edge_stds = dict.fromkeys(((t.source, t.target) for t in terms), 0.0)
+        edge_stds |= {(edge.source, edge.target): edge.std for edge in self.edges}
+        return Formula.of_terms(
+            self.widths, terms, intercepts, edge_stds, self.products
+        )
 
     def _has_required(self, formula):
         present = {(term.source, term.target) for term in formula.terms}
@@ -204,27 +227,50 @@ class FormulaSearch:
             for edge, index in zip(self.edges, choice, strict=True)
         )
 
-    def _finished(self):
-        """Best of the promising choices, after final fits and rounding of constants."""
-        outcomes = []
-        for choice in self._promising():
-            formula = self._tried[choice][1]
-            for _ in range(2):  # a fit may move constants out of normal form
-                formula = self._in_normal_form(formula.terms, formula.intercepts)
-                found = self.last_refit(formula, max_nfev=MAX_POLISH_VALUES)
-                formula = found or formula
-            formula = self.last_refit.rounded(formula)
-            cost = self.last_refit.cost(formula)
-            outcomes.append(FoundFormula(formula, cost, len(self._tried)))
-        if not outcomes:
-            return None
-        best = min(outcomes, key=lambda outcome: outcome.cost)
-        polished = self.last_refit(
-            best.formula, max_nfev=MAX_POLISH_VALUES, tol=POLISH_TOL
+    def _front(self):
+        """Choices that are cheaper than all simpler ones, with the errors of the rows.
+
+        The simplest ones come first.
+        """
+        by_size = sorted(
+            (self.refit.complexity(formula), cost, choice)
+            for choice, (cost, formula) in self._tried.items()
+            if cost < UNSAFE_NATS
         )
-        if polished is None:
-            return best
-        return replace(best, formula=polished, cost=self.last_refit.cost(polished))
+        front, least = [], math.inf
+        for size, cost, choice in by_size:
+            if cost - size < least - MIN_FRONT_NATS:
+                least = cost - size
+                front.append(choice)
+        return front
+
+    def _finished(self, last):
+        """Promising choices and the front, after final fits and rounding of constants.
+
+        A final fit and rounding end where the number of fits reaches `last`.
+        """
+        finished = []
+        for choice in dict.fromkeys([*self._promising(), *self._front()]):
+            cost, formula = self._tried[choice]
+            if not math.isfinite(cost):
+                continue
+            if self.refit.budget.used < last:
+                formula = self._polished(formula)
+            finished.append(self._outcome(formula))
+        finished.sort(key=lambda outcome: outcome.cost)
+        return finished
+
+    def _polished(self, formula):
+        for _ in range(2):  # a fit may move constants out of normal form
+            formula = self._in_normal_form(formula.terms, formula.intercepts)
+            found = self.last_refit(formula, max_nfev=MAX_POLISH_VALUES)
+            formula = found or formula
+        formula = self.last_refit.rounded(formula)
+        exact = self.last_refit(formula, max_nfev=MAX_POLISH_VALUES, tol=POLISH_TOL)
+        return exact or formula
+
+    def _outcome(self, formula):
+        return FoundFormula(formula, self.last_refit.cost(formula), self.edges)
 
 
 def _simplest(edge, tolerance):

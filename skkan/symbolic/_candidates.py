@@ -5,13 +5,15 @@ over (a, b) finds a start, with c and d by linear least squares. A local fit of 
 constants follows for the best primitives.
 """
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from skkan.formulas._formula import Formula, Term
-from skkan.formulas._primitives import ZERO
+from skkan.formulas._primitives import LINEAR, ZERO
+from skkan.structures._links import LINKS
 from skkan.symbolic._description_length import FormulaFit
 from skkan.symbolic._formula_losses import FormulaSquaredError
 
@@ -20,6 +22,8 @@ UNIFORM_WEIGHT = 0.1  # of all points; the rest of the weight follows the rows
 DOMAIN_MARGIN = 2e-3  # distance of arguments from the end of a domain, in half-ranges
 N_LOCAL_FITS = 14  # best primitives of the scan, which get a local fit
 LOCAL_FIT_TOL = 5e-7  # half the relative decrease of the loss at which a local fit ends
+N_INNER = 2  # functions that are tried inside of each outer function
+ENDS_OF_TWO = [((0, 0), (1, 0)), ((1, 0), (2, 0))]  # edges of one function in another
 # Errors below this share of a curve's deviation may be the spline's own.
 SPLINE_ERROR = 1e-3
 
@@ -47,6 +51,8 @@ class Candidate:
     score : float
         Candidates are ranked by it, lower is better: n / 2 log(1 - R2) plus the cost of
         constants and complexity. Errors that a spline cannot resolve do not count.
+    inner : Term, default=None
+        Function inside of that of `term`, whose target is the source of `term`.
     """
 
     __module__ = "skkan.symbolic"
@@ -54,6 +60,7 @@ class Candidate:
     term: Term
     r2: float
     score: float
+    inner: Term | None = None
 
     @property
     def error(self):
@@ -92,7 +99,11 @@ def rank_candidates(edge, library, n_rows):
     -------
     list of Candidate
     """
-    x, values, weight = curve_points(edge)
+    return _ranked(edge, *curve_points(edge), library, n_rows)
+
+
+def _ranked(edge, x, values, weight, library, n_rows):
+    """Candidates for values of a curve at some points, best first."""
     mean = weight @ values
     deviation = np.sqrt(weight @ (values - mean) ** 2)
     half = (edge.high - edge.low) / 2
@@ -124,6 +135,66 @@ def rank_candidates(edge, library, n_rows):
         cost = 0.5 * n_rows * np.log(loss + SPLINE_ERROR**2)
         cost += 0.5 * np.log(n_rows) * n_constants + np.log(2) * primitive.complexity
         found.append(Candidate(term, float(1 - loss), float(cost)))
+    return sorted(found, key=lambda candidate: candidate.score)
+
+
+def composed_candidates(edge, library, n_rows, node):
+    """Candidates c F(f(a x + b) + e) + d for the curve of an edge, best first.
+
+    Parameters
+    ----------
+    edge : PolynomialCurve
+    library : sequence of Primitive
+    n_rows : int
+    node : tuple of (int, int)
+        Hidden node between f and F.
+
+    Returns
+    -------
+    list of Candidate
+    """
+    x, values, weight = curve_points(edge)
+    mean = weight @ values
+    deviation = np.sqrt(weight @ (values - mean) ** 2)
+    if not deviation > 0:
+        return []
+    target = values / deviation
+    loss = FormulaSquaredError(target[:, None], weight, np.ones(1), SPLINE_ERROR)
+    fit = FormulaFit(x[:, None], loss, n_names=1)
+    names = [primitive.name for primitive in library]
+    straight = [p for p in library if p not in (ZERO, LINEAR)]
+    found = []
+    for link, sign in itertools.product(LINKS, (1.0, -1.0)):
+        if not (link.is_scale_free and link.name in names):
+            continue
+        behind = link.behind(sign * target, weight)
+        if behind is None:
+            continue
+        inner_weight = behind[1] / max(behind[1].sum(), np.finfo(float).tiny)
+        inside = _ranked(edge, x, behind[0], inner_weight, straight, n_rows)
+        for candidate in inside[:N_INNER]:
+            inner = replace(candidate.term, source=(0, 0), target=(1, 0))
+            outer = Term((1, 0), (2, 0), link.primitive, c=sign)
+            start = Formula.of_terms(
+                (1, 1, 1), [inner, outer], np.zeros(1), dict.fromkeys(ENDS_OF_TWO, 1.0)
+            )
+            formula = fit(start, max_nfev=30, tol=LOCAL_FIT_TOL)
+            if formula is None or len(formula.terms) < 2:
+                continue
+            error = weight @ (formula(x[:, None])[:, 0] - target) ** 2
+            inner, outer = formula.terms
+            cost = 0.5 * n_rows * np.log(error + SPLINE_ERROR**2)
+            cost += 0.5 * np.log(n_rows) * len(formula.constants)
+            cost += np.log(2) * (
+                inner.primitive.complexity + outer.primitive.complexity
+            )
+            constants = {
+                "c": outer.c * deviation,
+                "d": formula.intercepts[0] * deviation,
+            }
+            outer = replace(outer, source=node, target=edge.target, **constants)
+            inner = replace(inner, source=edge.source, target=node)
+            found.append(Candidate(outer, float(1 - error), float(cost), inner))
     return sorted(found, key=lambda candidate: candidate.score)
 
 

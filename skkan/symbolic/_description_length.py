@@ -10,16 +10,49 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from skkan.formulas._formula import Formula
+from skkan.formulas._intervals import Box
 from skkan.symbolic._formula_losses import FormulaLoss
 from skkan.symbolic._least_squares import minimised
 
 # Nats that a step of a final fit must save, of the order of rounding.
 POLISH_TOL = 1e-12
+UNSAFE_NATS = 1e9  # beyond what any rows can save
 # Nats that a step must save in a fit that is only compared with others.
 COMPARISON_TOL = 1e-2
 # A round value is tried if it changes the residuals, to first order, by at most this
 # share of their length, or this share of the target's deviation.
 ROUNDING_CHANGE, MIN_ROUNDING_CHANGE = 0.3, 1e-2
+
+
+@dataclass(eq=False)
+class RefitBudget:
+    """Counts the fits of formulas, and ends them.
+
+    Attributes
+    ----------
+    limit : int
+        Largest number of fits.
+    line : tqdm or None
+        Progress line that counts them.
+    """
+
+    limit: int
+    line: object = None
+    used: int = 0
+
+    def take(self):
+        """Whether another fit may be made; it is counted then."""
+        if self.used >= self.limit:
+            return False
+        self.used += 1
+        if self.line is not None:
+            self.line.update()
+        return True
+
+    def tell(self, cost):
+        """Show the least cost so far."""
+        if self.line is not None:
+            self.line.set_postfix({"nats": f"{cost:.1f}"}, refresh=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,17 +65,26 @@ class FormulaFit:
     loss : FormulaLoss
     n_names : int
         Number of functions from which the function of an edge is chosen.
+    box : Box, default=None
+        Formulas that are not safe on it cost UNSAFE_NATS more.
+    budget : RefitBudget, default=None
+        Counts the fits.
     """
 
     X: np.ndarray
     loss: FormulaLoss
     n_names: int
+    box: Box | None = None
+    budget: RefitBudget | None = None
 
     def __call__(self, formula, *, max_nfev=40, tol=COMPARISON_TOL, goal=math.inf):
         """Formula with fitted constants, or None if it is undefined on the rows.
 
-        A fit that will not reach a cost of `goal` nats may end early.
+        A fit that will not reach a cost of `goal` nats may end early. The value is None
+        as well if the budget is spent.
         """
+        if self.budget is not None and not self.budget.take():
+            return None
         formula = _into_domains(formula, self.X)
         if formula is None or len(formula.constants) == 0:
             return formula
@@ -51,12 +93,17 @@ class FormulaFit:
             constants = minimised(problem, formula.constants, max_nfev=max_nfev)
         return None if constants is None else formula.with_constants(constants)
 
+    def of_rows(self, rows):
+        """The same fit to some of the rows, given by their index."""
+        return replace(self, X=self.X[rows], loss=self.loss.of_rows(rows))
+
     def cost(self, formula):
         """Description length of the data and of the formula, in nats.
 
         The data cost their negative log likelihood. The formula costs
         log(number of names) and the complexity for every edge, log(n) / 2 for every
         fitted constant (the rule of Schwarz), and the digits of every round constant.
+        A formula that is not safe on the box costs more than any that is.
 
         References
         ----------
@@ -66,7 +113,9 @@ class FormulaFit:
         output = formula(self.X)
         if not np.isfinite(output).all():
             return math.inf
-        return self.loss.nats(output) + self.complexity(formula)
+        nats = self.loss.nats(output) + self.complexity(formula)
+        is_safe = self.box is None or self.box.holds(formula)
+        return nats if is_safe else nats + UNSAFE_NATS
 
     def complexity(self, formula):
         """Description length of the formula, in nats."""

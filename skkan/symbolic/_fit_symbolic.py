@@ -13,7 +13,9 @@ def fit_symbolic(
     primitives=None,
     fixed=None,
     n_candidates=8,
-    max_refits=300,
+    max_refits=500,
+    complexity=None,
+    verbose=0,
 ):
     """Formula of a fitted network, as an estimator.
 
@@ -43,7 +45,7 @@ def fit_symbolic(
         do.
     sample_weight : array-like of shape (n_samples,), default=None
         Non-negative weights; a weight of 2 equals giving the row twice.
-    primitives, fixed, n_candidates, max_refits
+    primitives, fixed, n_candidates, max_refits, complexity, verbose
         See `SymbolicKANRegressor`.
 
     Returns
@@ -90,6 +92,8 @@ def fit_symbolic(
         fixed=fixed,
         n_candidates=n_candidates,
         max_refits=max_refits,
+        complexity=complexity,
+        verbose=verbose,
     )
     model._validate_params()
     return model._write_down(estimator, X, y, sample_weight)

@@ -33,6 +33,13 @@ class FormulaLoss(ABC):
         """The loss."""
 
     @abstractmethod
+    def of_each_row(self, output):
+        """Loss of each row without its weight, ndarray of shape (n_samples,).
+
+        A mean of zero is that of a perfect fit.
+        """
+
+    @abstractmethod
     def expansion(self, output, jacobian):
         """Gradient and curvature of the loss, in the form of half a sum of squares.
 
@@ -92,6 +99,9 @@ class NoisyFormulaLoss(FormulaLoss):
 
     def value(self, output):
         return 0.5 * float(self.weight @ self._deviances(output).sum(1))
+
+    def of_each_row(self, output):
+        return self._deviances(output).mean(1)
 
     def nats(self, output):
         with np.errstate(over="ignore"):
@@ -209,12 +219,13 @@ class FormulaLogLoss(FormulaLoss):
     exclusive: bool
 
     def value(self, output):
+        return float(self.weight @ self.of_each_row(output))
+
+    def of_each_row(self, output):
         output = np.clip(output, -MAX_LOG_ODDS, MAX_LOG_ODDS)
         if self.exclusive:
-            losses = _logsumexp(output)[:, 0] - (self.target * output).sum(1)
-        else:
-            losses = (np.logaddexp(0, output) - self.target * output).sum(1)
-        return float(self.weight @ losses)
+            return _logsumexp(output)[:, 0] - (self.target * output).sum(1)
+        return (np.logaddexp(0, output) - self.target * output).sum(1)
 
     def expansion(self, output, jacobian):
         inside = np.abs(output) < MAX_LOG_ODDS  # beyond, the loss is flat

@@ -5,12 +5,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from skkan.formulas._formula import Term
-from skkan.formulas._primitives import ZERO, Primitive
+from skkan.formulas._primitives import ONE, ZERO, Primitive
 from skkan.formulas._spline_curves import SplineCurve, spline_primitive
 from skkan.symbolic._argument_checks import SPLINE
 from skkan.symbolic._beam_search import EdgeChoices
-from skkan.symbolic._candidates import Candidate, rank_candidates
+from skkan.symbolic._candidates import (
+    SPLINE_ERROR,
+    Candidate,
+    composed_candidates,
+    rank_candidates,
+)
 
+N_COMPOSED = 3  # functions of functions that are tried for a curve
 SIMPLE = 2.0  # bits; functions up to this complexity are always candidates
 
 # Of an edge, below which the search begins without it: a thousandth of a deviation of
@@ -125,10 +131,22 @@ class Proposer:
             return [spline]
         if fixed is not None:
             return [self._fixed_candidate(curve, fixed)]
+        return [*self.ranked(curve), spline]
+
+    def ranked(self, curve):
+        """Best candidates for a curve, and the simple ones."""
         ranked = rank_candidates(curve, self.primitives, self.n_rows)
         simple = [c for c in ranked if c.term.primitive.complexity <= SIMPLE]
-        kept = [*ranked[: self.n_candidates], *simple]
-        return [*dict.fromkeys(kept), spline]
+        return list(dict.fromkeys([*ranked[: self.n_candidates], *simple]))
+
+    def with_composed(self, curve, candidates, node):
+        """Candidates, and functions of functions that describe the curve better."""
+        best = candidates[0]
+        if best.error <= SPLINE_ERROR:
+            return candidates
+        composed = composed_candidates(curve, self.primitives, self.n_rows, node)
+        better = [c for c in composed if c.score < best.score]
+        return [*better[:N_COMPOSED], *candidates]
 
     def _fixed_candidate(self, curve, primitive):
         for candidate in rank_candidates(curve, [primitive], self.n_rows):
@@ -143,17 +161,45 @@ class Proposer:
         )
 
 
-def symbolic_edges(curves, choices, formula):
-    """Function of each edge in the formula, a list of SymbolicEdge."""
-    terms = {(term.source, term.target): term for term in formula.terms}
+def symbolic_edges(edges, formula, inputs, outputs):
+    """Function of each edge in a formula.
+
+    Parameters
+    ----------
+    edges : list of EdgeChoices
+    formula : Formula
+    inputs, outputs : list of str
+        Names of the nodes of the first and of the last level.
+
+    Returns
+    -------
+    tuple of SymbolicEdge
+    """
+    last = len(formula.widths) - 1
+    terms = {
+        (term.source, term.target): term
+        for term in formula.terms
+        if term.primitive != ONE
+    }
+    candidates = {(edge.source, edge.target): tuple(edge.candidates) for edge in edges}
+    ends = candidates | dict.fromkeys(set(terms) - set(candidates), ())
+
+    def name(node):
+        level, position = node
+        if level in (0, last):
+            return (outputs if level else inputs)[position]
+        return f"h{level}_{position}"
+
     symbolic = []
-    for curve, edge in zip(curves, choices, strict=True):
-        zero = Term(curve.source, curve.target, ZERO, c=0.0)
-        term = terms.get((curve.source, curve.target), zero)
-        names, constants = (
-            (curve.source_name, curve.target_name),
-            (term.a, term.b, term.c),
+    for (source, target), ranked in ends.items():
+        term = terms.get((source, target), Term(source, target, ZERO, c=0.0))
+        symbolic.append(
+            SymbolicEdge(
+                name(source),
+                name(target),
+                term.primitive,
+                *(term.a, term.b, term.c),
+                ranked,
+            )
         )
-        candidates = tuple(edge.candidates)
-        symbolic.append(SymbolicEdge(*names, term.primitive, *constants, candidates))
-    return symbolic
+    return tuple(symbolic)

@@ -84,6 +84,7 @@ class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):
     __module__ = "skkan.symbolic"
 
     _network = KANRegressor
+    _has_structures = True
 
     @staticmethod
     def _loss(model, raw, target, weight):

@@ -87,3 +87,50 @@ def test_terms_that_lead_nowhere_are_left_out():
     formula = Formula.of_terms((1, 3, 1), terms, [0.5], edge_stds)
     assert [term.target for term in formula.terms] == [(1, 0), (2, 0)]
     assert_allclose(formula(np.array([[3.0]])), [[6.5]])
+
+
+def product_formula():
+    """c + 2 exp(0.3 (0.7 x1 + 0.4 (x0 + 0.3)^2 (exp(x0 / 2) + sin(2 x1) + 0.3)))."""
+    edges = [
+        Term((0, 0), (1, 0), BY_NAME["x^2"], b=0.3, c=2.0),
+        Term((0, 0), (1, 1), BY_NAME["exp"], a=0.5, b=0.2),
+        Term((0, 1), (1, 1), BY_NAME["sin"], a=2.0, d=0.3),
+        Term((0, 1), (2, 0), BY_NAME["x"], c=0.7),
+        Term((1, 2), (2, 0), BY_NAME["x"], c=0.2),
+        Term((2, 0), (3, 0), BY_NAME["exp"], a=0.3),
+    ]
+    stds = {(term.source, term.target): 1.0 for term in edges}
+    products = (((1, 2), ((1, 0), (1, 1))),)
+    return Formula.of_terms((2, 3, 1, 1), edges, np.array([0.1]), stds, products)
+
+
+def test_products_in_normal_form_keep_their_values(rng):
+    """Factors have a constant, and units of their own."""
+    X = rng.uniform(0.5, 1.5, (20, 2))
+    factor = np.exp(0.5 * X[:, 0] + 0.2) + np.sin(2 * X[:, 1]) + 0.3
+    inner = 0.7 * X[:, 1] + 0.4 * (X[:, 0] + 0.3) ** 2 * factor
+    assert_allclose(product_formula()(X)[:, 0], 0.1 + np.exp(0.3 * inner), rtol=1e-14)
+
+
+def test_jacobian_of_products(rng):
+    formula, X = product_formula(), rng.uniform(0.5, 1.5, (20, 2))
+    start, step = formula.constants, 1e-6
+    shifts = step * np.eye(len(start))
+    numeric = [
+        (formula.with_constants(start + s)(X) - formula.with_constants(start - s)(X))
+        / (2 * step)
+        for s in shifts
+    ]
+    found = formula.jacobian(formula.nodes(X))
+    assert_allclose(np.moveaxis(found, -1, 0), numeric, atol=1e-8)
+
+
+def test_a_product_without_a_factor_is_left_out():
+    """The other factor goes with it."""
+    formula = product_formula()
+    kept = [term for term in formula.terms if term.target != (1, 0)]
+    stds = {(term.source, term.target): 1.0 for term in kept}
+    rest = (formula.intercepts, stds, formula.products)
+    lacking = Formula.of_terms(formula.widths, kept, *rest)
+    assert lacking.products == ()
+    assert [term.primitive.name for term in lacking.terms] == ["x", "exp"]

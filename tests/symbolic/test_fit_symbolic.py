@@ -288,9 +288,11 @@ def test_other_estimators_are_told_so(sums):
     with pytest.raises(TypeError, match="got Pipeline: of a Pipeline pass its last"):
         fit_symbolic(make_pipeline(StandardScaler(), network), X, y)
     with pytest.raises(
-        TypeError, match="primitives must hold Primitive objects, got str"
+        TypeError, match="primitives must hold Primitive objects or names, got ufunc"
     ):
-        fit_symbolic(network, X, y, primitives=["x"])
+        fit_symbolic(network, X, y, primitives=[np.sin])
+    with pytest.raises(ValueError, match=r"name functions .* got \['sine'\]"):
+        fit_symbolic(network, X, y, primitives=["sine"])
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -441,7 +443,7 @@ def test_weights_equal_repetitions(kind, sums, rng):
     target = None if kind == "its predictions" else y
     weight = rng.integers(0, 4, len(X))
     repeated = None if target is None else np.repeat(y, weight)
-    options = {"primitives": FEW, "max_refits": 20}
+    options = {"primitives": ["x", "x^2", "exp"], "max_refits": 60}
     one = fit_symbolic(network, X, target, sample_weight=weight, **options)
     other = fit_symbolic(network, np.repeat(X, weight, axis=0), repeated, **options)
     assert one.cost_ == other.cost_

@@ -65,7 +65,8 @@ def from_pickle(model):
 
 def from_skops(model):
     stored = skops.io.dumps(model)
-    ours = ["Candidate", "Formula", "Primitive", "SplineCurve", "SymbolicEdge", "Term"]
+    ours = ["Candidate", "Formula", "FrontFormula", "Primitive", "SplineCurve"]
+    ours += ["SymbolicEdge", "Term"]
     ours = [f"skkan.symbolic.{name}" for name in [type(model).__name__, *ours]]
     network = f"skkan.{type(model.estimator_).__name__}"
     return skops.io.loads(stored, trusted=["builtins.frozenset", network, *ours])
