@@ -36,7 +36,7 @@ class Box:
     most: np.ndarray
 
     @classmethod
-    def of_rows(cls, X, target):
+    def of_rows(cls, X, target, least_width=0.0):
         """The box of some rows.
 
         Parameters
@@ -44,11 +44,15 @@ class Box:
         X : ndarray of shape (n_samples, n_features)
         target : ndarray of shape (n_samples, n_outputs)
             In the units of the outputs.
+        least_width : float, default=0.0
+            Of the range of the target.
         """
         low, high = target.min(axis=0), target.max(axis=0)
         middle, width = (low + high) / 2, high - low
         # A target that does not vary leaves room for rounding errors.
-        reach = REACH * np.maximum(width, 1e-9 * np.abs(middle) + 1e-12)
+        reach = REACH * np.maximum(
+            np.maximum(width, least_width), 1e-9 * np.abs(middle) + 1e-12
+        )
         return cls(X.min(axis=0), X.max(axis=0), middle - reach, middle + reach)
 
     def holds(self, formula):

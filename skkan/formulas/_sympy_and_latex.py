@@ -6,6 +6,7 @@ are built from numbers and callables; no text is evaluated.
 
 import math
 
+import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skkan.estimators._base import fitted_model_of
@@ -13,6 +14,7 @@ from skkan.estimators._parameter_checks import is_count
 from skkan.formulas._formula import Formula, Term
 from skkan.formulas._numpy_source import module_source
 from skkan.formulas._printed_names import distinct_identifiers, latex_names
+from skkan.formulas._simple_constants import simple_form
 from skkan.formulas._spline_curves import (
     NamedCurve,
     curve_of_edge,
@@ -26,6 +28,9 @@ from skkan.inspection._edge_functions import (
     node_products,
 )
 
+N_POINTS = 500  # at which a rounded formula is compared with the exact one
+FLOAT_DIGITS = 17  # of a float
+
 
 def to_sympy(model, *, round_to=None, piecewise=False):
     """A fitted model as a sympy expression of its features.
@@ -37,7 +42,10 @@ KANClassifier
         The expressions of classifiers are log odds, before any moderation by a
         posterior. The expressions of regressors are predictions, with any loss.
     round_to : int, default=None
-        Number of significant digits of the constants; None does not round.
+        Number of significant digits of the constants; None does not round. Formulas
+        get more digits where their values on the ranges of the training rows would
+        otherwise change by more than 10^(1 - round_to) of their standard deviation
+        (root mean square).
     piecewise : bool, default=False
         Whether to write splines as `sympy.Piecewise`. Behind a hidden layer these are
         nested and long, and only ``lambdify(..., "math")`` evaluates the conditions
@@ -218,7 +226,11 @@ def _predictions(model, round_to, piecewise=False):
         expressions = [sympy.exp(expression) for expression in expressions]
     if round_to is None:
         return expressions
-    return [_rounded(expression, int(round_to)) for expression in expressions]
+    domain = getattr(model, "domain_", None)
+    if domain is None:
+        return [_rounded(expression, int(round_to)) for expression in expressions]
+    symbols = feature_symbols(model)
+    return [_rounded_within(e, int(round_to), symbols, domain) for e in expressions]
 
 
 def _names_of_nodes(model):
@@ -269,11 +281,43 @@ def expressions_of(formula, symbols, piecewise=False):
 
 
 def _number_of(value):
-    """A sympy Integer for whole numbers, so that factors of 1 and powers are clean."""
+    """Integers, simple fractions and multiples of pi as such, other numbers exactly."""
     import sympy
 
-    value = float(value)
-    return sympy.Integer(int(value)) if value.is_integer() else exact_number(value)
+    form = simple_form(float(value))
+    if form is None:
+        return exact_number(float(value))
+    numerator, denominator, unit = form
+    number = sympy.Rational(numerator, denominator)
+    return number if unit == 1 else number * sympy.pi
+
+
+def _rounded_within(expression, digits, symbols, domain):
+    """Expression with at least so many digits that its values hardly change.
+
+    The root of their mean squared change is at most 10^(1 - digits) of their standard
+    deviation at random points of the ranges of the training rows.
+    """
+    import sympy
+
+    low, high = domain
+    points = np.random.default_rng(0).uniform(low, high, (N_POINTS, len(low)))
+
+    def values(expression):
+        function = sympy.lambdify(symbols, expression, ["numpy", "scipy"])
+        with np.errstate(all="ignore"):
+            return np.broadcast_to(function(*points.T), N_POINTS)
+
+    exact = values(expression)
+    if not np.isfinite(exact).all():
+        return _rounded(expression, digits)
+    allowed = 10.0 ** (1 - digits) * exact.std()
+    for more in range(digits, FLOAT_DIGITS):
+        rounded = _rounded(expression, more)
+        change = np.sqrt(np.mean((values(rounded) - exact) ** 2))
+        if change <= allowed:
+            return rounded
+    return expression
 
 
 def _rounded(expression, digits):

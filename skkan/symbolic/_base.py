@@ -227,6 +227,7 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         self.estimator_ = estimator
         self.formulas_ = [entry for entry, _ in front]
         self.n_refits_ = search.budget.used
+        self.domain_ = np.array([search.box.low, search.box.high])
         vars(self).update(self._chosen(index))
         if not self.formulas_[index].is_safe:
             warn_user(UNSAFE, ConvergenceWarning)
@@ -394,7 +395,11 @@ class _SearchOfFit:
         )
         self._output = self._model.output_scaling.inverse_transform(raw)
         in_units = isinstance(loss, FormulaSquaredError)
-        self.box = Box.of_rows(X, loss.target if in_units else self._output)
+        self.box = (
+            Box.of_rows(X, loss.target)
+            if in_units
+            else Box.of_rows(X, self._output, least_width=1.0)  # of logarithms
+        )
         n_names = len(self._primitives) + 1
         self._fit = FormulaFit(X, loss, n_names, self.box, self.budget)
         n_compared = min(len(X), MAX_COMPARED_ROWS)

@@ -266,6 +266,7 @@ class FormulaSearch:
             found = self.last_refit(formula, max_nfev=MAX_POLISH_VALUES)
             formula = found or formula
         formula = self.last_refit.rounded(formula)
+        formula = self.last_refit.simplified(formula)
         exact = self.last_refit(formula, max_nfev=MAX_POLISH_VALUES, tol=POLISH_TOL)
         return exact or formula
 

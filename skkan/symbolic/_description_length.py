@@ -11,6 +11,11 @@ import numpy as np
 
 from skkan.formulas._formula import Formula
 from skkan.formulas._intervals import Box
+from skkan.formulas._simple_constants import (
+    constant_nats,
+    near_constants,
+    simple_form,
+)
 from skkan.symbolic._formula_losses import FormulaLoss
 from skkan.symbolic._least_squares import minimised
 
@@ -19,6 +24,9 @@ POLISH_TOL = 1e-12
 UNSAFE_NATS = 1e9  # beyond what any rows can save
 # Nats that a step must save in a fit that is only compared with others.
 COMPARISON_TOL = 1e-2
+# Of simple values: nats that one may cost, the rounding errors of a constant as a share
+# of it, and the expected number of others as simple within its standard error.
+MAX_SIMPLE_NATS, ROUNDING_ERROR, MAX_BY_CHANCE = 2.0, 1e-10, 0.02
 # A round value is tried if it changes the residuals, to first order, by at most this
 # share of their length, or this share of the target's deviation.
 ROUNDING_CHANGE, MIN_ROUNDING_CHANGE = 0.3, 1e-2
@@ -121,10 +129,10 @@ class FormulaFit:
         """Description length of the formula, in nats."""
         per_constant = 0.5 * math.log(max(self.loss.n_observations, 1.0))
         total = per_constant * len(formula.constants)
-        total += sum(round_nats(formula.intercepts[output]) for output in formula.held)
+        total += sum(held_nats(formula.intercepts[output]) for output in formula.held)
         for term in formula.terms:
             total += math.log(2) * term.primitive.complexity + math.log(self.n_names)
-            total += sum(round_nats(getattr(term, name)) for name in term.held)
+            total += sum(held_nats(getattr(term, name)) for name in term.held)
             total += per_constant * n_coefficients(term.primitive)
         return total
 
@@ -146,6 +154,60 @@ class FormulaFit:
                 index += 1
         return formula
 
+    def simplified(self, formula):
+        """Formula with constants at simple values that they do not differ from.
+
+        A constant takes the simplest value within two standard errors, unless values
+        that are as simple lie so dense that one is there by chance.
+        """
+        index = 0
+        while index < len(formula.constants):
+            value, error = (
+                formula.constants[index],
+                self._standard_error(formula, index),
+            )
+            for simple in near_constants(value):
+                by_chance = error * math.exp(constant_nats(simple))
+                is_near = abs(value - simple) <= 2 * error + ROUNDING_ERROR * abs(value)
+                if simple == 0 or not is_near or by_chance > MAX_BY_CHANCE * abs(value):
+                    continue
+                held = self(formula.with_held(index, simple), max_nfev=100)
+                if held is None or len(held.terms) < len(formula.terms):
+                    continue
+                if self._nats(held) <= self._nats(formula) + MAX_SIMPLE_NATS:
+                    formula = held
+                    break
+            else:
+                index += 1
+        return formula
+
+    def _nats(self, formula):
+        output = formula(self.X)
+        return self.loss.nats(output) if np.isfinite(output).all() else math.inf
+
+    def _standard_error(self, formula, index):
+        """Standard error of a constant; infinite where the rows do not determine it."""
+        nodes = formula.nodes(self.X)
+        column = self._column(formula, nodes, index)
+        if column is None or not np.linalg.norm(column) > 0:
+            return math.inf
+        return self.loss.noise(nodes[-1]) / np.linalg.norm(column)
+
+    def _column(self, formula, nodes, index):
+        """Derivative by a constant, less what other constants express, or None."""
+        if nodes is None:
+            return None
+        with np.errstate(all="ignore"):
+            jacobian, _ = self.loss.expansion(nodes[-1], formula.jacobian(nodes))
+        if not np.isfinite(jacobian).all():
+            return None
+        lengths = np.linalg.norm(jacobian, axis=0)
+        others = np.delete(jacobian / np.where(lengths > 0, lengths, 1.0), index, 1)
+        column = jacobian[:, index]
+        if others.shape[1]:
+            column = column - others @ np.linalg.lstsq(others, column, rcond=1e-9)[0]
+        return column
+
     def _round_values(self, formula, index):
         """Round values that a constant may take, by the curvature of the loss.
 
@@ -160,20 +222,13 @@ class FormulaFit:
                 return []
         with np.errstate(all="ignore"):
             nodes = formula.nodes(self.X)
-            if nodes is None:
-                return []
-            jacobian, _ = self.loss.expansion(nodes[-1], formula.jacobian(nodes))
-        if not np.isfinite(jacobian).all():
+        column = self._column(formula, nodes, index)
+        if column is None:
             return []
         value = formula.constants[index]
         # Where constants can be traded, a unit is simplest.
         unit = math.copysign(1.0, value)
         near = dict.fromkeys([0.0, unit, float(round(value)), round(2 * value) / 2])
-        lengths = np.linalg.norm(jacobian, axis=0)
-        others = np.delete(jacobian / np.where(lengths > 0, lengths, 1.0), index, 1)
-        column = jacobian[:, index]
-        if others.shape[1]:
-            column = column - others @ np.linalg.lstsq(others, column, rcond=1e-9)[0]
         slack = max(
             ROUNDING_CHANGE * math.sqrt(2 * self.loss.value(nodes[-1])),
             MIN_ROUNDING_CHANGE * math.sqrt(self.loss.n_observations),
@@ -212,16 +267,14 @@ class _ConstantsProblem:
         return np.where(np.isfinite(slopes), slopes, 0.0), residuals
 
 
+def held_nats(value):
+    """Code length of a constant that is held, in nats."""
+    return math.inf if simple_form(value) is None else constant_nats(value)
+
+
 def n_coefficients(primitive):
     """Number of coefficients of a spline, 0 for other functions."""
     return getattr(primitive.function, "n_coefficients", 0)
-
-
-def round_nats(value):
-    """Code length of an integer or half-integer in nats: sign and digits."""
-    double = 0 if float(value).is_integer() else 1
-    size = abs(value) * (1 + double)
-    return math.log(2) * (1 + 2 * math.log2(1 + size) + double)
 
 
 def _into_domains(formula, X):

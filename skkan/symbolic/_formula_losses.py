@@ -40,6 +40,10 @@ class FormulaLoss(ABC):
         """
 
     @abstractmethod
+    def noise(self, output):
+        """Standard deviation of the residuals of `expansion`, from their size."""
+
+    @abstractmethod
     def expansion(self, output, jacobian):
         """Gradient and curvature of the loss, in the form of half a sum of squares.
 
@@ -102,6 +106,9 @@ class NoisyFormulaLoss(FormulaLoss):
 
     def of_each_row(self, output):
         return self._deviances(output).mean(1)
+
+    def noise(self, output):
+        return math.sqrt(2 * self.value(output) / self.n_observations + self.floor**2)
 
     def nats(self, output):
         with np.errstate(over="ignore"):
@@ -244,6 +251,9 @@ class FormulaLogLoss(FormulaLoss):
         residuals = weight * (probability - self.target) * inside / root
         slopes = (weight[..., None] * slopes).reshape(-1, jacobian.shape[-1])
         return slopes, residuals.ravel()
+
+    def noise(self, output):
+        return 1.0
 
     def nats(self, output):
         return self.value(output)

@@ -482,7 +482,7 @@ def test_constants_are_written_to_the_last_digit(tmp_path):
     assert_allclose(evaluated(model, X)[:, 0], expected, rtol=1e-12)
     source = to_numpy_source(model)
     assert_allclose(imported(source, tmp_path).formula(*X.T), expected, rtol=1e-12)
-    assert " + 0.1 + zeros" in source
+    assert " + 1/10 + zeros" in source
     assert "0.10000000000000001" not in str(to_sympy(model))
 
 

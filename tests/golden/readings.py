@@ -166,7 +166,7 @@ def expressions(estimator, case):
 def formula(estimator, case):
     """Functions that `fit_symbolic` chooses, and values of that formula."""
     X, y = case["training"]
-    found = fit_symbolic(estimator, X, y, max_refits=30)
+    found = fit_symbolic(estimator, X, y, max_refits=100)
     written = _written_down(found, X)
     choices = [[*nodes, str(name)] for nodes, name in found.choices_.items()]
     return {"choices": choices, "predict": found.predict(X), **written}
