@@ -65,8 +65,8 @@ class LawStructure:
 def find_structures(X, y, weight, names, max_products=MAX_PRODUCTS):
     """Structures that explain the rows about as well as the best one.
 
-    Of those that are as good, simple ones come first. Some that are next in description
-    length follow.
+    That of least description length is the first. Others with as small errors follow,
+    simple ones first, and then some that are next in description length.
 
     Parameters
     ----------
@@ -99,11 +99,11 @@ def find_structures(X, y, weight, names, max_products=MAX_PRODUCTS):
     leading = sorted(found, key=lambda s: s.nats)
     good = [
         s
-        for s in leading
+        for s in leading[1:]
         if s.error <= CURVE_ERROR or weight.sum() * np.log(s.error / least) <= MAX_NATS
     ]
-    rest = [s for s in leading if s not in good][: max(N_LEADING - len(good), 0)]
-    return [*sorted(good, key=_size), *rest]
+    rest = [s for s in leading[1:] if s not in good][: max(N_LEADING - len(good), 0)]
+    return [leading[0], *sorted(good, key=_size), *rest]
 
 
 def _size(structure):

@@ -22,15 +22,17 @@ class SymbolicKANClassifier(ClassifierMixin, BaseSymbolicKAN):
     Parameters
     ----------
     estimator : KANClassifier, default=None
-        Network to start from; None takes `KANClassifier((5,))`.
-    primitives, fixed, n_candidates, max_refits
+        Network to start from; None takes `KANClassifier((5,))`, or `KANClassifier(())`
+        for more than 7 features.
+    primitives, fixed, n_candidates, max_refits, complexity, random_state, verbose
         See `SymbolicKANRegressor`.
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
         The classes, in the order of the probabilities.
-    edges_, choices_, intercept_, formula_, estimator_, cost_, n_refits_
+    edges_, choices_, intercept_, formula_, formulas_, index_, domain_, estimator_, \
+cost_, n_refits_
         See `SymbolicKANRegressor`.
     n_features_in_ : int
         Number of features seen during fit.

@@ -141,22 +141,23 @@ class FrontMaker:
         Returns
         -------
         list of (FrontFormula, ndarray of shape (n_validation_rows,))
-            The simplest first. Errors fall from each to the next.
+            The simplest first. Errors and description lengths fall from each to the
+            next, so that the last is that of least description length, or simpler.
         """
         safe = [f for f in found if f.cost < UNSAFE_NATS] or found
         sized = [(self._size(f.formula), f) for f in safe]
         sized.sort(key=lambda pair: (pair[0], pair[1].cost))
-        front, least = [], (np.inf, np.inf)
+        front, least = [], (np.inf, np.inf, np.inf)
         for size, f in sized:
             if front and front[-1][0].complexity == size:
                 continue
             training = self._mean(self.fit, f.formula)
-            if not training < least[0]:
+            if not (training < least[0] and f.cost < least[2]):
                 continue
             losses = self.validation_losses(f.formula)
             validation = np.average(losses, weights=self.validation.weight)
             if validation < least[1]:
-                least = training, validation
+                least = training, validation, f.cost
                 front.append((self._entry(size, f, training, losses), losses))
         return front
 

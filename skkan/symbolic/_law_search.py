@@ -19,7 +19,7 @@ from skkan.symbolic._candidates import Candidate
 MIN_EFFECT = 0.3
 MAX_STRUCTURES = 6  # whose curves get names
 # Structures among which the fits that are left are divided; the first ones matter most.
-MAX_SHARED = 4
+MAX_SHARED = 3
 EXACT_NATS = 2.0  # a row, above the floor of the loss, at which a formula is exact
 N_SHIFTED = 3  # candidates of a curve for each constant that a factor may have
 

@@ -22,12 +22,20 @@ class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):
     of primitives, or stays a spline. The functions are chosen together, by the
     description length of data and formula, and their constants are fitted together.
 
+    Without an estimator the structure is found as well: sums and products of curves of
+    single features, behind an outer function such as a root or an exponential. A
+    network is fitted beside it. Its edges are named only if no such formula comes as
+    close to the rows, and if they are at most 40.
+
     Parameters
     ----------
     estimator : KANRegressor, default=None
-        Network to start from; None takes `KANRegressor((5,))`.
-    primitives : sequence of Primitive, default=None
-        Functions to choose from; None takes `LIBRARY`.
+        Network whose edges get functions; at most 40 of them may be free. None looks
+        for a structure. With several targets or with `fixed` it takes
+        `KANRegressor((5,))`, or `KANRegressor(())` for more than 7 features.
+    primitives : sequence of Primitive or str, default=None
+        Functions to choose from, those of `LIBRARY` by name if one likes; None takes
+        `LIBRARY`.
     fixed : dict, default=None
         What single edges have to be: maps (source name, target name) to the name of a
         function, to a `Primitive` or to "spline". These edges are never left out; a
@@ -35,11 +43,25 @@ class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):
     n_candidates : int, default=8
         Number of functions that are tried for each edge; those of a complexity of up
         to 2, and the spline, come on top.
-    max_refits : int, default=300
-        Largest number of combinations that are fitted.
+    max_refits : int, default=500
+        Largest number of fits of whole formulas, polishing and rounding included.
+    complexity : int, default=None
+        Largest number of nodes of the expression. None takes the simplest formula whose
+        validation error is within one standard error of the least.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the network if no estimator is given.
+    verbose : int, default=0
+        1 shows a progress line that counts the fits.
 
     Attributes
     ----------
+    formulas_ : list of FrontFormula
+        The front: each is more complex than the one before it, with a smaller
+        validation error and a shorter description. `picked` takes another one.
+    index_ : int
+        Position of `formula_` in `formulas_`.
+    domain_ : ndarray of shape (2, n_features_in_)
+        Least and largest value of each feature in the training rows.
     edges_ : list of SymbolicEdge
         Function and constants of every edge, and the ranked proposals for it.
     choices_ : dict
@@ -53,7 +75,7 @@ class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):
     cost_ : float
         Description length of data and formula in nats, up to a constant of the data.
     n_refits_ : int
-        Number of combinations that were fitted.
+        Number of formulas that were fitted.
     n_features_in_ : int
         Number of features seen during fit.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -66,14 +88,30 @@ class SymbolicKANRegressor(RegressorMixin, BaseSymbolicKAN):
 
     Notes
     -----
-    A formula may be undefined where there were no training rows, such as a logarithm of
-    a negative number. Predictions there raise an error.
+    Formulas are bounded by interval arithmetic: they are defined on the ranges of the
+    training rows, and on these ranges widened by 2% they stay within three widths of
+    the target's range from its middle. Where a formula ends within the widened part,
+    such as a root, `formulas_[index_].exits` says so. Farther out it may be undefined,
+    and predictions raise an error.
 
     Examples
     --------
+    A law, without any structure given, and the choice that the search offers:
+
     >>> import numpy as np
     >>> from skkan import KANRegressor
     >>> from skkan.symbolic import SymbolicKANRegressor, to_sympy
+    >>> X = np.random.default_rng(0).uniform(0.2, 1, (300, 2))
+    >>> y = 1 + X[:, 0] * np.sin(6 * X[:, 1])
+    >>> model = SymbolicKANRegressor(random_state=0).fit(X, y)
+    >>> to_sympy(model, round_to=3)
+    x0*sin(6*x1) + 1
+    >>> best = model.formulas_[model.index_]
+    >>> best.complexity, best.validation_error < 1e-7
+    (8, True)
+
+    The edges of a given network:
+
     >>> X = np.random.default_rng(0).uniform(-1, 1, (300, 2))
     >>> y = np.exp(X[:, 0]) + 3 * X[:, 1]
     >>> model = SymbolicKANRegressor(KANRegressor((), random_state=0)).fit(X, y)

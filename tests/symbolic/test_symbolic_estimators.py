@@ -149,3 +149,72 @@ def test_a_search_over_primitives(sums):
     search = GridSearchCV(model, {"primitives": [FEW[:2], FEW]}, cv=2).fit(X, y)
     assert search.best_params_["primitives"] == FEW
     assert "exp" in search.best_estimator_.choices_.values()
+
+
+@pytest.fixture(scope="module")
+def law():
+    """A formula of noisy rows of 1 + x0 sin(6 x1), for which nothing was given."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(0.2, 1, (300, 2))
+    y = 1 + X[:, 0] * np.sin(6 * X[:, 1])
+    y = y + 0.01 * y.std() * rng.normal(size=len(y))
+    names = ["0", "x", "x^2", "exp", "sin", "sqrt"]
+    model = SymbolicKANRegressor(random_state=0, primitives=names, max_refits=80)
+    return model.fit(X, y), X, y
+
+
+def test_a_law_is_found_without_a_structure(law):
+    """Its constants are as exact as the noise allows, and refits are counted."""
+    model, X, _ = law
+    exact = 1 + X[:, 0] * np.sin(6 * X[:, 1])
+    assert_allclose(model.predict(X), exact, atol=0.01 * exact.std())
+    assert {edge.primitive.name for edge in model.edges_} <= {"0", "x", "sin"}
+    assert model.n_refits_ <= 80
+    assert_allclose(evaluated(model, X)[:, 0], model.predict(X), rtol=1e-12)
+
+
+def test_the_front_is_a_front(law):
+    """Errors fall as complexity grows, and each formula can be picked."""
+    model, X, _ = law
+    sizes = [entry.complexity for entry in model.formulas_]
+    errors = [entry.validation_error for entry in model.formulas_]
+    assert len(sizes) > 1
+    assert sizes == sorted(set(sizes))
+    assert errors == sorted(set(errors), reverse=True)
+    assert np.isfinite([entry.distance for entry in model.formulas_]).all()
+    for index, entry in enumerate(model.formulas_):
+        other = model.picked(index)
+        assert other.choices_ == entry.choices
+        assert other.formulas_[other.index_] is entry
+        assert to_sympy(other) == entry.expressions[0]
+        assert_allclose(evaluated(other, X)[:, 0], other.predict(X), rtol=1e-9)
+    with pytest.raises(IndexError, match="index must be one of"):
+        model.picked(len(sizes))
+
+
+def test_complexity_bounds_the_formula(sums):
+    """The best of at most that many nodes is taken; none may be too small."""
+    network, X, y = sums
+    whole = fit_symbolic(network, X, y, primitives=FEW, max_refits=60)
+    least, *_ = (entry.complexity for entry in whole.formulas_)
+    small = fit_symbolic(
+        network, X, y, primitives=FEW, max_refits=60, complexity=int(least)
+    )
+    assert small.formulas_[small.index_].complexity == least
+    with pytest.raises(ValueError, match="complexity must be at least"):
+        fit_symbolic(network, X, y, primitives=["exp"], max_refits=9, complexity=1)
+
+
+def test_large_networks_are_refused(rng):
+    """Before a search, by their number of edges."""
+    X = rng.uniform(size=(60, 6))
+    network = KANRegressor((6,), solver="lbfgs", max_iter=2).fit(X, X[:, 0])
+    with pytest.raises(ValueError, match="at most 40 edges, got 42: fit a smaller"):
+        fit_symbolic(network, X, X[:, 0])
+
+
+def test_verbose_counts_the_fits(sums, capsys):
+    network, X, y = sums
+    model = fit_symbolic(network, X, y, primitives=FEW, max_refits=9, verbose=1)
+    assert f"{model.n_refits_}refit" in capsys.readouterr().err
+    assert model.n_refits_ == 9
