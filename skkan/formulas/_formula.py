@@ -161,15 +161,6 @@ class Formula:
 
         return sorted((*self.terms, *self.products), key=order)
 
-    @property
-    def steps(self):
-        """Terms and products in the order in which they are evaluated."""
-
-        def order(step):
-            return step.source[0] if isinstance(step, Term) else step[0][0] - 0.5
-
-        return sorted((*self.terms, *self.products), key=order)
-
     def nodes(self, X):
         """Values of all nodes, or None if an argument leaves a function's domain.
 
