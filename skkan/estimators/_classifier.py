@@ -277,7 +277,8 @@ default=None
     If a weighted mean of all and the additive model predicts them clearly better than
     the latter alone, they are trained on all rows, and what is fitted is that weighted
     mean: one network of up to 40 nodes, whose skip has the additive model where that
-    has any weight (of 10 nodes, with `early_stopping`).
+    has any weight (of 10 nodes, with `early_stopping`). Half of their weight is taken
+    where this mean is better by a t statistic of 0.5 to 2.
     Of more than 50,000 rows the last of these trainings see ever more, up to 300,000.
     "lm" goes to its end on 50,000, and takes a few steps on more and on all of them.
 

@@ -304,7 +304,12 @@ class _StructureSearch:
         if mean is not None:
             mean.trial.compare(t, min_t, "the additive model")
         if not t > min_t:
-            return None, 0.0
+            is_promising = may_average and t > settings.promising_t
+            if has_noise or not is_promising:
+                return None, 0.0
+            mean.trial.reason += ", half of the best weight"
+            weight /= 2
+            raw = torch.lerp(self._raw, mean.trial.raw, weight)
         self._raw = self._reference = raw
         return mean, weight
 

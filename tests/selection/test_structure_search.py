@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from dataclasses import replace
 from itertools import count
 
 import numpy as np
@@ -17,6 +18,7 @@ from sklearn.metrics import log_loss
 from skkan import KANClassifier, KANRegressor, SparsityPenalty
 from skkan.inspection import edge_table, prune
 from skkan.selection import _regularization_path
+from skkan.selection._settings import SEARCH
 from skkan.solvers import LBFGS, DivergenceError
 
 NOISE = 0.2  # a sixth of the variance of the product
@@ -82,6 +84,26 @@ def test_a_pair_among_many_features_is_found():
     assert pairs < all_features / 2
     mask = model.network_.layers[0].mask
     assert_array_equal(mask[mask.sum(1) == 2].argsort(1)[0, -2:].sort()[0], [2, 5])
+
+
+def test_networks_that_are_promising_for_classes_have_half_their_weight(
+    rng, monkeypatch
+):
+    """Their mean is convex in the weight, so that half of it is safe."""
+    X = rng.uniform(-1, 1, (300, 3))
+    y = 4 * X[:, 0] * X[:, 1] + rng.logistic(size=300) > 0
+    weights = []
+    for min_t in (SEARCH.promising_t, np.inf):
+        settings = replace(SEARCH, min_t_of_classes=min_t)
+        monkeypatch.setattr("skkan.selection._settings.SEARCH", settings)
+        results = KANClassifier(random_state=0).fit(X, y).search_results_
+        is_hidden = results["param_hidden_layer_sizes"].astype(bool)
+        weights.append(results["weight"][is_hidden].max())
+        assert_allclose(results["weight"].sum(), 1)
+    assert weights[0] == 2 * weights[1] > 0
+    chosen = results["reason"][results["weight"] == weights[1]]
+    assert chosen[0].startswith(f"chosen: {weights[1]:.0%} of the prediction")
+    assert chosen[0].endswith("<= inf, half of the best weight")
 
 
 def test_a_wave_along_a_direction_is_learnt():
