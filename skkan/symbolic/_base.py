@@ -199,12 +199,6 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
         if not is_free:
             check_size(curves, fixed)
         _check_all_numbers(model.feature_names, estimator.is_categorical_)
-        if node_products(estimator):
-            raise ValueError(
-                "Functions can be named in networks of sums alone, got "
-                f"n_multiplications_={estimator.n_multiplications_}: fit with "
-                "n_multiplications=0, or write the curves by to_sympy(estimator)."
-            )
         validated_features(estimator, X)
         with earlier_fit_kept(self), adding_remedies():
             X = validate_data(
@@ -388,6 +382,7 @@ class _SearchOfFit:
         self._model = fitted_model_of(estimator)
         self._curves = edge_functions(estimator)
         self._widths = tuple(map(len, node_names(estimator)))
+        self._products = node_products(estimator)
         self._primitives = checked_primitives(symbolic.primitives)
         line = tqdm(desc="formula", unit="refit") if symbolic.verbose else None
         self.budget = RefitBudget(
@@ -436,6 +431,7 @@ class _SearchOfFit:
             widths=self._widths,
             edges=proposer.choices(self._curves),
             intercepts=self._model.intercepts,
+            products=self._products,
             refit=self._comparison,
             last_refit=self._fit,
             max_refits=limit - budget.used,

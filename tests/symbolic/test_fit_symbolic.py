@@ -295,14 +295,15 @@ def test_other_estimators_are_told_so(sums):
         fit_symbolic(network, X, y, primitives=["sine"])
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_networks_with_products_are_refused(rng):
-    """Their splines can be written, but not named."""
-    X = rng.uniform(1, 2, (30, 2))
-    network = KANRegressor((0,), n_multiplications=1, solver="lbfgs", max_iter=1)
-    network.fit(X, X[:, 0])
-    with pytest.raises(ValueError, match=r"sums alone, got n_multiplications_=\(1,\)"):
-        fit_symbolic(network, X, X[:, 0])
+def test_products_of_nodes_are_products(rng):
+    """A factor keeps its constant, which no function behind the product absorbs."""
+    X = rng.uniform([0.2, 0.0], [1.0, 2.0], (200, 2))
+    y = (1 + X[:, 0]) * np.sin(X[:, 1])
+    options = {"grid_size": 5, "prune_threshold": "auto", "random_state": 0}
+    network = KANRegressor((0,), n_multiplications=1, **options).fit(X, y)
+    law = to_sympy(fit_symbolic(network, X, y), round_to=2)
+    x0, x1 = sympy.symbols("x0 x1")
+    assert sympy.simplify(law - (1 + x0) * sympy.sin(x1)) == 0
 
 
 def test_networks_without_edges_are_constants(rng):
