@@ -145,6 +145,9 @@ def calls():
         "Formula.with_constants": lambda: found.with_constants(found.constants),
         "Formula.with_held": lambda: found.with_held(0, 1.0),
         "Primitive.normalised": lambda: softplus.normalised(1.0, 0.0, 1.0, 0.0),
+        "Primitive.bounds": lambda: softplus.bounds(np.zeros(1), np.ones(1)),
+        "SymbolicKANRegressor.picked": lambda: formula.picked(0),
+        "SymbolicKANClassifier.picked": lambda: labels.picked(0),
         "Term.at": lambda: term.at({"a": 1.0}),
         "Term.behind": lambda: term.behind(1.0, 0.0),
     }
@@ -173,6 +176,7 @@ def calls():
         "Term": (term, x),
         "Candidate": (edge.candidates[0], None),
         "SymbolicEdge": (edge, None),
+        "FrontFormula": (formula.formulas_[0], None),
     }
     for name in set(public_functions()) - set(known):
         owner, _, attribute = name.partition(".")

@@ -14,7 +14,7 @@ from skkan.estimators._parameter_checks import is_count
 from skkan.formulas._formula import Formula, Term
 from skkan.formulas._numpy_source import module_source
 from skkan.formulas._printed_names import distinct_identifiers, latex_names
-from skkan.formulas._simple_constants import simple_form
+from skkan.formulas._simple_constants import near_constants, simple_form
 from skkan.formulas._spline_curves import (
     NamedCurve,
     curve_of_edge,
@@ -28,6 +28,7 @@ from skkan.inspection._edge_functions import (
     node_products,
 )
 
+NEARLY = 1e-14  # of a number, a few units of its last place
 N_POINTS = 500  # at which a rounded formula is compared with the exact one
 FLOAT_DIGITS = 17  # of a float
 
@@ -277,7 +278,21 @@ def expressions_of(formula, symbols, piecewise=False):
         else:
             value = term.primitive.expression(z)
         nodes[term.target[0]][term.target[1]] += _number_of(term.c) * value
-    return nodes[-1]
+    return [_with_simple_numbers(expression) for expression in nodes[-1]]
+
+
+def _with_simple_numbers(expression):
+    """Expression whose products of constants are simple where they nearly are."""
+    import sympy
+
+    simple = {}
+    for number in expression.atoms(sympy.Float):
+        value = float(number)
+        near = near_constants(value) if math.isfinite(value) else []
+        for constant in near:
+            if abs(constant - value) <= NEARLY * abs(value):
+                simple[number] = _number_of(constant)
+    return expression.xreplace(simple)
 
 
 def _number_of(value):

@@ -176,9 +176,10 @@ class BaseSymbolicKAN(BaseEstimator, ABC):
 
     def _finds_structure(self, y):
         """Whether the search looks for a structure other than that of a network."""
-        n_outputs = np.shape(y)[1] if np.ndim(y) == 2 else 1
-        is_free = self.estimator is None and not self.fixed
-        return self._has_structures and is_free and n_outputs == 1
+        if self.estimator is not None or self.fixed or not self._has_structures:
+            return False
+        y = np.asarray(y)
+        return y.ndim < 2 or y.shape[1] == 1
 
     def _own_network(self, X, y):
         """Network to start from if none is given."""
