@@ -30,8 +30,8 @@ SEARCH_SHARE = 0.6  # of the fits; the others polish constants and round them
 # Nats by which the rows must be told better by the next larger formula of a front.
 MIN_FRONT_NATS = 3.0
 BEAM_WIDTH = 3  # choices whose neighbours are tried, with and without splines
-N_FINISHED = 3  # cheapest choices that are rounded and compared at the end
-N_SIMPLE = 2  # simplest choices, among the nearly as cheap, that are compared as well
+N_FINISHED = 4  # cheapest choices that are rounded and compared at the end
+N_SIMPLE = 4  # simplest choices, among the nearly as cheap, that are compared as well
 NEARLY_AS_CHEAP = 12.0  # nats; round constants can save a simple formula as much
 MAX_POLISH_VALUES = 200  # evaluations of the loss in a final fit
 
