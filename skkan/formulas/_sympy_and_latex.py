@@ -14,6 +14,7 @@ from skkan.estimators._parameter_checks import is_count
 from skkan.formulas._formula import Formula, Term
 from skkan.formulas._numpy_source import module_source
 from skkan.formulas._printed_names import distinct_identifiers, latex_names
+from skkan.formulas._shortest_form import shortest_form
 from skkan.formulas._simple_constants import near_constants, simple_form
 from skkan.formulas._spline_curves import (
     NamedCurve,
@@ -278,7 +279,7 @@ def expressions_of(formula, symbols, piecewise=False):
         else:
             value = term.primitive.expression(z)
         nodes[term.target[0]][term.target[1]] += _number_of(term.c) * value
-    return [_with_simple_numbers(expression) for expression in nodes[-1]]
+    return [shortest_form(_with_simple_numbers(each)) for each in nodes[-1]]
 
 
 def _with_simple_numbers(expression):

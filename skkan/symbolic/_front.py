@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from skkan.formulas._formula import Formula
+from skkan.formulas._shortest_form import n_nodes_of
 from skkan.formulas._sympy_and_latex import expressions_of
 from skkan.symbolic._argument_checks import SPLINE
 from skkan.symbolic._description_length import (
@@ -94,9 +95,7 @@ def written(formula, features, has_log_link):
 
 def n_nodes(expressions, formula):
     """Number of nodes of the trees of expressions, and of coefficients of splines."""
-    import sympy
-
-    n_written = sum(1 for e in expressions for _ in sympy.preorder_traversal(e))
+    n_written = sum(map(n_nodes_of, expressions))
     return n_written + sum(n_coefficients(t.primitive) for t in formula.terms)
 
 
