@@ -61,14 +61,8 @@ def with_updated_hidden_grids(network, data, grid_eps, margin=0.0):
     -------
     KANNetwork
     """
-    if not data.in_chunks and data.features is not None:
-        layer = network.layers[0]
-        sums = layer.combine(data.features, layer.weight.detach())
-        nodes = layer.nodes_of(sums)
-    else:
-        nodes = data.map_rows(partial(_first_layer, network))
     return network.with_hidden_grids_from_nodes(
-        nodes,
+        data.map_rows(partial(_first_layer, network)),
         grid_eps=grid_eps,
         margin=margin,
         sample_weight=data.sample_weight,

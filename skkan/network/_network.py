@@ -432,8 +432,7 @@ class KANNetwork(nn.Module):
         for layer in self.layers[1:]:
             basis = layer.basis.with_grids_of(nodes, **settings)
             layers.append(layer.with_basis(basis))
-            if layer is not self.layers[-1]:
-                nodes = layers[-1](nodes)
+            nodes = layers[-1](nodes)
         return self.with_layers([*layers, *self.all_layers[len(layers) :]])
 
     def to_arrays(self):

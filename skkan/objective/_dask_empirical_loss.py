@@ -24,8 +24,6 @@ class DaskEmpiricalLoss:
         Basis values of the first layer for each chunk, where they are kept.
     """
 
-    kept_rows = None  # on this machine
-
     def __init__(self, network, loss, data, features=None):
         self.network, self.loss, self._data = network, loss, data
         self._features = features

@@ -43,26 +43,19 @@ class EmpiricalLoss:
     def of_rows(cls, network, loss, data):
         """Loss of all rows of a Dataset, whose weights may have any sum."""
         data = data.with_weights_divided_by(data.sample_weight.sum())
-        return cls(network, loss, with_features(network, data))
+        return cls(network, loss, _with_features(network, data))
 
     def with_network(self, network):
         """Loss of another network for the same rows."""
         data = self.data
         if network.layers[0].basis is not self.network.layers[0].basis:
-            data = with_features(network, replace(data, features=None))
+            data = _with_features(network, data)
         return EmpiricalLoss(network, self.loss, data)
 
     def sample(self, n_rows):
-        """Some of the rows, Dataset."""
-        return self.data.subsample(n_rows)
-
-    @property
-    def kept_rows(self):
-        """Dataset of all rows with basis values, where a pass on the CPU holds them."""
-        data = self.data
-        if data.features is None or not data.features.is_cpu or self._parts:
-            return None
-        return data
+        """Some of the rows, Dataset without basis values."""
+        # The same numbers, in the same layout, as for rows in chunks.
+        return replace(self.data.subsample(n_rows), features=None)
 
     @cached_property
     def _parts(self):
@@ -178,13 +171,8 @@ class EmpiricalLoss:
 
 
 @torch.no_grad()
-def with_features(network, data):
-    """Dataset with basis values of the first layer, unless they are too many.
-
-    Given ones are kept. They are those of this basis.
-    """
-    if data.features is not None:
-        return data
+def _with_features(network, data):
+    """Dataset with basis values of the first layer, unless they are too many."""
     n_functions = network.layers[0].weight.shape[1:]
     if len(data.X) * n_functions.numel() > MAX_KEPT_FEATURES:
         return replace(data, features=None)

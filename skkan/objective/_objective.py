@@ -70,27 +70,7 @@ class Objective:
     def _set_network(self, network):
         self.network = network
         self._weight_mask = network.weight_mask
-        self._has_all_edges = bool(self._weight_mask.all())
         self._last_model = {}  # the last quadratic model of the loss, and its point
-
-    @property
-    def loss(self):
-        return self._mean_loss.loss
-
-    @property
-    def kept_rows(self):
-        """Dataset of the rows with basis values of the inputs.
-
-        None where they are not kept in the memory of the CPU, or a penalty depends on
-        them.
-        """
-        if self._depends_on_rows:
-            return None
-        return self._mean_loss.kept_rows
-
-    def existing(self, theta):
-        """The weights, with zeros for those of removed edges."""
-        return theta if self._has_all_edges else theta * self._weight_mask
 
     @property
     def start(self):
@@ -185,12 +165,7 @@ class Objective:
     def _value_and_analytic_grad(self, theta, rows):
         """Objective and gradient without autograd, for quadratic penalties alone."""
         value, gradient = self._mean_loss.value_and_grad(theta, rows)
-        return self.penalised(theta, value, gradient)
-
-    def penalised(self, theta, value, gradient):
-        """Value and gradient of the mean loss, completed by those of the penalties."""
-        if not self._has_all_edges:
-            gradient *= self._weight_mask
+        gradient *= self._weight_mask
         for form in self._forms:
             penalty, slope = form.value_and_grad(theta)
             value += penalty

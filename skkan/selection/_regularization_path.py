@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain, compress
+from itertools import compress
 from operator import mul, or_
 from typing import NamedTuple
 
@@ -12,7 +12,6 @@ import torch
 
 from skkan.data._dataset import Dataset
 from skkan.numerics._threads import parallel_map
-from skkan.objective._empirical_loss import with_features
 from skkan.penalties._quadratic import QuadraticPenalty
 from skkan.selection import _settings
 from skkan.selection._search_record import (
@@ -23,9 +22,9 @@ from skkan.selection._search_record import (
 )
 from skkan.selection._validation_rows import ValidationRows
 from skkan.solvers import LBFGS, DivergenceError
-from skkan.training._first_order import first_order_steps, together
 from skkan.training._monitor_and_early_stopping import Monitor
 from skkan.training._plan import FitPlan
+from skkan.training._stages import train
 from skkan.training._state import EndReason, FitState
 
 
@@ -190,48 +189,29 @@ class RegularizationPath:
         return point.weighted([*map(mul, point.weights, is_trained)])
 
     def _trained(self, states, alpha, data, trial, max_iter):
-        """States trained further, side by side.
-
-        Few rows take so little time that calls take most of it, which all networks
-        share. Of more rows, each network has a thread of its own where there is one.
-        """
-        size = len(states) if data.n_rows <= _settings.PATH.max_rows_together else 1
-        groups = [states[at : at + size] for at in range(0, len(states), size)]
-        if len({state.network.layers[0].basis for state in states}) == 1:
-            data = with_features(states[0].network, data)
-        train = partial(
-            self._trained_together, alpha=alpha, data=data, max_iter=max_iter
+        """States trained further, side by side where there are threads for that."""
+        train_one = partial(
+            self._trained_further, alpha=alpha, data=data, max_iter=max_iter
         )
         with trial.timed():
-            states = [*chain.from_iterable(parallel_map(train, groups))]
+            states = parallel_map(train_one, states)
         trial.n_iter += sum(state.n_iter for state in states)
         return states
 
-    def _trained_together(self, states, alpha, data, max_iter):
-        """States trained further; a network whose training diverges stays as it was."""
-        results = together(
-            [self._steps(state, alpha, data, max_iter) for state in states]
-        )
-        return [
-            FitState(state.network, reason=EndReason.DIVERGED)
-            if isinstance(result, DivergenceError)
-            else result
-            for state, result in zip(states, results, strict=True)
-        ]
-
-    def _steps(self, state, alpha, data, max_iter):
-        """Generator of the evaluations of a training; see `first_order_steps`."""
+    def _trained_further(self, state, alpha, data, max_iter):
+        """A state trained further; if training diverges its network stays as it was."""
         settings = _settings.PATH
         n_iter = settings.max_row_iterations // data.n_rows
         n_iter = max(settings.min_iter, min(max_iter, n_iter))
         plan = validated_plan(self.plan, state.network, alpha, n_iter)
         monitor = Monitor(plan.tol, settings.n_iter_no_change)
-        monitor.begin_stage(state.network.grid_size)
-        start = FitState(state.network, converged=True)
-        trained = yield from first_order_steps(
-            start, data, plan, monitor, self.generator
-        )
-        return replace(trained, n_iter=monitor.n_iter)
+        try:
+            trained = train([state.network], data, plan, self.generator, monitor)
+        except DivergenceError:
+            return FitState(state.network, reason=EndReason.DIVERGED)
+        if trained.interrupted:
+            raise KeyboardInterrupt
+        return trained
 
 
 def _is_trained(state):

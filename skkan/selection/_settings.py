@@ -142,9 +142,6 @@ class PathSettings:
     # Of many rows fewer iterations are taken: rows * iterations, at least so many.
     max_row_iterations: int = 3_000_000
     min_iter: int = 10
-    # Rows up to which networks are trained together: two of 10 nodes take .6 of their
-    # time one by one on 500 rows, as calls take most of it. Threads are then idle.
-    max_rows_together: int = 1500
     # The rows that take part from the first of the last steps on, and those that the
     # last one sees at most. Not ablated.
     max_rows_at_once: int = 50_000

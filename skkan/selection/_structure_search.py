@@ -273,14 +273,11 @@ class _StructureSearch:
         """
         if additive.plan.learns_alpha:
             self._refit(additive)
-        basis = _coarser(
-            additive.state.network.layers[0].basis, structures[0].grid_size
-        )
+        basis = additive.state.network.layers[0].basis
 
         def starts(n_networks):
             for structure in islice(cycle(structures), n_networks):
-                network = self._make_network(structure)
-                yield resized(network, basis.grid_size, basis)
+                yield _on_knots_of(basis, self._make_network(structure))
 
         settings, may_average = _settings.SEARCH, n_members > 1
         networks = [*starts(min(n_members, len(structures)))]
@@ -507,9 +504,11 @@ def _members(point, weight):
     ]
 
 
-def _coarser(basis, grid_size):
-    """A basis on all or every second knot of another one, and so on.
+def _on_knots_of(basis, network):
+    """A network to start from, whose inputs have all or every second knot of a basis.
 
-    Its functions are then among those of the other.
+    Its functions are then among those of the basis.
     """
-    return basis.with_grid(basis.grid[:, :: basis.grid_size // grid_size])
+    grid_size = network.grid_size
+    step = basis.grid_size // grid_size
+    return resized(network, grid_size, basis.with_grid(basis.grid[:, ::step]))

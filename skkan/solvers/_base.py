@@ -37,11 +37,6 @@ class SolverResult:
         What the solver needs to go on where it stopped; None if it starts afresh.
     is_stuck : bool
         Whether no step lowers the objective although its gradient is not zero.
-    value : float or None
-        Of the objective at `theta`, where the solver knows it.
-    step_size : float or None
-        Of a step against the gradient, as a share of it, where the solver has learnt
-        one.
     """
 
     __module__ = "skkan.solvers"
@@ -52,8 +47,6 @@ class SolverResult:
     message: str
     state: Any = None
     is_stuck: bool = False
-    value: float | None = None
-    step_size: float | None = None
 
 
 class Solver(ABC):
@@ -100,39 +93,3 @@ class Solver(ABC):
         DivergenceError
             If the objective is not finite and backing off does not help.
         """
-
-    def steps(self, objective, theta, *, step_size=None, **settings):
-        """`minimize` as a generator that asks for the evaluations it needs.
-
-        Whoever runs several generators can make the evaluations of all at once. Those
-        of a solver that makes its evaluations by itself ask for none.
-
-        Parameters
-        ----------
-        objective, theta, **settings
-            As for `minimize`.
-        step_size : float, default=None
-            That of a search on nearly the same objective, to begin with.
-
-        Yields
-        ------
-        objective : Objective
-        theta : Tensor of shape (n_parameters,)
-            Where its value and gradient are to be sent.
-
-        Returns
-        -------
-        SolverResult
-        """
-        yield from ()
-        return self.minimize(objective, theta, **settings)
-
-
-def alone(steps):
-    """What a generator such as `Solver.steps` returns, given its evaluations."""
-    try:
-        objective, theta = next(steps)
-        while True:
-            objective, theta = steps.send(objective.value_and_grad(theta))
-    except StopIteration as end:
-        return end.value

@@ -20,7 +20,6 @@ from skkan.solvers._base import (
     DivergenceError,
     Solver,
     SolverResult,
-    alone,
 )
 
 GRADIENT_TOLERANCE = 1e-12  # largest entry; below it, steps drown in rounding
@@ -115,35 +114,23 @@ class LBFGS(Solver):
         )
 
     def minimize(self, objective, theta, *, max_iter, monitor, generator, state=None):
-        return alone(self.steps(objective, theta, max_iter=max_iter, monitor=monitor))
-
-    def steps(
-        self, objective, theta, *, max_iter, monitor, generator=None, step_size=None
-    ):
-        search = _Search(objective, theta, monitor, self, step_size)
-        spent = yield from self._run(search, min(self.n_unwhitened_iter, max_iter))
+        search = _Search(objective, theta, monitor, self)
+        spent = self._run(search, min(self.n_unwhitened_iter, max_iter))
         search.whitens, n_iter = True, FIRST_WHITENED_ITER
         while spent and not search.stopped and search.n_iter < max_iter:
-            allowed = min(n_iter, max_iter - search.n_iter)
-            spent = yield from self._run(search, allowed)
+            spent = self._run(search, min(n_iter, max_iter - search.n_iter))
             n_iter *= 2
         is_stuck = False
         if search.stopped:
             converged, message = True, "stopped by the monitor"
         elif spent:
             converged, message = False, BUDGET_SPENT
-        elif (yield from search.is_at_minimum()):
+        elif search.is_at_minimum():
             converged, message = True, "no step lowers the objective"
         else:
             converged, message, is_stuck = False, STUCK, True
         return SolverResult(
-            search.theta,
-            search.n_iter,
-            converged,
-            message,
-            is_stuck=is_stuck,
-            value=search.value,
-            step_size=search.step_size,
+            search.theta, search.n_iter, converged, message, is_stuck=is_stuck
         )
 
     def _run(self, search, n_iter):
@@ -157,15 +144,15 @@ class LBFGS(Solver):
         """
         if n_iter == 0:
             return True
-        end, share = search.n_iter + n_iter, 1.0
+        end, step_size = search.n_iter + n_iter, 1.0
         for _ in range(self.max_backoff + 1):
             try:
-                yield from search.restart(share)
-                return (yield from search.descend(end))
+                search.restart(step_size)
+                return search.descend(end)
             except _NonFiniteValueError:
-                share *= BACKOFF
+                step_size *= BACKOFF
         raise DivergenceError(
-            f"the objective is not finite, even {share / BACKOFF:.0e} of a step "
+            f"the objective is not finite, even {step_size / BACKOFF:.0e} of a step "
             f"away from the best point (after {search.n_iter} iterations)"
         )
 
@@ -181,35 +168,33 @@ class _Point(NamedTuple):
 
 
 class _Search:
-    """The best point so far, and the descent from it, by `Solver.steps`."""
+    """The best point so far, and the descent from it."""
 
-    def __init__(self, objective, theta, monitor, settings, step_size):
+    def __init__(self, objective, theta, monitor, settings):
         self.objective, self.monitor, self._settings = objective, monitor, settings
-        self.step_size = step_size  # as a share of the gradient, in the weights
         self.whitens = False
         self.theta = theta.detach().clone()  # the last iterate, which is the best one
         self.n_iter = 0
         self.stopped = False
-        self.value = self._gradient = None  # there, with respect to theta
+        self._gradient = None  # with respect to theta
 
-    def restart(self, share):
+    def restart(self, step_size):
         """Go on from the best point with an empty memory.
 
-        The first step is a share of one of the known size, or else of length one. In
-        whitened weights it is a share of the gradient, which is about a Newton step.
+        The first step is a share of one of length one or, in whitened weights, of the
+        gradient, which is about a Newton step.
         """
         if self._gradient is None:
-            self.value, self._gradient = yield from self._finite(self.theta)
+            self.value, self._gradient = self._finite_value_and_grad(self.theta)
         self._whitening = UNCHANGED
         if self.whitens:
             self._whitening = self.objective.whitening(self.theta)
         self._slope = self._whitened(self._gradient)
-        self._share = share
+        self._step_size = step_size
         self._memory = deque(maxlen=self._settings.history_size)
 
-    def _finite(self, theta):
-        """Value and gradient at a point, if they are finite."""
-        value, gradient = yield self.objective, theta
+    def _finite_value_and_grad(self, theta):
+        value, gradient = self.objective.value_and_grad(theta)
         # The sum of squares is finite unless an entry is not, or an entry is so large
         # that no step can be made of it.
         if not (math.isfinite(value) and math.isfinite(gradient @ gradient)):
@@ -229,7 +214,7 @@ class _Search:
             if np.abs(self._slope).max() <= GRADIENT_TOLERANCE:
                 return False
             direction, before = self._direction(), self.value
-            point = yield from self._line_search(direction)
+            point = self._line_search(direction)
             if point is None and self._memory:  # which may mislead
                 self._memory.clear()
                 continue
@@ -252,10 +237,7 @@ class _Search:
             daxpy(change, direction, a=-shares[-1])
         if self._memory:
             _, change, product = self._memory[-1]
-            scale = product / (change @ change)
-            direction *= scale
-            if not self.whitens:
-                self.step_size = float(scale)
+            direction *= product / (change @ change)
         for (step, change, product), share in zip(
             self._memory, reversed(shares), strict=True
         ):
@@ -272,12 +254,12 @@ class _Search:
         low = before = start
         high, length = None, 1.0
         if not self._memory:
-            length = self._share
+            length = self._step_size
             if not self.whitens:
-                length *= self.step_size or 1 / np.linalg.norm(direction)
+                length /= np.linalg.norm(direction)
         for _ in range(self._settings.max_line_search):
             try:
-                here = yield from self._trial(along, length)
+                here = self._trial(along, length)
             except _NonFiniteValueError:
                 if low is start:
                     raise
@@ -299,7 +281,7 @@ class _Search:
 
     def _trial(self, along, length):
         theta = torch.add(self.theta, along, alpha=length)
-        value, gradient = yield from self._finite(theta)
+        value, gradient = self._finite_value_and_grad(theta)
         return _Point(length, value, float(gradient @ along), theta, gradient)
 
     def _move_to(self, point, direction):
@@ -317,12 +299,11 @@ class _Search:
         A search ends where its steps do not lower the objective. That may be a kink,
         such as where hidden nodes reach the ends of their grids.
         """
-        yield from self.restart(1.0)
+        self.restart(1.0)
         if np.abs(self._slope).max() <= GRADIENT_TOLERANCE:
             return True
         slope = float(np.linalg.norm(self._slope))
-        along = self._in_weights(-self._slope / slope)
-        there = yield from self._trial(along, PROBE)
+        there = self._trial(self._in_weights(-self._slope / slope), PROBE)
         curvature = (slope + there.slope) / PROBE
         # The minimum of the parabola along the direction.
         return curvature > 0 and slope**2 / (2 * curvature) <= RELATIVE_ROUNDING * abs(

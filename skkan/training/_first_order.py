@@ -6,20 +6,12 @@ Grid updates lie between the segments of a training.
 from dataclasses import replace
 
 from skkan.objective._objective import make_objective
-from skkan.objective._tabulated_networks import TabulatedNetworks, is_supported
-from skkan.solvers import DivergenceError
-from skkan.solvers._base import alone
 from skkan.training import _settings
 from skkan.training._hidden_grid_updates import segment_lengths, try_update
 from skkan.training._state import EndReason
 
 
 def train_first_order(state, data, plan, monitor, generator):
-    """Minimise the objective of the plan; see `first_order_steps`."""
-    return alone(first_order_steps(state, data, plan, monitor, generator))
-
-
-def first_order_steps(state, data, plan, monitor, generator):
     """Minimise the objective of the plan; hidden grids follow their nodes.
 
     Parameters
@@ -30,31 +22,23 @@ def first_order_steps(state, data, plan, monitor, generator):
     monitor : Monitor
     generator : torch.Generator
 
-    Yields
-    ------
-    objective, theta
-        As `Solver.steps`.
-
     Returns
     -------
     FitState
     """
     network, budget = state.network, plan.max_iter
     segments, refit_iter = segment_lengths(plan, network)
-    step_size = None
     while True:
         objective = make_objective(network, data, plan)
         monitor.begin_search(objective)
         allowed = min(segments.pop(0), budget) if segments else budget
-        outcome = yield from plan.solver.steps(
+        outcome = plan.solver.minimize(
             objective,
             objective.start,
             max_iter=allowed,
             monitor=monitor,
             generator=generator,
-            step_size=step_size,
         )
-        step_size = outcome.step_size
         if not monitor.loss_curve:  # the start cannot be improved
             monitor(outcome.theta, objective.value(outcome.theta))
         budget -= outcome.n_iter
@@ -62,8 +46,8 @@ def first_order_steps(state, data, plan, monitor, generator):
         has_ended = outcome.converged or outcome.n_iter < allowed
         if monitor.stage_ended or budget <= 0 or (has_ended and not segments):
             break
-        updated, n_iter = yield from try_update(
-            objective, outcome, data, plan, generator, min(refit_iter, budget)
+        updated, n_iter = try_update(
+            objective, outcome.theta, data, plan, generator, min(refit_iter, budget)
         )
         monitor.n_iter += n_iter
         budget -= n_iter
@@ -87,48 +71,6 @@ def first_order_steps(state, data, plan, monitor, generator):
         message=outcome.message,
         reason=reason,
     )
-
-
-def together(all_steps):
-    """What generators such as `Solver.steps` return, run side by side.
-
-    Parameters
-    ----------
-    all_steps : list of generator
-        Their evaluations are those of `TabulatedNetworks` where that takes them.
-
-    Returns
-    -------
-    list
-        What each of them returns, or the `DivergenceError` that has ended it.
-    """
-    results, requests = [None] * len(all_steps), {}
-
-    def go_on(index, answer):
-        try:
-            requests[index] = all_steps[index].send(answer)
-        except StopIteration as end:
-            results[index] = end.value
-        except DivergenceError as error:
-            results[index] = error
-        else:
-            return
-        requests.pop(index, None)
-
-    for index in range(len(all_steps)):
-        go_on(index, None)
-    evaluation = None
-    while requests:
-        points = [*requests.values()]
-        if not is_supported(points):
-            answers = [objective.value_and_grad(theta) for objective, theta in points]
-        else:
-            if evaluation is None or evaluation.n_networks != len(points):
-                evaluation = TabulatedNetworks(points[0][0], len(points))
-            answers = evaluation.values_and_gradients(points)
-        for index, answer in zip([*requests], answers, strict=True):
-            go_on(index, answer)
-    return results
 
 
 def train_batch(network, data, plan, generator, solver_state):

@@ -30,7 +30,7 @@ def segment_lengths(plan, network):
     return [n_iter - refit_iter] * n_updates, refit_iter
 
 
-def try_update(objective, before, data, plan, generator, max_iter):
+def try_update(objective, theta, data, plan, generator, max_iter):
     """Update the hidden grids, and undo it if the objective does not fall.
 
     A moved grid cannot hold the fitted curves exactly, so that the objective rises at
@@ -40,52 +40,30 @@ def try_update(objective, before, data, plan, generator, max_iter):
     continuation begins, at a kink of the objective, from which line searches often find
     no step.
 
-    Parameters
-    ----------
-    objective : Objective
-    before : SolverResult
-        Of the search so far.
-    data, plan, generator
-        As for `train_first_order`.
-    max_iter : int
-
-    Yields
-    ------
-    objective, theta
-        As `Solver.steps`.
-
     Returns
     -------
     network : KANNetwork or None
         None if the update is undone.
     n_iter : int
     """
-    network = objective.network_at(before.theta)
+    network = objective.network_at(theta)
     updated = with_updated_hidden_grids(
         network, data, plan.grid_eps, plan.hidden_margin
     )
     after = make_objective(updated, data, plan)
     try:
-        outcome = yield from plan.solver.steps(
+        outcome = plan.solver.minimize(
             after,
             after.start,
             max_iter=max_iter,
             monitor=lambda theta, value: False,
             generator=generator,
-            step_size=before.step_size,
         )
     except DivergenceError:
         return None, 0
-    if not _value(after, outcome) < _value(objective, before):
+    if not after.value(outcome.theta) < objective.value(theta):
         return None, outcome.n_iter
     return after.network_at(outcome.theta), outcome.n_iter
-
-
-def _value(objective, outcome):
-    """Of the objective at the end of a search, float."""
-    if outcome.value is None:
-        return objective.value(outcome.theta)
-    return outcome.value
 
 
 def standardised(network, data, plan):

@@ -1,6 +1,5 @@
 """Hidden nodes and grids that fit each other."""
 
-from dataclasses import replace
 from operator import attrgetter
 
 import numpy as np
@@ -10,12 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from random_network import make_network, make_samples, output, polynomial_network
 
 from skkan import KANNetwork, grid_from_samples
-from skkan.data._dataset import Dataset
-from skkan.network._edits import (
-    with_range_of,
-    with_standardised_nodes,
-    with_updated_hidden_grids,
-)
+from skkan.network._edits import with_range_of, with_standardised_nodes
 
 STANDARD = {"grid_eps": 0.5, "margin": 0.1}
 
@@ -127,17 +121,3 @@ def test_wider_ranges_keep_the_function_where_it_was(additive_skip, rng):
     assert all(layer.basis.grid_size > 5 for layer in wider.all_layers)
     assert_allclose(output(wider, x), output(network, x), atol=1e-10)
     assert with_range_of(wider, 3 * x, 5) is wider
-
-
-@pytest.mark.parametrize("n_multiplications", [0, 2])
-def test_hidden_grids_are_the_same_from_kept_basis_values(n_multiplications, rng):
-    """Which spare the first layer's evaluation."""
-    X = torch.from_numpy(rng.uniform(-1, 1, (60, 3)))
-    network = KANNetwork.from_samples([3, 4, 1], X, n_multiplications=n_multiplications)
-    weight = torch.from_numpy(rng.uniform(1, 2, 60))
-    data = Dataset(X, X[:, :1], weight, weight.new_zeros(1))
-    expected = with_updated_hidden_grids(network, data, 0.2)
-    kept = replace(data, features=network.layers[0].basis(X))
-    found = with_updated_hidden_grids(network, kept, 0.2)
-    assert_allclose(found.layers[1].basis.grid, expected.layers[1].basis.grid)
-    assert_allclose(found.layers[1].weight.detach(), expected.layers[1].weight.detach())

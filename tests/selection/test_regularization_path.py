@@ -41,7 +41,7 @@ def best_point(problem, monkeypatch):
     """Function that trains two networks, of which some diverge at some steps."""
     data, networks, plan, generator = problem
     rows = validation_split(data, plan.loss, generator)
-    steps = _regularization_path.first_order_steps
+    train = _regularization_path.train
 
     def best_point(members, diverges, **settings):
         starts = [networks[member] for member in members]
@@ -49,12 +49,12 @@ def best_point(problem, monkeypatch):
             *rows, plan, generator, lambda step: None
         )
 
-        def steps_or_diverge(state, *others):
-            if diverges(state.network):
+        def train_or_diverge(networks, *others):
+            if diverges(*networks):
                 raise DivergenceError("on purpose")
-            return (yield from steps(state, *others))
+            return train(networks, *others)
 
-        monkeypatch.setattr(_regularization_path, "first_order_steps", steps_or_diverge)
+        monkeypatch.setattr(_regularization_path, "train", train_or_diverge)
         return path.best_point(starts, lambda raw: False, **settings)[0], rows[1]
 
     best_point.networks, best_point.data = networks, data
@@ -88,14 +88,14 @@ def test_weights_of_the_networks_that_are_left_add_up_to_one(best_point, monkeyp
     point = point.weighted([0.5, 0.0, 1.5])
     assert point.weights == [0.25, 0.75]
     assert point.trial.n_networks == 2
-    n_calls, steps = count(), _regularization_path.first_order_steps
+    n_calls, train = count(), _regularization_path.train
 
-    def steps_or_diverge(*settings):
+    def train_or_diverge(*settings):
         if next(n_calls) % 2 == 0:
             raise DivergenceError("on purpose")
-        return (yield from steps(*settings))
+        return train(*settings)
 
-    monkeypatch.setattr(_regularization_path, "first_order_steps", steps_or_diverge)
+    monkeypatch.setattr(_regularization_path, "train", train_or_diverge)
     side_by_side = "parallel_map"
     monkeypatch.setattr(_regularization_path, side_by_side, lambda f, x: [*map(f, x)])
     left = best_point.path.on_all_rows(point, best_point.data)
@@ -107,15 +107,15 @@ def test_weights_of_the_networks_that_are_left_add_up_to_one(best_point, monkeyp
 def trainings(problem, monkeypatch):
     """A path, and the plans by which it has trained."""
     data, _, plan, generator = problem
-    steps = _regularization_path.first_order_steps
+    train = _regularization_path.train
     rows = validation_split(data, plan.loss, generator)
     path, seen = RegularizationPath(*rows, plan, generator, lambda step: None), []
 
-    def recorded(state, rows, plan, *others):
+    def recorded(networks, rows, plan, *others):
         seen.append(plan)
-        return (yield from steps(state, rows, plan, *others))
+        return train(networks, rows, plan, *others)
 
-    monkeypatch.setattr(_regularization_path, "first_order_steps", recorded)
+    monkeypatch.setattr(_regularization_path, "train", recorded)
     return path, seen
 
 

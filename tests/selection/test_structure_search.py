@@ -346,20 +346,20 @@ def diverge(monkeypatch):
     def diverge(members, n_side_by_side, n_rows):
         calls = count()
 
-        def steps(state, data, *settings):
+        def train(networks, data, *settings):
             is_last = data.n_rows == n_rows
             if is_last and next(calls) % n_side_by_side in members:
                 raise DivergenceError("on purpose")
-            return (yield from original(state, data, *settings))
+            return original(networks, data, *settings)
 
-        monkeypatch.setattr(_regularization_path, "first_order_steps", steps)
+        monkeypatch.setattr(_regularization_path, "train", train)
         monkeypatch.setattr(
             _regularization_path,
             "parallel_map",
             lambda function, x: [*map(function, x)],
         )
 
-    original = _regularization_path.first_order_steps
+    original = _regularization_path.train
     return diverge
 
 
@@ -406,12 +406,11 @@ def test_a_search_tells_that_hidden_nodes_could_not_be_tried(product, monkeypatc
     """The additive model that is found in their place has not converged."""
     X, y, X_test, _ = product
 
-    def steps(state, *settings):
-        yield from ()
-        assert len(state.network.layers) > 1  # the evidence trains the additive model
+    def train(networks, *settings):
+        assert len(networks[0].layers) > 1  # the evidence trains the additive model
         raise DivergenceError("on purpose")
 
-    monkeypatch.setattr(_regularization_path, "first_order_steps", steps)
+    monkeypatch.setattr(_regularization_path, "train", train)
     with pytest.warns(
         ConvergenceWarning, match="1 of 2 networks diverged and are left"
     ):

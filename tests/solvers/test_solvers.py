@@ -18,7 +18,7 @@ from torch.autograd.functional import hessian, jacobian
 from skkan import KANRegressor, solvers
 from skkan.objective._gauss_newton import QuadraticModel
 from skkan.solvers import LBFGS, Adam, LevenbergMarquardt, Solver, SolverResult
-from skkan.solvers._base import STUCK, DivergenceError, alone
+from skkan.solvers._base import STUCK, DivergenceError
 from skkan.solvers._levenberg_marquardt import damped_step
 
 
@@ -234,21 +234,6 @@ def test_iterates_are_not_overwritten(promise):
 
 
 @every_solver
-def test_steps_are_those_of_the_search(promise):
-    """Whoever makes the evaluations; some solvers make them by themselves."""
-    objective, _ = linear_least_squares()
-    expected = run(promise.solver, objective, max_iter=20)
-    steps = promise.solver.steps(
-        objective,
-        objective.start,
-        max_iter=20,
-        monitor=lambda theta, value: False,
-        generator=torch.Generator().manual_seed(0),
-    )
-    assert_array_equal(alone(steps).theta, expected.theta)
-
-
-@every_solver
 def test_same_generator_same_result(promise):
     """Bit for bit, whatever ran before: a solver object keeps nothing."""
     results = []
@@ -426,38 +411,6 @@ def test_lbfgs_shortens_its_first_step(whitens):
     first = 50.0 if whitens else 1.0
     expected = [0.0, *(first / 10**n for n in range(4 if whitens else 3))]
     assert_allclose(lengths[: len(expected)], expected, atol=1e-14)
-
-
-def test_lbfgs_begins_with_a_known_step():
-    """A share of the gradient, which a search on nearly the same objective has told."""
-    tried = []
-
-    def bowl(theta, rows):
-        tried.append(theta.detach())
-        return (theta.square() * theta.new_tensor([1.0, 2.0])).sum()
-
-    objective = Function(bowl, [3.0, 4.0])
-
-    def search(**settings):
-        tried.clear()
-        return alone(
-            LBFGS().steps(
-                objective,
-                objective.start,
-                max_iter=2,
-                monitor=lambda theta, value: False,
-                **settings,
-            )
-        )
-
-    gradient = torch.tensor([6.0, 16.0], dtype=torch.float64)
-    length = float(gradient.norm())
-    first = search()
-    assert_allclose(tried[1], objective.start - gradient / length, rtol=1e-14)
-    # Newton's step along the gradient lies between those of the two curvatures.
-    assert 1 / 4 <= first.step_size <= 1 / 2
-    search(step_size=first.step_size)
-    assert_allclose(tried[1], objective.start - first.step_size * gradient, rtol=1e-14)
 
 
 def log_loss():
