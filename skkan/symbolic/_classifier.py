@@ -49,8 +49,8 @@ cost_, n_refits_
     >>> from skkan import KANClassifier
     >>> from skkan.symbolic import SymbolicKANClassifier
     >>> rng = np.random.default_rng(0)
-    >>> X = rng.uniform(-2, 2, (300, 2))
-    >>> y = (X[:, 0] ** 2 + X[:, 1] + rng.logistic(size=300) / 4 > 1).astype(int)
+    >>> X = rng.uniform(-2, 2, (1000, 2))
+    >>> y = (X[:, 0] ** 2 + X[:, 1] + rng.logistic(size=1000) / 4 > 1).astype(int)
     >>> model = SymbolicKANClassifier(KANClassifier((), random_state=0)).fit(X, y)
     >>> model.choices_["x0", "1"]
     'x^2'
