@@ -22,7 +22,7 @@ from skkan.inference._last_layer_posterior import LastLayerPosterior
 from skkan.network._attribution_and_statistics import LayerStatistics
 from skkan.network._edits import with_values_at_missing
 from skkan.network._network import KANNetwork
-from skkan.numerics._threads import parallel_map
+from skkan.numerics._threads import parallel_map, single_thread
 
 # Numbers that each thread of a prediction holds at a time: what a cache holds.
 PREDICTION_BLOCK = 2**17
@@ -149,6 +149,7 @@ class FittedModel:
         """
         return self.output_scaling.inverse_transform(self.preprocessing.baseline)
 
+    @single_thread
     def network(self, device="cpu"):
         """The network as a torch module in scaled units, built anew."""
         return KANNetwork.from_arrays(self.network_arrays, device)

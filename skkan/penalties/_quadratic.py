@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from skkan.basis._base import PenaltyKind
+from skkan.numerics._matrix_products import IGNORE_FLOAT_WARNINGS
 from skkan.penalties._base import Penalty
 from skkan.penalties._eigen_directions import EdgeKinds, penalty_spectrum
 
@@ -114,6 +115,7 @@ class QuadraticForm:
             value = value + 0.5 * (curvature * along.square()).sum()
         return value
 
+    @IGNORE_FLOAT_WARNINGS
     def value_and_grad(self, theta):
         """Value, float, and derivative."""
         value, gradient = 0.0, torch.zeros_like(theta)

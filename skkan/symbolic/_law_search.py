@@ -10,7 +10,7 @@ import numpy as np
 from skkan.formulas._formula import Term
 from skkan.formulas._primitives import LINEAR, ZERO
 from skkan.structures._curve_fit import PolynomialCurve
-from skkan.structures._structure_search import find_structures
+from skkan.structures._law_structures import find_structures
 from skkan.symbolic._beam_search import EdgeChoices, FormulaSearch
 from skkan.symbolic._candidates import Candidate
 

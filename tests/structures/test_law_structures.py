@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from skkan.structures._law_structures import find_structures
 from skkan.structures._links import LINKS
-from skkan.structures._structure_search import find_structures
 
 NAMES = {link.name for link in LINKS}
 LAWS = {
