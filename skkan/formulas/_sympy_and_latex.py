@@ -325,7 +325,7 @@ def _rounded_within(expression, digits, symbols, domain):
             return np.broadcast_to(function(*points.T), N_POINTS)
 
     exact = values(expression)
-    if not np.isfinite(exact).all():
+    if not (expression.free_symbols and np.isfinite(exact).all()):
         return _rounded(expression, digits)
     allowed = 10.0 ** (1 - digits) * exact.std()
     for more in range(digits, FLOAT_DIGITS):

@@ -84,7 +84,7 @@ def find_structures(X, y, weight, names, max_products=MAX_PRODUCTS):
     degree = int(weight.sum()) // (ROWS_PER_CONSTANT * n_features)
     rows = CurveRows(X, weight, min(max(degree, MIN_DEGREE), MAX_DEGREE))
     mean = np.average(y, weights=weight)
-    scale = np.sqrt(np.average((y - mean) ** 2, weights=weight))
+    scale = np.sqrt(np.average((y - mean) ** 2, weights=weight)) or 1.0
     searches = []
     for link in LINKS:
         behind = link.behind(y, weight) if link.name in names else None

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.special import logit
 
 from skkan.formulas._primitives import LIBRARY, Primitive
+from skkan.numerics._matrix_products import IGNORE_FLOAT_WARNINGS
 
 # Share of the rows that must lie in the range of F; noise may carry some beyond it.
 MIN_SHARE_INSIDE = 0.95
@@ -46,6 +47,7 @@ class Link:
     def primitive(self) -> Primitive:
         return BY_NAME[self.name]
 
+    @IGNORE_FLOAT_WARNINGS
     def behind(self, y, weight):
         """The u of each y, and the weight of each row in a fit of u.
 

@@ -54,3 +54,11 @@ def test_outer_functions_that_are_not_asked_for_stay_out(rng):
     X = rng.uniform(0.2, 1, (200, 2))
     found = find_structures(X, X[:, 0] * X[:, 1], np.ones(200), {"x"})
     assert {structure.link.name for structure in found} == {"x"}
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e6, 1e-12])
+def test_targets_of_any_scale_raise_no_warning(scale, rng):
+    """They are outside of what an outer function reaches, or do not vary."""
+    X = rng.uniform(1, 2, (60, 2))
+    structure = find_structures(X, scale * X[:, 0], np.ones(60), NAMES)[0]
+    assert structure.error < 1e-8

@@ -1,6 +1,8 @@
 """Formulas of fitted networks are exact where laws are, and hold what is requested."""
 
 import pickle
+from copy import copy
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -213,6 +215,10 @@ def test_constants_are_rounded_on_request(product):
     assert to_sympy(model, round_to=3) == 1230 * x0 * x1
     (number,) = to_sympy(model).atoms(sympy.Float)
     assert float(number) == pytest.approx(1234.5678, rel=1e-9)
+    constant = replace(model.formula_, terms=(), intercepts=np.array([6.93009705]))
+    model = copy(model)
+    model.formula_ = constant
+    assert str(to_sympy(model, round_to=3)) == "6.93"
 
 
 def test_undefined_is_an_error(product):
