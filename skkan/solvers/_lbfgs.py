@@ -37,10 +37,10 @@ SUFFICIENT_DECREASE, SLOPE_LEFT = 1e-3, 0.9
 # this share of it from its ends. Without a bracket they are so many times as far as the
 # last one, at least and at most.
 NARROW_BRACKET, MIN_STRETCH, MAX_STRETCH = 0.1, 2.0, 4.0
-LEAST_DECREASE = 1e-16  # of the value, that steps must promise: half its rounding
+MIN_DECREASE = 1e-16  # of the value, that steps must promise: half its rounding
 # Least product of step and change of the gradient that goes into the memory, as a share
 # of the squared change of the gradient.
-LEAST_CURVATURE = 2.2e-16
+MIN_MEMORY_CURVATURE = 2.2e-16
 
 
 class _NonFiniteValueError(Exception):
@@ -290,7 +290,7 @@ class _Search:
         before, self._slope = self._slope, self._whitened(point.gradient)
         step, change = point.length * direction, self._slope - before
         product = float(step @ change)
-        if product > LEAST_CURVATURE * float(change @ change):
+        if product > MIN_MEMORY_CURVATURE * float(change @ change):
             self._memory.append((step, change, product))
 
     def is_at_minimum(self):
@@ -330,7 +330,7 @@ def _next_length(low, high, before, start):
         return min(max(minimum, least), most) if minimum > low.length else most
     near, far = sorted((low.length, high.length))
     width = far - near
-    is_rounding = -start.slope * far <= LEAST_DECREASE * abs(start.value)
+    is_rounding = -start.slope * far <= MIN_DECREASE * abs(start.value)
     if width <= NARROW_BRACKET * far or is_rounding:
         return None
     minimum, margin = _cubic_minimum(low, high), NARROW_BRACKET * width

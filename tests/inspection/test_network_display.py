@@ -290,7 +290,7 @@ def test_a_product_stands_behind_its_factors():
         places.append(start)
     assert_allclose(np.mean(places, axis=0)[1], end[1])
     assert np.max(places, axis=0)[0] < end[0]
-    # However few curves are asked for, each factor has one, and the product a name.
+    # However few curves are to be drawn, each factor has one, and the product a name.
     assert {edge.target for edge in display.shown_} >= set(factors)
     assert set(factors).isdisjoint(display.names_)
     assert display.names_[product].get_text() == "h1_1"

@@ -64,10 +64,10 @@ def test_what_is_chosen_is_what_would_be_fitted_if_it_were_given(settings, rows,
 @single_thread
 def test_early_stopping_searches_for_one_network(early_stopping, rows, monkeypatch):
     """It can be monitored, an ensemble cannot."""
-    asked = []
+    searched = []
 
     def search(space, make, n_members, *others):
-        asked.append((space, n_members))
+        searched.append((space, n_members))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(_chosen_structure, "search_structure", search)
@@ -75,7 +75,7 @@ def test_early_stopping_searches_for_one_network(early_stopping, rows, monkeypat
     strategy = strategy_of(model, rows, rows.prod(1))
     with pytest.raises(KeyboardInterrupt):
         strategy.fit(Monitor(0.0, 1))
-    ((space, n_members),) = asked
+    ((space, n_members),) = searched
     assert n_members == (1 if early_stopping else SEARCH.n_members)
     assert strategy.plan.grid_eps == space.grid_eps
 

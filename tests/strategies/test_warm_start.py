@@ -76,7 +76,7 @@ def test_warm_start_on_a_finer_grid_continues_the_schedule(rng):
 
 
 def test_warm_start_of_an_additive_model_needs_no_skip(table):
-    """The data may have chosen one although a skip was asked for."""
+    """The data may have chosen one although a skip was set."""
     X = table[0][:40]
     model = KANRegressor(warm_start=True, additive_skip=True, random_state=0)
     model.fit(X, X[:, 0])
